@@ -1,0 +1,1 @@
+"""The TFX-style input pipeline: not built yet, see CHANGELOG.md."""

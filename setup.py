@@ -1,0 +1,51 @@
+"""Packaging of tfrec. `pyproject.toml` configures tools only."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrec/__init__.py").read_text()).group(1)
+
+SERVING = [
+    "tensorflow-serving-api>=2.19.1,<2.22",
+    "grpcio>=1.74,<2",
+]
+DEV = [
+    "pytest>=8.4",
+    "ruff>=0.14,<1",
+    "codespell>=2.4",
+    "ir-measures>=0.4",  # oracles of the metric tests
+    "ranx>=0.3.20",
+]
+
+setup(
+    name="tfrec",
+    version=VERSION,
+    description="From raw ratings to a recommender that answers on TF Serving, in TensorFlow",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["tfrec", "tfrec.*"]),
+    package_data={"tfrec.datasets": ["embedded/*"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<3.16",
+        "tensorboard>=2.21,<2.22",
+        "numpy>=2.0,<3",
+        "pandas>=2.2",
+        "pyarrow>=18",
+        "scipy>=1.14",
+        "absl-py>=1.4",
+        "protobuf>=6.31.1,<8",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
+        "serving": SERVING,
+        "dev": DEV,
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+    },
+)

@@ -1,0 +1,310 @@
+"""What every model of the registry owes, on data whose right answer is known."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec import config as config_lib
+from tfrec import ranking
+from tfrec.data import inputs
+from tfrec.models.registry import MODELS
+from tfrec.schema import DatasetInfo
+from tfrec.serving import export, signatures
+from tfrec.training.experiment import Experiment
+from tfrec.training.runs import RunConfig, RunDir
+
+# A line a model: small settings, and training that solves the checkerboard.
+SMALL = {
+    "deeprec": (
+        {"hidden": (16, 8), "dropout": 0.0, "last_activation": False},
+        {"epochs": 150, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10},
+    ),
+    "autorec": (
+        {"hidden": (8,), "regularization": 0.1},
+        {"epochs": 3, "iterations": 20, "batch_size": 16},
+    ),
+    "autoencoder": (
+        {"hidden": (16,)},
+        {"epochs": 60, "learning_rate": 0.02, "batch_size": 10},
+    ),
+    "ease": ({"regularization": 10.0}, {"batch_size": 16}),
+    "popularity": ({}, {"batch_size": 16}),
+    "biases": ({"sweeps": 3}, {"batch_size": 16}),
+}
+FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
+GRADIENT = [name for name, cls in MODELS.items() if not cls.closed_form]
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def trial(board, one, run_name):
+    """`trial(name, **changes)` -> an Experiment with the model's small settings."""
+
+    def make(name, settings=(), strategy=one, run_dir=None, resume=False, **changes):
+        cls = MODELS[name]
+        small, train = SMALL[name]
+        model_config = dataclasses.replace(cls.Config(), **{**small, **dict(settings)})
+        data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
+        config = RunConfig(
+            model=name,
+            settings=config_lib.to_dict(model_config),
+            data=data,
+            data_dir=data_dir,
+            train=dataclasses.replace(cls.paper, patience=0, **{**train, **changes}),
+        )
+        run_dir = RunDir(run_dir or run_name())
+        run_dir.start(config, resume=resume)
+        return Experiment(config, run_dir, strategy)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def solved(board, one, tmp_path_factory):
+    """`solved(name)` -> a finished run, trained once for all tests of this module."""
+    done = {}
+
+    def get(name):
+        if name not in done:
+            done[name] = _solve(name, board, one, tmp_path_factory.mktemp(name))
+        return done[name]
+
+    return get
+
+
+def _solve(name, board, strategy, folder):
+    cls = MODELS[name]
+    small, train = SMALL[name]
+    model_config = dataclasses.replace(cls.Config(), **small)
+    data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
+    train = dataclasses.replace(cls.paper, patience=0, **train)
+    config = RunConfig(name, config_lib.to_dict(model_config), data, data_dir, train)
+    run_dir = RunDir(folder / "run")
+    run_dir.start(config)
+    trial = Experiment(config, run_dir, strategy)
+    before = _loss(trial)
+    result = trial.run()
+    return trial, result, before
+
+
+def _loss(trial):
+    """Mean loss over the training rows, without dropout."""
+    trial.model.compile("sgd")
+    return trial.model.evaluate(trial.batches("train"), verbose=0, return_dict=True)["loss"]
+
+
+def _features(trial, split="test"):
+    return next(iter(trial.batches(split)))
+
+
+def test_says_who_it_is(name):
+    cls = MODELS[name]
+    assert cls.__name__.lower() == name
+    assert cls.task in ("rating", "ranking")
+    assert len(cls.__doc__.split()) > 10
+    assert dataclasses.is_dataclass(cls.Config)
+    assert name in SMALL, "one line of small settings, please"
+
+
+def test_variables_exist_before_training(trial, name):
+    model = trial(name).model
+    assert model.built
+    assert model.weights
+
+
+def test_loss_falls(solved, name):
+    if name == "popularity":
+        pytest.skip("its scores are counts, 0 at the start: there is no loss to fall from")
+    trial, _, before = solved(name)
+    assert _loss(trial) < 0.9 * before
+
+
+def test_scores_every_column(solved, name):
+    trial, _, _ = solved(name)
+    features, _ = _features(trial)
+    scores = trial.model.score(features)
+    assert scores.shape == (len(features["user"]), trial.info.n_columns)
+    assert scores.dtype == tf.float32
+
+
+def test_finds_the_withheld_item(solved, name):
+    if name in FLOORS:
+        pytest.skip("a floor can not tell users apart")
+    trial, result, _ = solved(name)
+    if trial.task == "ranking":
+        assert result["test"]["hr@10"] == 1
+        features, targets = _features(trial)
+        _, top = ranking.top_k(trial.model.score(features), features["items"], 1)
+        real = features["user"].numpy() >= 0
+        np.testing.assert_array_equal(top[:, 0][real], targets["target_items"][:, 0][real])
+    else:
+        assert result["test"]["rmse"] < 0.5
+
+
+def test_keras_file_round_trip(solved, name):
+    trial, _, _ = solved(name)
+    features, _ = _features(trial)
+    again = trial.run_dir.load_model()
+    assert type(again) is type(trial.model)
+    np.testing.assert_allclose(again.score(features), trial.model.score(features), rtol=1e-5)
+
+
+def test_saved_model_gives_the_models_own_top_k(solved, name, tmp_path):
+    trial, _, _ = solved(name)
+    top = signatures.make(trial.model, trial.config.data_dir, 5, tmp_path / "titles.txt")
+    export.write(top, tmp_path / "1")
+    request = export.example_requests(top, trial.config.data_dir, 4)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    answer = served(**{k: tf.constant(v) for k, v in request.items()})
+    items = [[i.decode() for i in row] for row in answer["items"].numpy()]
+    _expect_own_top_k(trial, request, items[:-1])
+    titles = [[t.decode() for t in row] for row in answer["titles"].numpy()]
+    assert titles[0] == [f"Film {item}, The" if item else "" for item in items[0]]
+
+
+def _expect_own_top_k(trial, request, items):
+    """Compares raw ids with the top k of `model.score`, computed without the signature."""
+    ids = [f"i{x}" for x in sorted(range(trial.info.n_items))]
+    for row, got in enumerate(items):
+        if "user" in request:
+            user = int(request["user"][row][1:])
+            scores, seen = _item_row_scores(trial, user)
+        else:
+            known = [(i, v) for i, v in zip(request["items"][row], request["values"][row]) if i]
+            places = [ids.index(i) for i, _ in known]
+            features = {
+                "user": tf.constant([0]),
+                "items": tf.constant([places], tf.int32),
+                "values": tf.constant([[v for _, v in known]], tf.float32),
+            }
+            scores, seen = trial.model.score(features).numpy()[0], places
+        allowed = np.delete(np.arange(trial.info.n_items), seen)
+        best = np.sort(scores[allowed])[::-1][: len([g for g in got if g])]
+        np.testing.assert_allclose([scores[ids.index(g)] for g in got if g], best, rtol=1e-3)
+
+
+def _item_row_scores(trial, user):
+    """A user's column of the scores of all item rows, and what he has rated."""
+    scores, seen = np.zeros(trial.info.n_items), []
+    for features, _ in inputs.histories(trial.config.data_dir, trial.info, "all", 16, fill=True):
+        for row, columns, out in zip(
+            features["user"].numpy(), features["items"].numpy(), trial.model.score(features).numpy()
+        ):
+            if row >= 0:
+                scores[row] = out[user]
+                seen += [row] if user in columns else []
+    return scores, seen
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_two_replicas_train_like_one(trial, name, mirrored):
+    """SGD shows a loss that is not divided by the replicas; Adam would hide it."""
+    runs = []
+    for strategy in (None, mirrored):
+        plain = {"strategy": strategy} if strategy else {}
+        t = trial(name, epochs=2, optimizer="sgd", learning_rate=0.005, batch_size=20, **plain)
+        unshuffled = inputs.histories(t.config.data_dir, t.info, "train", 20)
+        trainer_fit(t, lambda epoch, rows=unshuffled: rows)
+        runs.append(t.model.get_weights())
+        if strategy:
+            report = t.measure("test")[0]
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
+    assert report == pytest.approx(t.measure("test")[0])
+
+
+def trainer_fit(trial, make_train):
+    from tfrec.training.loop import Trainer
+
+    return Trainer(trial.model, trial.strategy, trial.config.train).fit(make_train, None)
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_plain_keras_fit_validates_as_evaluate_does(trial, name):
+    t = trial(name)
+    t.model.compile(keras.optimizers.SGD(1e-3))
+    rows = inputs.histories(t.config.data_dir, t.info, "train", 10)
+    log = t.model.fit(rows, validation_data=t.batches("validation"), epochs=1, verbose=0).history
+    alone = t.model.evaluate(t.batches("validation"), verbose=0, return_dict=True)
+    assert log["val_loss"][0] == pytest.approx(alone["loss"])
+
+
+def test_same_seed_same_weights_and_another_seed_others(trial, name):
+    runs = []
+    for seed in (7, 7, 8):
+        t = trial(name, settings=noisy(name), epochs=2, seed=seed)
+        t.fit(resume=False)
+        runs.append(t.model.get_weights())
+    for a, b in zip(runs[0], runs[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    if not MODELS[name].closed_form:
+        assert any((a != b).any() for a, b in zip(runs[0], runs[2], strict=True))
+
+
+def noisy(name):
+    """Settings that draw random numbers in training, where the model has any."""
+    known = {f.name for f in dataclasses.fields(MODELS[name].Config)}
+    return {"dropout": 0.5} if "dropout" in known else {}
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_resume_equals_uninterrupted(trial, name, run_name):
+    whole = trial(name, settings=noisy(name), epochs=4)
+    whole.fit(resume=False)
+    path = run_name()
+    broken = trial(name, settings=noisy(name), epochs=4, run_dir=path)
+    with pytest.raises(InterruptedError):
+        interrupt_after(broken, epochs=2)
+    again = trial(name, settings=noisy(name), epochs=4, run_dir=path, resume=True)
+    progress = again.fit(resume=True)
+    assert progress.epoch == 4
+    for a, b in zip(whole.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def interrupt_after(trial, epochs):
+    """Trains, and dies when the epoch after `epochs` begins."""
+    batches = trial.batches
+
+    def failing(split, epoch=0):
+        if split == "train" and epoch == epochs:
+            raise InterruptedError
+        return batches(split, epoch)
+
+    trial.batches = failing
+    trial.fit(resume=False)
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_mixed_precision_stays_finite(trial, name):
+    optimizer = {"optimizer": "adam", "learning_rate": 0.001}
+    t = trial(name, epochs=2, mixed_precision=True, batch_size=10, **optimizer)
+    t.fit(resume=False)
+    assert all(np.isfinite(w).all() for w in t.model.get_weights())
+    assert t.model.score(_features(t)[0]).dtype == tf.float32
+
+
+def test_held_out_targets_never_enter_the_prediction(solved, name):
+    """Permutes the held-out targets: predictions and what the report was given stay."""
+    trial, _, _ = solved(name)
+    features, targets = _features(trial)
+    before = trial.model.score(features).numpy()
+    assert not any(k.startswith("target") for k in features)
+    for row, held_out in zip(features["items"].numpy(), targets["target_items"].numpy()):
+        assert not set(row[row >= 0]) & set(held_out[held_out >= 0])
+    shuffled = {k: tf.reverse(v, [0]) for k, v in targets.items()}
+    trial.model.compute_loss(features, shuffled, trial.model(features))
+    np.testing.assert_array_equal(before, trial.model.score(features))
+
+
+def test_rows_of_the_other_kind_are_refused():
+    info = DatasetInfo("x", "x", "user", 3, 4, {})
+    with pytest.raises(ValueError, match="--data rows=item"):
+        MODELS["autorec"].create(info)

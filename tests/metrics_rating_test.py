@@ -1,0 +1,147 @@
+"""RatingReport against worked values; ties, item rows, batches, speed."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tfrec import metrics
+from tfrec.schema import DatasetInfo
+
+
+def make_info(n_users, n_items, rows="user"):
+    return DatasetInfo("toy", "toy split", rows, n_users, n_items, n_ratings={"test": 1})
+
+
+def features(users, items=None):
+    items = np.full([len(users), 1], -1) if items is None else items
+    return {"user": np.asarray(users), "items": np.asarray(items)}
+
+
+def rated(report, scores, target_items, target_values, users=None, items=None):
+    users = range(len(scores)) if users is None else users
+    targets = {
+        "target_items": np.asarray(target_items),
+        "target_values": np.asarray(target_values, "float32"),
+    }
+    report.update(features(users, items), targets, np.asarray(scores, "float32"))
+    return report
+
+
+def test_worked_masked_error_is_pooled():
+    report = metrics.RatingReport(make_info(2, 3), clip=False)
+    result = rated(report, [[4, 1, 3.5], [2, 3, 3]], [[0, 2], [1, -1]], [[5, 3], [1, 0]]).result()
+    assert result["rmse"] == pytest.approx(1.322876, abs=1e-6)
+    assert result["rmse"] ** 2 == pytest.approx(1.75)
+    assert result["mae"] == pytest.approx((1 + 0.5 + 2) / 3)
+    assert result["n_ratings"] == 3
+    per_user = report.per_user()
+    np.testing.assert_allclose(per_user["squared_error"], [1.25, 4.0])
+    np.testing.assert_array_equal(per_user["n_ratings"], [2, 1])
+
+
+def test_predictions_are_clipped_for_errors_but_not_for_ranking():
+    scores, items, values = [[7.0, 9.0, -3.0]], [[0, 1, 2]], [[2, 5, 1]]
+    result = rated(metrics.RatingReport(make_info(1, 3), ks=(1,)), scores, items, values).result()
+    assert result["rmse"] == pytest.approx(np.sqrt((3**2 + 0 + 0) / 3))
+    assert result["rerank_precision@1"] == 1.0  # 9 before 7, though both clip to 5
+    raw = rated(metrics.RatingReport(make_info(1, 3), clip=False), scores, items, values).result()
+    assert raw["mae"] == pytest.approx((5 + 4 + 4) / 3)
+
+
+def test_reranking_precision_by_hand():
+    scores = [[1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], [0, 0, 0, 0, 0, 9]]
+    items = [[0, 1, 2, 3], [0, 5, -1, -1], [-1, -1, -1, -1]]
+    values = [[5, 1, 4, 2], [3.5, 4, 0, 0], [0, 0, 0, 0]]
+    report = rated(metrics.RatingReport(make_info(3, 6), ks=(2, 3)), scores, items, values)
+    # User 0 ranks 3, 2, 1, 0: relevant are 2 and 0. User 1 ranks 0, 5: relevant is 5.
+    assert report.result()["rerank_precision@2"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert report.result()["rerank_precision@3"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert report.users.tolist() == [0, 1]
+
+
+def test_equal_predictions_are_worth_their_expectation():
+    scores = [[9, 3, 3, 3, 3, 1]]
+    values = [[1, 5, 4, 2, 1, 5]]  # of the four tied, two are relevant
+    report = rated(
+        metrics.RatingReport(make_info(1, 6), ks=(1, 3, 5, 6)), scores, [range(6)], values
+    )
+    result = report.result()
+    assert result["rerank_precision@1"] == 0.0
+    assert result["rerank_precision@3"] == pytest.approx((0 + 2 * 2 / 4) / 3)
+    assert result["rerank_precision@5"] == pytest.approx(2 / 5)
+    assert result["rerank_precision@6"] == pytest.approx(3 / 6)
+
+
+def test_item_rows_are_regrouped_by_user():
+    rng = np.random.default_rng(6)
+    scores = rng.uniform(1, 5, size=(8, 12)).astype("float32")  # [users, items]
+    values = rng.integers(1, 6, size=(8, 12))
+    kept = rng.random((8, 12)) < 0.5
+    items = np.where(kept, np.arange(12), -1)
+    users = np.where(kept.T, np.arange(8), -1)
+    by_user = rated(metrics.RatingReport(make_info(8, 12)), scores, items, values)
+    by_item = rated(metrics.RatingReport(make_info(8, 12, "item")), scores.T, users, values.T)
+    assert by_item.result() == by_user.result()
+    np.testing.assert_array_equal(by_item.users, by_user.users)
+    for name, value in by_user.per_user().items():
+        np.testing.assert_array_equal(by_item.per_user()[name], value)
+
+
+def test_predictions_that_are_not_finite_are_refused_only_where_they_count():
+    scores = [[np.nan, 1.0], [np.nan, np.nan]]
+    report = metrics.RatingReport(make_info(2, 2))
+    rated(report, scores, [[1], [0]], [[1], [1]], users=[0, -1])
+    assert report.result()["rmse"] == 0.0
+    with pytest.raises(ValueError, match="row 1 for item 0 is nan"):
+        rated(report, scores, [[1], [0]], [[1], [1]])
+
+
+def test_bad_rating_batches_are_refused():
+    report = metrics.RatingReport(make_info(2, 4))
+    with pytest.raises(ValueError, match=r"scores must be \[1, 4\], got \[1, 3\]"):
+        rated(report, np.ones([1, 3]), [[0]], [[1]])
+    with pytest.raises(ValueError, match=r"target_values must be \[1, 1\], got \[1, 2\]"):
+        rated(report, np.ones([1, 4]), [[0]], [[1, 2]])
+    with pytest.raises(ValueError, match=r"user 2 is not a position in \[0, 2\)"):
+        rated(report, np.ones([1, 4]), [[0]], [[1]], users=[2])
+    with pytest.raises(ValueError, match="needs 'items'; the batch holds"):
+        report.update({"user": [0]}, {"target_items": [[0]], "target_values": [[1]]}, [[1] * 4])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_rating_results_do_not_depend_on_batches_to_the_bit(batch):
+    rng = np.random.default_rng(5)
+    scores = rng.uniform(0, 6, size=(60, 80)).astype("float32")
+    items = np.argsort(rng.random((60, 80)), axis=1)[:, :30]
+    items[rng.random(items.shape) < 0.5] = -1
+    values = rng.integers(1, 6, size=items.shape)
+    whole = rated(metrics.RatingReport(make_info(60, 80)), scores, items, values)
+    parts = metrics.RatingReport(make_info(60, 80))
+    order = rng.permutation(60)
+    for start in range(0, 60, batch):
+        pick = order[start : start + batch]
+        with_filler = np.append(pick, 0)
+        rated(
+            parts,
+            scores[with_filler],
+            items[with_filler],
+            values[with_filler],
+            users=np.append(pick, -1),
+        )
+    assert parts.result() == whole.result()
+    for name, value in whole.per_user().items():
+        np.testing.assert_array_equal(parts.per_user()[name], value)
+
+
+def test_a_million_ratings_take_seconds():
+    rng = np.random.default_rng(10)
+    report = metrics.RatingReport(make_info(10_000, 1_000))
+    items = np.argsort(rng.random((1_000, 1_000)), axis=1)[:, :100]
+    values = rng.integers(1, 6, size=items.shape)
+    scores = rng.uniform(1, 5, size=(1_000, 1_000))
+    start = time.process_time()
+    for batch in range(10):
+        rated(report, scores, items, values, users=np.arange(1_000) + batch * 1_000)
+    assert report.result()["n_ratings"] == 1_000_000
+    assert time.process_time() - start < 15

@@ -1,0 +1,154 @@
+"""Netflix: DeepRec's parts and folds, the Prize's files, and what is said about bad ones."""
+
+import gzip
+import os
+import pathlib
+
+import pandas
+import pytest
+
+from tfrec.datasets import files, registry
+
+DATA = pathlib.Path(
+    os.environ.get("TFREC_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
+)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch, tmp_path):
+    """Only what a test passes is found: no data folder, an empty cache."""
+    monkeypatch.delenv("TFREC_DATA", raising=False)
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+
+
+def ratings(dataset) -> pandas.DataFrame:
+    return pandas.concat(dataset.chunks(), ignore_index=True)
+
+
+def test_counts_of_real_netflix_sample():
+    if not (DATA / "netflix-sample").exists():
+        pytest.skip(f"netflix-sample is not in {DATA}; set TFREC_DATA")
+    frame = ratings(registry.load("netflix", DATA))
+    counts = (len(frame), frame["user"].nunique(), frame["item"].nunique())
+    assert counts == (204821, 97618, 11259)
+    by_item = ratings(registry.load("netflix", DATA / "netflix-sample" / "iRec-*"))
+    assert (len(by_item), by_item["item"].nunique()) == (26091, 163)
+
+
+PARTS = {
+    "part-1.txt": b"10\t8\t3.0\n11\t8\t5\n",
+    "part-0.txt.gz": gzip.compress(b"12\t9\t1.0\n"),
+    "iRec-0.txt": b"8\t10\t2.0\n",
+    "README.txt": b"about",
+}
+
+
+def put(folder: pathlib.Path, contents: dict[str, bytes]) -> pathlib.Path:
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_netflix_parts_one_file_pattern_and_item_first(tmp_path):
+    put(tmp_path / "x", PARTS)
+    found = registry.load("netflix", tmp_path / "x")
+    assert not found.has_times
+    assert ratings(found).to_dict("list") == {
+        "user": ["12", "10", "11"],
+        "item": ["9", "8", "8"],
+        "value": [1.0, 3.0, 5.0],
+        "time": [0, 0, 0],
+    }
+    one = registry.load("netflix", tmp_path / "x" / "part-0.txt.gz")
+    assert ratings(one)["user"].tolist() == ["12"]
+    by_item = registry.load("netflix", tmp_path / "x" / "iRec*")
+    assert ratings(by_item).loc[0].tolist() == ["10", "8", 2.0, 0]
+    put(tmp_path / "y", {"a.txt": b"1\t2\t3\t1000000000\n"})
+    timed = registry.load("netflix", tmp_path / "y")
+    assert timed.has_times and ratings(timed)["time"].tolist() == [1000000000]
+
+
+def test_netflix_folds_are_folders(tmp_path):
+    put(
+        tmp_path,
+        {
+            "N3M_TRAIN/n3m.train.txt": b"1\t1\t5\n2\t1\t4\n",
+            "N3M_VALID/n3m.valid.txt": b"1\t2\t3\n",
+            "N3M_TEST/n3m.test.txt": b"1\t3\t2\n",
+        },
+    )
+    for fold, item in (("N3M", "3"), ("N3M_VALID", "2")):
+        frame = ratings(registry.load("netflix", tmp_path, fold=fold))
+        assert frame["test"].tolist() == [False, False, True]
+        assert frame["item"].tolist() == ["1", "1", item]
+    with pytest.raises(ValueError, match="holds the folds N3M; choose one with --set split=folds"):
+        registry.load("netflix", tmp_path)
+    with pytest.raises(ValueError, match="no folder N6M_TRAIN; .*known: N3M"):
+        registry.load("netflix", tmp_path, fold="N6M")
+    inner = registry.load("netflix", tmp_path / "N3M_TRAIN")
+    assert len(ratings(inner)) == 2
+
+
+def test_netflix_complaints(tmp_path):
+    with pytest.raises(FileNotFoundError, match="netflix is not here and cannot be .*--raw=FOLDER"):
+        registry.load("netflix")
+    with pytest.raises(FileNotFoundError, match="holds no ratings"):
+        registry.load("netflix", put(tmp_path / "a", {"README.txt": b"x"}))
+    put(tmp_path / "b", {"part-0.txt": b"1\t2\t3.0\n1 2 3\n"})
+    with pytest.raises(ValueError, match="part-0.txt, line 2: 1 columns separated by tab, 3 are"):
+        list(registry.load("netflix", tmp_path / "b").chunks())
+    put(tmp_path / "c", {"part-0.txt": b"1\t2\t3\t2005-09-06\n"})
+    with pytest.raises(ValueError, match=r"line 1, column 4 \(time\): '2005-09-06' is a date"):
+        list(registry.load("netflix", tmp_path / "c").chunks())
+    put(tmp_path / "d", {"part-0.txt.gz": gzip.compress(b"1\t2\t3\n" * 999)[:-9]})
+    with pytest.raises(ValueError, match="part-0.txt.gz is damaged, cut short"):
+        registry.load("netflix", tmp_path / "d")
+
+
+PRIZE = "8:\n1488844,3,2005-09-06\n822109,5,1970-01-02\n10:\n885013,4,2005-10-19\n"
+
+
+@pytest.mark.parametrize("block_bytes", [8, 30, 1 << 20])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_prize_files(tmp_path, monkeypatch, block_bytes, newline):
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
+    put(
+        tmp_path,
+        {
+            "combined_data_1.txt": PRIZE.replace("\n", newline).encode(),
+            "combined_data_10.txt": b"9:\n1,1,1970-01-01",
+            "combined_data_2.txt": b"7:\n1,2,1970-01-01\n",
+            "movie_titles.csv": b"7,2003,Am\xe9lie, the Movie\n8,NULL,X\n",
+            "probe.txt": b"1:\n30878\n",
+        },
+    )
+    found = registry.load("netflix", tmp_path)
+    assert ratings(found).to_dict("list") == {
+        "user": ["1488844", "822109", "885013", "1", "1"],
+        "item": ["8", "8", "10", "7", "9"],
+        "value": [3.0, 5.0, 4.0, 2.0, 1.0],
+        "time": [1125964800, 86400, 1129680000, 0, 0],
+    }
+    assert found.items.to_dict("list") == {
+        "item": ["7", "8"],
+        "title": ["Amélie, the Movie", "X"],
+        "genres": ["", ""],
+        "year": ["2003", ""],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,3,2005-09-06\n", r"line 1: '1,3,2005-09-06' stands before any 'item:' line"),
+        (PRIZE + "1,3\n", r"line 6: expected 'item:' or user,rating,YYYY-MM-DD, found '1,3'"),
+        (PRIZE + "1,9,2005-09-06\n", r"line 6, column 2 \(value\): '9' is not a rating from 1 to"),
+        (PRIZE + "1,,2005-09-06\n", r"line 6, column 2 \(value\): '' is not a number"),
+        (PRIZE + "1,3,2005-13-06\n", r"line 6, column 3 \(time\): '2005-13-06' is not a date"),
+    ],
+)
+def test_prize_complaints(tmp_path, text, message):
+    put(tmp_path, {"mv_0000008.txt": text.encode()})
+    with pytest.raises(ValueError, match="mv_0000008.txt, " + message):
+        list(registry.load("netflix", tmp_path).chunks())

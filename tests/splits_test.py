@@ -1,0 +1,270 @@
+"""Splits: who goes where, and that the published protocols come out to the number."""
+
+import io
+import os
+import pathlib
+import types
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tfrec.config import DataConfig
+from tfrec.data import protocol, splits, vocabulary
+from tfrec.data.ratings import Ratings, collect, drop_duplicates
+
+HISTORY, VALIDATION, TEST = 0, 1, 2
+
+
+def make(n_users=40, n_items=30, share=0.5, seed=0):
+    """Random ratings in shuffled file order, with many equal times."""
+    random = np.random.default_rng(seed)
+    users, items = np.nonzero(random.random((n_users, n_items)) < share)
+    order = random.permutation(len(users))
+    return Ratings(
+        users[order].astype(np.int32),
+        items[order].astype(np.int32),
+        random.integers(1, 6, len(order)).astype(np.float32),
+        random.integers(0, 20, len(order)),
+    )
+
+
+def run(data, n_users=40, n_items=30, **settings):
+    return splits.split(data, DataConfig(**settings), n_users, n_items)
+
+
+def test_random_shares_and_seeds():
+    data = make()
+    n = len(data)
+    part = run(data, split="random", test=0.1, validation=0.2).part
+    assert (part == TEST).sum() == round(0.1 * n)
+    assert (part == VALIDATION).sum() == round(0.2 * (n - round(0.1 * n)))
+    again = run(data, split="random", test=0.1, validation=0.2).part
+    assert (part == again).all()
+    assert (part != run(data, split="random", test=0.1, validation=0.2, seed=1).part).any()
+
+
+def test_random_test_does_not_depend_on_validation():
+    data = make()
+    parts = [run(data, split="random", test=0.2, validation=v).part for v in (0, 0.1, 0.5, 1)]
+    for part in parts:
+        assert ((part == TEST) == (parts[0] == TEST)).all()
+    assert not (parts[0] == VALIDATION).any()
+    assert not (parts[3] == HISTORY).any()
+
+
+def test_folds_keep_the_shipped_test_file():
+    data = make()
+    test = np.arange(len(data)) % 5 == 0
+    data = Ratings(data.users, data.items, data.values, data.times, test)
+    result = run(data, split="folds", validation=0.1)
+    assert ((result.part == TEST) == test).all()
+    assert (result.part == VALIDATION).sum() == round(0.1 * (~test).sum())
+
+
+def test_folds_without_a_fold_is_an_error():
+    with pytest.raises(ValueError, match="split=folds needs the files of fold 'u2'"):
+        run(make(), split="folds", fold="u2")
+
+
+def test_time_drops_what_train_does_not_know():
+    # Two users, three items; times 0..9 and a cut at the .6 quantile (5.4).
+    users = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 0])
+    items = np.array([0, 1, 0, 1, 0, 1, 1, 2, 0, 0])
+    data = Ratings(users, items, np.ones(10, np.float32), np.arange(10))
+    result = run(data, 2, 3, split="time", test=0.4, validation=0)
+    assert result.part.tolist() == [0, 0, 0, 0, 0, 0, 2, -1, -1, 2]
+    assert result.dropped == {"item_not_in_train": 1, "user_not_in_train": 1}
+    assert result.test_history == ("history",)
+
+
+def test_time_reproduces_the_9559_items_of_ml_latest_small():
+    root = os.environ.get("TFREC_DATA", pathlib.Path(__file__).parents[1] / ".." / "shared/data")
+    path = pathlib.Path(root) / "ml-latest-small.zip"
+    if not path.exists():
+        pytest.skip(f"no {path.name}")
+    with zipfile.ZipFile(path) as archive:
+        frame = pd.read_csv(io.BytesIO(archive.read("ml-latest-small/ratings.csv")))
+    frame.columns = ["user", "item", "value", "time"]
+    frame = frame.astype({"user": str, "item": str})
+    data, users, items = collect([frame])
+    result = run(data, len(users), len(items), split="time", test=0.02, validation=1.0)
+    train = result.part == HISTORY
+    assert train.sum() == 98_819
+    assert len(np.unique(data.users[train])) == 595
+    assert len(np.unique(data.items[train])) == 9_559
+    assert (result.part == VALIDATION).sum() == 188
+    assert not (result.part == TEST).any()
+
+
+def liang(users, items, seed, n_heldout):
+    """The users' groups and the targets as in the code of Liang et al., with pandas."""
+    frame = pd.DataFrame({"user": users, "item": items})
+    unique = np.unique(users)
+    np.random.seed(seed)
+    unique = unique[np.random.permutation(unique.size)]
+    groups = unique[: -2 * n_heldout], unique[-2 * n_heldout : -n_heldout], unique[-n_heldout:]
+    known = set(frame.item[frame.user.isin(groups[0])])
+    targets = []
+    for group in groups[1:]:
+        rows = frame[frame.user.isin(group) & frame.item.isin(known)]
+        np.random.seed(seed)
+        for _, one in rows.groupby("user"):
+            if len(one) >= 5:
+                idx = np.zeros(len(one), dtype="bool")
+                picks = np.random.choice(len(one), size=int(0.2 * len(one)), replace=False)
+                idx[picks.astype("int64")] = True
+                targets.append(set(one[idx].index))
+            else:
+                targets.append(set())
+    return groups, set().union(*targets)
+
+
+def test_users_is_the_split_of_liang_et_al():
+    data = make(60, 50, 0.3)
+    result = run(data, 60, 50, split="users", test=10, validation=10, seed=98765)
+    groups, targets = liang(data.users, data.items, 98765, 10)
+    for code, members in enumerate(groups):
+        assert set(np.flatnonzero(result.group == code)) == set(members)
+    assert set(np.flatnonzero(result.part > 0)) == targets
+    assert len(targets) > 20
+
+
+def test_users_parts_follow_their_group():
+    data = make(share=0.2)
+    result = run(data, split="users", test=0.25, validation=5)
+    assert np.bincount(result.group).tolist() == [25, 5, 10]
+    for code in (VALIDATION, TEST):
+        assert (result.group[data.users[result.part == code]] == code).all()
+    train_items = set(data.items[(result.group[data.users] == 0)])
+    assert set(data.items[result.part >= 0]) == train_items
+    assert result.groups == ("train", "validation", "test")
+
+
+def test_users_with_few_ratings_have_no_targets():
+    users = np.repeat(np.arange(10), 4).astype(np.int32)
+    items = np.tile(np.arange(4), 10).astype(np.int32)
+    data = Ratings(users, items, np.ones(40, np.float32), np.arange(40))
+    for fold_in in ("random", "time"):
+        result = run(data, 10, 4, split="users", test=3, validation=3, fold_in=fold_in)
+        assert not result.part.any()
+
+
+def test_users_fold_in_by_time_takes_the_first_share_in_stable_order():
+    users = np.repeat(np.arange(6), 6).astype(np.int32)
+    items = np.tile(np.arange(6), 6).astype(np.int32)
+    times = np.tile([5, 1, 1, 9, 9, 0], 6)  # stable order of items: 5 1 2 0 3 4
+    data = Ratings(users, items, np.ones(36, np.float32), times)
+    result = run(data, 6, 6, split="users", test=2, validation=2, fold_in="time", fold_in_share=0.7)
+    held_out = result.group[data.users] > 0
+    assert sorted(data.items[result.part > 0]) == [3] * 4 + [4] * 4  # int(.7 * 6) = 4 are input
+    assert held_out[result.part > 0].all()
+
+
+def test_users_must_leave_someone_to_train_on():
+    with pytest.raises(ValueError, match="20 \\+ 20 held-out users leave none of the 40 users"):
+        run(make(), split="users", test=20, validation=20)
+
+
+def test_last_holds_out_by_time_then_file_order():
+    users = np.array([0, 1, 0, 0, 1, 2, 0, 2, 2], np.int32)
+    times = np.array([7, 1, 7, 3, 1, 5, 2, 5, 5])
+    data = Ratings(users, np.arange(9, dtype=np.int32), np.ones(9, np.float32), times)
+    result = run(data, 3, 9, split="last", validation=1)
+    # user 0: order 6 3 0 2; user 1 has two ratings; user 2: order 5 7 8
+    assert result.part.tolist() == [1, 0, 2, 0, 0, 0, 0, 1, 2]
+    assert "1 users with fewer than 3 ratings" in result.note
+    assert run(data, 3, 9, split="last", validation=0).part.tolist() == [0, 0, 2, 0, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("name", ["random", "time", "users", "last"])
+def test_every_rating_has_one_place(name):
+    data = make()
+    numbers = {"test": 8, "validation": 8} if name == "users" else {"test": 0.2}
+    result = run(data, split=name, **numbers)
+    assert len(result.part) == len(data)
+    assert set(np.unique(result.part)) <= {-1, 0, 1, 2}
+    assert (result.part == -1).sum() == sum(result.dropped.values())
+    assert (result.part == TEST).sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "randon"}, "did you mean 'random'"),
+        ({"split": "random", "test": 1.5}, "--data test=1.5 is not a share"),
+        ({"split": "random", "validation": -0.1}, "--data validation=-0.1 is not a share"),
+        ({"split": "users", "test": 2, "validation": 2, "fold_in": "x"}, "known: random, time"),
+    ],
+)
+def test_wrong_settings_name_the_flag(settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(make(), **settings)
+
+
+def test_duplicates():
+    frame = pd.DataFrame(
+        {
+            "user": ["a", "b", "a", "a"],
+            "item": ["x", "x", "y", "x"],
+            "value": np.float32([1, 2, 3, 4]),
+            "time": [9, 1, 1, 2],
+        }
+    )
+    data, users, items = collect([frame[:2], frame[2:]])
+    with pytest.raises(ValueError, match=r"'a' rated item 'x' twice, in ratings 1 and 4.*are 1"):
+        drop_duplicates(data, "error", users, items)
+    with pytest.raises(ValueError, match="--data duplicates=last"):
+        drop_duplicates(data, "error", users, items)
+    kept, n = drop_duplicates(data, "last", users, items)  # last by time: the first in the file
+    assert (kept.values.tolist(), n) == ([1, 2, 3], 1)
+    kept, n = drop_duplicates(data, "first", users, items)
+    assert (kept.values.tolist(), n) == ([2, 3, 4], 1)
+
+
+def test_bad_ratings_are_named():
+    frame = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "value": [1.0, 2], "time": 0})
+    with pytest.raises(ValueError, match="rating 4: value nan is not a finite number"):
+        collect([frame, frame.assign(value=[1.0, np.nan])])
+    with pytest.raises(ValueError, match="rating 3: the item id is missing"):
+        collect([frame, frame.assign(item=[None, "y"])])
+    with pytest.raises(ValueError, match="'a\\\\nb' is empty or has a line break"):
+        collect([frame.assign(user=["a\nb", "c"])])
+    with pytest.raises(ValueError, match="no ratings"):
+        collect([frame[:0]])
+
+
+def test_ids_sort_as_numbers_if_all_are():
+    used = np.array([True, True, False, True])
+    ids, positions = vocabulary.select(["10", "9", "8", "-1"], used)
+    assert ids == ["-1", "9", "10"]
+    assert positions.tolist() == [2, 1, -1, 0]
+    assert vocabulary.select(["10", "9", "b", "x"], np.ones(4, bool))[0] == ["10", "9", "b", "x"]
+
+
+def test_protocol_in_words():
+    raw = types.SimpleNamespace(name="ml-1m", has_times=True)
+    assert protocol.describe(DataConfig(), raw) == (
+        "ml-1m, random 90/10 by rating (seed 0), validation 10 % of train, rows by user"
+    )
+    config = DataConfig(
+        split="users", test=750, validation=750, fold_in="time", min_rating=4, max_user_ratings=1000
+    )
+    sentence = protocol.describe(config, raw)
+    assert "750 test, 750 validation, earliest 80 % of each as input" in sentence
+    assert "ratings >= 4, users with <= 1000 ratings" in sentence
+
+
+@pytest.mark.parametrize("name", ["random", "folds", "time", "users", "last"])
+def test_every_split_has_a_sentence(name):
+    raw = types.SimpleNamespace(name="x", has_times=True)
+    assert protocol.describe(DataConfig(split=name), raw).startswith("x, ")
+
+
+def test_protocol_is_checked_first():
+    raw = types.SimpleNamespace(name="x", has_times=False)
+    with pytest.raises(ValueError, match="split=last goes by time, but x has no times"):
+        protocol.check(DataConfig(split="last"), raw)
+    with pytest.raises(ValueError, match="--data rows=item cannot go with split=users"):
+        protocol.check(DataConfig(split="users", rows="item"), raw)

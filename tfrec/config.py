@@ -1,0 +1,194 @@
+"""Settings: frozen dataclasses, typed `name=value` overrides, JSON.
+
+`DataConfig` says how raw ratings become rows, `TrainConfig` how a model is trained; a
+model's own numbers are its nested `Config`. Nothing else is configurable.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """How raw ratings become prepared rows.
+
+    Attributes:
+        dataset: Key of the data set registry.
+        rows: "user" (a row is a user's history) or "item" (a row is an item's raters).
+        split: "random", "folds", "time", "users" or "last".
+        test: random: share of all ratings. time: share of the latest ratings, over all
+            users. users: number of held-out users (or their share, below 1). Unused by
+            folds and last.
+        validation: random, folds: share of the ratings that test left over. time: share
+            of the held-out window that is validation, the rest is test. users: number
+            (or share) of validation users. last: 1 holds out the last but one item too.
+        fold: Which files are train and test for split=folds, such as "u1".
+        fold_in: users: which part of a held-out user is input, "random" or "time" (the
+            earliest).
+        fold_in_share: users: share of a held-out user's ratings that is input.
+        min_rating: Ratings below are dropped.
+        min_user_ratings: Users with fewer ratings are dropped.
+        max_user_ratings: Users with more ratings are dropped; 0 keeps them.
+        min_item_ratings: Items with fewer ratings are dropped.
+        core: Repeat the user and item counts until nothing more is dropped.
+        duplicates: A second rating of the same item by the same user is an "error", or
+            the "first" or the "last" one (by time, then file order) is kept.
+        seed: Seeds everything random in the split.
+        shards: TFRecord files of the training group.
+    """
+
+    dataset: str = "ml-latest-small"
+    rows: str = "user"
+    split: str = "random"
+    test: float = 0.1
+    validation: float = 0.1
+    fold: str = "u1"
+    fold_in: str = "random"
+    fold_in_share: float = 0.8
+    min_rating: float = 0.0
+    min_user_ratings: int = 0
+    max_user_ratings: int = 0
+    min_item_ratings: int = 0
+    core: bool = False
+    duplicates: str = "error"
+    seed: int = 0
+    shards: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. Each model class brings its paper's values.
+
+    Attributes:
+        epochs: Passes over the training rows (lbfgs: chunks of `iterations`).
+        batch_size: Rows (or events) a step, over all replicas.
+        eval_batch_size: Rows a step while evaluating; no result depends on it.
+        optimizer: "adam", "sgd", "rmsprop", "adagrad", "adamw" or "lbfgs".
+        learning_rate: Unused by lbfgs.
+        momentum: sgd only.
+        weight_decay: Decoupled weight decay of the optimizer, 0 for none.
+        decay_epochs: The learning rate is multiplied by `decay_factor` after each of
+            these epochs.
+        decay_factor: See `decay_epochs`.
+        clip_norm: Global gradient norm bound, 0 for none.
+        iterations: lbfgs: iterations an epoch; its memory starts anew each epoch.
+        patience: Epochs without a better validation before training stops; 0 never stops.
+        monitor: Validation metric that picks the best epoch; empty: the task's own
+            (rmse, ndcg@100).
+        refit: After the best epoch is known, train anew on train + validation for as many
+            epochs; test is reported for that model.
+        mixed_precision: Compute in bfloat16, keep float32 variables.
+        seed: Seeds weights, shuffling, dropout and sampling.
+    """
+
+    epochs: int = 50
+    batch_size: int = 128
+    eval_batch_size: int = 512
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    decay_epochs: tuple[int, ...] = ()
+    decay_factor: float = 0.5
+    clip_norm: float = 0.0
+    iterations: int = 20
+    patience: int = 0
+    monitor: str = ""
+    refit: bool = False
+    mixed_precision: bool = False
+    seed: int = 0
+
+
+def override(config: Config, assignments: Iterable[str], flag: str = "--set") -> Config:
+    """Returns `config` with `name=value` texts applied, each value of the field's type.
+
+    Args:
+        config: A dataclass instance.
+        assignments: Texts such as "dropout=0.8", "hidden=512,512,1024".
+        flag: The flag they came from, for error messages.
+
+    Raises:
+        ValueError: unknown name, or a value that is not of the field's type.
+    """
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{flag} {text!r} is not of the form name=value")
+        if name not in hints:
+            raise ValueError(
+                f"{flag} {text!r}: {type(config).__qualname__} has no setting {name!r}; "
+                + known_names(name, hints)
+            )
+        try:
+            changes[name] = _parse(value, hints[name])
+        except ValueError as error:
+            raise ValueError(f"{flag} {text!r}: {error}") from None
+    return dataclasses.replace(config, **changes)
+
+
+def data_config(
+    base: DataConfig, dataset: str, split: str, assignments: Iterable[str]
+) -> DataConfig:
+    """`base` with --dataset, --split and --data name=value applied, where given."""
+    named = {"dataset": dataset, "split": split}
+    given = dataclasses.replace(base, **{k: v for k, v in named.items() if v})
+    return override(given, assignments, "--data")
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """Ends an error about a mistyped name: the closest known one, then all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return hint + "known: " + ", ".join(known)
+
+
+def to_dict(config: Any) -> dict:
+    """The dataclass as plain JSON types (tuples become lists)."""
+    return {
+        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()
+    }
+
+
+def from_dict(cls: type[Config], fields: dict) -> Config:
+    """The inverse of `to_dict`.
+
+    Raises:
+        ValueError: a field that `cls` does not have.
+    """
+    hints = typing.get_type_hints(cls)
+    for name in fields:
+        if name not in hints:
+            raise ValueError(
+                f"{cls.__qualname__} has no setting {name!r}; " + known_names(name, hints)
+            )
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def _parse(text: str, hint: Any) -> Any:
+    """Turns flag text into a value of type `hint`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):  # Optional
+        return (
+            None
+            if text.lower() == "none"
+            else _parse(text, next(a for a in args if a is not types.NoneType))
+        )
+    if origin is tuple:
+        return tuple(_parse(part, args[0]) for part in text.split(",") if part)
+    if hint is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ValueError(f"{text!r} is not true or false")
+        return text.lower() in ("true", "1")
+    try:
+        return hint(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not of type {hint.__name__}") from None

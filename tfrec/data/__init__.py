@@ -1,0 +1,1 @@
+"""From raw ratings to TFRecords of rows, and from there to tf.data batches."""

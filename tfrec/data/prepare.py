@@ -1,0 +1,251 @@
+"""Preparing: raw ratings in, a directory of rows, vocabularies and `info.json` out."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tqdm
+
+from tfrec import config as configs
+from tfrec import schema
+from tfrec.config import DataConfig
+from tfrec.data import protocol, ratings, records, splits, vocabulary
+from tfrec.data.ratings import Ratings
+from tfrec.schema import DatasetInfo
+
+
+def prepare(
+    raw: Any,
+    config: DataConfig,
+    data_dir: str | pathlib.Path,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> DatasetInfo:
+    """Prepares `raw` in `data_dir`; does nothing where just that is prepared already.
+
+    Everything is written to a directory beside `data_dir` and renamed at the end, so that a
+    failure leaves nothing half-written. The same source and settings give the same bytes.
+
+    Args:
+        raw: A raw data set, as from `tfrec.datasets.registry.load`.
+        config: How ratings become rows.
+        data_dir: The directory to make.
+        progress: Show bars on stderr.
+        overwrite: Replace what is prepared in `data_dir` with other settings.
+
+    Returns:
+        What `data_dir` holds now.
+
+    Raises:
+        ValueError: the settings cannot work with this data set, the data are wrong, or
+            `data_dir` holds something else.
+    """
+    protocol.check(config, raw)
+    data_dir = pathlib.Path(data_dir)
+    mark = fingerprint(raw, config)
+    if data_dir.exists() and any(data_dir.iterdir()):
+        info = _existing(data_dir, config, mark, overwrite)
+        if info is not None:
+            if progress:
+                print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
+            return info
+    with _written_aside(data_dir) as directory:
+        return _prepare_into(directory, raw, config, mark, progress)
+
+
+def fingerprint(raw: Any, config: DataConfig) -> str:
+    """SHA-256 over the source, the settings and the version of the record format."""
+    settings = json.dumps(configs.to_dict(config), sort_keys=True)
+    text = "\n".join([raw.fingerprint, settings, str(records.FORMAT_VERSION)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _prepare_into(
+    directory: pathlib.Path, raw: Any, config: DataConfig, mark: str, progress: bool
+) -> DatasetInfo:
+    """Does the work of `prepare` in an empty directory."""
+    data, user_ids, item_ids, dropped = _read(raw, config, progress)
+    split = splits.split(data, config, len(user_ids), len(item_ids))
+    kept = split.part != splits.DROPPED
+    # Held-out users keep their place even without a rating left; other ids must occur.
+    everyone = config.split == "users"
+    data, user_ids, item_ids = _to_positions(data.take(kept), user_ids, item_ids, everyone)
+    _write_vocabulary(directory, user_ids, "user", raw.users)
+    _write_vocabulary(directory, item_ids, "item", raw.items)
+
+    n_rows = len(user_ids) if config.rows == "user" else len(item_ids)
+    group = split.group if everyone else np.zeros(n_rows, np.int8)
+    rows = records.group_rows(data, split.part[kept], config.rows, n_rows)
+    info = DatasetInfo(
+        n_users=len(user_ids),
+        n_items=len(item_ids),
+        sparsity=1 - len(data) / (len(user_ids) * len(item_ids)),
+        dropped=dropped | split.dropped,
+        fingerprint=mark,
+        **_described(raw, config, split),
+        **_measured(rows, group, split),
+    )
+    for code, name in enumerate(split.groups):
+        stored = np.flatnonzero((rows.counts.sum(1) > 0) & (group == code))
+        order = records.shuffled(stored, config.seed, code)
+        shards = config.shards if name == "train" else 1
+        records.write_group(directory, name, shards, rows, order, progress)
+    text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
+    (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
+    return info
+
+
+def _read(
+    raw: Any, config: DataConfig, progress: bool
+) -> tuple[Ratings, list[str], list[str], dict[str, int]]:
+    """Reads, checks and filters; positions are in sorted order of the remaining raw ids."""
+    data, user_ids, item_ids = ratings.collect(_with_bar(raw.chunks(), progress))
+    data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids)
+    data, dropped = ratings.apply_filters(data, config)
+    if n:
+        dropped["duplicates"] = n
+    return *_to_positions(data, user_ids, item_ids), dropped
+
+
+def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
+    with tqdm.tqdm(desc="reading", unit=" ratings", unit_scale=True, disable=not progress) as bar:
+        for chunk in chunks:
+            yield chunk
+            bar.update(len(chunk))
+
+
+def _to_positions(
+    data: Ratings, user_ids: list[str], item_ids: list[str], every_user: bool = False
+) -> tuple[Ratings, list[str], list[str]]:
+    """Replaces codes by positions among the sorted ids that occur in `data`."""
+    used_users = np.bincount(data.users, minlength=len(user_ids)) > 0
+    user_ids, users = vocabulary.select(user_ids, used_users | every_user)
+    used_items = np.bincount(data.items, minlength=len(item_ids)) > 0
+    item_ids, items = vocabulary.select(item_ids, used_items)
+    data = dataclasses.replace(data, users=users[data.users], items=items[data.items])
+    return data, user_ids, item_ids
+
+
+def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, Any]:
+    """What `DatasetInfo` takes over from the source and the settings."""
+    return {
+        "name": raw.name,
+        "protocol": "; ".join(filter(None, [protocol.describe(config, raw), split.note])),
+        "rows": config.rows,
+        "groups": split.groups,
+        "test_history": split.test_history,
+        "rating_min": float(raw.rating_min),
+        "rating_max": float(raw.rating_max),
+        "rating_step": float(raw.rating_step),
+        "config": configs.to_dict(config),
+    }
+
+
+def _measured(rows: records.Rows, group: np.ndarray, split: splits.Split) -> dict[str, Any]:
+    """The counts and the mean that `DatasetInfo` reports.
+
+    Raises:
+        ValueError: there is nothing to train on.
+    """
+    counts, in_train = rows.counts, group == 0
+    n_train = int(counts[in_train, splits.HISTORY].sum())
+    if not n_train:
+        raise ValueError(
+            "the split leaves no training rating; lower --data test and validation, or relax "
+            "the filters (min_rating, min_user_ratings, min_item_ratings)"
+        )
+    by_part = counts.sum(0)
+    n_ratings = {
+        "train": n_train,
+        "validation": int(by_part[splits.VALIDATION]),
+        "test": int(by_part[splits.TEST]),
+    }
+    if len(split.groups) > 1:
+        n_ratings["fold_in"] = int(by_part[splits.HISTORY]) - n_train
+    is_train = np.repeat(np.outer(in_train, [True, False, False]), counts.ravel())
+    return {
+        "n_ratings": n_ratings,
+        "rating_mean": float(rows.values[is_train].mean(dtype=np.float64)),
+        "max_history": int(counts[in_train, splits.HISTORY].max()),
+        "row_counts": _row_counts(counts, group),
+    }
+
+
+def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
+    """Rows that each split of `inputs` reads: trained on with a history, else with targets."""
+    history, validation, test = (counts > 0).T
+    return {
+        "train": int((history & (group == splits.HISTORY)).sum()),
+        "train+validation": int(((history | validation) & (group != splits.TEST)).sum()),
+        "validation": int(validation.sum()),
+        "test": int(test.sum()),
+    }
+
+
+def _write_vocabulary(
+    directory: pathlib.Path, ids: list[str], what: str, table: pd.DataFrame | None
+) -> None:
+    """Writes the raw ids and, aligned with them, the side table if it has fields."""
+    ids_file, fields_file = {
+        "user": (schema.USERS_FILE, schema.USER_FIELDS_FILE),
+        "item": (schema.ITEMS_FILE, schema.ITEM_FIELDS_FILE),
+    }[what]
+    vocabulary.write(directory / ids_file, ids)
+    fields = vocabulary.align(table, what, ids)
+    if fields is not None:
+        fields.to_csv(directory / fields_file, index=False, lineterminator="\n")
+
+
+def _existing(
+    data_dir: pathlib.Path, config: DataConfig, mark: str, overwrite: bool
+) -> DatasetInfo | None:
+    """The info of what is prepared already, or None where it is to be overwritten."""
+    if not (data_dir / schema.INFO_FILE).exists():
+        raise ValueError(
+            f"--data_dir={data_dir} is not empty and was not prepared by tfrec (it has no "
+            f"{schema.INFO_FILE}); choose another --data_dir"
+        )
+    if overwrite:
+        return None
+    info = DatasetInfo.load(data_dir)
+    if info.fingerprint == mark:
+        return info
+    new = configs.to_dict(config)
+    changes = [
+        f"{name} is {info.config.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted(info.config.keys() | new.keys())
+        if info.config.get(name) != new.get(name)
+    ]
+    raise ValueError(
+        f"--data_dir={data_dir} was prepared otherwise: "
+        f"{'; '.join(changes) or 'the source files or the record format changed'}. Choose another "
+        "--data_dir, or replace it with --overwrite"
+    )
+
+
+@contextlib.contextmanager
+def _written_aside(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty sibling directory that becomes `data_dir`, or goes if the work fails."""
+    data_dir = data_dir.absolute()  # "." has no name to put a suffix to
+    aside = data_dir.with_name(f"{data_dir.name}.partial-{os.getpid()}")
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if data_dir.exists():
+            replaced = data_dir.with_name(f"{data_dir.name}.replaced-{os.getpid()}")
+            data_dir.rename(replaced)
+            aside.rename(data_dir)
+            shutil.rmtree(replaced)
+        else:
+            aside.rename(data_dir)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""The protocol of a prepared data set: checked before work starts, and put in one sentence."""
+
+from typing import Any
+
+from tfrec.config import DataConfig, known_names
+from tfrec.data import splits
+
+
+def check(config: DataConfig, raw: Any) -> None:
+    """Refuses settings that cannot work, before anything is read.
+
+    Args:
+        config: The settings.
+        raw: The raw data set; `has_times` is used.
+
+    Raises:
+        ValueError: naming the flag and the cure.
+    """
+    if config.split not in splits.SPLITS:
+        raise ValueError(
+            f"--data split={config.split}: " + known_names(config.split, splits.SPLITS)
+        )
+    if config.rows not in ("user", "item"):
+        raise ValueError(f"--data rows={config.rows}: known: user, item")
+    if config.rows == "item" and config.split in ("users", "last"):
+        raise ValueError(
+            f"--data rows=item cannot go with split={config.split}, which holds out users' "
+            "ratings row by row; use --data rows=user, or split=random, folds or time"
+        )
+    by_time = config.split in ("time", "last")
+    by_time = by_time or (config.split == "users" and config.fold_in == "time")
+    if by_time and not raw.has_times:
+        raise ValueError(
+            f"--data split={config.split} goes by time, but {raw.name} has no times; use --data "
+            "split=random, or split=users with fold_in=random"
+        )
+    if config.shards < 1:
+        raise ValueError(f"--data shards={config.shards} must be at least 1")
+
+
+def describe(config: DataConfig, raw: Any) -> str:
+    """The protocol in one sentence, to stand beside every number measured on it.
+
+    Args:
+        config: The settings.
+        raw: The raw data set; its `name` is used.
+    """
+    parts = [f"{raw.name}, {_SENTENCES[config.split](config)}", *_filters(config)]
+    return ", ".join([*parts, f"rows by {config.rows}"])
+
+
+def _random(c: DataConfig) -> str:
+    cut = f"random {100 - 100 * c.test:g}/{100 * c.test:g} by rating"
+    return f"{cut} (seed {c.seed}), {_share(c.validation, 'of train')}"
+
+
+def _folds(c: DataConfig) -> str:
+    return f"shipped fold {c.fold}, {_share(c.validation, 'of train')} (seed {c.seed})"
+
+
+def _time(c: DataConfig) -> str:
+    held_out = f"latest {100 * c.test:g} % by time held out (users and items known in train)"
+    return f"{held_out}, {_share(c.validation, 'of them')} (seed {c.seed})"
+
+
+def _users(c: DataConfig) -> str:
+    def people(n: float) -> str:
+        return f"{n:g}" if n >= 1 else f"{100 * n:g} % of the users"
+
+    first = "earliest" if c.fold_in == "time" else "random"
+    return (
+        f"held-out users (seed {c.seed}): {people(c.test)} test, {people(c.validation)} "
+        f"validation, {first} {100 * c.fold_in_share:g} % of each as input"
+    )
+
+
+def _last(c: DataConfig) -> str:
+    before = ", last but one validation" if c.validation > 0 else ", no validation"
+    return f"leave-one-out by time: last rating of each user test{before}"
+
+
+_SENTENCES = {
+    "random": _random,
+    "folds": _folds,
+    "time": _time,
+    "users": _users,
+    "last": _last,
+}
+
+
+def _share(share: float, of_what: str) -> str:
+    return f"validation {100 * share:g} % {of_what}" if share else "no validation"
+
+
+def _filters(c: DataConfig) -> list[str]:
+    """The filters in use, in words."""
+    kept = []
+    if c.min_rating > 0:
+        kept.append(f"ratings >= {c.min_rating:g}")
+    if c.min_user_ratings:
+        kept.append(f"users with >= {c.min_user_ratings} ratings")
+    if c.max_user_ratings:
+        kept.append(f"users with <= {c.max_user_ratings} ratings")
+    if c.min_item_ratings:
+        kept.append(f"items with >= {c.min_item_ratings} ratings")
+    if c.core and (c.min_user_ratings or c.min_item_ratings):
+        kept.append("counts repeated (core)")
+    if c.duplicates != "error":
+        kept.append(f"{c.duplicates} of duplicates kept")
+    return kept

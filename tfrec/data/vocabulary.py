@@ -1,0 +1,110 @@
+"""Raw ids and positions: coding, ordering, the vocabulary files and the tables beside them."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
+class Coder:
+    """Numbers raw ids from 0 in order of first appearance, one column chunk at a time."""
+
+    def __init__(self, what: str):
+        """Starts empty; `what` ("user" or "item") is named in errors."""
+        self._what = what
+        self._codes: dict[str, int] = {}
+        self._rows = 0
+
+    def encode(self, column: pd.Series) -> np.ndarray:
+        """Returns the codes of `column`, int32 `[len(column)]`; new ids get the next numbers.
+
+        Raises:
+            ValueError: an id is missing, empty or contains a line break.
+        """
+        local, uniques = pd.factorize(column)
+        if len(local) and local.min() < 0:
+            row = self._rows + int(np.argmin(local)) + 1
+            raise ValueError(f"rating {row}: the {self._what} id is missing")
+        codes, ids = self._codes, [str(raw_id) for raw_id in uniques]
+        for raw_id in ids:
+            if raw_id not in codes:
+                self._check(raw_id)
+                codes[raw_id] = len(codes)
+        self._rows += len(local)
+        table = np.fromiter(map(codes.__getitem__, ids), np.int32, len(ids))
+        return table[local]
+
+    def _check(self, raw_id: str) -> None:
+        """A vocabulary file has one id a line, so an id is neither empty nor two lines."""
+        if not raw_id or "\n" in raw_id or "\r" in raw_id:
+            raise ValueError(
+                f"{self._what} id {raw_id!r} is empty or has a line break; ids are one line of text"
+            )
+
+    @property
+    def ids(self) -> list[str]:
+        """The raw ids, `ids[code]`."""
+        return list(self._codes)
+
+
+def sort_ids(ids: Sequence[str]) -> np.ndarray:
+    """Returns the order that sorts `ids`: as numbers if all are integers, else as text."""
+    if all(_INTEGER.fullmatch(raw_id) for raw_id in ids):
+        return np.array(sorted(range(len(ids)), key=lambda i: (int(ids[i]), ids[i])), np.int64)
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+
+
+def select(ids: Sequence[str], used: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Makes the vocabulary of the ids in use.
+
+    Args:
+        ids: Raw ids by code.
+        used: bool `[len(ids)]`, which codes to keep.
+
+    Returns:
+        The kept ids, sorted, and each code's position among them, int32 `[len(ids)]`,
+        -1 for codes that are not kept.
+    """
+    kept = np.flatnonzero(used)
+    kept = kept[sort_ids([ids[code] for code in kept])]
+    positions = np.full(len(ids), -1, np.int32)
+    positions[kept] = np.arange(len(kept), dtype=np.int32)
+    return [ids[code] for code in kept], positions
+
+
+def write(path: str | pathlib.Path, ids: Sequence[str]) -> None:
+    """Writes one id a line, UTF-8; the line number, from 0, is the position."""
+    with pathlib.Path(path).open("w", encoding="utf-8", newline="") as file:
+        file.writelines(f"{raw_id}\n" for raw_id in ids)
+
+
+def read(path: str | pathlib.Path) -> list[str]:
+    """Reads what `write` wrote."""
+    with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
+        return file.read().split("\n")[:-1]
+
+
+def align(table: pd.DataFrame | None, key: str, ids: Sequence[str]) -> pd.DataFrame | None:
+    """Returns the side table's rows in the order of `ids`, as text, or None without fields.
+
+    Ids that the table does not know get empty texts; its rows for other ids are left out.
+
+    Raises:
+        ValueError: the table has two rows for one id.
+    """
+    if table is None or len(table.columns) < 2:
+        return None
+    keys = table[key].astype(str)
+    if keys.duplicated().any():
+        raise ValueError(
+            f"{key} {keys[keys.duplicated()].iloc[0]!r} has more than one row in the {key} table; "
+            "keep one row an id"
+        )
+    fields = table.drop(columns=key).astype(object).set_axis(keys, axis=0)
+    fields = fields.reindex(list(ids))
+    fields = fields.where(fields.notna(), "").astype(str)
+    return fields.rename_axis(key).reset_index()

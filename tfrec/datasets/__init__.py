@@ -1,0 +1,1 @@
+"""Raw data sets: readers, download and the registry of known names."""

@@ -1,0 +1,134 @@
+"""Delimited text to frames: whole blocks at once, bad lines named by `complaints`."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy
+import pandas
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
+
+from tfrec.datasets import complaints, files, layouts
+
+CHUNK_ROWS = 1_000_000
+RATING_COLUMNS = ("user", "item", "value", "time")
+_UNIT = "\x1f"  # one byte that no file holds, in place of separators of several
+
+_TYPES = {"value": pyarrow.float32(), "time": pyarrow.int64()}
+
+
+def read_ratings(
+    file: files.TextFile, layout: layouts.Layout, scale: layouts.RatingScale
+) -> Iterator[pandas.DataFrame]:
+    """Yields the ratings of one file: user, item, value and time, in file order.
+
+    Raises:
+        ValueError: a bad line, named with its column and the cure.
+    """
+    for first_line, block, columns in _blocks(file, layout):
+        try:
+            table = _parse(block, columns, layout)
+            table = table.select([c for c in RATING_COLUMNS if c in table.column_names])
+            good = ratings_are_good(table, scale)
+        except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+            good, problem = False, str(error)
+        else:
+            problem = "a value is out of range"
+        if not good:
+            complaints.complain(file.where, first_line, block, columns, layout, scale, problem)
+        frame = table.to_pandas()
+        if "time" not in frame:
+            frame["time"] = numpy.zeros(len(frame), numpy.int64)
+        yield frame
+
+
+def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame:
+    """A small file (users, items) as a frame of strings.
+
+    Raises:
+        ValueError: a bad line, named.
+    """
+    frames = []
+    for first_line, block, columns in _blocks(file, layout):
+        try:
+            table = _parse(block, columns, layout)
+        except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+            complaints.complain(file.where, first_line, block, columns, layout, None, str(error))
+        frames.append(table.select(layout.columns).to_pandas())
+    return pandas.concat(frames, ignore_index=True)
+
+
+def ratings_are_good(table: pyarrow.Table, scale: layouts.RatingScale) -> bool:
+    """Whether no id is empty and every value and time is in its range."""
+    for name in ("user", "item"):
+        if pyarrow.compute.any(pyarrow.compute.equal(table[name], "")).as_py():
+            return False
+    value = table["value"].to_numpy()
+    good = ((value >= scale.minimum) & (value <= scale.maximum)).all()  # false for NaN
+    if "time" in table.column_names:
+        time = table["time"].to_numpy()
+        good &= ((time >= 0) & (time < layouts.LAST_TIME)).all()
+    return bool(good)
+
+
+def gather(frames: Iterable[pandas.DataFrame]) -> Iterator[pandas.DataFrame]:
+    """Joins small frames to chunks of about `CHUNK_ROWS` rows."""
+    held: list[pandas.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        held.append(frame)
+        rows += len(frame)
+        if rows >= CHUNK_ROWS:
+            yield pandas.concat(held, ignore_index=True)
+            held, rows = [], 0
+    if held:
+        yield pandas.concat(held, ignore_index=True)
+
+
+def _blocks(
+    file: files.TextFile, layout: layouts.Layout
+) -> Iterator[tuple[int, bytes, tuple[str, ...]]]:
+    """Yields (first line number, lines, columns) without the header line."""
+    columns = _columns(file, layout) if layout.header else layout.columns
+    empty = True
+    for first_line, block in file.blocks():
+        if layout.header and first_line == 1:
+            first_line, block = 2, block.partition(b"\n")[2]
+        if block.strip():
+            empty = False
+            yield first_line, block, columns
+    if empty:
+        raise ValueError(f"{file.where} is empty: it has no data lines; get the data set again")
+
+
+def _columns(file: files.TextFile, layout: layouts.Layout) -> tuple[str, ...]:
+    """The columns in file order; those we do not know keep the file's name."""
+    line = file.first_line(layout.encoding)
+    found = [name.strip('" ') for name in line.split(layout.separator)]
+    for name in layout.header:
+        if name not in found:
+            raise ValueError(
+                f"{file.where}, line 1: no column {name!r} (found: {', '.join(found)[:120]}); "
+                f"the first line must be {layout.separator.join(layout.header)}"
+            )
+    ours = dict(zip(layout.header, layout.columns, strict=True))
+    return tuple(ours.get(name, f"file:{name}") for name in found)
+
+
+def _parse(block: bytes, columns: tuple[str, ...], layout: layouts.Layout) -> pyarrow.Table:
+    """Lines to columns; raises `ArrowInvalid` without saying on which line."""
+    separator = layout.separator
+    if layout.encoding != "utf-8":
+        block = block.decode(layout.encoding).encode()
+    if len(separator) > 1:
+        block, separator = block.replace(separator.encode(), _UNIT.encode()), _UNIT
+    return pyarrow.csv.read_csv(
+        pyarrow.BufferReader(block),
+        pyarrow.csv.ReadOptions(column_names=columns),
+        pyarrow.csv.ParseOptions(delimiter=separator, quote_char='"' if layout.quoted else False),
+        pyarrow.csv.ConvertOptions(
+            column_types={name: _TYPES.get(name, pyarrow.string()) for name in columns},
+            null_values=[],
+            strings_can_be_null=False,
+        ),
+    )

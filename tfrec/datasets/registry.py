@@ -1,0 +1,193 @@
+"""The known data sets and where their files are looked for."""
+
+import dataclasses
+import glob
+import importlib.resources
+import os
+import pathlib
+from collections.abc import Callable
+
+from tfrec.config import known_names
+from tfrec.datasets import download, files, layouts, movielens, netflix, source
+
+Reader = Callable[
+    [str, files.Files, layouts.RatingScale, str | None],
+    source.RawDataset,
+]
+
+_GROUPLENS = "https://files.grouplens.org/datasets/movielens/"
+_LICENCE = (
+    "GroupLens: for research, not for commercial use; whether it may be redistributed differs "
+    "from set to set, the README in the zip has the exact terms. Cite Harper and Konstan 2015, "
+    "https://doi.org/10.1145/2827872."
+)
+_WHOLE = layouts.RatingScale(1, 5, 1)
+_HALVES = layouts.RatingScale(0.5, 5, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One data set.
+
+    Attributes:
+        reader: Reads its files.
+        scale: Allowed ratings.
+        names: Zips and folders to look for in the data folder and the cache, first choice
+            first.
+        licence: Terms and citation, in short.
+        url: Where it may be downloaded; "" where it may not.
+        sha256: Hash of the file at `url`; None where nobody has published it.
+        how_to_get: For sets without `url`: where the user gets it.
+        embedded: A copy in this package, as a path below `tfrec/datasets`; "" if none.
+    """
+
+    reader: Reader
+    scale: layouts.RatingScale
+    names: tuple[str, ...]
+    licence: str = _LICENCE
+    url: str = ""
+    sha256: str | None = None
+    how_to_get: str = ""
+    embedded: str = ""
+
+
+DATASETS: dict[str, Entry] = {
+    "ml-100k": Entry(
+        movielens.read_100k,
+        _WHOLE,
+        ("ml-100k.zip", "ml-100k"),
+        url=_GROUPLENS + "ml-100k.zip",
+        sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+    ),
+    "ml-1m": Entry(
+        movielens.read_1m,
+        _WHOLE,
+        ("ml-1m.zip", "ml-1m"),
+        url=_GROUPLENS + "ml-1m.zip",
+        sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+    ),
+    "ml-10m": Entry(
+        movielens.read_10m,
+        _HALVES,
+        ("ml-10m.zip", "ml-10M100K", "ml-10m"),
+        url=_GROUPLENS + "ml-10m.zip",
+        sha256=None,  # GroupLens publishes only an MD5 beside the zip
+    ),
+    "ml-20m": Entry(
+        movielens.read_csv,
+        _HALVES,
+        ("ml-20m.zip", "ml-20m"),
+        url=_GROUPLENS + "ml-20m.zip",
+        sha256="96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
+    ),
+    "ml-25m": Entry(
+        movielens.read_csv,
+        _HALVES,
+        ("ml-25m.zip", "ml-25m"),
+        url=_GROUPLENS + "ml-25m.zip",
+        sha256="8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
+    ),
+    "ml-latest": Entry(
+        movielens.read_csv,
+        _HALVES,
+        ("ml-latest.zip", "ml-latest"),
+        url=_GROUPLENS + "ml-latest.zip",
+        sha256=None,  # GroupLens replaces the zip now and then
+    ),
+    "ml-latest-small": Entry(
+        movielens.read_csv,
+        _HALVES,
+        ("ml-latest-small.zip", "ml-latest-small"),
+        url=_GROUPLENS + "ml-latest-small.zip",
+        sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        embedded="embedded/ml-latest-small.zip",
+    ),
+    "netflix": Entry(
+        netflix.read,
+        _WHOLE,
+        ("netflix", "netflix.zip", "Netflix", "nf_prize_dataset", "netflix-sample"),
+        licence="Netflix Prize: no redistribution, no commercial use. The README has the terms.",
+        how_to_get=(
+            "it may not be redistributed: get the Netflix Prize files (combined_data_*.txt or "
+            "mv_*.txt) from whoever licenses them to you, or DeepRec's tab-separated parts"
+        ),
+    ),
+}
+
+
+def load(
+    name: str, raw: str | pathlib.Path | None = None, fold: str | None = None
+) -> source.RawDataset:
+    """Opens a data set.
+
+    Its files are looked for at `raw`; else in the folder that the environment variable
+    TFREC_DATA names; else in this package; else they are downloaded into the folder
+    TFREC_CACHE, or ~/.cache/tfrec.
+
+    Args:
+        name: Key of `DATASETS`.
+        raw: The zip, a folder with its files, a folder that holds the zip, or (netflix) a
+            file or a glob pattern.
+        fold: A ready split that comes with the set: its chunks have the column `test`.
+
+    Raises:
+        ValueError: unknown name or fold, or damaged or malformed files.
+        FileNotFoundError: no such file.
+        ConnectionError: the download failed.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, DATASETS))
+    entry = DATASETS[name]
+    found = _files(name, entry, raw)
+    return entry.reader(name, found, entry.scale, fold)
+
+
+def cache_dir() -> pathlib.Path:
+    """Where downloads and, without --data_dir, prepared data go."""
+    return pathlib.Path(os.environ.get("TFREC_CACHE") or "~/.cache/tfrec").expanduser()
+
+
+def _files(name: str, entry: Entry, raw: str | pathlib.Path | None) -> files.Files:
+    if raw is not None:
+        return _explicit(name, entry, str(raw))
+    folder = os.environ.get("TFREC_DATA", "")
+    if folder:
+        if not pathlib.Path(folder).is_dir():
+            raise FileNotFoundError(f"TFREC_DATA={folder} is no folder; mend or unset it")
+        if (path := _among(pathlib.Path(folder), entry)) is not None:
+            return files.from_path(path)
+    inside = importlib.resources.files("tfrec.datasets") / entry.embedded
+    if entry.embedded and inside.is_file():  # a distributor may leave the data out
+        return files.from_zip(inside.read_bytes(), f"tfrec/datasets/{entry.embedded}")
+    cache = cache_dir()
+    if (path := _among(cache, entry)) is not None:
+        return files.from_path(path)
+    if not entry.url:
+        raise FileNotFoundError(
+            f"{name} is not here and cannot be downloaded: {entry.how_to_get}; then pass "
+            "--raw=FOLDER, or put it as FOLDER/" + entry.names[0] + " with TFREC_DATA=FOLDER"
+        )
+    path = download.download(entry.url, cache / entry.names[0], entry.sha256)
+    return files.from_path(path)
+
+
+def _explicit(name: str, entry: Entry, raw: str) -> files.Files:
+    """What --raw names: a file, a folder, a folder that holds either, or a pattern."""
+    path = pathlib.Path(raw).expanduser()
+    if path.is_dir():
+        return files.from_path(_among(path, entry) or path)
+    if path.is_file():
+        if entry.url and path.suffix != ".zip":
+            raise ValueError(f"--raw={raw}: pass the {name} zip or the folder of its files")
+        return files.from_path(path)
+    matches = [pathlib.Path(p) for p in sorted(glob.glob(str(path)))]
+    if matches:
+        return files.from_paths(matches)
+    hint = f"download it from {entry.url}, or leave --raw out" if entry.url else entry.how_to_get
+    raise FileNotFoundError(f"--raw={raw} does not exist; {name}: {hint}")
+
+
+def _among(folder: pathlib.Path, entry: Entry) -> pathlib.Path | None:
+    """The first of the entry's names that lies in `folder`."""
+    found = (folder / name for name in entry.names)
+    return next((path for path in found if path.exists()), None)

@@ -1,0 +1,39 @@
+"""The contract of a raw data set: what every reader returns and `tfrec.data` consumes."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pandas
+
+
+@dataclasses.dataclass(frozen=True)
+class RawDataset:
+    """A data set as its files have it: raw ids, nothing filtered, nothing reordered.
+
+    Attributes:
+        name: Key of the registry.
+        chunks: Starts a new pass over the ratings in file order. Each chunk is a frame of
+            about a million rows: `user` (str), `item` (str), `value` (float32), `time`
+            (int64, unix seconds, 0 where unknown), and `test` (bool) only where a fold was
+            asked for. Raises `ValueError` at the first bad line.
+        users: Column `user` and the side fields the set has, all strings: `gender`,
+            `age`, `occupation`, `zip`. No rows where the set says nothing about users.
+        items: Column `item` and side fields, all strings: `title`, `genres` (joined by
+            "|"), `year` ("" if unknown). No rows where the set says nothing about items.
+        fingerprint: SHA-256 over the contents of the files read, the same whether they lie
+            in a zip or a folder.
+        rating_min: Lowest rating the set allows.
+        rating_max: Highest rating the set allows.
+        rating_step: Distance between two neighbouring ratings, 0 if unknown.
+        has_times: False if every `time` is 0.
+    """
+
+    name: str
+    chunks: Callable[[], Iterator[pandas.DataFrame]]
+    users: pandas.DataFrame
+    items: pandas.DataFrame
+    fingerprint: str
+    rating_min: float
+    rating_max: float
+    rating_step: float
+    has_times: bool

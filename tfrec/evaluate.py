@@ -1,0 +1,36 @@
+"""Command: measures a trained run again, on validation or test."""
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
+flags.DEFINE_string("part", "test", "validation or test", flag_values=FLAGS)
+flags.DEFINE_string(
+    "against", "", "another run on the same data, to compare with", flag_values=FLAGS
+)
+flags.DEFINE_string("metric", "", "of the comparison (default: the task's own)", flag_values=FLAGS)
+
+
+def main() -> None:
+    """Flags, one call, a table."""
+    path = cli.require(FLAGS, "run_dir")
+    from tfrec.training import experiment
+
+    if FLAGS.against:
+        print(experiment.compare_runs(path, FLAGS.against, FLAGS.metric))
+        return
+    result, protocol = experiment.evaluate_run(path, FLAGS.part)
+    for name, value in result.items():
+        print(f"{name:22}{experiment.number(value):>12}")
+    print(f"protocol: {protocol}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Measures a trained run, or compares two user by user.",
+        "python -m tfrec.evaluate --run_dir=runs/deeprec",
+    )

@@ -1,0 +1,41 @@
+"""Command: a trained run -> a SavedModel version for TF Serving."""
+
+import pathlib
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
+flags.DEFINE_string(
+    "export_dir", "", "base path (default: saved_models/<model>)", flag_values=FLAGS
+)
+flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
+
+
+def main() -> None:
+    """Flags, one call, and the request that works."""
+    path = cli.require(FLAGS, "run_dir")
+    from tfrec.serving import export
+    from tfrec.training import runs
+
+    run = runs.RunDir(path)
+    config = run.config()
+    export_dir = FLAGS.export_dir or f"saved_models/{config.model}"
+    print("exporting, then replaying requests in a fresh process ...", flush=True)
+    version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k)
+    name = pathlib.Path(export_dir).name
+    print(f"exported: {version}")
+    print(f"serve:    tensorflow_model_server --rest_api_port=8501 --model_name={name} \\")
+    print(f"            --model_base_path={version.parent}")
+    print(f"ask:      {export.rest_request(version, name)}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Writes EXPORT_DIR/<version>: raw ids and ratings in, top-k raw ids, titles, scores out.",
+        "python -m tfrec.export --run_dir=runs/deeprec --export_dir=saved_models/deeprec",
+    )

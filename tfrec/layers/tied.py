@@ -1,0 +1,29 @@
+"""A decoder layer that shares its weights with an encoder layer."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class TiedDense(keras.layers.Layer):
+    """y = activation(x K^T + b), K the kernel of `encoder`, b its own.
+
+    Args:
+        encoder: The built-or-to-be-built `keras.layers.Dense` whose kernel is used.
+        units: Width of the result: the encoder's input width.
+        activation: Name of the activation.
+    """
+
+    def __init__(self, encoder: keras.layers.Dense, units: int, activation=None, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.units = units
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+
+    def call(self, x):
+        """`[batch, encoder.units]` -> `[batch, units]`."""
+        kernel = tf.cast(self.encoder.kernel, x.dtype)
+        return self.activation(tf.matmul(x, kernel, transpose_b=True) + self.bias)

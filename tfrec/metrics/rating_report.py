@@ -1,0 +1,195 @@
+"""Errors of predicted ratings, pooled over all held-out ratings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfrec.metrics import held_out
+from tfrec.metrics.report import Report, checksum
+from tfrec.schema import DatasetInfo
+
+
+class RatingReport(Report):
+    """RMSE, MAE and re-ranking precision on held-out ratings.
+
+    * `rmse`, `mae`: over ALL held-out ratings at once, neither a mean over users nor over
+      batches. Predictions are first clipped to the rating range (unless `clip=False`).
+    * `rerank_precision@k`: each user's held-out items are ranked by their unclipped
+      predictions; hits / min(k, number of his held-out items), mean over users with at
+      least one. A hit is an item he rated `relevant` or better. Where predictions are
+      equal the expected number of hits over all orders counts, so that a constant
+      prediction is worth exactly chance.
+
+    Rows without a target, and filler rows (user -1), count nowhere. With item rows the
+    ratings are regrouped: users are users in either case.
+
+    Args:
+        info: Of the prepared data.
+        clip: Whether to clip predictions to the rating range for the errors.
+        relevant: Least rating, in the unit of the ratings, that counts as a hit.
+        ks: Cuts of the re-ranking precision.
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        clip: bool = True,
+        relevant: float = 4.0,
+        ks: tuple[int, ...] = (5, 10),
+    ):
+        super().__init__(info, ks)
+        self.clip = clip
+        self.relevant = relevant
+        self._codes: list[np.ndarray] = []
+        self._values: list[np.ndarray] = []
+        self._predictions: list[np.ndarray] = []
+
+    @property
+    def protocol(self) -> str:
+        """The split and the way of measuring, in words."""
+        low, high = self.info.rating_min, self.info.rating_max
+        clipped = f"clipped to {low:g}-{high:g}" if self.clip else "not clipped"
+        return (
+            f"{self.info.protocol}; errors pooled over all held-out ratings, predictions "
+            f"{clipped}; re-ranking of a user's held-out items, relevant from "
+            f"{self.relevant:g}, ties by expectation, mean over users"
+        )
+
+    def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
+        """Adds a batch.
+
+        Args:
+            features: "user" `[batch]` int, -1 for filler rows; "items" `[batch, L]` int,
+                the input, which must not hold a target.
+            targets: "target_items" `[batch, M]` int, padded with -1; "target_values"
+                `[batch, M]` float.
+            scores: `[batch, n_columns]` float, the predicted ratings.
+
+        Raises:
+            ValueError: a leaking split, duplicates, wrong shapes, or a prediction that is
+                not a finite number.
+        """
+        batch = held_out.read(self.info, features, targets)
+        scores = np.asarray(scores)
+        if scores.shape != (len(batch.rows), batch.width):
+            raise ValueError(
+                f"scores must be [{len(batch.rows)}, {batch.width}], got {list(scores.shape)}"
+            )
+        items = np.asarray(targets["target_items"])
+        values = np.asarray(targets["target_values"], np.float64)
+        if values.shape != items.shape:
+            raise ValueError(f"target_values must be {list(items.shape)}, got {list(values.shape)}")
+        predictions = scores[batch.row, batch.item].astype(np.float64)
+        _refuse_not_finite(batch, predictions)
+        self._codes.append(batch.codes)
+        self._values.append(values[(items >= 0) & (batch.rows >= 0)[:, np.newaxis]])
+        self._predictions.append(predictions)
+
+    @property
+    def users(self) -> np.ndarray:
+        """`[n]` int64: users with at least one held-out rating, rising."""
+        return np.unique(self._ratings()[0])
+
+    def per_user(self) -> dict[str, np.ndarray]:
+        """Sums and precisions of each user, aligned with `users`.
+
+        Returns:
+            "squared_error" and "absolute_error" (sums over his ratings), "n_ratings",
+            "rerank_precision@k", and "targets" (uint64, equal for equal held-out ratings).
+        """
+        user, item, value, prediction = self._ratings()
+        first, owner = _groups(user)
+        error = self._clipped(prediction) - value
+        # The target's code holds item and value, in thousandths of a rating.
+        code = item * 1_000_000_007 + np.rint(value * 1000).astype(np.int64)
+        return {
+            "squared_error": np.bincount(owner, error**2),
+            "absolute_error": np.bincount(owner, np.abs(error)),
+            "n_ratings": np.bincount(owner),
+            "targets": checksum(owner, code, len(first)),
+        } | _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
+
+    def result(self) -> dict[str, float]:
+        """rmse, mae, n_ratings and rerank_precision@k.
+
+        Raises:
+            ValueError: there was no held-out rating, or one came twice.
+        """
+        user, _, value, prediction = self._ratings()
+        error = self._clipped(prediction) - value
+        precision = _rerank_precision(_groups(user)[1], prediction, value >= self.relevant, self.ks)
+        return {
+            "rmse": float(np.sqrt(np.mean(error**2))),
+            "mae": float(np.mean(np.abs(error))),
+            "n_ratings": len(value),
+        } | {name: float(np.mean(values)) for name, values in precision.items()}
+
+    def _clipped(self, predictions: np.ndarray) -> np.ndarray:
+        if not self.clip:
+            return predictions
+        return np.clip(predictions, self.info.rating_min, self.info.rating_max)
+
+    def _ratings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All ratings so far as user, item, value, prediction; by user, then item."""
+        if not sum(map(len, self._codes)):
+            raise ValueError("no row had a held-out rating: nothing to report")
+        codes = np.concatenate(self._codes)
+        row, column = np.divmod(codes, self.info.n_columns)
+        user, item = (row, column) if self.info.rows == "user" else (column, row)
+        order = np.lexsort((item, user))
+        user, item = user[order], item[order]
+        twice = np.flatnonzero((user[1:] == user[:-1]) & (item[1:] == item[:-1]))
+        if twice.size:
+            raise ValueError(
+                f"the rating of user {user[twice[0]]} on item {item[twice[0]]} was evaluated "
+                "twice: does a row come in more than one batch?"
+            )
+        value, prediction = np.concatenate(self._values), np.concatenate(self._predictions)
+        return user, item, value[order], prediction[order]
+
+
+def _groups(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each user's run starts in sorted `user`, and the number of each entry's run."""
+    starts = np.append(True, user[1:] != user[:-1])
+    return np.flatnonzero(starts), np.cumsum(starts) - 1
+
+
+def _rerank_precision(
+    owner: np.ndarray, prediction: np.ndarray, relevant: np.ndarray, ks: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Expected precision of each owner's own entries, ranked by prediction.
+
+    Args:
+        owner: `[N]` int in `[0, n)`, rising.
+        prediction: `[N]` float.
+        relevant: `[N]` bool.
+        ks: Cuts.
+
+    Returns:
+        `[n]` float64 for each cut.
+    """
+    order = np.lexsort((-prediction, owner))
+    prediction, relevant = prediction[order], relevant[order]
+    count = np.bincount(owner)
+    new_tie = np.append(True, (owner[1:] != owner[:-1]) | (prediction[1:] != prediction[:-1]))
+    start = np.flatnonzero(new_tie)  # entries of one owner with one prediction: one tie
+    size = np.diff(np.append(start, len(owner)))
+    place = start - (np.cumsum(count) - count)[owner[start]]  # better entries of the owner
+    share = np.add.reduceat(relevant.astype(np.float64), start) / size
+    result = {}
+    for k in ks:
+        taken = np.clip(k - place, 0, size)  # how many of the tie fit above the cut
+        hits = np.bincount(owner[start], taken * share)
+        result[f"rerank_precision@{k}"] = hits / np.minimum(k, count)
+    return result
+
+
+def _refuse_not_finite(batch: held_out.HeldOut, predictions: np.ndarray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(predictions))
+    if wrong.size:
+        row, item = batch.rows[batch.row[wrong[0]]], batch.item[wrong[0]]
+        raise ValueError(
+            f"the prediction of row {row} for item {item} is {predictions[wrong[0]]}: "
+            "the model diverged, or divides by an empty row"
+        )

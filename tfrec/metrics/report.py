@@ -1,0 +1,89 @@
+"""What the reports share: the file of per-row values that a later comparison reads."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from tfrec.schema import DatasetInfo
+
+
+class Report:
+    """Base of the reports: `update` for every batch, then `result`, `save`."""
+
+    def __init__(self, info: DatasetInfo, ks: tuple[int, ...]):
+        if not ks or min(ks) < 1:
+            raise ValueError(f"ks={ks}: every cut must be at least 1, and there must be one")
+        self.info = info
+        self.ks = tuple(sorted(set(ks)))
+
+    @property
+    def protocol(self) -> str:
+        """The split and the way of measuring, in words."""
+        raise NotImplementedError
+
+    @property
+    def users(self) -> np.ndarray:
+        """`[n]` int64: whom the values of `per_user` belong to, rising."""
+        raise NotImplementedError
+
+    def per_user(self) -> dict[str, np.ndarray]:
+        """One `[n]` array a metric, aligned with `users`."""
+        raise NotImplementedError
+
+    def result(self) -> dict[str, float]:
+        """The metrics by name."""
+        raise NotImplementedError
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Writes `users`, `per_user()` and `protocol` to the `.npz` file `path`."""
+        path = pathlib.Path(path)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            with aside.open("wb") as file:
+                np.savez(file, users=self.users, protocol=self.protocol, **self.per_user())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedValues:
+    """What `Report.save` wrote.
+
+    Attributes:
+        users: `[n]` int64.
+        values: The report's `per_user()`.
+        protocol: The report's protocol.
+    """
+
+    users: np.ndarray
+    values: dict[str, np.ndarray]
+    protocol: str
+
+    def per_user(self) -> dict[str, np.ndarray]:
+        """One `[n]` array a metric, aligned with `users`."""
+        return self.values
+
+    @classmethod
+    def load(cls, path: str | pathlib.Path) -> "SavedValues":
+        """Reads a file written by `Report.save`."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        return cls(arrays.pop("users"), values=arrays, protocol=str(arrays.pop("protocol")))
+
+
+def checksum(owner: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
+    """`[n]` uint64: for each owner, a sum that tells his set of target codes from others.
+
+    Args:
+        owner: `[N]` int in `[0, n)`.
+        codes: `[N]` int64, what he was tested on.
+        n: Number of owners.
+    """
+    mixed = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    sums = np.zeros(n, np.uint64)
+    np.add.at(sums, owner, mixed)  # wraps around, hence in any order the same
+    return sums

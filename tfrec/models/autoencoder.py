@@ -1,0 +1,77 @@
+"""The plain autoencoder on ratings, as many projects build it (200-100-200 and the like)."""
+
+import dataclasses
+
+import keras
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import densify
+from tfrec.models.base import Recommender
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class AutoEncoder(Recommender):
+    """A stack of dense layers from a user's ratings (0 where missing) to all ratings.
+
+    Loss: masked squared error pooled over the batch, sum m (r - p)^2 / sum m. With
+    `bottleneck` the net is hidden, bottleneck, hidden mirrored; without, `hidden` is the
+    whole list.
+    """
+
+    task = "rating"
+    paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """AutoEncoder's settings.
+
+        Attributes:
+            hidden: Sizes of the hidden layers.
+            bottleneck: Size of the code between `hidden` and its mirror, 0 for none.
+            activation: Of every hidden layer.
+            input_dropout: Rate at which observed ratings are hidden in training (and the
+                others scaled up by 1/(1 - rate)).
+            dropout: Rate on the smallest hidden layer.
+            l2: Weight of the squared kernels in the loss.
+        """
+
+        hidden: tuple[int, ...] = (200, 100, 200)
+        bottleneck: int = 0
+        activation: str = "sigmoid"
+        input_dropout: float = 0.0
+        dropout: float = 0.0
+        l2: float = 0.0
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        sizes = (*c.hidden, c.bottleneck, *c.hidden[::-1]) if c.bottleneck else c.hidden
+        decay = keras.regularizers.L2(c.l2) if c.l2 else None
+        self.input_dropout = keras.layers.Dropout(c.input_dropout)
+        self.hidden = [
+            keras.layers.Dense(size, c.activation, kernel_regularizer=decay, name=f"hidden_{i}")
+            for i, size in enumerate(sizes)
+        ]
+        self.code = sizes.index(min(sizes))
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.decoder = keras.layers.Dense(
+            info.n_columns,
+            kernel_regularizer=decay,
+            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            name="decoder",
+        )
+
+    def call(self, features, training=False):
+        values = self.input_dropout(features["values"], training=training)
+        x = densify(features["items"], values, self.info.n_columns)
+        for i, layer in enumerate(self.hidden):
+            x = layer(x)
+            if i == self.code:
+                x = self.dropout(x, training=training)
+        return self.decoder(x)
+
+    def objective(self, features, targets, scores):
+        items, values = targets["target_items"], targets["target_values"]
+        errors = losses.squared_error(scores, items, values)
+        return losses.pooled(errors, keras.ops.sum(losses.observed(items), axis=1))

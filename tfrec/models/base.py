@@ -1,0 +1,123 @@
+"""What every model owes, and what it gets for it."""
+
+import dataclasses
+from typing import ClassVar
+
+import keras
+import tensorflow as tf
+
+from tfrec import config as config_lib
+from tfrec.config import TrainConfig
+from tfrec.schema import PAD, DatasetInfo
+
+
+class Recommender(keras.Model):
+    """A plain Keras model plus five conventions; everything Keras does still works.
+
+    A subclass says what it is (the class attributes), brings its paper's numbers (a frozen
+    `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
+    row (`objective`). It may override `train_step`, or `fit` if it needs no gradient.
+
+    Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: an empty row that
+    fills the last batch), `items` int32 `[batch, length]` (padding -1) and `values` float32
+    `[batch, length]`. Targets are `target_items` and `target_values`, `[batch, length]`; in
+    training they are the row itself.
+
+    Attributes:
+        task: "rating" or "ranking": picks the report.
+        reads: "histories" or "events": picks the reader.
+        max_items: Length at which histories are cut, or None.
+        closed_form: True where `fit` solves instead of descending.
+        paper: Training settings of the paper, the defaults of `tfrec.train`.
+    """
+
+    task: ClassVar[str] = "rating"
+    reads: ClassVar[str] = "histories"
+    max_items: ClassVar[int | None] = None
+    closed_form: ClassVar[bool] = False
+    paper: ClassVar[TrainConfig] = TrainConfig()
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """The model's numbers; the defaults are the paper's."""
+
+    def __init__(self, info: DatasetInfo, config=None, **kwargs):
+        super().__init__(**kwargs)
+        self.info = info
+        self.config = config or self.Config()
+
+    @classmethod
+    def rows(cls, config) -> str:
+        """What a row is for this model, "user" or "item"; must match the prepared data."""
+        return getattr(config, "rows", "user")
+
+    @classmethod
+    def create(cls, info: DatasetInfo, config=None, **kwargs) -> "Recommender":
+        """Builds the model and makes its variables by one real call.
+
+        Raises:
+            ValueError: the data was prepared with rows of the other kind.
+        """
+        model = cls(info, config, **kwargs)
+        if cls.rows(model.config) != info.rows:
+            raise ValueError(
+                f"{cls.__name__} with these settings reads rows by {cls.rows(model.config)}, the "
+                f"data is prepared with rows by {info.rows}: prepare another --data_dir with "
+                f"--data rows={cls.rows(model.config)}, or train with --set rows={info.rows}"
+            )
+        model(model.empty_features())
+        return model
+
+    @staticmethod
+    def empty_features(batch: int = 1) -> dict[str, tf.Tensor]:
+        """Features of `batch` rows without any rating."""
+        return {
+            "user": tf.fill([batch], PAD),
+            "items": tf.fill([batch, 1], PAD),
+            "values": tf.zeros([batch, 1]),
+        }
+
+    def call(self, features, training=False):
+        """Scores of all columns, `[batch, n_columns]`."""
+        raise NotImplementedError
+
+    def objective(self, features, targets, scores) -> tf.Tensor:
+        """One loss a row, float32 `[batch]`."""
+        raise NotImplementedError
+
+    def score(self, features) -> tf.Tensor:
+        """What evaluation and serving rank and report: float32 `[batch, n_columns]`."""
+        return tf.cast(self(features, training=False), tf.float32)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean of `objective` over the real rows, plus `add_loss` terms, for this replica.
+
+        Gradients are summed over replicas, so both are divided by their number here, once
+        and for all models.
+        """
+        del sample_weight, training
+        rows = self.objective(x, y, tf.cast(y_pred, tf.float32))
+        real = tf.cast(x["user"] >= 0, tf.float32)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(rows * real), tf.reduce_sum(real))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return (mean + tf.add_n([0.0, *self.losses])) / replicas
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The loss only: reports are measured outside the training step."""
+        return {"loss": self._loss_tracker.result()}
+
+    def get_config(self):
+        """All that `from_config` needs: the data's `info.json` and the model's settings."""
+        return {
+            **super().get_config(),
+            "info": self.info.to_dict(),
+            "config": config_lib.to_dict(self.config),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """The inverse of `get_config`; the model comes back built."""
+        fields = dict(config)
+        info = DatasetInfo.from_dict(fields.pop("info"))
+        settings = config_lib.from_dict(cls.Config, fields.pop("config"))
+        return cls.create(info, settings, **fields)

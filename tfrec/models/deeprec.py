@@ -1,0 +1,125 @@
+"""DeepRec: Kuchaiev and Ginsburg, "Training Deep AutoEncoders for Collaborative Filtering",
+2017 (NVIDIA/DeepRecommender)."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import densify
+from tfrec.layers.tied import TiedDense
+from tfrec.models.base import Recommender
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class DeepRec(Recommender):
+    """A deep autoencoder f on users' ratings, trained with dense re-feeding.
+
+    Every layer, the last one too, ends in SELU; dropout acts on the code only. Loss (eq. 1):
+    MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0 where missing.
+
+    Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by
+    `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with
+    loss mean (x' - f(x'))^2 over ALL entries; each step feeds on the output of the last.
+    """
+
+    task = "rating"
+    paper = TrainConfig(
+        epochs=100,
+        batch_size=128,
+        optimizer="sgd",
+        learning_rate=0.005,
+        momentum=0.9,
+        decay_epochs=(24, 36, 48, 66, 72),
+        decay_factor=0.5,
+    )
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """DeepRec's settings.
+
+        Attributes:
+            hidden: Encoder sizes; the decoder mirrors them.
+            dropout: Rate on the code.
+            activation: Of every layer; the paper finds SELU, ELU and LReLU best.
+            last_activation: Whether the output layer has the activation too.
+            constrained: Decoder kernels are the encoder's, transposed.
+            aug_steps: Re-feeding steps a batch; 0 trains without.
+        """
+
+        hidden: tuple[int, ...] = (512, 512, 1024)
+        dropout: float = 0.8
+        activation: str = "selu"
+        last_activation: bool = True
+        constrained: bool = False
+        aug_steps: int = 1
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        widths = (info.n_columns, *c.hidden)
+        self.encoder = [
+            keras.layers.Dense(size, c.activation, name=f"encoder_{i}")
+            for i, size in enumerate(c.hidden)
+        ]
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
+        self.refeed_tracker = keras.metrics.Mean("refeed_loss")
+
+    def _decoder_layer(self, level: int, units: int) -> keras.layers.Layer:
+        """The decoder layer that undoes encoder layer `level`."""
+        last = level == 0 and not self.config.last_activation
+        activation = "linear" if last else self.config.activation
+        if self.config.constrained:
+            return TiedDense(self.encoder[level], units, activation, name=f"decoder_{level}")
+        return keras.layers.Dense(units, activation, name=f"decoder_{level}")
+
+    def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """f, from dense rows `[batch, n_columns]` to dense rows."""
+        for layer in self.encoder:
+            x = layer(x)
+        x = self.dropout(x, training=training)
+        for layer in self.decoder:
+            x = layer(x)
+        return x
+
+    def call(self, features, training=False):
+        x = densify(features["items"], features["values"], self.info.n_columns)
+        return self.reconstruct(x, training)
+
+    def objective(self, features, targets, scores):
+        items, values = targets["target_items"], targets["target_values"]
+        errors = losses.squared_error(scores, items, values)
+        return losses.pooled(errors, tf.reduce_sum(losses.observed(items), axis=1))
+
+    def train_step(self, data):
+        """One step on the ratings, then `aug_steps` steps of dense re-feeding."""
+        features, targets = data
+        with tf.GradientTape() as tape:
+            outputs = self(features, training=True)
+            loss = self.compute_loss(features, targets, outputs)
+        self._apply(tape, loss)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._loss_tracker.update_state(loss * replicas)
+        for _ in range(self.config.aug_steps):
+            x = tf.stop_gradient(outputs)
+            with tf.GradientTape() as tape:
+                outputs = self.reconstruct(x, training=True)
+                error = tf.cast(x, tf.float32) - tf.cast(outputs, tf.float32)
+                loss = tf.reduce_mean(tf.square(error)) / replicas
+            self._apply(tape, loss)
+            self.refeed_tracker.update_state(loss * replicas)
+        logs = {"loss": self._loss_tracker.result()}
+        return logs | ({"refeed_loss": self.refeed_tracker.result()} if self.config.aug_steps else {})
+
+    def _apply(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        """One step of the optimizer."""
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    def fixed_point_gap(self, features) -> tf.Tensor:
+        """Mean of (f(f(x)) - f(x))^2 a row, `[batch]`: what dense re-feeding makes small."""
+        y = self.score(features)
+        return tf.reduce_mean(tf.square(self.reconstruct(y) - y), axis=1)

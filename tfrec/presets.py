@@ -1,0 +1,111 @@
+"""Published experiments by name: data, split, settings, and the number each should reach.
+
+A name is MODEL-DATA-SPLIT. `tfrec.train --preset=NAME` reproduces one; flags given beside it
+win over it. `measured` is what this package measured, with the command's own defaults.
+"""
+
+import dataclasses
+
+from tfrec.config import DataConfig, known_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One experiment.
+
+    Attributes:
+        model: Registry key.
+        data: How the data is prepared.
+        settings: The model's settings that differ from its defaults.
+        train: Training numbers that differ from the model's paper's.
+        published: The number to reach, "" where there is none.
+        source: Where it was published.
+        measured: Our own number, with seeds and time; "not run" where it was not.
+    """
+
+    model: str
+    data: DataConfig
+    settings: dict = dataclasses.field(default_factory=dict)
+    train: dict = dataclasses.field(default_factory=dict)
+    published: str = ""
+    source: str = ""
+    measured: str = "not run"
+
+
+AUTOREC = "Sedhain et al., WWW 2015, table 1"
+
+PRESETS: dict[str, Preset] = {
+    "deeprec-ml1m-random90": Preset(
+        model="deeprec",
+        data=DataConfig(dataset="ml-1m"),
+        published="RMSE .874 of U-AutoRec, to be beaten",
+        source=AUTOREC,
+    ),
+    "autorec-ml1m-random90": Preset(
+        model="autorec",
+        data=DataConfig(dataset="ml-1m", rows="item"),
+        published="RMSE .831",
+        source=AUTOREC,
+    ),
+    "uautorec-ml1m-random90": Preset(
+        model="autorec",
+        data=DataConfig(dataset="ml-1m"),
+        settings={"rows": "user"},
+        published="RMSE .874",
+        source=AUTOREC,
+    ),
+    "autorec-ml100k-u1": Preset(
+        model="autorec",
+        data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
+        settings={"regularization": 200.0},
+    ),
+    "autorec-ml100k-random90": Preset(
+        model="autorec",
+        data=DataConfig(dataset="ml-100k", rows="item"),
+        settings={"regularization": 200.0},
+    ),
+    "autoencoder-ml1m-random75": Preset(
+        model="autoencoder",
+        data=DataConfig(dataset="ml-1m", test=0.25),
+        settings={"hidden": (200, 100, 200)},
+        published="RMSE .949",
+        source="longday1102/RS-AutoEncoder, README",
+    ),
+    "autoencoder-latestsmall-time98": Preset(
+        model="autoencoder",
+        data=DataConfig(split="time", test=0.02, validation=1.0),
+        settings={"hidden": (512, 512, 1024, 512, 512), "activation": "relu"},
+    ),
+    "ease-ml1m-users": Preset(
+        model="ease",
+        data=DataConfig(
+            dataset="ml-1m",
+            split="users",
+            min_rating=4.0,
+            min_user_ratings=5,
+            test=750,
+            validation=750,
+            seed=98765,
+        ),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of `--preset=name`.
+
+    Raises:
+        ValueError: no such preset; lists the known ones.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"--preset={name!r} is unknown; " + known_names(name, PRESETS))
+    return PRESETS[name]
+
+
+def table() -> str:
+    """All presets as text, for `--list_presets`."""
+    lines = []
+    for name, p in PRESETS.items():
+        goal = f"{p.published} ({p.source})" if p.published else "none"
+        lines.append(f"{name}\n    published: {goal}\n    measured:  {p.measured}")
+    return "\n".join(lines)

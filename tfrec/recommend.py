@@ -1,0 +1,30 @@
+"""Command: recommendations for a known user or for any history, by a trained run."""
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
+flags.DEFINE_string("user", "", "raw id of a known user", flag_values=FLAGS)
+flags.DEFINE_string("items", "", "a history, item:rating,...: 1:5,50:3", flag_values=FLAGS)
+flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
+
+
+def main() -> None:
+    """Flags, one call, a table."""
+    path = cli.require(FLAGS, "run_dir")
+    if bool(FLAGS.user) == bool(FLAGS["items"].value):
+        raise ValueError("give one of --user=ID and --items=item:rating,...")
+    from tfrec.serving import ask
+
+    print(ask.table(path, FLAGS.user, FLAGS["items"].value, FLAGS.k))
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Prints recommendations; what the history holds is left out.",
+        'python -m tfrec.recommend --run_dir=runs/deeprec --items "1:5,50:3" --k=10',
+    )

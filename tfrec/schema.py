@@ -1,0 +1,126 @@
+"""Names and shapes that every part of tfrec agrees on: the row, the batch, `info.json`.
+
+A row is one user's history in time order with the held-out targets beside it. It is
+stored as one `tf.train.Example`; random, fold, time, held-out-user and leave-one-out
+splits differ only in which ratings go to which list of the row. Rows may also be items
+(`rows="item"`): then `user` is the item's position and `items` are positions of users.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import tensorflow as tf
+
+PAD = -1  # fills `items` of short rows; values there are 0
+
+PARTS = ("history", "validation", "test")
+"""The three lists of a row, as prefixes of the record's feature names."""
+
+INFO_FILE = "info.json"
+USERS_FILE = "users.txt"  # one raw user id a line, line number = position
+ITEMS_FILE = "items.txt"
+USER_FIELDS_FILE = "user_fields.csv"  # side features, aligned with users.txt
+ITEM_FIELDS_FILE = "item_fields.csv"
+
+
+def feature_names(part: str) -> tuple[str, str, str]:
+    """Names of a part's items, values and times in the stored Example."""
+    if part == "history":
+        return "items", "values", "times"
+    return f"{part}_items", f"{part}_values", f"{part}_times"
+
+
+def example_spec(*parts: str) -> dict:
+    """Spec for `tf.io.parse_example`: `user` (int64 scalar) and the ragged lists of `parts`."""
+    spec: dict = {"user": tf.io.FixedLenFeature([], tf.int64)}
+    for part in parts:
+        items, values, _ = feature_names(part)
+        spec[items] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+        spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
+    return spec
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """What a prepared data directory holds; written as `info.json`.
+
+    Attributes:
+        name: Data set, as in the registry.
+        protocol: The split in words; printed beside every number measured on it.
+        rows: "user" or "item": what a row is.
+        n_users: Users in `users.txt`.
+        n_items: Items in `items.txt`.
+        n_ratings: Ratings by part: train, validation, test. For held-out users,
+            "fold_in" counts the ratings of their histories.
+        row_counts: Rows that each split of `tfrec.data.inputs` reads: "train" and
+            "train+validation" those with something to train on, "validation" and "test"
+            those with targets.
+        groups: File groups, each written as `<group>-00000-of-0000N.tfrecord`. Just
+            ("train",) where the splits cut ratings; ("train", "validation", "test")
+            where they cut users.
+        test_history: Parts that a test row may see as input.
+        rating_min: Lowest rating the data set allows.
+        rating_max: Highest rating the data set allows.
+        rating_step: Distance between two neighbouring ratings, 0 if unknown.
+        rating_mean: Mean over the training ratings.
+        sparsity: Share of user-item pairs without a rating, all parts together.
+        max_history: Most ratings in one training history.
+        dropped: Ratings left out while preparing, by reason.
+        fingerprint: SHA-256 over source and settings; equal means the same bytes.
+        config: The `DataConfig` used, as a dict.
+    """
+
+    name: str
+    protocol: str
+    rows: str
+    n_users: int
+    n_items: int
+    n_ratings: dict[str, int]
+    row_counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    groups: tuple[str, ...] = ("train",)
+    test_history: tuple[str, ...] = ("history",)
+    rating_min: float = 1.0
+    rating_max: float = 5.0
+    rating_step: float = 1.0
+    rating_mean: float = 3.0
+    sparsity: float = 0.0
+    max_history: int = 0
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+    config: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_rows(self) -> int:
+        """How many different rows there can be: users, or items for item rows."""
+        return self.n_users if self.rows == "user" else self.n_items
+
+    @property
+    def n_columns(self) -> int:
+        """The width of a row: items, or users for item rows."""
+        return self.n_items if self.rows == "user" else self.n_users
+
+    def to_dict(self) -> dict:
+        """The info as plain JSON types."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> "DatasetInfo":
+        """The inverse of `to_dict`; lists become tuples again."""
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return cls(**fields)
+
+    @classmethod
+    def load(cls, data_dir: str | pathlib.Path) -> "DatasetInfo":
+        """Reads `data_dir/info.json`.
+
+        Raises:
+            FileNotFoundError: nothing is prepared there.
+        """
+        path = pathlib.Path(data_dir) / INFO_FILE
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} does not exist: nothing is prepared in --data_dir={data_dir}; "
+                f"run `python -m tfrec.prepare --data_dir={data_dir}` first"
+            )
+        return cls.from_dict(json.loads(path.read_text()))

@@ -1,0 +1,1 @@
+"""SavedModels that TF Serving answers from."""

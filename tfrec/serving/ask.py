@@ -1,0 +1,116 @@
+"""Recommendations from a run directory, by the function that is exported too."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfrec.data import records, vocabulary
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE
+from tfrec.serving import signatures
+from tfrec.training.runs import RunDir
+
+
+def table(run_dir: str, user: str, items: str, k: int) -> str:
+    """Top k as text: rank, item, title, genres, score.
+
+    Args:
+        run_dir: A finished run.
+        user: Raw id of a known user, or "".
+        items: A history "item:rating,...", or "".
+        k: How many.
+
+    Raises:
+        ValueError: unknown user, a history of unknown items only or not of that form, or a
+            model that can not score histories.
+    """
+    run = RunDir(run_dir)
+    config, model = run.config(), run.load_model()
+    data_dir = pathlib.Path(config.data_dir)
+    by_user = model.info.rows == "item"
+    if by_user and items:
+        raise ValueError(
+            f"--items: {config.model} with rows by item knows users by weights of their own and "
+            "can not score a new history; ask with --user, or train with --set rows=user"
+        )
+    notes = []
+    if by_user:
+        position(data_dir, user)  # refuses an unknown user
+        request = {"user": tf.constant([user])}
+    else:
+        history, notes = parse(items, data_dir) if items else stored(data_dir, model.info, user)
+        request = {
+            "items": tf.constant([list(history)]),
+            "values": tf.constant([list(history.values())]),
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        top = signatures.make(model, data_dir, k, pathlib.Path(folder) / "titles.txt")
+        answer = {name: value.numpy()[0] for name, value in top.recommend(**request).items()}
+    return "\n".join([*notes, layout(answer, data_dir)])
+
+
+def stored(data_dir: pathlib.Path, info, user: str) -> tuple[dict[str, float], list[str]]:
+    """All that is known of a user: raw item id -> rating, and a note."""
+    row = records.find_row(data_dir, info, position(data_dir, user), PARTS)
+    ids = vocabulary.read(data_dir / ITEMS_FILE)
+    history = {}
+    for part in ("", "validation_", "test_"):
+        places, values = row[f"{part}items"], row[f"{part}values"]
+        history |= {ids[i]: float(v) for i, v in zip(places, values, strict=True)}
+    return history, [f"user {user}: {len(history)} rated items, left out below"]
+
+
+def position(data_dir: pathlib.Path, user: str) -> int:
+    """Position of a raw user id.
+
+    Raises:
+        ValueError: no such user.
+    """
+    users = vocabulary.read(data_dir / USERS_FILE)
+    if user not in users:
+        raise ValueError(
+            f"--user={user}: no such user in {data_dir / USERS_FILE}, which knows {len(users):,} "
+            f"(such as {', '.join(users[:3])}); for a new one give his history by --items"
+        )
+    return users.index(user)
+
+
+def parse(text: str, data_dir: pathlib.Path) -> tuple[dict[str, float], list[str]]:
+    """Reads "item:rating,..." (a missing rating is 1); names the unknown items.
+
+    Raises:
+        ValueError: not of that form, or nothing known in it.
+    """
+    history = {}
+    for entry in text.split(","):
+        item, colon, value = entry.strip().rpartition(":")
+        try:
+            history[item if colon else value] = float(value) if colon else 1.0
+        except ValueError:
+            raise ValueError(f"--items: {entry!r} is not of the form item:rating") from None
+    known = set(vocabulary.read(data_dir / ITEMS_FILE))
+    unknown = [item for item in history if item not in known]
+    if len(unknown) == len(history):
+        raise ValueError(f"--items: none of {', '.join(unknown)} is in {data_dir / ITEMS_FILE}")
+    notes = [f"unknown items, ignored: {', '.join(unknown)}"] if unknown else []
+    return history, notes
+
+
+def layout(answer: dict[str, np.ndarray], data_dir: pathlib.Path) -> str:
+    """The answer as aligned columns."""
+    genres: dict[str, str] = {}
+    if (data_dir / ITEM_FIELDS_FILE).exists():
+        fields = pd.read_csv(data_dir / ITEM_FIELDS_FILE, dtype=str, keep_default_na=False)
+        if "genres" in fields:
+            genres = dict(zip(fields["item"], fields["genres"], strict=True))
+    lines = [f"{'':>4} {'item':>8} {'score':>8}  {'title':48} genres"]
+    for rank, (item, title, score) in enumerate(
+        zip(answer["items"], answer["titles"], answer["scores"], strict=True), 1
+    ):
+        if item:
+            name = title.decode()[:48]
+            about = genres.get(item.decode(), "")
+            lines.append(f"{rank:>4} {item.decode():>8} {score:>8.3f}  {name:48} {about}")
+    return "\n".join(lines)

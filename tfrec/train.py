@@ -1,0 +1,99 @@
+"""Command: trains a model, keeps the best epoch by validation, reports the test set once."""
+
+import dataclasses
+import os
+
+from absl import flags
+
+from tfrec import cli, presets
+from tfrec import config as config_lib
+from tfrec.config import DataConfig
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("preset", "", "a published experiment, see --list_presets", flag_values=FLAGS)
+flags.DEFINE_bool("list_presets", False, "print all presets and exit", flag_values=FLAGS)
+flags.DEFINE_string("model", "", "which model (default: deeprec)", flag_values=FLAGS)
+flags.DEFINE_string(
+    "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
+)
+flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
+flags.DEFINE_string(
+    "data_dir", "", "prepared data (default: a folder of the cache)", flag_values=FLAGS
+)
+flags.DEFINE_string("split", "", "random, folds, time, users or last", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "set", [], "name=value of the model's settings, such as dropout=0.5", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "train", [], "name=value of training, such as epochs=10", flag_values=FLAGS
+)
+flags.DEFINE_integer("seed", None, "of weights, shuffling and dropout", flag_values=FLAGS)
+flags.DEFINE_string("strategy", "one", "one, mirrored or multiworker", flag_values=FLAGS)
+flags.DEFINE_integer("replicas", 0, "mirrored: devices, 0 for all", flag_values=FLAGS)
+flags.DEFINE_string(
+    "run_dir", "", "where the run is written (default: runs/<model>)", flag_values=FLAGS
+)
+flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
+
+
+def resolve():
+    """The run that the flags ask for: preset first, then each flag over it."""
+    from tfrec.models import registry
+    from tfrec.training import experiment, runs
+
+    base = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec", DataConfig())
+    name = FLAGS.model or base.model
+    cls = registry.model_class(name)
+    same = name == base.model
+    settings = dataclasses.replace(cls.Config(), **(base.settings if same else {}))
+    settings = config_lib.override(settings, FLAGS["set"].value, "--set")
+    train = dataclasses.replace(cls.paper, **(base.train if same else {}))
+    train = config_lib.override(train, FLAGS["train"].value, "--train")
+    if FLAGS.seed is not None:
+        train = dataclasses.replace(train, seed=FLAGS.seed)
+    data = dataclasses.replace(base.data, rows=cls.rows(settings))
+    data = config_lib.data_config(data, FLAGS.dataset, FLAGS.split, FLAGS["data"].value)
+    return runs.RunConfig(
+        model=name,
+        settings=config_lib.to_dict(settings),
+        data=data,
+        data_dir=FLAGS.data_dir or experiment.default_data_dir(data),
+        train=train,
+        strategy=FLAGS.strategy,
+        replicas=FLAGS.replicas,
+        preset=FLAGS.preset,
+        versions=runs.versions(),
+    )
+
+
+def main() -> None:
+    """Flags, one call, a short summary."""
+    if FLAGS.list_presets:
+        print(presets.table())
+        return
+    from tfrec.training import strategies
+
+    strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
+    from tfrec.training import experiment, runs
+
+    config = resolve()
+    path = FLAGS.run_dir or os.path.join("runs", FLAGS.preset or config.model)
+    run_dir = runs.RunDir(path)
+    run_dir.start(config, FLAGS.resume, FLAGS.overwrite)
+    trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
+    print(experiment.summary(trial.info, trial.model), flush=True)
+    print(experiment.table(trial.run(FLAGS.resume)))
+    print(f"run: {path}   next: python -m tfrec.recommend --run_dir={path} --user=1")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Trains a model and measures it.",
+        "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
+    )

@@ -1,0 +1,246 @@
+"""One experiment from raw data to `metrics.json`: what `tfrec.train` runs."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+
+import keras
+import tensorflow as tf
+
+from tfrec import config as config_lib
+from tfrec import metrics
+from tfrec.config import DataConfig
+from tfrec.data import inputs, prepare
+from tfrec.datasets import registry as datasets
+from tfrec.models import registry as models
+from tfrec.models.base import Recommender
+from tfrec.schema import INFO_FILE, DatasetInfo
+from tfrec.training import loop, strategies
+from tfrec.training.callbacks import EpochLine
+from tfrec.training.runs import RunConfig, RunDir
+
+MONITOR = {"rating": "rmse", "ranking": "ndcg@100"}
+SHOWN = {"rating": ("rmse", "mae"), "ranking": ("ndcg@10", "ndcg@100", "recall@100")}
+
+
+def default_data_dir(data: DataConfig) -> str:
+    """Where `data` is prepared when no --data_dir is given: a folder of the cache."""
+    text = json.dumps(config_lib.to_dict(data), sort_keys=True)
+    name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return str(datasets.cache_dir() / "prepared" / name)
+
+
+def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> DatasetInfo:
+    """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
+
+    Raises:
+        ValueError: it was prepared with other settings.
+    """
+    if (pathlib.Path(data_dir) / INFO_FILE).exists():
+        info = DatasetInfo.load(data_dir)
+        if info.config == config_lib.to_dict(data):
+            return info  # the raw files are not needed any more
+    else:
+        print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
+    fold = data.fold if data.split == "folds" else None
+    return prepare.prepare(datasets.load(data.dataset, raw, fold), data, data_dir)
+
+
+class Experiment:
+    """A run: its model, its data and its directory.
+
+    Args:
+        config: What to run.
+        run_dir: Where it is written.
+        strategy: Made by `strategies.make`, once a process.
+        raw: Raw files, where the data is yet to be prepared.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run_dir: RunDir,
+        strategy: tf.distribute.Strategy,
+        raw: str | None = None,
+    ):
+        self.config, self.run_dir, self.strategy = config, run_dir, strategy
+        self.info = prepared(config.data, config.data_dir, raw)
+        self.chief = strategies.is_chief(strategy)
+        self.model = self.make_model()
+        self.task = type(self.model).task
+        self.evaluator = loop.make_evaluator(self.model, strategy)
+
+    def make_model(self) -> Recommender:
+        """A new model from the run's seed."""
+        train = self.config.train
+        keras.utils.set_random_seed(train.seed)
+        keras.config.set_dtype_policy("mixed_bfloat16" if train.mixed_precision else "float32")
+        with self.strategy.scope():
+            cls = models.model_class(self.config.model)
+            return cls.create(self.info, self.config.model_config)
+
+    def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
+        """Batches of `split`; those of training are shuffled anew each epoch."""
+        train, cls = self.config.train, type(self.model)
+        training = split.startswith("train")
+        whole = training and (cls.closed_form or train.optimizer == "lbfgs")
+        reader = inputs.histories if cls.reads == "histories" else inputs.events
+        return reader(
+            self.config.data_dir,
+            self.info,
+            split,
+            train.batch_size if training else train.eval_batch_size,
+            shuffle=training and not whole,
+            seed=train.seed,
+            epoch=epoch,
+            fill=whole or not training,
+            **({"max_items": cls.max_items} if cls.reads == "histories" else {}),
+        )
+
+    def report(self):
+        """An empty report of the model's task."""
+        return metrics.report_for(self.task, self.info)
+
+    def measure(self, split: str) -> tuple[dict[str, float], object]:
+        """Evaluates the model on `split`; returns its numbers and the report behind them."""
+        report = self.report()
+        return self.evaluator(self.batches(split), report), report
+
+    def has(self, split: str) -> bool:
+        """Whether anything is held out for `split`."""
+        return self.info.n_ratings.get(split, 0) > 0
+
+    def fit(self, resume: bool) -> loop.Progress:
+        """Trains on the training part; the best epoch by validation lies in `model.keras`."""
+        trainer = loop.Trainer(self.model, self.strategy, self.config.train)
+        progress = None
+        if resume and self.run_dir.state.exists():
+            progress = loop.Progress(**self.run_dir.load_state(self.model))
+            print(f"resuming after epoch {progress.epoch}", flush=True)
+        monitor = self.config.train.monitor or MONITOR[self.task]
+        return trainer.fit(
+            lambda epoch: self.batches("train", epoch),
+            (lambda: self.measure("validation")[0]) if self.has("validation") else None,
+            monitor=monitor,
+            higher_is_better=metrics.higher_is_better(monitor),
+            callbacks=[
+                EpochLine(SHOWN[self.task]),
+                *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
+            ],
+            progress=progress,
+            on_best=lambda: self._write(lambda: self.run_dir.save_model(self.model)),
+            on_epoch=lambda p: self._write(
+                lambda: self.run_dir.save_state(self.model, dataclasses.asdict(p))
+            ),
+        )
+
+    def refit(self, epochs: int) -> None:
+        """Trains a new model on train + validation for `epochs`; it replaces `model.keras`."""
+        print(f"refit: {epochs} epochs on train + validation", flush=True)
+        self.model = self.make_model()
+        self.evaluator = loop.make_evaluator(self.model, self.strategy)
+        config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
+        trainer = loop.Trainer(self.model, self.strategy, config)
+        trainer.fit(
+            lambda epoch: self.batches("train+validation", epoch),
+            None,
+            callbacks=[EpochLine(())],
+        )
+        self._write(lambda: self.run_dir.save_model(self.model))
+
+    def _write(self, action) -> None:
+        """Only one worker writes."""
+        if self.chief:
+            action()
+
+    def restore(self) -> None:
+        """Takes the weights of `model.keras`."""
+        self.model.set_weights(self.run_dir.load_model().get_weights())
+
+    def run(self, resume: bool = False) -> dict:
+        """Trains, restores the best epoch, refits if asked, reads the test set once.
+
+        Returns:
+            What `metrics.json` holds.
+        """
+        start = time.perf_counter()
+        progress = self.fit(resume)
+        if self.config.train.refit and self.has("validation"):
+            self.refit(progress.best_epoch)
+        else:
+            self.restore()
+        test, report = self.measure("test") if self.has("test") else ({}, self.report())
+        result = {
+            "protocol": report.protocol,
+            "model": self.config.model,
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            "seconds": round(time.perf_counter() - start, 1),
+            "validation": progress.metrics,
+            "test": test,
+        }
+        if self.chief:
+            if test:
+                report.save(self.run_dir.per_user)
+            self.run_dir.write_json("metrics.json", result)
+            self.run_dir.state.unlink(missing_ok=True)
+        return result
+
+
+def evaluate_run(path: str, part: str) -> tuple[dict[str, float], str]:
+    """Measures a finished run on "validation" or "test"; returns numbers and protocol."""
+    if part not in ("validation", "test"):
+        raise ValueError(f"--part={part} is unknown; known: validation, test")
+    run_dir = RunDir(path)
+    trial = Experiment(run_dir.config(), run_dir, tf.distribute.get_strategy())
+    trial.restore()
+    result, report = trial.measure(part)
+    return result, report.protocol
+
+
+def compare_runs(a: str, b: str, metric: str = "") -> str:
+    """The paired comparison of two runs' test values, in words."""
+    values = []
+    for path in (a, b):
+        file = RunDir(path).per_user
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
+        values.append(metrics.SavedValues.load(file))
+    task = models.model_class(RunDir(a).config().model).task
+    return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
+
+
+def data_summary(info: DatasetInfo) -> str:
+    """What was prepared, in two lines."""
+    counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
+    return (
+        f"data:  {info.protocol}\n"
+        f"       {info.n_users:,} users, {info.n_items:,} items; ratings: {counts}"
+        f"; dropped: {dropped or 'none'}"
+    )
+
+
+def summary(info: DatasetInfo, model: Recommender) -> str:
+    """Data and model in three lines."""
+    name, size = type(model).__name__, model.count_params()
+    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters"
+
+
+def table(result: dict) -> str:
+    """Validation and test side by side, with their protocol."""
+    rows = [f"{'':22}{'validation':>12}{'test':>12}"]
+    for name in {**result["validation"], **result["test"]}:
+        values = [result[part].get(name) for part in ("validation", "test")]
+        rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
+    best = f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s"
+    return "\n".join([*rows, best, f"protocol: {result['protocol']}"])
+
+
+def number(value: float | None) -> str:
+    """A metric as text: counts in full, others with four digits."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

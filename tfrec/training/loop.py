@@ -1,0 +1,197 @@
+"""The one training loop: every model, one device or many.
+
+`strategy.run(model.train_step)` over a distributed dataset, Keras' own callbacks beside it.
+Keras' `fit` is not used because it fails with several workers and is fragile under replicas;
+it still works for whoever builds on a model.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfrec import ranking
+from tfrec.config import TrainConfig
+from tfrec.models.base import Recommender
+from tfrec.training import lbfgs, optimizers
+
+MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands; saved after each epoch so that --resume goes on exactly there."""
+
+    epoch: int = 0  # finished epochs
+    best_epoch: int = 0
+    best: float | None = None
+    stale: int = 0  # epochs since the best
+    seconds: float = 0.0
+    metrics: dict = dataclasses.field(default_factory=dict)  # validation of the best epoch
+
+
+def steps(function: Callable, dataset) -> Iterator:
+    """Yields `function(iterator)` until the dataset ends."""
+    iterator = iter(dataset)
+    while True:
+        try:
+            yield function(iterator)
+        except tf.errors.OutOfRangeError:
+            return
+
+
+class Trainer:
+    """Trains one model; a run makes one for each model it trains.
+
+    Args:
+        model: A built model, made under `strategy.scope()`.
+        strategy: Any strategy.
+        config: Training numbers.
+    """
+
+    def __init__(
+        self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig
+    ):
+        self.model, self.strategy, self.config = model, strategy, config
+        with strategy.scope():
+            optimizer = optimizers.make(config)
+            # Keras wants an optimizer to compile; lbfgs never uses it.
+            model.compile(optimizer=optimizer or "sgd")
+            if not model.closed_form:
+                model.optimizer.build(model.trainable_variables)
+        self._train = tf.function(
+            lambda batches: strategy.run(model.train_step, args=(next(batches),))
+        )
+
+    def epoch(self, dataset: tf.data.Dataset, epoch: int) -> dict[str, float]:
+        """One pass over `dataset`; returns the training logs."""
+        self.model.reset_metrics()
+        if self.model.closed_form:
+            self.model.fit(dataset)
+            return {}
+        bar = tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None)
+        with bar:
+            if self.config.optimizer == "lbfgs":
+                full = lbfgs.FullBatch(self.model, self.strategy, self._distribute(dataset))
+                return {"loss": lbfgs.epoch(full, self.config.iterations, bar.update)}
+            self.model.optimizer.learning_rate = optimizers.learning_rate(self.config, epoch)
+            logs: dict = {}
+            for logs in steps(self._train, self._distribute(dataset)):
+                bar.update()
+        if not logs:
+            raise ValueError("not one training batch: the training rows are fewer than replicas")
+        return {k: self._mean(v) for k, v in logs.items()}
+
+    def _distribute(self, dataset):
+        return self.strategy.experimental_distribute_dataset(dataset)
+
+    def _mean(self, value) -> float:
+        return float(self.strategy.reduce("MEAN", value, axis=None))
+
+    def fit(
+        self,
+        make_train: MakeDataset,
+        validate: Callable[[], dict[str, float]] | None,
+        *,
+        monitor: str = "",
+        higher_is_better: bool = False,
+        callbacks: list[keras.callbacks.Callback] = (),
+        progress: Progress | None = None,
+        on_best: Callable[[], None] = lambda: None,
+        on_epoch: Callable[[Progress], None] = lambda progress: None,
+    ) -> Progress:
+        """Trains until the epochs are through or validation stops getting better.
+
+        Args:
+            make_train: Epoch (from 0) -> training batches in that epoch's order.
+            validate: Measures the model; None trains without, and the last epoch is best.
+            monitor: Metric of `validate` that picks the best epoch.
+            higher_is_better: Of `monitor`.
+            callbacks: Keras callbacks; logs have `val_` before validation's names.
+            progress: Where to go on from.
+            on_best: Called when the model is the best so far.
+            on_epoch: Called at the end of each epoch, after `on_best`.
+        """
+        progress = progress or Progress()
+        epochs = 1 if self.model.closed_form else self.config.epochs
+        listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
+        self.model.stop_training = False
+        listeners.on_train_begin()
+        while progress.epoch < epochs and not self._stale(progress):
+            epoch, start = progress.epoch, time.perf_counter()
+            listeners.on_epoch_begin(epoch)
+            logs = self.epoch(make_train(epoch), epoch)
+            trained = time.perf_counter() - start
+            measured = validate() if validate else {}
+            progress.epoch += 1
+            progress.seconds += time.perf_counter() - start
+            if self._is_best(progress, measured, monitor, higher_is_better):
+                progress.best_epoch, progress.stale = progress.epoch, 0
+                progress.metrics = measured
+                on_best()
+            else:
+                progress.stale += 1
+            logs |= {f"val_{k}": v for k, v in measured.items()}
+            listeners.on_epoch_end(epoch, logs | {"seconds": trained})
+            on_epoch(progress)
+            if self.model.stop_training:
+                break
+        listeners.on_train_end()
+        return progress
+
+    def _stale(self, progress: Progress) -> bool:
+        return 0 < self.config.patience <= progress.stale
+
+    @staticmethod
+    def _is_best(progress: Progress, measured: dict, monitor: str, higher: bool) -> bool:
+        """Whether this epoch beats all before; notes its value."""
+        if not measured:
+            return True
+        if monitor not in measured:
+            raise ValueError(
+                f"--train monitor={monitor} is not measured; known: " + ", ".join(measured)
+            )
+        value, best = measured[monitor], progress.best
+        if value != value:
+            raise ValueError(f"validation {monitor} is not a number: lower the learning rate")
+        if best is None or (value > best if higher else value < best):
+            progress.best = value
+            return True
+        return False
+
+
+def make_evaluator(
+    model: Recommender, strategy: tf.distribute.Strategy
+) -> Callable[[tf.data.Dataset, object], dict[str, float]]:
+    """Makes `evaluate(dataset, report) -> report.result()`, compiled once for many calls."""
+
+    @tf.function
+    def step(batches, depth):
+        def on_replica(batch):
+            features, targets = batch
+            scores = model.score(features)
+            if depth:
+                _, scores = ranking.top_k(scores, features["items"], depth)
+            return features, targets, scores
+
+        return strategy.run(on_replica, args=(next(batches),))
+
+    def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
+        depth = getattr(report, "depth", 0)
+        batches = strategy.experimental_distribute_dataset(dataset)
+        for result in steps(lambda iterator: step(iterator, depth), batches):
+            for features, targets, scores in _replicas(strategy, result):
+                report.update(features, targets, scores)
+        return report.result()
+
+    return evaluate
+
+
+def _replicas(strategy: tf.distribute.Strategy, result) -> Iterator[tuple]:
+    """Splits a result of `strategy.run` into one nest a replica of this worker."""
+    flat = [strategy.experimental_local_results(x) for x in tf.nest.flatten(result)]
+    for leaves in zip(*flat, strict=True):
+        yield tf.nest.pack_sequence_as(result, leaves)

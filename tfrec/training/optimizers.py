@@ -1,0 +1,41 @@
+"""Keras optimizers by name, and the learning rate's steps."""
+
+from collections.abc import Callable
+
+import keras
+
+from tfrec.config import TrainConfig, known_names
+
+OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
+    "adam": lambda c, k: keras.optimizers.Adam(c.learning_rate, **k),
+    "adamw": lambda c, k: keras.optimizers.AdamW(c.learning_rate, **k),
+    "sgd": lambda c, k: keras.optimizers.SGD(c.learning_rate, momentum=c.momentum, **k),
+    "rmsprop": lambda c, k: keras.optimizers.RMSprop(c.learning_rate, **k),
+    "adagrad": lambda c, k: keras.optimizers.Adagrad(c.learning_rate, **k),
+}
+
+
+def make(config: TrainConfig) -> keras.Optimizer | None:
+    """The optimizer of `config`; None for lbfgs, which keeps no variables.
+
+    Raises:
+        ValueError: unknown name; lists the known ones.
+    """
+    name = config.optimizer
+    if name == "lbfgs":
+        return None
+    if name not in OPTIMIZERS:
+        known = [*OPTIMIZERS, "lbfgs"]
+        raise ValueError(f"--train optimizer={name} is unknown; " + known_names(name, known))
+    extra: dict = {}
+    if config.weight_decay:
+        extra["weight_decay"] = config.weight_decay
+    if config.clip_norm:
+        extra["global_clipnorm"] = config.clip_norm
+    return OPTIMIZERS[name](config, extra)
+
+
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """The rate in `epoch` (from 0): one `decay_factor` for each passed decay epoch."""
+    passed = sum(epoch >= e for e in config.decay_epochs)
+    return config.learning_rate * config.decay_factor**passed

@@ -1,0 +1,57 @@
+"""`--strategy`: one device, all devices of a machine, or several workers."""
+
+import tensorflow as tf
+
+from tfrec.config import known_names
+
+STRATEGIES = ("one", "mirrored", "multiworker")
+
+
+def make(name: str = "one", replicas: int = 0) -> tf.distribute.Strategy:
+    """Makes the strategy; call it once a process, before anything else of TensorFlow.
+
+    Args:
+        name: "one", "mirrored" or "multiworker" (workers are named by `TF_CONFIG`).
+        replicas: mirrored: how many devices, 0 for all GPUs. On a machine without a GPU the
+            CPU is split into that many logical devices (0: 2), which is of use for tests
+            only.
+
+    Raises:
+        ValueError: unknown name, or more replicas than GPUs.
+    """
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name != "mirrored":
+        raise ValueError(f"--strategy={name!r} is unknown; " + known_names(name, STRATEGIES))
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if replicas > len(gpus):
+            raise ValueError(f"--replicas={replicas}, but there are {len(gpus)} GPUs")
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
+    names = split_cpu(replicas or 2)
+    # The default collectives abort on logical CPUs as soon as two steps overlap.
+    return tf.distribute.MirroredStrategy(
+        names, cross_device_ops=tf.distribute.ReductionToOneDevice()
+    )
+
+
+def split_cpu(parts: int) -> list[str]:
+    """Splits the CPU into logical devices (if not done yet); returns their names."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if not tf.config.get_logical_device_configuration(cpu):
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * parts
+        )
+    return [f"CPU:{i}" for i in range(parts)]
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the files of the run."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    return resolver.task_type == "chief" or (
+        resolver.task_type == "worker" and resolver.task_id == 0
+    )
