@@ -20,7 +20,7 @@ from tfrec.training.runs import RunConfig, RunDir
 SMALL = {
     "deeprec": (
         {"hidden": (16, 8), "dropout": 0.0, "last_activation": False},
-        {"epochs": 150, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10},
+        {"epochs": 80, "optimizer": "adam", "learning_rate": 0.02, "batch_size": 10},
     ),
     "autorec": (
         {"hidden": (8,), "regularization": 0.1},
@@ -120,8 +120,8 @@ def test_variables_exist_before_training(trial, name):
 
 
 def test_loss_falls(solved, name):
-    if name == "popularity":
-        pytest.skip("its scores are counts, 0 at the start: there is no loss to fall from")
+    if name in FLOORS:
+        pytest.skip("a floor can not tell users apart")
     trial, _, before = solved(name)
     assert _loss(trial) < 0.9 * before
 
@@ -171,11 +171,11 @@ def test_saved_model_gives_the_models_own_top_k(solved, name, tmp_path):
 
 def _expect_own_top_k(trial, request, items):
     """Compares raw ids with the top k of `model.score`, computed without the signature."""
-    ids = [f"i{x}" for x in sorted(range(trial.info.n_items))]
+    ids = sorted(f"i{x}" for x in range(trial.info.n_items))
+    users = sorted(f"u{x}" for x in range(trial.info.n_users))
     for row, got in enumerate(items):
         if "user" in request:
-            user = int(request["user"][row][1:])
-            scores, seen = _item_row_scores(trial, user)
+            scores, seen = _item_row_scores(trial, users.index(request["user"][row]))
         else:
             known = [(i, v) for i, v in zip(request["items"][row], request["values"][row]) if i]
             places = [ids.index(i) for i, _ in known]
@@ -231,15 +231,17 @@ def test_plain_keras_fit_validates_as_evaluate_does(trial, name):
     t = trial(name)
     t.model.compile(keras.optimizers.SGD(1e-3))
     rows = inputs.histories(t.config.data_dir, t.info, "train", 10)
-    log = t.model.fit(rows, validation_data=t.batches("validation"), epochs=1, verbose=0).history
+    log = t.model.fit(
+        rows, validation_data=t.batches("validation"), epochs=1, shuffle=False, verbose=0
+    )
     alone = t.model.evaluate(t.batches("validation"), verbose=0, return_dict=True)
-    assert log["val_loss"][0] == pytest.approx(alone["loss"])
+    assert log.history["val_loss"][0] == pytest.approx(alone["loss"])
 
 
 def test_same_seed_same_weights_and_another_seed_others(trial, name):
     runs = []
     for seed in (7, 7, 8):
-        t = trial(name, settings=noisy(name), epochs=2, seed=seed)
+        t = trial(name, settings=noisy(name), epochs=2, iterations=4, seed=seed)
         t.fit(resume=False)
         runs.append(t.model.get_weights())
     for a, b in zip(runs[0], runs[1], strict=True):
@@ -256,13 +258,13 @@ def noisy(name):
 
 @pytest.mark.parametrize("name", GRADIENT)
 def test_resume_equals_uninterrupted(trial, name, run_name):
-    whole = trial(name, settings=noisy(name), epochs=4)
+    whole = trial(name, settings=noisy(name), epochs=4, iterations=4)
     whole.fit(resume=False)
     path = run_name()
-    broken = trial(name, settings=noisy(name), epochs=4, run_dir=path)
+    broken = trial(name, settings=noisy(name), epochs=4, iterations=4, run_dir=path)
     with pytest.raises(InterruptedError):
         interrupt_after(broken, epochs=2)
-    again = trial(name, settings=noisy(name), epochs=4, run_dir=path, resume=True)
+    again = trial(name, settings=noisy(name), epochs=4, iterations=4, run_dir=path, resume=True)
     progress = again.fit(resume=True)
     assert progress.epoch == 4
     for a, b in zip(whole.model.get_weights(), again.model.get_weights(), strict=True):

@@ -1,5 +1,6 @@
 """What all commands share: `--help` exits with 0, a mistyped name is answered with the known
-ones, an error is one line."""
+ones, an error is one line.
+"""
 
 import os
 import sys
@@ -8,9 +9,9 @@ from collections.abc import Callable
 # Before TensorFlow is imported: its start-up notices would bury a command's few lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from absl import flags  # noqa: E402
+from absl import flags
 
-from tfrec.config import known_names  # noqa: E402
+from tfrec.config import known_names
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
 
 
 def _parse(flag_values: flags.FlagValues) -> None:
-    """absl's parser; refuses what it would pass on."""
+    """Absl's parser; refuses what it would pass on."""
     try:
         rest = flag_values(sys.argv)[1:]
     except flags.UnrecognizedFlagError as error:

@@ -37,5 +37,5 @@ if __name__ == "__main__":
         main,
         FLAGS,
         "Writes the prepared data: rows as TFRecords, vocabularies, info.json.",
-        "python -m tfrec.prepare --dataset=ml-1m --raw=ml-1m.zip --split=random --data_dir=data/ml1m",
+        "python -m tfrec.prepare --dataset=ml-1m --raw=ml-1m.zip --data_dir=data/ml1m",
     )

@@ -44,6 +44,7 @@ PRESETS: dict[str, Preset] = {
     "autorec-ml1m-random90": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-1m", rows="item"),
+        train={"iterations": 30, "epochs": 10, "patience": 2, "refit": True},
         published="RMSE .831",
         source=AUTOREC,
     ),

@@ -52,7 +52,7 @@ class DatasetInfo:
         n_users: Users in `users.txt`.
         n_items: Items in `items.txt`.
         n_ratings: Ratings by part: train, validation, test. For held-out users,
-            "fold_in" counts the ratings of their histories.
+            "validation_fold_in" and "test_fold_in" count the ratings of their histories.
         row_counts: Rows that each split of `tfrec.data.inputs` reads: "train" and
             "train+validation" those with something to train on, "validation" and "test"
             those with targets.

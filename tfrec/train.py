@@ -1,7 +1,6 @@
 """Command: trains a model, keeps the best epoch by validation, reports the test set once."""
 
 import dataclasses
-import os
 
 from absl import flags
 
@@ -81,7 +80,7 @@ def main() -> None:
     from tfrec.training import experiment, runs
 
     config = resolve()
-    path = FLAGS.run_dir or os.path.join("runs", FLAGS.preset or config.model)
+    path = FLAGS.run_dir or f"runs/{FLAGS.preset or config.model}"
     run_dir = runs.RunDir(path)
     run_dir.start(config, FLAGS.resume, FLAGS.overwrite)
     trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)

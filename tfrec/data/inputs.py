@@ -25,6 +25,7 @@ _SPLITS = {
     "train+validation": (("history", "validation"), ("history", "validation")),
     "validation": (("history",), ("validation",)),
     "test": (None, ("test",)),  # the input is what info.test_history allows
+    "all": (schema.PARTS, schema.PARTS),
 }
 
 
@@ -50,7 +51,8 @@ def histories(
         split: "train": input and targets are the training history. "train+validation": the
             same with the validation ratings merged in, in time order. "validation": input is
             the history, targets the validation ratings. "test": input is the parts that
-            `info.test_history` allows, targets the test ratings.
+            `info.test_history` allows, targets the test ratings. "all": input and targets are
+            everything known; for serving, never for measuring.
         batch_size: Rows a batch, over all replicas. Training drops the last, smaller batch
             and lowers a `batch_size` above the number of rows; evaluation fills the last
             batch up with empty rows (user -1, all items -1).
@@ -91,7 +93,7 @@ def histories(
 
     rows = _rows(data_dir, info, split, shuffle, seed, epoch)
     rows = rows.batch(batch_size, drop_remainder=not fill)
-    return _finish(rows.map(batch, tf.data.AUTOTUNE))
+    return _finish(rows.map(batch, tf.data.AUTOTUNE), info.row_counts[split], batch_size, fill)
 
 
 def events(
@@ -156,7 +158,7 @@ def events(
         windows = windows.concatenate(
             tf.data.Dataset.from_tensors(batch(pad, pad, tf.zeros([missing])))
         )
-    return _finish(windows.rebatch(batch_size, drop_remainder=True))
+    return _finish(windows.rebatch(batch_size, drop_remainder=True), n_events, batch_size, fill)
 
 
 def _parts(info: DatasetInfo, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -178,8 +180,10 @@ def _batch_size(info: DatasetInfo, split: str, batch_size: int, fill: bool) -> i
 
 def _n_events(info: DatasetInfo, split: str) -> int:
     n = info.n_ratings
+    if split == "all":
+        return sum(n.values())
     if split == "train+validation":
-        return n["train"] + n["validation"] + n.get("fold_in", 0)
+        return n["train"] + n["validation"] + n.get("validation_fold_in", 0)
     return n[split]
 
 
@@ -232,8 +236,14 @@ def _mix(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
 
 
-def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Prefetches, and has several workers take different batches instead of different files."""
+def _finish(batches: tf.data.Dataset, n: int, batch_size: int, fill: bool) -> tf.data.Dataset:
+    """Prefetches, and has several workers take different batches instead of different files.
+
+    The number of batches is told (and checked), since Keras complains about unknown ones.
+    """
+    batches = batches.apply(
+        tf.data.experimental.assert_cardinality(-(-n // batch_size) if fill else n // batch_size)
+    )
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

@@ -1,5 +1,6 @@
 """From parsed records to tensors: parts merged in time order, flattened, padded."""
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -8,7 +9,7 @@ from tfrec import schema
 
 
 def spec(*lists: Sequence[str]) -> dict:
-    """Spec of the parts' features; times too where two parts are merged in time order."""
+    """Spec of the parts' features; times too where parts are merged in time order."""
     features = schema.example_spec(*dict.fromkeys(part for parts in lists for part in parts))
     for part in (part for parts in lists if len(parts) > 1 for part in parts):
         times = schema.feature_names(part)[2]
@@ -17,26 +18,30 @@ def spec(*lists: Sequence[str]) -> dict:
 
 
 def merged(parsed: dict, parts: Sequence[str]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """Items (int32) and values of one part, or of two together in time order.
+    """Items (int32) and values of one part, or of several together in time order.
 
-    Among equal times the first part comes first. Both are ragged `[rows, None]`.
+    Among equal times the earlier part comes first. Both are ragged `[rows, None]`.
     """
-    lists = [[parsed[name] for name in schema.feature_names(part)[:2]] for part in parts]
+    columns = 2 if len(parts) == 1 else 3  # times are read only where they are needed
+    lists = [[parsed[name] for name in schema.feature_names(part)[:columns]] for part in parts]
+    items, values, *_ = functools.reduce(_merge, lists)
     # Cast before padding: there are fewer numbers to convert.
-    lists = [(tf.cast(items, tf.int32), values) for items, values in lists]
-    if len(parts) == 1:
-        return lists[0]
-    first, second = (parsed[schema.feature_names(part)[2]] for part in parts)
-    to_first, to_second = _merge_order(first, second)
-    splits = first.row_splits + second.row_splits
-    both = []
-    for a, b in zip(*lists, strict=True):
-        flat = tf.dynamic_stitch([to_first, to_second], [a.flat_values, b.flat_values])
-        both.append(tf.RaggedTensor.from_row_splits(flat, splits, validate=False))
-    return tuple(both)
+    return tf.cast(items, tf.int32), values
 
 
-def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _merge(first: list[tf.RaggedTensor], second: list[tf.RaggedTensor]) -> list[tf.RaggedTensor]:
+    """Two lists of items, values and times as one."""
+    places = _merge_order(first[2], second[2])
+    splits = first[2].row_splits + second[2].row_splits
+    return [
+        tf.RaggedTensor.from_row_splits(
+            tf.dynamic_stitch(places, [a.flat_values, b.flat_values]), splits, validate=False
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
+
+
+def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> list[tf.Tensor]:
     """Where the entries of two lists of times land in the merged one, int32 indices.
 
     Both are in time order within each row already, so one binary search each is enough; it is
@@ -49,7 +54,7 @@ def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> tuple[tf.Te
     places = []
     for own, other, side in ((keys[0], keys[1], "left"), (keys[1], keys[0], "right")):
         places.append(tf.range(tf.size(own)) + tf.searchsorted(other, own, side))
-    return tuple(places)
+    return places
 
 
 def flat(parsed: dict, parts: Sequence[str]) -> list[tf.Tensor]:

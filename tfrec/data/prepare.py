@@ -117,7 +117,9 @@ def _read(
 
 
 def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
-    with tqdm.tqdm(desc="reading", unit=" ratings", unit_scale=True, disable=not progress) as bar:
+    with tqdm.tqdm(
+        desc="reading", unit=" ratings", unit_scale=True, disable=None if progress else True
+    ) as bar:
         for chunk in chunks:
             yield chunk
             bar.update(len(chunk))
@@ -170,7 +172,8 @@ def _measured(rows: records.Rows, group: np.ndarray, split: splits.Split) -> dic
         "test": int(by_part[splits.TEST]),
     }
     if len(split.groups) > 1:
-        n_ratings["fold_in"] = int(by_part[splits.HISTORY]) - n_train
+        for code, name in ((splits.VALIDATION, "validation"), (splits.TEST, "test")):
+            n_ratings[f"{name}_fold_in"] = int(counts[group == code, splits.HISTORY].sum())
     is_train = np.repeat(np.outer(in_train, [True, False, False]), counts.ravel())
     return {
         "n_ratings": n_ratings,
@@ -188,6 +191,7 @@ def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
         "train+validation": int(((history | validation) & (group != splits.TEST)).sum()),
         "validation": int(validation.sum()),
         "test": int(test.sum()),
+        "all": int((history | validation | test).sum()),
     }
 
 

@@ -107,7 +107,8 @@ def write_group(
         writers = [
             stack.enter_context(tf.io.TFRecordWriter(str(directory / name))) for name in names
         ]
-        bar = tqdm.tqdm(order.tolist(), f"writing {group}", unit=" rows", disable=not progress)
+        quiet = None if progress else True  # None: quiet unless on a terminal
+        bar = tqdm.tqdm(order.tolist(), f"writing {group}", unit=" rows", disable=quiet)
         for k, row in enumerate(bar):
             writers[k % len(writers)].write(encode(rows, row))
 

@@ -81,7 +81,7 @@ def _fetch(url: str, part: pathlib.Path) -> None:
             if not (error.code == 416 and have):
                 raise
             if error.headers.get("Content-Range") == f"bytes */{have}":
-                return  # complete already; only its hash was not looked at
+                return None  # complete already; only its hash was not looked at
         part.unlink()  # longer than the file: of no use
         return _fetch(url, part)
     with response:

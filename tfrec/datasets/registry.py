@@ -180,7 +180,7 @@ def _explicit(name: str, entry: Entry, raw: str) -> files.Files:
         if entry.url and path.suffix != ".zip":
             raise ValueError(f"--raw={raw}: pass the {name} zip or the folder of its files")
         return files.from_path(path)
-    matches = [pathlib.Path(p) for p in sorted(glob.glob(str(path)))]
+    matches = [pathlib.Path(p) for p in sorted(glob.glob(str(path)))]  # noqa: PTH207
     if matches:
         return files.from_paths(matches)
     hint = f"download it from {entry.url}, or leave --raw out" if entry.url else entry.how_to_get

@@ -1,5 +1,6 @@
 """AutoRec: Sedhain, Menon, Sanner and Xie, "AutoRec: Autoencoders Meet Collaborative
-Filtering", WWW 2015."""
+Filtering", WWW 2015.
+"""
 
 import dataclasses
 

@@ -40,7 +40,7 @@ class Biases(Recommender):
         self.built = True
 
     def row_biases(self, features) -> tf.Tensor:
-        """b of the rows, `[batch, 1]`, from their own ratings."""
+        """B of the rows, `[batch, 1]`, from their own ratings."""
         mask = losses.observed(features["items"])
         rest = (features["values"] - self.info.rating_mean - self._columns(features)) * mask
         total = tf.reduce_sum(rest, axis=1, keepdims=True)
@@ -70,7 +70,9 @@ class Biases(Recommender):
             rest = features["values"] - self.info.rating_mean - self.row_biases(features)
             items = tf.reshape(features["items"], [-1])
             sums.assign_add(tf.math.unsorted_segment_sum(tf.reshape(rest, [-1]), items, n))
-            counts.assign_add(tf.math.unsorted_segment_sum(tf.ones_like(items, tf.float32), items, n))
+            counts.assign_add(
+                tf.math.unsorted_segment_sum(tf.ones_like(items, tf.float32), items, n)
+            )
 
         for _ in range(self.config.sweeps):
             sums.assign(tf.zeros([n]))

@@ -1,5 +1,6 @@
 """DeepRec: Kuchaiev and Ginsburg, "Training Deep AutoEncoders for Collaborative Filtering",
-2017 (NVIDIA/DeepRecommender)."""
+2017 (NVIDIA/DeepRecommender).
+"""
 
 import dataclasses
 
@@ -112,7 +113,9 @@ class DeepRec(Recommender):
             self._apply(tape, loss)
             self.refeed_tracker.update_state(loss * replicas)
         logs = {"loss": self._loss_tracker.result()}
-        return logs | ({"refeed_loss": self.refeed_tracker.result()} if self.config.aug_steps else {})
+        return logs | (
+            {"refeed_loss": self.refeed_tracker.result()} if self.config.aug_steps else {}
+        )
 
     def _apply(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One step of the optimizer."""

@@ -1,5 +1,6 @@
 """EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (some call
-it ESAE)."""
+it ESAE).
+"""
 
 import dataclasses
 
@@ -61,6 +62,7 @@ class EASE(Recommender):
 
         Args:
             rows: Dataset of `(features, targets)`.
+            **unused: What Keras' `fit` would take.
         """
         n = self.info.n_items
         gram = tf.Variable(tf.zeros([n, n]), trainable=False)

@@ -55,10 +55,7 @@ def stored(data_dir: pathlib.Path, info, user: str) -> tuple[dict[str, float], l
     """All that is known of a user: raw item id -> rating, and a note."""
     row = records.find_row(data_dir, info, position(data_dir, user), PARTS)
     ids = vocabulary.read(data_dir / ITEMS_FILE)
-    history = {}
-    for part in ("", "validation_", "test_"):
-        places, values = row[f"{part}items"], row[f"{part}values"]
-        history |= {ids[i]: float(v) for i, v in zip(places, values, strict=True)}
+    history = {ids[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
     return history, [f"user {user}: {len(history)} rated items, left out below"]
 
 

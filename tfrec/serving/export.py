@@ -59,7 +59,7 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
         replay(top, data_dir, aside / REPLAY)
         check(aside)
         version = base / str(next_version(base))
-        os.replace(aside / "model", version)
+        (aside / "model").rename(version)
     finally:
         shutil.rmtree(aside)
     return version
@@ -69,7 +69,8 @@ def write(top: signatures.TopK, path: pathlib.Path) -> None:
     """One endpoint, `serving_default`; vocabularies and titles become assets."""
     archive = keras.export.ExportArchive()
     archive.track(top.model)
-    archive.track(top)
+    for table in top.tables():
+        archive.track(table)
     archive.add_endpoint("serving_default", top.recommend)
     archive.write_out(path, verbose=False)
 
@@ -78,7 +79,9 @@ def replay(top: signatures.TopK, data_dir: str, path: pathlib.Path, rows: int = 
     """Notes the model's own answers to a few requests, an empty one among them."""
     sent = example_requests(top, data_dir, rows)
     answer = top.recommend(**{k: tf.constant(v) for k, v in sent.items()})
-    due = {k: v.numpy().astype("U") if v.dtype == tf.string else v.numpy() for k, v in answer.items()}
+    due = {
+        k: v.numpy().astype("U") if v.dtype == tf.string else v.numpy() for k, v in answer.items()
+    }
     np.savez(
         path,
         **{f"in_{k}": v for k, v in sent.items()},
@@ -123,8 +126,11 @@ def next_version(base: pathlib.Path) -> int:
 
 def rest_request(version: pathlib.Path, name: str) -> str:
     """A `curl` line that TF Serving answers from the export in `version`."""
-    ids = {f: vocabulary.read(version / "assets" / f)[:2] for f in (ITEMS_FILE, USERS_FILE)
-           if (version / "assets" / f).exists()}
+    ids = {
+        f: vocabulary.read(version / "assets" / f)[:2]
+        for f in (ITEMS_FILE, USERS_FILE)
+        if (version / "assets" / f).exists()
+    }
     if USERS_FILE in ids:
         body: dict = {"inputs": {"user": ids[USERS_FILE]}}
     else:

@@ -66,6 +66,10 @@ class TopK(tf.Module):
         }
         return self.answer(self.model.score(features), positions)
 
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """The lookup tables, which an export must track."""
+        return [x for x in vars(self).values() if isinstance(x, tf.lookup.StaticHashTable)]
+
     def answer(self, scores, seen) -> dict[str, tf.Tensor]:
         """Strikes out the seen items and names the best of the rest."""
         scores, top = ranking.top_k(scores, seen, self.k)

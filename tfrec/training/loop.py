@@ -52,9 +52,7 @@ class Trainer:
         config: Training numbers.
     """
 
-    def __init__(
-        self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig
-    ):
+    def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig):
         self.model, self.strategy, self.config = model, strategy, config
         with strategy.scope():
             optimizer = optimizers.make(config)
@@ -79,7 +77,8 @@ class Trainer:
                 return {"loss": lbfgs.epoch(full, self.config.iterations, bar.update)}
             self.model.optimizer.learning_rate = optimizers.learning_rate(self.config, epoch)
             logs: dict = {}
-            for logs in steps(self._train, self._distribute(dataset)):
+            for step_logs in steps(self._train, self._distribute(dataset)):
+                logs = step_logs
                 bar.update()
         if not logs:
             raise ValueError("not one training batch: the training rows are fewer than replicas")

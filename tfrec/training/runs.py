@@ -1,11 +1,11 @@
 """What lies in a run directory; later commands need nothing else.
 
-    config.json    model, settings, data, training numbers, versions
-    model.keras    the best model (the last one where nothing was validated)
-    metrics.json   protocol, validation, test, time
-    per_user.npz   the test's per-user values, for paired comparisons
-    logs/          TensorBoard
-    state.npz      what --resume continues from, until the run is finished
+config.json    model, settings, data, training numbers, versions
+model.keras    the best model (the last one where nothing was validated)
+metrics.json   protocol, validation, test, time
+per_user.npz   the test's per-user values, for paired comparisons
+logs/          TensorBoard
+state.npz      what --resume continues from, until the run is finished
 """
 
 import dataclasses
@@ -156,7 +156,7 @@ class RunDir:
         aside = path.with_name(f".{os.getpid()}-{path.name}")
         try:
             write(aside)
-            os.replace(aside, path)
+            aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
 

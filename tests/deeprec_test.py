@@ -1,0 +1,121 @@
+"""DeepRec by the paper: eq. 1, dense re-feeding and tied weights, recomputed in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.models.deeprec import DeepRec
+from tfrec.schema import DatasetInfo
+
+INFO = DatasetInfo("toy", "toy", "user", n_users=2, n_items=4, n_ratings={})
+FEATURES = {
+    "user": tf.constant([0, 1]),
+    "items": tf.constant([[0, 2, 3], [1, 3, -1]]),
+    "values": tf.constant([[5.0, 3.0, 1.0], [2.0, 4.0, 0.0]]),
+}
+TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"]}
+X = np.array([[5, 0, 3, 1], [0, 2, 0, 4]], np.float64)
+
+
+def small(**settings):
+    keras.utils.set_random_seed(3)
+    config = DeepRec.Config(**{"hidden": (3, 2), "dropout": 0.0, **settings})
+    model = DeepRec.create(INFO, config)
+    model.compile(keras.optimizers.SGD(0.01))
+    return model
+
+
+def selu(x):
+    return 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1))
+
+
+def selu_slope(y):
+    """The derivative, from the output."""
+    return np.where(y > 0, 1.0507009873554805, y + 1.0507009873554805 * 1.6732632423543772)
+
+
+def layers(model):
+    return [layer.get_weights() for layer in (*model.encoder, *model.decoder)]
+
+
+def forward(weights, x):
+    outputs = [x]
+    for kernel, bias in weights:
+        outputs.append(selu(outputs[-1] @ kernel + bias))
+    return outputs
+
+
+def step(weights, x, gradient_of, rate=0.01):
+    """One step of plain SGD by hand; returns the new weights and the output before it."""
+    outputs = forward(weights, x)
+    flow = gradient_of(outputs[-1])
+    new = []
+    for (kernel, bias), before, after in zip(
+        reversed(weights), reversed(outputs[:-1]), reversed(outputs[1:]), strict=True
+    ):
+        flow = flow * selu_slope(after)
+        new.append((kernel - rate * before.T @ flow, bias - rate * flow.sum(0)))
+        flow = flow @ kernel.T
+    return new[::-1], outputs[-1]
+
+
+@pytest.mark.parametrize("aug_steps", [0, 1, 2])
+def test_train_step_is_the_step_made_by_hand(aug_steps):
+    model = small(aug_steps=aug_steps)
+    weights = [tuple(w.astype(np.float64) for w in layer) for layer in layers(model)]
+    mask = X > 0
+    weights, y = step(weights, X, lambda y: 2 * mask * (y - X) / mask.sum())
+    for _ in range(aug_steps):
+        x = y
+        weights, y = step(weights, x, lambda y, x=x: 2 * (y - x) / x.size)
+    logs = model.train_step((FEATURES, TARGETS))
+    for ours, due in zip(layers(model), weights, strict=True):
+        np.testing.assert_allclose(ours[0], due[0], atol=2e-6)
+        np.testing.assert_allclose(ours[1], due[1], atol=2e-6)
+    assert ("refeed_loss" in logs) == (aug_steps > 0)
+
+
+def test_the_last_layer_can_go_without_activation():
+    x = 100 * np.ones(4)
+    linear, selu_last = (
+        small(last_activation=last).reconstruct(tf.constant(-x[None], tf.float32)).numpy()
+        for last in (False, True)
+    )
+    assert selu_last.min() > -1.76  # SELU's floor
+    np.testing.assert_allclose(np.where(linear > 0, linear * 1.0507, -1.76), selu_last, atol=1.8)
+
+
+def test_dropout_acts_on_the_code_and_in_training_only():
+    model = small(dropout=0.5)
+    quiet = [model(FEATURES, training=False).numpy() for _ in range(2)]
+    np.testing.assert_array_equal(*quiet)
+    codes = []
+    model.dropout.call, original = (
+        lambda x, training=False: codes.append(x) or original(x, training=training),
+        model.dropout.call,
+    )
+    model(FEATURES, training=True)
+    assert codes[0].shape == (2, 2)  # the code is hidden[-1] wide
+
+
+def test_constrained_decoder_has_biases_of_its_own_only():
+    free, tied = small(), small(constrained=True)
+    kernels = 4 * 3 + 3 * 2
+    assert free.count_params() - tied.count_params() == kernels
+    weights = [w.numpy() for w in tied.weights]
+    encoder = [w for w in weights if w.ndim == 2]
+    x = selu(selu(X @ encoder[0]) @ encoder[1])
+    due = selu(selu(x @ encoder[1].T) @ encoder[0].T)
+    np.testing.assert_allclose(tied(FEATURES), due, rtol=1e-5)
+
+
+def test_refeeding_brings_f_of_f_nearer_to_f(one):
+    gaps = []
+    for aug_steps in (0, 1):
+        model = small(hidden=(8, 4), aug_steps=aug_steps)
+        step = tf.function(model.train_step)
+        for _ in range(300):
+            step((FEATURES, TARGETS))
+        gaps.append(float(tf.reduce_mean(model.fixed_point_gap(FEATURES))))
+    assert gaps[1] < 0.5 * gaps[0]

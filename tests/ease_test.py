@@ -1,0 +1,65 @@
+"""EASE by its closed form."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.models.ease import EASE, solve
+from tfrec.schema import DatasetInfo
+
+X = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0]], np.float32)
+
+
+def rows(x, values):
+    """A dataset of one row a batch."""
+    items = [np.flatnonzero(row) for row in x]
+    width = max(map(len, items))
+    padded = np.array([np.pad(i, (0, width - len(i)), constant_values=-1) for i in items])
+    ratings = np.array([np.pad(v[i], (0, width - len(i))) for i, v in zip(items, values)])
+    features = {
+        "user": np.arange(len(x), dtype=np.int32),
+        "items": padded.astype(np.int32),
+        "values": ratings.astype(np.float32),
+    }
+    targets = {"target_items": features["items"], "target_values": features["values"]}
+    return tf.data.Dataset.from_tensor_slices((features, targets)).batch(1)
+
+
+def fitted(regularization, **settings):
+    info = DatasetInfo("toy", "toy", "user", 4, 4, {})
+    model = EASE.create(info, EASE.Config(regularization=regularization, **settings))
+    model.fit(rows(X, 3 * X if settings else X))
+    return model
+
+
+def test_worked_values():
+    model = fitted(0.5)
+    due = [
+        [0, 0.507042, 0.507042, -0.355556],
+        [0.48, 0, 0.112676, 0.311111],
+        [0.48, 0.112676, 0, 0.311111],
+        [-0.64, 0.591549, 0.591549, 0],
+    ]
+    np.testing.assert_allclose(model.item_weights, due, atol=1e-6)
+    features, _ = next(iter(rows(X[:1], X[:1])))
+    scores = model.score(features)
+    np.testing.assert_allclose(scores, [[0.48, 0.507042, 0.619718, -0.044444]], atol=1e-6)
+
+
+def test_b_solves_the_normal_equations_with_a_zero_diagonal():
+    """(G + lambda I) B = G off the diagonal, up to the diagonal's multipliers."""
+    x = np.random.default_rng(0).random((50, 12)) < 0.3
+    gram = x.T.astype(float) @ x
+    b = solve(gram, 2.0)
+    assert not np.diagonal(b).any()
+    residual = (gram + 2 * np.eye(12)) @ b - gram
+    np.testing.assert_allclose(residual - np.diag(np.diagonal(residual)), 0, atol=1e-5)
+
+
+def test_ratings_count_as_one_or_by_value():
+    assert not np.allclose(fitted(0.5, binary=False).item_weights, fitted(0.5).item_weights)
+
+
+def test_a_gram_matrix_that_can_not_be_inverted_names_the_setting():
+    with pytest.raises(ValueError, match="--set regularization"):
+        solve(np.ones((3, 3)), 0.0)
