@@ -1,17 +1,24 @@
 """What all commands share: `--help` exits with 0, a mistyped name is answered with the known
-ones, an error is one line.
+ones, an error is one line, TensorFlow starts without its notices.
+
+The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
 
+import contextlib
 import os
+import pathlib
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
-# Before TensorFlow is imported: its start-up notices would bury a command's few lines.
+# Before TensorFlow is imported: its notices would bury a command's few lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 
 from tfrec.config import known_names
+
+NVIDIA = pathlib.Path("/dev/nvidiactl")  # there where a GPU's driver is loaded
 
 
 def run(
@@ -26,19 +33,67 @@ def run(
         description: First lines of `--help`.
         example: A command line that works.
     """
-    if any(a.lstrip("-") in ("help", "h", "helpfull") for a in sys.argv[1:] if a[0] == "-"):
+    if {"-h", "-help", "--help", "-helpfull", "--helpfull"} & set(sys.argv[1:]):
         print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
         print("\n".join(_help_lines(flag_values)))
         return
     try:
         _parse(flag_values)
         main()
-    except (ValueError, OSError, flags.Error) as error:
-        if os.environ.get("TFREC_DEBUG"):
-            raise
-        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped")
+    except Exception as error:
+        if os.environ.get("TFREC_DEBUG") or not isinstance(error, _expected()):
+            raise
+        sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """Errors that speak for themselves; all others are bugs and show where they came from.
+
+    TensorFlow has classes of its own for what the system refuses, a full disk among them.
+    """
+    ours = (ValueError, OSError, MemoryError, flags.Error)
+    tensorflow = sys.modules.get("tensorflow")
+    return (*ours, tensorflow.errors.OpError) if tensorflow else ours
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow and lets it look for devices, without its dozen lines of notices.
+
+    They come from C++ before any log level is read, so stderr itself is turned away
+    meanwhile. They are shown if the import fails, and where a GPU's driver is there but
+    TensorFlow finds no GPU. Runs no operation: a strategy may still split the devices.
+    """
+    if "tensorflow" in sys.modules or os.environ.get("TFREC_DEBUG"):
+        return
+    with _stderr_held_back() as show:
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU") and NVIDIA.exists():
+            show()
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[Callable[[], None]]:
+    """Drops what is written to stderr, unless the block raises or calls what is yielded."""
+    shown = []
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield lambda: shown.append(True)
+        except BaseException:
+            shown.append(True)
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            if shown:
+                os.write(2, held.read())
 
 
 def _parse(flag_values: flags.FlagValues) -> None:

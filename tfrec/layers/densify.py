@@ -15,10 +15,10 @@ def densify(items: tf.Tensor, values: tf.Tensor, n_columns: int) -> tf.Tensor:
     Returns:
         float32 `[batch, n_columns]`.
     """
-    batch = tf.shape(items)[0]
-    # Padding goes to a spare column: negative indices are an error on the CPU and
-    # silently dropped on a GPU.
-    columns = tf.where(items < 0, n_columns, items)
-    flat = tf.reshape(tf.range(batch)[:, None] * (n_columns + 1) + columns, [-1, 1])
-    dense = tf.scatter_nd(flat, tf.reshape(values, [-1]), [batch * (n_columns + 1)])
-    return tf.reshape(dense, [batch, n_columns + 1])[:, :n_columns]
+    # Padding is most of a batch where lengths differ: leave it out before the slow scatter.
+    observed = tf.where(items >= 0)
+    places = tf.stack([observed[:, 0], tf.cast(tf.gather_nd(items, observed), tf.int64)], 1)
+    shape = [tf.shape(items, tf.int64)[0], n_columns]
+    return tf.ensure_shape(
+        tf.scatter_nd(places, tf.gather_nd(values, observed), shape), [items.shape[0], n_columns]
+    )

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
+BLOCK = 256  # rows copied at once, to stay in the processor's cache
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class EASE(Recommender):
@@ -64,24 +66,18 @@ class EASE(Recommender):
             rows: Dataset of `(features, targets)`.
             **unused: What Keras' `fit` would take.
         """
-        n = self.info.n_items
-        gram = tf.Variable(tf.zeros([n, n]), trainable=False)
-
-        @tf.function(input_signature=[rows.element_spec])
-        def add(batch):
-            x = self.history(batch[0])
-            gram.assign_add(tf.matmul(x, x, transpose_a=True))
-
-        for batch in rows:
-            add(batch)
-        self.item_weights.assign(solve(gram.numpy(), self.config.regularization))
+        gram = np.zeros([self.info.n_items] * 2, np.float32, order="F")
+        for features, _ in rows:
+            x = self.history(features).numpy().T  # Fortran order, as BLAS wants it: no copy
+            gram = scipy.linalg.blas.ssyrk(1.0, x, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        self.item_weights.assign(solve(gram, self.config.regularization))
 
 
 def solve(gram: np.ndarray, regularization: float) -> np.ndarray:
     """B of the closed form.
 
     Args:
-        gram: X'X, `[n_items, n_items]`.
+        gram: X'X, `[n_items, n_items]`; only its lower half is read.
         regularization: lambda, > 0.
 
     Returns:
@@ -92,13 +88,19 @@ def solve(gram: np.ndarray, regularization: float) -> np.ndarray:
     """
     a = np.asfortranarray(gram, dtype=np.float64)
     a[np.diag_indices_from(a)] += regularization
-    factor, failed = scipy.linalg.lapack.dpotrf(a, lower=1, overwrite_a=1)
+    a, failed = scipy.linalg.lapack.dpotrf(a, lower=1, clean=0, overwrite_a=1)
     if failed:
         raise ValueError(
             f"X'X + {regularization:g} I is not positive definite: raise --set regularization"
         )
-    inverse, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-    lower = np.tril(inverse, -1)
-    diagonal = np.diagonal(inverse)
-    b = (lower + lower.T) / -diagonal
-    return b.astype(np.float32)
+    a, _ = scipy.linalg.lapack.dpotri(a, lower=1, overwrite_c=1)
+    scale = -1 / np.diagonal(a).astype(np.float32)
+    b = np.empty_like(a, np.float32, order="C")
+    for start in range(0, len(a), BLOCK):
+        stop = min(start + BLOCK, len(a))
+        b[start:stop, :start] = a[start:stop, :start]
+        b[start:stop, stop:] = a[stop:, start:stop].T
+        corner = np.tril(a[start:stop, start:stop], -1)
+        b[start:stop, start:stop] = corner + corner.T
+        b[start:stop] *= scale
+    return b

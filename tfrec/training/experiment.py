@@ -23,6 +23,11 @@ from tfrec.training.runs import RunConfig, RunDir
 
 MONITOR = {"rating": "rmse", "ranking": "ndcg@100"}
 SHOWN = {"rating": ("rmse", "mae"), "ranking": ("ndcg@10", "ndcg@100", "recall@100")}
+TABLE = (
+    *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
+    *("hr@10", "mrr@100", "coverage@10", "n_rows"),
+)
 
 
 def default_data_dir(data: DataConfig) -> str:
@@ -230,9 +235,10 @@ def summary(info: DatasetInfo, model: Recommender) -> str:
 
 
 def table(result: dict) -> str:
-    """Validation and test side by side, with their protocol."""
+    """Validation and test side by side, with their protocol; `metrics.json` holds more."""
     rows = [f"{'':22}{'validation':>12}{'test':>12}"]
-    for name in {**result["validation"], **result["test"]}:
+    measured = {**result["validation"], **result["test"]}
+    for name in (name for name in TABLE if name in measured):
         values = [result[part].get(name) for part in ("validation", "test")]
         rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
     best = f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s"
