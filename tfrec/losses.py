@@ -8,19 +8,6 @@ def observed(items: tf.Tensor) -> tf.Tensor:
     return tf.cast(items >= 0, tf.float32)
 
 
-def scores_at(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-    """Picks each row's scores of its own items; padding reads item 0.
-
-    Args:
-        scores: `[batch, n_columns]`.
-        items: int32 `[batch, length]`, padding -1.
-
-    Returns:
-        `[batch, length]`.
-    """
-    return tf.gather(scores, tf.maximum(items, 0), batch_dims=1)
-
-
 def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Sum of (r - p)^2 over a row's observed entries; other entries get no gradient.
 
@@ -32,8 +19,11 @@ def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.
     Returns:
         float32 `[batch]`.
     """
-    error = (values - scores_at(scores, items)) * observed(items)
-    return tf.reduce_sum(tf.square(error), axis=1)
+    # Padding is most of a batch where lengths differ: leave it out before gathering.
+    entries = tf.where(items >= 0)
+    places = tf.stack([entries[:, 0], tf.cast(tf.gather_nd(items, entries), tf.int64)], 1)
+    error = tf.gather_nd(values, entries) - tf.gather_nd(scores, places)
+    return tf.math.unsorted_segment_sum(tf.square(error), entries[:, 0], tf.shape(items)[0])
 
 
 def pooled(row_sums: tf.Tensor, row_counts: tf.Tensor) -> tf.Tensor:

@@ -38,6 +38,15 @@ PRESETS: dict[str, Preset] = {
     "deeprec-ml1m-random90": Preset(
         model="deeprec",
         data=DataConfig(dataset="ml-1m"),
+        settings={"hidden": (256, 64), "dropout": 0.5, "last_activation": False},
+        train={
+            "epochs": 60,
+            "optimizer": "adam",
+            "learning_rate": 5e-4,
+            "clip_norm": 1.0,
+            "decay_epochs": (30, 38, 46, 54),
+            "refit": True,
+        },
         published="RMSE .874 of U-AutoRec, to be beaten",
         source=AUTOREC,
     ),

@@ -1,0 +1,118 @@
+"""Flags: help, mistyped words, and what a command prints before it works."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from commands_test import listing, run
+
+from tfrec import cli
+
+COMMANDS = ("train", "prepare", "evaluate", "recommend", "export")
+
+
+@pytest.fixture
+def tfrec(capsys, monkeypatch, tmp_path_factory):
+    """`tfrec(command, *words)` -> status, out, err."""
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path_factory.getbasetemp() / "flags"))
+    monkeypatch.delenv("TFREC_DATA", raising=False)
+    monkeypatch.delenv("TFREC_DEBUG", raising=False)
+    return lambda command, *words: run(capsys, command, *words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_and_every_flag(tfrec, command):
+    done = tfrec(command, "--help")
+    assert done.status == 0
+    assert f"Example:\n  python -m tfrec.{command} --" in done.out
+    assert len(re.findall(r"^  --\w+: \S", done.out, re.M)) >= 3
+    assert not done.err
+
+
+def test_help_exits_with_zero_as_a_process():
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrec.evaluate", "--help"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_process_prints_its_own_lines_only(tmp_path):
+    """TensorFlow is imported here; none of its notices may show."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrec.evaluate", f"--run_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: .*config.json does not exist.*\n", done.stderr)
+
+
+def test_notices_held_back_are_shown_when_they_matter(capfd):
+    with cli._stderr_held_back():
+        os.write(2, b"a notice\n")
+    with cli._stderr_held_back() as show:
+        os.write(2, b"no driver for your GPU\n")
+        show()
+    with pytest.raises(ImportError), cli._stderr_held_back():
+        os.write(2, b"a library is missing\n")
+        raise ImportError
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "no driver for your GPU\na library is missing\nlater\n"
+
+
+def test_examples_of_the_help_use_flags_that_exist(tfrec):
+    for command in COMMANDS:
+        text = tfrec(command, "--help").out
+        example, flags = text.split("\n\nFlags:\n")
+        known = re.findall(r"^  --(\w+):", flags, re.M)
+        assert set(re.findall(r" --(\w+)", example)) <= set(known)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "--modle=ease"], "unknown flag --modle; did you mean '--model'. known: --data,"),
+        (["train", "ease"], "'ease' is no flag: flags are written --name=value"),
+        (
+            ["train", "--model=eese"],
+            "--model='eese' is unknown; did you mean 'ease'. known: deeprec",
+        ),
+        (["train", "--dataset=ml-1n"], "--dataset=ml-1n: .*did you mean 'ml-1m'. known: ml-100k"),
+        (["train", "--preset=ease-ml1m"], "--preset='ease-ml1m' .*did you mean 'ease-ml1m-users'"),
+        (
+            ["train", "--set", "hiddden=8"],
+            "--set 'hiddden=8': .*did you mean 'hidden'. known: hidden",
+        ),
+        (["train", "--set", "dropout=much"], "--set 'dropout=much': 'much' is not of type float"),
+        (["train", "--set", "dropout"], "--set 'dropout' is not of the form name=value"),
+        (["train", "--train", "epoch=1"], "--train 'epoch=1': .*did you mean 'epochs'"),
+        (["train", "--train", "optimizer=adams"], "--train optimizer=adams .*mean 'adam'"),
+        (["train", "--train", "monitor=rsme"], "monitor=rsme.*did you mean 'rmse'"),
+        (["train", "--data", "sed=1"], "--data 'sed=1': .*did you mean 'seed'"),
+        (["train", "--split=randon"], "split=randon: did you mean 'random'"),
+        (
+            ["train", "--strategy=mirrord"],
+            "--strategy='mirrord' is unknown; did you mean 'mirrored'",
+        ),
+        (["train", "--seed=x"], "flag --seed=x: "),
+        (["prepare", "--split=tine", "--data_dir={}"], "split=tine: did you mean 'time'"),
+        (["prepare"], "--data_dir is missing: where the prepared data goes"),
+        (["evaluate", "--run_dir={}/none"], "config.json does not exist: --run_dir=.* make one"),
+        (["recommend", "--run_dir={}/none", "--user=1"], "config.json does not exist: --run_dir"),
+        (["recommend", "--run_dir={}/none"], "give one of --user=ID and --items="),
+        (["export", "--run_dir={}/none"], "config.json does not exist: --run_dir"),
+        (["export"], "--run_dir is missing"),
+    ],
+    ids=lambda x: "_".join(x) if isinstance(x, list) else "",
+)
+def test_a_mistyped_word_is_answered_with_the_known_ones(tfrec, tmp_path, words, told):
+    words = [w.format(tmp_path) for w in words]
+    if words[0] == "train":
+        words.append(f"--run_dir={tmp_path / 'run'}")
+    done = tfrec(*words)
+    assert done.status == 1
+    assert re.match("error: .*" + told, done.err), done.err
+    assert done.err.count("\n") == 1
+    assert not listing(tmp_path)

@@ -1,0 +1,122 @@
+"""`--strategy=multiworker`: two processes on one machine train like one."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bad_input_test import packed
+
+from tfrec.training.runs import RunDir
+
+WORDS = [
+    "--model=autoencoder",
+    *("--set", "hidden=8"),
+    *("--train", "epochs=2"),
+    *("--train", "optimizer=sgd"),
+    *("--train", "learning_rate=0.05"),
+    *("--train", "batch_size=6"),
+    *("--train", "eval_batch_size=5"),
+]
+
+
+def free_ports(n):
+    """Ports nobody listens on."""
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def start(words, task=None, ports=()):
+    """`tfrec.train` in a process, as worker number `task` of those at `ports`."""
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    if task is not None:
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+        env["TF_CONFIG"] = json.dumps(
+            {"cluster": cluster, "task": {"type": "worker", "index": task}}
+        )
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfrec.train", *words],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=pathlib.Path(__file__).parent.parent,
+    )
+
+
+def finish(processes, status=0):
+    """Their outputs, when all have ended with `status`."""
+    try:
+        outputs = [p.communicate(timeout=180)[0] for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+    assert [p.returncode for p in processes] == [status] * len(processes), "\n".join(outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same run by two workers, who find nothing prepared, and by one process."""
+    folder = tmp_path_factory.mktemp("workers")
+    raw = packed(folder / "ml-1m.zip")
+    words = [*WORDS, "--dataset=ml-1m", f"--raw={raw}", f"--data_dir={folder / 'data'}"]
+    ports = free_ports(2)
+    two = [*words, "--strategy=multiworker", f"--run_dir={folder / 'two'}"]
+    outputs = finish([start(two, task, ports) for task in range(2)])
+    finish([start([*words, f"--run_dir={folder / 'one'}"])])
+    return folder, outputs
+
+
+def test_two_workers_train_like_one(runs):
+    folder, _ = runs
+    one, two = (RunDir(folder / name).load_model() for name in ("one", "two"))
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_two_workers_measure_like_one(runs):
+    folder, _ = runs
+    one, two = (RunDir(folder / name).metrics() for name in ("one", "two"))
+    for part in ("validation", "test"):
+        assert two[part] == pytest.approx(one[part], rel=1e-4)
+    assert two["protocol"] == one["protocol"]
+
+
+def test_only_the_chief_writes(runs):
+    folder, _ = runs
+    names = {p.name for p in (folder / "two").iterdir()}
+    assert names == {"config.json", "metrics.json", "model.keras", "per_user.npz", "logs"}
+    assert len(list((folder / "two/logs/train").glob("events*v2"))) == 1
+
+
+def test_the_chief_prepares_the_data_for_all(runs):
+    folder, outputs = runs
+    assert [text.count("preparing ml-1m") for text in outputs] == [1, 0]
+    assert {p.name for p in folder.iterdir()} == {"data", "ml-1m.zip", "one", "two"}
+
+
+def test_both_workers_see_the_same_numbers(runs):
+    _, outputs = runs
+    assert "WARNING" not in "".join(outputs)
+    tables = [text[text.index("validation        test") :].splitlines()[1:4] for text in outputs]
+    assert tables[0] == tables[1]
+
+
+def test_all_workers_end_where_the_chief_refuses(runs):
+    folder, _ = runs
+    ports = free_ports(2)
+    words = [*WORDS, f"--data_dir={folder / 'data'}", f"--run_dir={folder / 'two'}"]
+    both = [start([*words, "--strategy=multiworker"], task, ports) for task in range(2)]
+    outputs = finish(both, status=1)
+    assert "already holds a run" in outputs[0]
+    assert "error: " in outputs[1]

@@ -1,0 +1,261 @@
+"""The loop and the run directory: what is kept, when training stops, what is written."""
+
+import dataclasses
+import json
+import signal
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfrec import config as config_lib
+from tfrec import metrics
+from tfrec.models.registry import MODELS
+from tfrec.training import loop
+from tfrec.training.experiment import Experiment
+from tfrec.training.runs import RunConfig, RunDir
+
+WRITTEN = {"config.json", "metrics.json", "model.keras", "per_user.npz", "logs"}
+
+
+@pytest.fixture
+def trial(board, one, run_name):
+    """`trial(**training)` -> an Experiment with a small autoencoder on the checkerboard."""
+
+    def make(model="autoencoder", run_dir=None, resume=False, strategy=one, **training):
+        cls = MODELS[model]
+        settings = cls.Config(**({"hidden": (8,)} if model == "autoencoder" else {}))
+        data_dir, data = board("user", cls.task == "ranking")
+        train = {"epochs": 3, "batch_size": 10, "patience": 0, "learning_rate": 0.02} | training
+        config = RunConfig(
+            model=model,
+            settings=config_lib.to_dict(settings),
+            data=data,
+            data_dir=data_dir,
+            train=dataclasses.replace(cls.paper, **train),
+        )
+        run_dir = RunDir(run_dir or run_name())
+        run_dir.start(config, resume=resume)
+        return Experiment(config, run_dir, strategy)
+
+    return make
+
+
+def scripted(trial, values):
+    """Validation answers `values` in turn; returns the list of weights it was asked about."""
+    measure, answers, weights = trial.measure, iter(values), []
+
+    def fake(split):
+        if split != "validation":
+            return measure(split)
+        weights.append(trial.model.get_weights())
+        return {"rmse": next(answers)}, None
+
+    trial.measure = fake
+    return weights
+
+
+def same(a, b):
+    return all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+# ------------------------------------------------------------------ which epoch is kept
+
+
+def test_stops_early_and_goes_back_to_the_best_epoch(trial):
+    t = trial(epochs=9, patience=2)
+    weights = scripted(t, [3.0, 1.0, 1.5, 1.0, 0.5])
+    result = t.run()
+    assert (result["best_epoch"], result["epochs"]) == (2, 4), "an equal value is no better one"
+    assert result["validation"] == {"rmse": 1.0}
+    assert same(t.run_dir.load_model().get_weights(), weights[1])
+    assert not same(weights[1], weights[3])
+    t.model.set_weights(weights[1])
+    assert result["test"] == t.measure("test")[0]
+
+
+def test_patience_0_never_stops(trial):
+    t = trial(epochs=4, patience=0)
+    scripted(t, [1.0, 2.0, 3.0, 4.0])
+    result = t.run()
+    assert (result["best_epoch"], result["epochs"]) == (1, 4)
+
+
+def test_another_metric_may_pick_the_epoch(trial):
+    t = trial(monitor="rerank_precision@5")
+    assert t.higher_is_better
+    values = iter([0.1, 0.3, 0.2])
+    t.measure = lambda split: ({"rmse": 1.0, "rerank_precision@5": next(values)}, None)
+    assert t.fit(resume=False).best_epoch == 2
+
+
+def test_an_unknown_monitor_is_refused_before_training(trial):
+    with pytest.raises(ValueError, match=r"--train monitor=rsme: .*did you mean 'rmse'"):
+        trial(monitor="rsme")
+
+
+def test_a_monitor_that_is_not_measured_names_those_that_are(trial):
+    with pytest.raises(ValueError, match=r"--train monitor=ndcg@10 is not measured; known: rmse"):
+        trial(monitor="ndcg@10").fit(resume=False)
+
+
+def test_refit_trains_a_new_model_on_train_and_validation(trial):
+    t = trial(epochs=9, patience=2, refit=True)
+    scripted(t, [3.0, 1.0, 1.5, 1.0])
+    asked = []
+    batches = t.batches
+    t.batches = lambda split, epoch=0: asked.append((split, epoch)) or batches(split, epoch)
+    result = t.run()
+    assert asked[-3:] == [("train+validation", 0), ("train+validation", 1), ("test", 0)]
+    assert result["best_epoch"] == 2
+    whole = trial(epochs=2)
+    whole.batches = lambda split, epoch=0, b=whole.batches: b("train+validation", epoch)
+    whole.has = lambda split: False
+    whole.fit(resume=False)
+    assert same(t.run_dir.load_model().get_weights(), whole.model.get_weights())
+
+
+# ------------------------------------------------------------------ steps
+
+
+def test_learning_rate_falls_after_the_decay_epochs(trial):
+    t = trial(epochs=4, learning_rate=0.08, decay_epochs=(1, 3), decay_factor=0.5)
+    rates, measure = [], t.measure
+    t.measure = lambda split: rates.append(float(t.model.optimizer.learning_rate)) or measure(split)
+    t.fit(resume=False)
+    assert rates == pytest.approx([0.08, 0.04, 0.04, 0.02])
+
+
+def test_a_diverging_run_says_what_to_do(trial):
+    with pytest.raises(ValueError, match=r"training loss is \w+ in epoch \d.*learning_rate"):
+        trial(optimizer="sgd", learning_rate=1e30, momentum=0.0).fit(resume=False)
+
+
+def test_a_validation_that_is_no_number_says_what_to_do(trial):
+    t = trial()
+    scripted(t, [float("nan")])
+    with pytest.raises(ValueError, match="validation rmse is not a number: lower the learning"):
+        t.fit(resume=False)
+
+
+@pytest.mark.parametrize("model", ["popularity", "biases"])
+def test_closed_form_models_run_through_the_same_loop(trial, model):
+    t = trial(model, epochs=5)
+    result = t.run()
+    assert (result["best_epoch"], result["epochs"]) == (1, 1)
+    assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN
+
+
+# ------------------------------------------------------------------ measuring
+
+
+def test_results_do_not_depend_on_the_evaluation_batch(trial):
+    results = [trial(eval_batch_size=n).measure("test")[0] for n in (1, 7, 512)]
+    assert results[1] == pytest.approx(results[0], abs=1e-6)
+    assert results[2] == pytest.approx(results[0], abs=1e-6)
+
+
+def test_results_do_not_depend_on_the_replicas(trial, mirrored):
+    alone, two = trial(), trial(strategy=mirrored, eval_batch_size=16)
+    two.model.set_weights(alone.model.get_weights())
+    for split in ("validation", "test"):
+        assert two.measure(split)[0] == pytest.approx(alone.measure(split)[0], abs=1e-6)
+
+
+def test_saved_values_of_two_runs_can_be_compared(trial):
+    a, b = trial(), trial(seed=1)
+    difference = a.run()["test"]["rmse"] - b.run()["test"]["rmse"]
+    compared = metrics.compare(a.run_dir.per_user, b.run_dir.per_user, "rmse")
+    assert compared.mean_difference == pytest.approx(difference, abs=1e-6)
+    assert compared.n == 40
+
+
+# ------------------------------------------------------------------ what is written
+
+
+def test_metrics_file(trial):
+    t = trial()
+    result = t.run()
+    written = json.loads((t.run_dir.path / "metrics.json").read_text())
+    assert written == json.loads(json.dumps(result, default=float))
+    assert {"protocol", "validation", "test", "best_epoch", "epochs", "seconds"} <= set(written)
+    assert {"rmse", "mae", "n_ratings"} <= set(written["validation"]) & set(written["test"])
+    assert written["protocol"].startswith("checkerboard, shipped fold u1")
+    assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN, "no state.npz after the end"
+
+
+def test_tensorboard_logs_hold_train_and_validation(trial):
+    t = trial()
+    t.run()
+    found = {}
+    for part in ("train", "validation"):
+        events = EventAccumulator(str(t.run_dir.logs / part)).Reload()
+        found[part] = {
+            tag: [(e.step, float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]))
+                  for e in events.Tensors(tag)]
+            for tag in events.Tags()["tensors"] if tag.startswith("epoch_")
+        }  # fmt: skip
+    assert [step for step, _ in found["train"]["epoch_loss"]] == [0, 1, 2]
+    assert {"epoch_rmse", "epoch_mae"} <= set(found["validation"])
+    best = min(value for _, value in found["validation"]["epoch_rmse"])
+    assert best == pytest.approx(t.run_dir.metrics()["validation"]["rmse"], rel=1e-6)
+
+
+# ------------------------------------------------------------------ interruptions
+
+
+def snapshot(run_dir):
+    names = ("state.npz", "model.keras", "config.json")
+    return {p.name: p.read_bytes() for p in run_dir.path.iterdir() if p.name in names}
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch_leaves_the_last_one(trial, monkeypatch):
+    t = trial(epochs=3)
+    kept = {}
+
+    def steps(function, dataset):
+        for number, logs in enumerate(real_steps(function, dataset)):
+            if number == 1 and t.run_dir.state.exists():  # the first epoch is through
+                kept.update(snapshot(t.run_dir))
+                signal.raise_signal(signal.SIGINT)
+            yield logs
+
+    real_steps = loop.steps
+    monkeypatch.setattr(loop, "steps", steps)
+    with pytest.raises(KeyboardInterrupt):
+        t.fit(resume=False)
+    assert len(kept) == 3
+    assert snapshot(t.run_dir) == kept
+    assert {p.name for p in t.run_dir.path.iterdir()} == {*kept, "logs"}, "nothing half-written"
+
+
+def test_a_failing_write_leaves_the_last_state(trial, monkeypatch):
+    t = trial(epochs=3)
+    t.fit(resume=False)
+    kept = snapshot(t.run_dir)
+
+    def breaks(file, **arrays):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("numpy.savez", breaks)
+    with pytest.raises(OSError, match=r"No space left on device: '.*state.npz'"):
+        t.run_dir.save_state(t.model, {})
+    assert snapshot(t.run_dir) == kept
+    assert not [p for p in t.run_dir.path.iterdir() if p.name.startswith(".")]
+
+
+def test_resume_of_a_finished_run_gives_its_numbers_and_model(trial):
+    t = trial()
+    result = t.run()
+    again = trial(run_dir=t.run_dir.path, resume=True)
+    again.fit = None  # must not be called
+    assert again.run(resume=True)["test"] == pytest.approx(result["test"])
+    assert same(again.model.get_weights(), t.model.get_weights())
+
+
+def test_resume_before_the_first_epoch_was_through_starts_anew(trial, run_name):
+    whole, path = trial(), run_name()
+    trial(run_dir=path)  # a run that died at once
+    again = trial(run_dir=path, resume=True)
+    assert again.run(resume=True)["test"] == whole.run()["test"]
