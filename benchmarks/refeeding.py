@@ -34,7 +34,7 @@ def main() -> None:
     for steps in (1, 0):
         settings = dataclasses.replace(cls.Config(), **preset.settings)
         settings = config_lib.override(settings, [*FLAGS["set"].value, f"aug_steps={steps}"])
-        train = dataclasses.replace(cls.paper, **preset.train, refit=False)
+        train = dataclasses.replace(cls.paper, **{**preset.train, "refit": False})
         config = runs.RunConfig(
             model=preset.model,
             settings=config_lib.to_dict(settings),

@@ -106,8 +106,15 @@ def test_constrained_decoder_has_biases_of_its_own_only():
     weights = [w.numpy() for w in tied.weights]
     encoder = [w for w in weights if w.ndim == 2]
     x = selu(selu(X @ encoder[0]) @ encoder[1])
-    due = selu(selu(x @ encoder[1].T) @ encoder[0].T)
+    biases = [layer.bias.numpy() for layer in tied.decoder]
+    due = selu(selu(x @ encoder[1].T + biases[0]) @ encoder[0].T + biases[1])
     np.testing.assert_allclose(tied(FEATURES), due, rtol=1e-5)
+
+
+def test_output_biases_start_at_the_mean_rating():
+    for model in (small(), small(constrained=True)):
+        np.testing.assert_array_equal(model.decoder[-1].bias, 4 * [INFO.rating_mean])
+        np.testing.assert_array_equal(model.decoder[0].bias, 3 * [0])
 
 
 def test_refeeding_brings_f_of_f_nearer_to_f(one):

@@ -82,8 +82,8 @@ def test_examples_of_the_help_use_flags_that_exist(tfrec):
         (["train", "--dataset=ml-1n"], "--dataset=ml-1n: .*did you mean 'ml-1m'. known: ml-100k"),
         (["train", "--preset=ease-ml1m"], "--preset='ease-ml1m' .*did you mean 'ease-ml1m-users'"),
         (
-            ["train", "--set", "hiddden=8"],
-            "--set 'hiddden=8': .*did you mean 'hidden'. known: hidden",
+            ["train", "--set", "hiddenx=8"],
+            "--set 'hiddenx=8': .*did you mean 'hidden'. known: hidden",
         ),
         (["train", "--set", "dropout=much"], "--set 'dropout=much': 'much' is not of type float"),
         (["train", "--set", "dropout"], "--set 'dropout' is not of the form name=value"),

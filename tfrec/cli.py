@@ -5,8 +5,10 @@ The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,7 +47,18 @@ def run(
     except Exception as error:
         if os.environ.get("TFREC_DEBUG") or not isinstance(error, _expected()):
             raise
-        sys.exit(f"error: {' '.join(str(error).split())}")
+        sys.exit(f"error: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    """The error's text without line breaks and TensorFlow's names of graph nodes."""
+    text = " ".join(re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", str(error)).split())
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
+        text += (
+            "; free some space, or name a folder on another disk (--run_dir, --data_dir, "
+            "--export_dir, or the environment variable TFREC_CACHE)"
+        )
+    return text or type(error).__name__
 
 
 def _expected() -> tuple[type[Exception], ...]:

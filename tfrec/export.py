@@ -17,6 +17,7 @@ flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_value
 def main() -> None:
     """Flags, one call, and the request that works."""
     path = cli.require(FLAGS, "run_dir")
+    cli.start_tensorflow()
     from tfrec.serving import export
     from tfrec.training import runs
 

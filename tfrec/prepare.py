@@ -20,6 +20,7 @@ flags.DEFINE_bool("overwrite", False, "replace what is prepared there", flag_val
 def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
+    cli.start_tensorflow()
     from tfrec.data import prepare
     from tfrec.datasets import registry
     from tfrec.training import experiment

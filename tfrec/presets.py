@@ -35,6 +35,20 @@ class Preset:
 AUTOREC = "Sedhain et al., WWW 2015, table 1"
 
 PRESETS: dict[str, Preset] = {
+    "deeprec-latestsmall-random90": Preset(
+        model="deeprec",
+        data=DataConfig(),
+        settings={"hidden": (128, 32), "dropout": 0.5, "last_activation": False},
+        train={
+            "epochs": 28,
+            "batch_size": 32,
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+            "weight_decay": 3.0,
+            "clip_norm": 1.0,
+            "decay_epochs": (14, 18, 22, 25),
+        },
+    ),
     "deeprec-ml1m-random90": Preset(
         model="deeprec",
         data=DataConfig(dataset="ml-1m"),

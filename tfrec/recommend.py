@@ -16,6 +16,7 @@ def main() -> None:
     path = cli.require(FLAGS, "run_dir")
     if bool(FLAGS.user) == bool(FLAGS["items"].value):
         raise ValueError("give one of --user=ID and --items=item:rating,...")
+    cli.start_tensorflow()
     from tfrec.serving import ask
 
     print(ask.table(path, FLAGS.user, FLAGS["items"].value, FLAGS.k))

@@ -1,6 +1,7 @@
 """Command: trains a model, keeps the best epoch by validation, reports the test set once."""
 
 import dataclasses
+import pathlib
 
 from absl import flags
 
@@ -40,7 +41,7 @@ flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_value
 
 
 def resolve():
-    """The run that the flags ask for: preset first, then each flag over it."""
+    """The run that the flags ask for: preset or prepared data first, then each flag over it."""
     from tfrec.models import registry
     from tfrec.training import experiment, runs
 
@@ -54,7 +55,7 @@ def resolve():
     train = config_lib.override(train, FLAGS["train"].value, "--train")
     if FLAGS.seed is not None:
         train = dataclasses.replace(train, seed=FLAGS.seed)
-    data = dataclasses.replace(base.data, rows=cls.rows(settings))
+    data = prepared_data() or dataclasses.replace(base.data, rows=cls.rows(settings))
     data = config_lib.data_config(data, FLAGS.dataset, FLAGS.split, FLAGS["data"].value)
     return runs.RunConfig(
         model=name,
@@ -69,11 +70,23 @@ def resolve():
     )
 
 
+def prepared_data() -> DataConfig | None:
+    """The settings that --data_dir was prepared with, where it was and no preset says others."""
+    from tfrec import schema
+
+    if FLAGS.preset or not FLAGS.data_dir:
+        return None
+    if not (pathlib.Path(FLAGS.data_dir) / schema.INFO_FILE).exists():
+        return None
+    return config_lib.from_dict(DataConfig, schema.DatasetInfo.load(FLAGS.data_dir).config)
+
+
 def main() -> None:
     """Flags, one call, a short summary."""
     if FLAGS.list_presets:
         print(presets.table())
         return
+    cli.start_tensorflow()
     from tfrec.training import strategies
 
     strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
@@ -82,11 +95,25 @@ def main() -> None:
     config = resolve()
     path = FLAGS.run_dir or f"runs/{FLAGS.preset or config.model}"
     run_dir = runs.RunDir(path)
-    run_dir.start(config, FLAGS.resume, FLAGS.overwrite)
+    if strategies.is_chief(strategy):
+        run_dir.check(config, FLAGS.resume, FLAGS.overwrite)
     trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
     print(experiment.summary(trial.info, trial.model), flush=True)
-    print(experiment.table(trial.run(FLAGS.resume)))
-    print(f"run: {path}   next: python -m tfrec.recommend --run_dir={path} --user=1")
+    print(experiment.table(train(trial)))
+    user = experiment.first_user(config.data_dir)
+    print(f"run: {path}   next: python -m tfrec.recommend --run_dir={path} --user={user}")
+
+
+def train(trial) -> dict:
+    """Starts the run directory and trains; leaves nothing if not one epoch came to its end."""
+    if not trial.chief:
+        return trial.run(FLAGS.resume)
+    trial.run_dir.start(trial.config, FLAGS.resume, FLAGS.overwrite)
+    try:
+        return trial.run(FLAGS.resume)
+    except BaseException:
+        trial.run_dir.clear_unless_trained()
+        raise
 
 
 if __name__ == "__main__":

@@ -12,16 +12,27 @@ class TiedDense(keras.layers.Layer):
         encoder: The built-or-to-be-built `keras.layers.Dense` whose kernel is used.
         units: Width of the result: the encoder's input width.
         activation: Name of the activation.
+        bias_initializer: Of the bias.
     """
 
-    def __init__(self, encoder: keras.layers.Dense, units: int, activation=None, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.layers.Dense,
+        units: int,
+        activation: str | None = None,
+        bias_initializer="zeros",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.encoder = encoder
         self.units = units
+        self.bias_initializer = keras.initializers.get(bias_initializer)
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape):
-        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(
+            shape=(self.units,), initializer=self.bias_initializer, name="bias"
+        )
 
     def call(self, x):
         """`[batch, encoder.units]` -> `[batch, units]`."""

@@ -24,6 +24,9 @@ class DeepRec(Recommender):
     Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by
     `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with
     loss mean (x' - f(x'))^2 over ALL entries; each step feeds on the output of the last.
+
+    Departs from the paper: the output biases start at the mean rating (paper: 0), so that an
+    item with few or no training ratings predicts about the mean.
     """
 
     task = "rating"
@@ -72,10 +75,14 @@ class DeepRec(Recommender):
     def _decoder_layer(self, level: int, units: int) -> keras.layers.Layer:
         """The decoder layer that undoes encoder layer `level`."""
         last = level == 0 and not self.config.last_activation
-        activation = "linear" if last else self.config.activation
+        options = {
+            "activation": "linear" if last else self.config.activation,
+            "bias_initializer": keras.initializers.Constant(0 if level else self.info.rating_mean),
+            "name": f"decoder_{level}",
+        }
         if self.config.constrained:
-            return TiedDense(self.encoder[level], units, activation, name=f"decoder_{level}")
-        return keras.layers.Dense(units, activation, name=f"decoder_{level}")
+            return TiedDense(self.encoder[level], units, **options)
+        return keras.layers.Dense(units, **options)
 
     def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """f, from dense rows `[batch, n_columns]` to dense rows."""

@@ -1,5 +1,6 @@
 """Recommendations from a run directory, by the function that is exported too."""
 
+import math
 import pathlib
 import tempfile
 
@@ -78,21 +79,30 @@ def parse(text: str, data_dir: pathlib.Path) -> tuple[dict[str, float], list[str
     """Reads "item:rating,..." (a missing rating is 1); names the unknown items.
 
     Raises:
-        ValueError: not of that form, or nothing known in it.
+        ValueError: not of that form, an item twice, or nothing known in it.
     """
-    history = {}
+    history: dict[str, float] = {}
     for entry in text.split(","):
         item, colon, value = entry.strip().rpartition(":")
-        try:
-            history[item if colon else value] = float(value) if colon else 1.0
-        except ValueError:
-            raise ValueError(f"--items: {entry!r} is not of the form item:rating") from None
+        item, value = (item, value) if colon else (value, "1")
+        if not item or not _is_number(value):
+            raise ValueError(f"--items: {entry!r} is not of the form item:rating")
+        if item in history:
+            raise ValueError(f"--items: item {item} is given twice; leave one out")
+        history[item] = float(value)
     known = set(vocabulary.read(data_dir / ITEMS_FILE))
     unknown = [item for item in history if item not in known]
     if len(unknown) == len(history):
         raise ValueError(f"--items: none of {', '.join(unknown)} is in {data_dir / ITEMS_FILE}")
     notes = [f"unknown items, ignored: {', '.join(unknown)}"] if unknown else []
     return history, notes
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def layout(answer: dict[str, np.ndarray], data_dir: pathlib.Path) -> str:

@@ -26,10 +26,15 @@ with np.load(sys.argv[2]) as replay:
     sent = {k[3:]: tf.constant(v) for k, v in replay.items() if k.startswith("in_")}
     due = {k[4:]: v for k, v in replay.items() if k.startswith("out_")}
 for name, answer in recommend(**sent).items():
+    got, due_here = answer.numpy(), due[name]
     if name == "scores":
-        np.testing.assert_allclose(answer.numpy(), due[name], rtol=1e-4, atol=1e-4)
-    elif not (answer.numpy().astype("U") == due[name]).all():
-        sys.exit(f"{name} differ: {answer.numpy()} is not {due[name]}")
+        same = np.isclose(got, due_here, rtol=1e-4, atol=1e-4)
+    else:
+        same = got.astype("S") == due_here
+    for row, column in np.argwhere(~same)[:1]:
+        got, due_here = got[row, column], due_here[row, column]
+        sys.exit(f"{name} of request {row}, place {column}: {got} from the SavedModel, "
+                 f"{due_here} from the model")
 """
 
 
@@ -50,6 +55,7 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
         ValueError: the reloaded SavedModel answers differently; nothing is published.
     """
     base = pathlib.Path(export_dir).absolute()
+    is_new = not base.exists()
     base.mkdir(parents=True, exist_ok=True)
     aside = base / f".writing-{os.getpid()}"
     aside.mkdir()
@@ -60,8 +66,12 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
         check(aside)
         version = base / str(next_version(base))
         (aside / "model").rename(version)
-    finally:
+    except BaseException:
         shutil.rmtree(aside)
+        if is_new and not any(base.iterdir()):
+            base.rmdir()
+        raise
+    shutil.rmtree(aside)
     return version
 
 
@@ -80,7 +90,7 @@ def replay(top: signatures.TopK, data_dir: str, path: pathlib.Path, rows: int = 
     sent = example_requests(top, data_dir, rows)
     answer = top.recommend(**{k: tf.constant(v) for k, v in sent.items()})
     due = {
-        k: v.numpy().astype("U") if v.dtype == tf.string else v.numpy() for k, v in answer.items()
+        k: v.numpy().astype("S") if v.dtype == tf.string else v.numpy() for k, v in answer.items()
     }
     np.savez(
         path,
@@ -114,8 +124,8 @@ def check(aside: pathlib.Path) -> None:
     )
     if done.returncode:
         raise ValueError(
-            "the exported SavedModel does not answer like the model; nothing was published:\n"
-            + done.stderr.strip()[-2000:]
+            "the exported SavedModel does not answer like the model; nothing was published: "
+            + (done.stderr.strip().splitlines() or ["the process that asked it died"])[-1]
         )
 
 

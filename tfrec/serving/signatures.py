@@ -71,13 +71,16 @@ class TopK(tf.Module):
         return [x for x in vars(self).values() if isinstance(x, tf.lookup.StaticHashTable)]
 
     def answer(self, scores, seen) -> dict[str, tf.Tensor]:
-        """Strikes out the seen items and names the best of the rest."""
+        """Strikes out the seen items and names the best of the rest.
+
+        A place that no item fills has the lowest finite score: JSON has no infinity.
+        """
         scores, top = ranking.top_k(scores, seen, self.k)
         places = tf.cast(top, tf.int64)
         return {
             "items": self.raw_ids.lookup(places),
             "titles": self.titles.lookup(places),
-            "scores": scores,
+            "scores": tf.maximum(scores, tf.float32.min),
         }
 
 

@@ -12,11 +12,11 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.config import DataConfig
-from tfrec.data import inputs, prepare
+from tfrec.data import inputs, prepare, vocabulary
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
-from tfrec.schema import INFO_FILE, DatasetInfo
+from tfrec.schema import INFO_FILE, USERS_FILE, DatasetInfo
 from tfrec.training import loop, strategies
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
@@ -40,17 +40,40 @@ def default_data_dir(data: DataConfig) -> str:
 def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> DatasetInfo:
     """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
 
+    Args:
+        data: How it should be prepared.
+        data_dir: The directory.
+        raw: The raw files. Where they are given, `data_dir` must have been made of them;
+            else they are not needed any more.
+
     Raises:
-        ValueError: it was prepared with other settings.
+        ValueError: it was prepared with other settings, or of other files.
     """
-    if (pathlib.Path(data_dir) / INFO_FILE).exists():
+    is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
+    if is_there:
         info = DatasetInfo.load(data_dir)
-        if info.config == config_lib.to_dict(data):
-            return info  # the raw files are not needed any more
+        _refuse_other_settings(info.config, config_lib.to_dict(data), data_dir)
+        if raw is None:
+            return info
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
     fold = data.fold if data.split == "folds" else None
-    return prepare.prepare(datasets.load(data.dataset, raw, fold), data, data_dir)
+    found = datasets.load(data.dataset, raw, fold)
+    return prepare.prepare(found, data, data_dir, progress=not is_there)
+
+
+def _refuse_other_settings(old: dict, new: dict, data_dir: str) -> None:
+    changes = [
+        f"{name} is {old.get(name)!r}, asked for is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    if changes:
+        raise ValueError(
+            f"--data_dir={data_dir} was prepared otherwise ({'; '.join(changes)}): leave out the "
+            "flags that say otherwise, choose another --data_dir, or prepare it anew with "
+            f"`python -m tfrec.prepare --overwrite --data_dir={data_dir}`"
+        )
 
 
 class Experiment:
@@ -71,11 +94,17 @@ class Experiment:
         raw: str | None = None,
     ):
         self.config, self.run_dir, self.strategy = config, run_dir, strategy
-        self.info = prepared(config.data, config.data_dir, raw)
+        with strategies.chief_first(strategy):
+            self.info = prepared(config.data, config.data_dir, raw)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task = type(self.model).task
         self.evaluator = loop.make_evaluator(self.model, strategy)
+        self.monitor = config.train.monitor or MONITOR[self.task]
+        try:
+            self.higher_is_better = metrics.higher_is_better(self.monitor)
+        except ValueError as error:
+            raise ValueError(f"--train monitor={self.monitor}: {error}") from None
 
     def make_model(self) -> Recommender:
         """A new model from the run's seed."""
@@ -124,12 +153,11 @@ class Experiment:
         if resume and self.run_dir.state.exists():
             progress = loop.Progress(**self.run_dir.load_state(self.model))
             print(f"resuming after epoch {progress.epoch}", flush=True)
-        monitor = self.config.train.monitor or MONITOR[self.task]
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
             (lambda: self.measure("validation")[0]) if self.has("validation") else None,
-            monitor=monitor,
-            higher_is_better=metrics.higher_is_better(monitor),
+            monitor=self.monitor,
+            higher_is_better=self.higher_is_better,
             callbacks=[
                 EpochLine(SHOWN[self.task]),
                 *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
@@ -161,7 +189,8 @@ class Experiment:
             action()
 
     def restore(self) -> None:
-        """Takes the weights of `model.keras`."""
+        """Takes the weights of `model.keras`, once the chief has written them."""
+        strategies.wait_for_all(self.strategy)
         self.model.set_weights(self.run_dir.load_model().get_weights())
 
     def run(self, resume: bool = False) -> dict:
@@ -170,6 +199,10 @@ class Experiment:
         Returns:
             What `metrics.json` holds.
         """
+        if resume and self.run_dir.finished:
+            print("this run is finished; nothing to resume", flush=True)
+            self.restore()
+            return self.run_dir.metrics()
         start = time.perf_counter()
         progress = self.fit(resume)
         if self.config.train.refit and self.has("validation"):
@@ -199,7 +232,13 @@ def evaluate_run(path: str, part: str) -> tuple[dict[str, float], str]:
     if part not in ("validation", "test"):
         raise ValueError(f"--part={part} is unknown; known: validation, test")
     run_dir = RunDir(path)
-    trial = Experiment(run_dir.config(), run_dir, tf.distribute.get_strategy())
+    config = run_dir.config()
+    if part == "validation" and config.train.refit:
+        raise ValueError(
+            f"--part=validation: {path} was trained anew on train + validation (refit); what "
+            "it measured before is in its metrics.json"
+        )
+    trial = Experiment(config, run_dir, tf.distribute.get_strategy())
     trial.restore()
     result, report = trial.measure(part)
     return result, report.protocol
@@ -215,6 +254,11 @@ def compare_runs(a: str, b: str, metric: str = "") -> str:
         values.append(metrics.SavedValues.load(file))
     task = models.model_class(RunDir(a).config().model).task
     return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
+
+
+def first_user(data_dir: str) -> str:
+    """Raw id of a user to show commands with."""
+    return vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)[0]
 
 
 def data_summary(info: DatasetInfo) -> str:

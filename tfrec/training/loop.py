@@ -6,6 +6,7 @@ it still works for whoever builds on a model.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from tfrec import ranking
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
-from tfrec.training import lbfgs, optimizers
+from tfrec.training import lbfgs, optimizers, strategies
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
 
@@ -123,6 +124,7 @@ class Trainer:
             epoch, start = progress.epoch, time.perf_counter()
             listeners.on_epoch_begin(epoch)
             logs = self.epoch(make_train(epoch), epoch)
+            _refuse_not_finite(logs, epoch)
             trained = time.perf_counter() - start
             measured = validate() if validate else {}
             progress.epoch += 1
@@ -162,10 +164,25 @@ class Trainer:
         return False
 
 
+def _refuse_not_finite(logs: dict[str, float], epoch: int) -> None:
+    """Stops a run that can only go on in vain."""
+    for name, value in logs.items():
+        if not math.isfinite(value):
+            raise ValueError(
+                f"training {name} is {value} in epoch {epoch + 1}: lower --train learning_rate, "
+                "or bound the gradients with --train clip_norm=1"
+            )
+
+
 def make_evaluator(
     model: Recommender, strategy: tf.distribute.Strategy
 ) -> Callable[[tf.data.Dataset, object], dict[str, float]]:
-    """Makes `evaluate(dataset, report) -> report.result()`, compiled once for many calls."""
+    """Makes `evaluate(dataset, report) -> report.result()`, compiled once for many calls.
+
+    Replicas share the rows. Workers do not: each measures all of them, because all must see
+    the same numbers, or they would stop at different epochs.
+    """
+    alone = strategies.is_multiworker(strategy)
 
     @tf.function
     def step(batches, depth):
@@ -180,9 +197,10 @@ def make_evaluator(
 
     def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
         depth = getattr(report, "depth", 0)
-        batches = strategy.experimental_distribute_dataset(dataset)
+        batches = dataset if alone else strategy.experimental_distribute_dataset(dataset)
         for result in steps(lambda iterator: step(iterator, depth), batches):
-            for features, targets, scores in _replicas(strategy, result):
+            parts = list(_replicas(strategy, result))
+            for features, targets, scores in parts[:1] if alone else parts:
                 report.update(features, targets, scores)
         return report.result()
 

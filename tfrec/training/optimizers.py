@@ -32,7 +32,10 @@ def make(config: TrainConfig) -> keras.Optimizer | None:
         extra["weight_decay"] = config.weight_decay
     if config.clip_norm:
         extra["global_clipnorm"] = config.clip_norm
-    return OPTIMIZERS[name](config, extra)
+    optimizer = OPTIMIZERS[name](config, extra)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])  # they hold the means
+    return optimizer
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:

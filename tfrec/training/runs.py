@@ -61,14 +61,23 @@ class RunDir:
         self.state = self.path / "state.npz"
         self.per_user = self.path / "per_user.npz"
 
-    def start(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
-        """Makes the directory and writes `config.json`.
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "config.json").exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run here has come to its end."""
+        return (self.path / "metrics.json").exists()
+
+    def check(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
+        """Refuses what `start` would refuse, before any work.
 
         Raises:
             ValueError: it holds a run already, or another one than --resume names.
         """
-        exists = (self.path / "config.json").exists()
-        if exists and resume:
+        if self.exists and resume:
             old = dataclasses.replace(self.config(), versions={})
             changed = differences(old, dataclasses.replace(config, versions={}))
             if changed:
@@ -76,16 +85,53 @@ class RunDir:
                     f"--run_dir={self.path} was started with other settings ({changed}): give "
                     "the same ones to --resume it, or another --run_dir"
                 )
-            return
-        if exists and not overwrite:
+        elif self.exists and not overwrite:
             raise ValueError(
                 f"--run_dir={self.path} already holds a run: continue it with --resume, replace it "
                 "with --overwrite, or give another --run_dir"
             )
-        if exists:
-            shutil.rmtree(self.path)
+        elif not self.exists and self.files():
+            raise ValueError(
+                f"--run_dir={self.path} holds {self.files()[0].name}, but no run (no config.json): "
+                "give another --run_dir"
+            )
+
+    def start(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
+        """Makes the directory and writes `config.json`; a run to be resumed stays as it is.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        self.check(config, resume, overwrite)
+        if self.exists and resume:
+            return
+        self.clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write_json("config.json", dataclasses.asdict(config))
+        try:
+            self.write_json("config.json", dataclasses.asdict(config))
+        except OSError:
+            self.clear()
+            raise
+
+    def files(self) -> list[pathlib.Path]:
+        """What lies here of all that a run writes; `config.json` last."""
+        others = (self.path / "metrics.json", self.model, self.state, self.per_user, self.logs)
+        return [path for path in (*others, self.path / "config.json") if path.exists()]
+
+    def clear(self) -> None:
+        """Removes the run's files, nothing else, and the directory if that leaves it empty."""
+        for path in self.files():
+            if path == self.logs:
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if self.path.exists() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def clear_unless_trained(self) -> None:
+        """Clears a run that failed before --resume would have anything to go on from."""
+        if not self.state.exists() and not self.finished:
+            self.clear()
 
     def config(self) -> RunConfig:
         """Reads `config.json`.
@@ -157,6 +203,9 @@ class RunDir:
         try:
             write(aside)
             aside.replace(path)
+        except OSError as error:
+            error.filename = error.filename or str(path)  # libraries do not say which file
+            raise
         finally:
             aside.unlink(missing_ok=True)
 

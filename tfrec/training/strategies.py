@@ -1,5 +1,8 @@
 """`--strategy`: one device, all devices of a machine, or several workers."""
 
+import contextlib
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from tfrec.config import known_names
@@ -55,3 +58,33 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or (
         resolver.task_type == "worker" and resolver.task_id == 0
     )
+
+
+def is_multiworker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether other processes train along."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when all workers have come here."""
+    if not is_multiworker(strategy):
+        return
+
+    def one():
+        return tf.constant(1.0)
+
+    @tf.function
+    def arrived():
+        return strategy.reduce("SUM", strategy.run(one), axis=None)
+
+    arrived()
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Runs the block in the chief's process, then in all others."""
+    if not is_chief(strategy):
+        wait_for_all(strategy)
+    yield
+    if is_chief(strategy):
+        wait_for_all(strategy)
