@@ -72,7 +72,8 @@ BAD = {
     ),
     "duplicate": (
         ratings(RATINGS + FIRST),
-        r"user '1' rated item '1' twice, in ratings 1 and 91 .*--data duplicates=last",
+        r"user '1' rated item '1' twice: \S+ml-1m.zip/ml-1m/ratings.dat, line 1, and "
+        r"\S+/ratings.dat, line 91 .*--data duplicates=last",
     ),
     "empty file": (ratings(""), r"ratings.dat is empty.*; get the data set again"),
     "nothing left by the filters": (packed, r"--data", "--data", "min_rating=6"),
@@ -148,10 +149,27 @@ def test_a_data_dir_of_other_files(tfrec, tmp_path, prepared):
     packed(tmp_path / "ml-1m.zip", ratings=RATINGS.replace("::5::", "::4::"))
     raw = f"--raw={tmp_path / 'ml-1m.zip'}"
     before = listing(tmp_path)
-    told = r"--data_dir=\S+data was prepared otherwise: the source files .*changed"
+    told = (
+        r"--data_dir=\S+data was prepared otherwise: the source files .*changed.*`python -m "
+        r"tfrec.prepare --overwrite --dataset=ml-1m --split=random --data_dir=\S+data`"
+    )
     refused(tfrec("prepare", *prepared, raw), told)
     refused(tfrec("train", *prepared, raw, f"--run_dir={tmp_path / 'new'}"), told)
     assert listing(tmp_path) == before
+
+
+def test_a_data_dir_of_another_version(tfrec, tmp_path, prepared):
+    info = tmp_path / "data/info.json"
+    info.write_text(info.read_text().replace('"format": 1', '"format": 0'))
+    before = listing(tmp_path)
+    train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
+    told = r"--data_dir=\S+data was .* format 0; this one reads format 1: .*`(python -m .*)`"
+    refused(tfrec(*train), told)
+    assert listing(tmp_path) == before
+    cure = re.search(told, tfrec(*train).err)[1].split()
+    assert cure[:3] == ["python", "-m", "tfrec.prepare"]
+    tfrec("prepare", *cure[3:], f"--raw={tmp_path / 'ml-1m.zip'}")
+    assert tfrec(*train).status == 0
 
 
 def test_a_data_dir_that_holds_something_else(tfrec, tmp_path, words):

@@ -145,10 +145,20 @@ def test_recommend_for_a_history_names_the_unknown_items(tfrec, road):
     assert re.search(r"  \S.* \(\d{4}\) +\w+", done.out), "titles and genres"
 
 
+def test_an_item_without_a_rating_has_the_highest(tfrec, road):
+    answers = [
+        tfrec("recommend", f"--run_dir={road.run}", f"--items={items}", "--k=5").out
+        for items in ("1,50:3", "1:5,50:3", "1:1,50:3")
+    ]
+    assert answers[0] == answers[1] != answers[2]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--items=x:5,y:3"], "--items: none of x, y is in .*items.txt"),
+        (["--items=1:5.5"], "--items: 5.5 for item 1 is no rating of ml-.*: they go from 0.5 to 5"),
+        (["--items=1:5,50:0"], "--items: 0 for item 50 is no rating of ml-latest-small"),
         (["--items=1:five"], "--items: '1:five' is not of the form item:rating"),
         (["--items=1:nan"], "--items: '1:nan' is not of the form item:rating"),
         (["--items=1:5,"], "--items: '' is not of the form item:rating"),
@@ -242,7 +252,7 @@ def test_a_preset_is_an_experiment_that_can_be_run(name, tmp_path):
     dataclasses.replace(cls.paper, **preset.train)
     assert cls.rows(settings) == preset.data.rows
     raw = checkerboard(likes_only=False)
-    protocol.check(preset.data, raw)
+    protocol.check(preset.data)
     few = {"test": 5, "validation": 5} if preset.data.split == "users" else {}
     info = prepare(raw, dataclasses.replace(preset.data, **few), tmp_path / "d", progress=False)
     assert cls.create(info, settings).built

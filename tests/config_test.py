@@ -4,6 +4,7 @@ import pytest
 
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
+from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 
 
@@ -28,6 +29,74 @@ def test_overrides_are_of_the_fields_type():
 def test_a_mistyped_override_is_an_error_that_helps(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         config_lib.override(TrainConfig(), [text], "--train")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("epochs=0", "--train epochs=0 must be at least 1"),
+        ("batch_size=-1", "--train batch_size=-1 must be at least 1"),
+        ("eval_batch_size=0", "--train eval_batch_size=0 must be at least 1"),
+        ("learning_rate=0", "--train learning_rate=0.0 must be more than 0"),
+        ("learning_rate=nan", "--train learning_rate=nan must be more than 0"),
+        ("learning_rate=inf", "--train learning_rate=inf must be more than 0"),
+        ("momentum=1", "--train momentum=1.0 must be 0 or more and less than 1"),
+        ("iterations=0", "--train iterations=0 must be at least 1"),
+        ("patience=-1", "--train patience=-1 must be 0 or more"),
+        ("decay_factor=0", "--train decay_factor=0.0 must be more than 0"),
+        ("decay_epochs=3,0", "--train decay_epochs=3,0 must be at least 1"),
+        ("clip_norm=-1", "--train clip_norm=-1.0 must be 0 or more"),
+        ("weight_decay=-0.1", "--train weight_decay=-0.1 must be 0 or more"),
+        ("seed=-1", r"--train seed=-1 must be 0 or more and less than 2\^32"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        config_lib.override(TrainConfig(), [text], "--train")
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ({"test": -0.1}, "--data test=-0.1 must be 0 or more"),
+        ({"validation": -1}, "--data validation=-1 must be 0 or more"),
+        ({"fold_in_share": 1.0}, "--data fold_in_share=1.0 must be more than 0 and less than 1"),
+        ({"min_user_ratings": -5}, "--data min_user_ratings=-5 must be 0 or more"),
+        ({"max_user_ratings": -5}, "--data max_user_ratings=-5 must be 0 or more"),
+        ({"min_item_ratings": -5}, "--data min_item_ratings=-5 must be 0 or more"),
+        ({"min_rating": float("nan")}, "--data min_rating=nan must be 0 or more"),
+        ({"shards": 0}, "--data shards=0 must be at least 1"),
+    ],
+)
+def test_data_out_of_range_is_refused_in_python_too(setting, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        DataConfig(**setting)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "complaint"),
+    [
+        ("deeprec", "dropout=1", "--set dropout=1.0 must be 0 or more and less than 1"),
+        ("deeprec", "hidden=8,0", "--set hidden=8,0 must be at least 1"),
+        ("deeprec", "hidden=", "--set hidden= must not be empty"),
+        ("deeprec", "aug_steps=-1", "--set aug_steps=-1 must be 0 or more"),
+        ("autoencoder", "input_dropout=-0.5", "--set input_dropout=-0.5 must be 0 or more"),
+        ("autorec", "regularization=-1", "--set regularization=-1.0 must be 0 or more"),
+        ("biases", "sweeps=0", "--set sweeps=0 must be at least 1"),
+    ],
+)
+def test_a_models_settings_out_of_range_are_refused(model, text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        config_lib.override(MODELS[model].Config(), [text], "--set")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_number_of_a_model_has_a_range(model):
+    config = MODELS[model].Config()
+    for name, value in dataclasses.asdict(config).items():
+        if not isinstance(value, (str, bool)):
+            with pytest.raises(ValueError, match=f"--set {name}=-1"):
+                config_lib.override(config, [f"{name}=-1"], "--set")
 
 
 def test_an_empty_tuple_can_be_given():

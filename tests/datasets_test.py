@@ -230,6 +230,26 @@ def test_line_numbers_go_on_over_blocks(tmp_path, monkeypatch):
         list(found.chunks())
 
 
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_a_rating_is_found_on_its_line(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
+    fold = {"u1_base": "1\t1\t5\t4\n\n2\t1\t4\t9\n", "u1_test": "\n3\t1\t4\t9\n4\t1\t4\t9"}
+    for name, which, contents, places in (
+        ("ml-100k", "u1", fold, ["u1.base, line 1", "u1.base, line 3"]),
+        ("ml-100k", "u1", fold, [None, None, "u1.test, line 2", "u1.test, line 3"]),
+        ("ml-1m", None, {}, ["ratings.dat, line 1", "ratings.dat, line 2"]),
+        ("ml-25m", None, {}, ["ratings.csv, line 2", "ratings.csv, line 3"]),
+    ):
+        folder = write(tmp_path / name, name, **contents)
+        found = registry.load(name, folder, which)
+        for number, place in enumerate(places):
+            assert place is None or found.locate(number) == f"{folder}/{place}"
+        user, line = ratings(found)["user"].iloc[-1], found.locate(len(ratings(found)) - 1)
+        path, number = line.split(", line ")
+        lines = pathlib.Path(path).read_text().splitlines()
+        assert lines[int(number) - 1].startswith(user)
+
+
 def test_missing_damaged_and_foreign_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"--raw=.*none.zip does not exist; ml-1m: downl"):
         registry.load("ml-1m", tmp_path / "none.zip")
@@ -255,9 +275,9 @@ def test_missing_damaged_and_foreign_files(tmp_path):
 def test_unknown_names_and_folds(tmp_path):
     with pytest.raises(ValueError, match=r"did you mean 'ml-100k'\? known: ml-100k, ml-1m"):
         registry.load("ml100k")
-    with pytest.raises(ValueError, match=r"fold='u9': ml-100k has no such fold; .*known: u1, u2"):
+    with pytest.raises(ValueError, match="--data fold=u9: ml-100k has no such fold; .*known: u1"):
         registry.load("ml-100k", write(tmp_path / "a", "ml-100k"), fold="u9")
-    with pytest.raises(ValueError, match="fold='u1': ml-1m comes without folds"):
+    with pytest.raises(ValueError, match="fold=u1: ml-1m comes without folds.*--split=random"):
         registry.load("ml-1m", write(tmp_path / "b", "ml-1m"), fold="u1")
 
 

@@ -1,7 +1,11 @@
 """Flags: help, mistyped words, and what a command prints before it works."""
 
+import ast
+import dataclasses
 import os
+import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
@@ -9,7 +13,10 @@ import pytest
 from commands_test import listing, run
 
 from tfrec import cli
+from tfrec.config import DataConfig, TrainConfig
+from tfrec.models.registry import MODELS
 
+SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = ("train", "prepare", "evaluate", "recommend", "export")
 
 
@@ -92,6 +99,10 @@ def test_examples_of_the_help_use_flags_that_exist(tfrec):
         (["train", "--train", "monitor=rsme"], "monitor=rsme.*did you mean 'rmse'"),
         (["train", "--data", "sed=1"], "--data 'sed=1': .*did you mean 'seed'"),
         (["train", "--split=randon"], "split=randon: did you mean 'random'"),
+        (["train", "--data", "rows=users"], "--data rows=users: did you mean 'user'"),
+        (["train", "--train", "epochs=0"], "--train epochs=0 must be at least 1"),
+        (["train", "--set", "dropout=1"], "--set dropout=1.0 must be 0 or more and less than 1"),
+        (["train", "--data", "test=1"], "--data test=1: with split=random it must be a share"),
         (
             ["train", "--strategy=mirrord"],
             "--strategy='mirrord' is unknown; did you mean 'mirrored'",
@@ -116,3 +127,40 @@ def test_a_mistyped_word_is_answered_with_the_known_ones(tfrec, tmp_path, words,
     assert re.match("error: .*" + told, done.err), done.err
     assert done.err.count("\n") == 1
     assert not listing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--split=randon"], ["--data", "rows=users"], ["--data", "test=1"], ["--data", "shards=0"]],
+    ids=lambda words: words[-1],
+)
+def test_settings_are_checked_before_anything_is_fetched(tfrec, tmp_path, monkeypatch, words):
+    monkeypatch.setattr("tfrec.datasets.registry.load", None)  # would fail
+    for command in ("prepare", "train"):
+        done = tfrec(command, "--dataset=ml-1m", f"--data_dir={tmp_path}", *words)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith(f"error: --data {words[-1].removeprefix('--')}")
+
+
+def texts(path):
+    """All strings of a source file that are no documentation."""
+    tree = ast.parse(path.read_text())
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def test_messages_name_flags_and_settings_that_exist():
+    flags = {name for c in COMMANDS for name in runpy.run_module(f"tfrec.{c}")["FLAGS"]}
+    flags |= {"help", "name", "rest_api_port", "model_name", "model_base_path"}
+    settings = {
+        "data": {f.name for f in dataclasses.fields(DataConfig)},
+        "train": {f.name for f in dataclasses.fields(TrainConfig)},
+        "set": {f.name for m in MODELS.values() for f in dataclasses.fields(m.Config)},
+    }
+    for path in SOURCE.rglob("*.py"):
+        for text in texts(path):
+            assert set(re.findall(r"--(?!helpf)(\w+)", text)) <= flags, path
+            for flag, name in re.findall(r"--(data|train|set) (\w+)=", text):
+                assert name in settings[flag], f"{path}: --{flag} {name}"

@@ -50,6 +50,11 @@ def put(folder: pathlib.Path, contents: dict[str, bytes]) -> pathlib.Path:
     return folder
 
 
+def found_at(dataset) -> list[str]:
+    """Where each rating stands."""
+    return [dataset.locate(number) for number in range(len(ratings(dataset)))]
+
+
 def test_netflix_parts_one_file_pattern_and_item_first(tmp_path):
     put(tmp_path / "x", PARTS)
     found = registry.load("netflix", tmp_path / "x")
@@ -60,6 +65,11 @@ def test_netflix_parts_one_file_pattern_and_item_first(tmp_path):
         "value": [1.0, 3.0, 5.0],
         "time": [0, 0, 0],
     }
+    assert found_at(found) == [
+        f"{tmp_path}/x/part-0.txt.gz, line 1",
+        f"{tmp_path}/x/part-1.txt, line 1",
+        f"{tmp_path}/x/part-1.txt, line 2",
+    ]
     one = registry.load("netflix", tmp_path / "x" / "part-0.txt.gz")
     assert ratings(one)["user"].tolist() == ["12"]
     by_item = registry.load("netflix", tmp_path / "x" / "iRec*")
@@ -82,8 +92,13 @@ def test_netflix_folds_are_folders(tmp_path):
         frame = ratings(registry.load("netflix", tmp_path, fold=fold))
         assert frame["test"].tolist() == [False, False, True]
         assert frame["item"].tolist() == ["1", "1", item]
-    with pytest.raises(ValueError, match="holds the folds N3M; choose one with --set split=folds"):
+    with pytest.raises(ValueError, match="holds the folds N3M; .* --split=folds --data fold=N3M"):
         registry.load("netflix", tmp_path)
+    assert found_at(registry.load("netflix", tmp_path, fold="N3M")) == [
+        f"{tmp_path}/N3M_TRAIN/n3m.train.txt, line 1",
+        f"{tmp_path}/N3M_TRAIN/n3m.train.txt, line 2",
+        f"{tmp_path}/N3M_TEST/n3m.test.txt, line 1",
+    ]
     with pytest.raises(ValueError, match="no folder N6M_TRAIN; .*known: N3M"):
         registry.load("netflix", tmp_path, fold="N6M")
     inner = registry.load("netflix", tmp_path / "N3M_TRAIN")
@@ -130,6 +145,15 @@ def test_prize_files(tmp_path, monkeypatch, block_bytes, newline):
         "value": [3.0, 5.0, 4.0, 2.0, 1.0],
         "time": [1125964800, 86400, 1129680000, 0, 0],
     }
+    assert [place.removeprefix(f"{tmp_path}/combined_data_") for place in found_at(found)] == [
+        "1.txt, line 2",
+        "1.txt, line 3",
+        "1.txt, line 5",
+        "2.txt, line 2",
+        "10.txt, line 2",
+    ]
+    with pytest.raises(ValueError, match="--data fold=x: these netflix files .*--split=time"):
+        registry.load("netflix", tmp_path, fold="x")
     assert found.items.to_dict("list") == {
         "item": ["7", "8"],
         "title": ["Amélie, the Movie", "X"],

@@ -220,6 +220,9 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     config = DataConfig(seed=3, shards=1)
     with pytest.raises(ValueError, match=r"seed is 0, now 3; shards is 4, now 1.*--overwrite"):
         prepare(raw, config, tmp_path / "d", progress=False)
+    cure = "tfrec.prepare --overwrite --dataset=ml-latest-small --split=random --data seed=3 "
+    with pytest.raises(ValueError, match=cure + f"--data shards=1 --data_dir={tmp_path / 'd'}`"):
+        prepare(raw, config, tmp_path / "d", progress=False)
     raw.fingerprint = "changed"
     with pytest.raises(ValueError, match="source files or the record format changed"):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
@@ -228,6 +231,21 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     assert info.config["seed"] == 3
     assert len(list((tmp_path / "d").glob("*.tfrecord"))) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_both_places_of_a_duplicate_are_named(tmp_path):
+    frame = make_frame()
+    frame = pd.concat([frame, frame[4:5]], ignore_index=True)
+    told = "twice: {}, and {} .duplicates in all: 1.; .*--data duplicates=last"
+    with pytest.raises(ValueError, match=told.format("rating 5", f"rating {len(frame)}")):
+        prepare(make_raw(frame), DataConfig(), tmp_path / "d", progress=False)
+    raw = make_raw(frame, locate=lambda number: f"file, line {number + 2}")
+    with pytest.raises(
+        ValueError, match=told.format("file, line 6", f"file, line {len(frame) + 1}")
+    ):
+        prepare(raw, DataConfig(), tmp_path / "d", progress=False)
+    raw = make_raw(make_frame(), locate=None)  # not called where nothing is wrong
+    assert prepare(raw, DataConfig(), tmp_path / "d", progress=False).format == 1
 
 
 def test_foreign_directories_are_left_alone(tmp_path):
@@ -281,7 +299,7 @@ def test_a_missing_shard_is_noticed(tmp_path):
 
 def test_nothing_to_train_on_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no training rating"):
-        prepare(make_raw(make_frame()), DataConfig(test=1), tmp_path / "d", progress=False)
+        prepare(make_raw(make_frame()), DataConfig(test=0.9999), tmp_path / "d", progress=False)
 
 
 def test_info_is_json_with_the_protocol(tmp_path):

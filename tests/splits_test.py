@@ -193,14 +193,35 @@ def test_every_rating_has_one_place(name):
     ("settings", "message"),
     [
         ({"split": "randon"}, "did you mean 'random'"),
-        ({"split": "random", "test": 1.5}, "--data test=1.5 is not a share"),
-        ({"split": "random", "validation": -0.1}, "--data validation=-0.1 is not a share"),
-        ({"split": "users", "test": 2, "validation": 2, "fold_in": "x"}, "known: random, time"),
+        ({"rows": "users"}, "--data rows=users: did you mean 'user'"),
+        ({"duplicates": "lst"}, "--data duplicates=lst: did you mean 'last'"),
+        ({"split": "users", "fold_in": "tme"}, "--data fold_in=tme: did you mean 'time'"),
+        ({"split": "users", "rows": "item"}, "--data rows=item cannot go with split=users"),
+        ({"test": 1}, "--data test=1: with split=random it must be a share below 1"),
+        ({"validation": 5}, "--data validation=5: .* a share below 1"),
+        ({"split": "folds", "validation": 1}, "--data validation=1: .* a share below 1"),
+        ({"split": "time", "test": 2}, "--data test=2: .* a share below 1"),
+        ({"split": "time", "validation": 1.5}, "--data validation=1.5: .* a share up to 1"),
+        ({"split": "users", "test": 2.5}, "--data test=2.5: .* a number of users or a share"),
     ],
 )
 def test_wrong_settings_name_the_flag(settings, message):
     with pytest.raises(ValueError, match=message):
-        run(make(), **settings)
+        protocol.check(DataConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"test": 0, "validation": 0},
+        {"split": "folds", "test": 750},
+        {"split": "time", "validation": 1},
+        {"split": "users", "test": 750, "validation": 0.1},
+        {"split": "last", "validation": 1},
+    ],
+)
+def test_settings_at_the_edge_are_fine(settings):
+    protocol.check(DataConfig(**settings))
 
 
 def test_duplicates():
@@ -213,7 +234,7 @@ def test_duplicates():
         }
     )
     data, users, items = collect([frame[:2], frame[2:]])
-    with pytest.raises(ValueError, match=r"'a' rated item 'x' twice, in ratings 1 and 4.*are 1"):
+    with pytest.raises(ValueError, match="'a' rated item 'x' twice: rating 1, and rating 4 .*: 1"):
         drop_duplicates(data, "error", users, items)
     with pytest.raises(ValueError, match="--data duplicates=last"):
         drop_duplicates(data, "error", users, items)
@@ -262,9 +283,8 @@ def test_every_split_has_a_sentence(name):
     assert protocol.describe(DataConfig(split=name), raw).startswith("x, ")
 
 
-def test_protocol_is_checked_first():
+def test_splits_by_time_need_times():
     raw = types.SimpleNamespace(name="x", has_times=False)
     with pytest.raises(ValueError, match="split=last goes by time, but x has no times"):
-        protocol.check(DataConfig(split="last"), raw)
-    with pytest.raises(ValueError, match="--data rows=item cannot go with split=users"):
-        protocol.check(DataConfig(split="users", rows="item"), raw)
+        protocol.check_source(DataConfig(split="last"), raw)
+    protocol.check_source(DataConfig(split="users", test=1), raw)

@@ -6,9 +6,10 @@ model's own numbers are its nested `Config`. Nothing else is configurable.
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -60,6 +61,9 @@ class DataConfig:
     seed: int = 0
     shards: int = 4
 
+    def __post_init__(self):
+        check_ranges(self, "--data")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -104,6 +108,9 @@ class TrainConfig:
     mixed_precision: bool = False
     seed: int = 0
 
+    def __post_init__(self):
+        check_ranges(self, "--train")
+
 
 def override(config: Config, assignments: Iterable[str], flag: str = "--set") -> Config:
     """Returns `config` with `name=value` texts applied, each value of the field's type.
@@ -114,7 +121,7 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
         flag: The flag they came from, for error messages.
 
     Raises:
-        ValueError: unknown name, or a value that is not of the field's type.
+        ValueError: unknown name, or a value not of the field's type or out of its range.
     """
     hints = typing.get_type_hints(type(config))
     changes: dict[str, Any] = {}
@@ -131,7 +138,78 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
             changes[name] = _parse(value, hints[name])
         except ValueError as error:
             raise ValueError(f"{flag} {text!r}: {error}") from None
-    return dataclasses.replace(config, **changes)
+    changed = dataclasses.replace(config, **changes)
+    check_ranges(changed, flag)
+    return changed
+
+
+_RANGES: dict[str, Callable[[float], bool]] = {
+    "at least 1": lambda x: x >= 1,
+    "0 or more": lambda x: 0 <= x < math.inf,
+    "more than 0": lambda x: 0 < x < math.inf,
+    "0 or more and less than 1": lambda x: 0 <= x < 1,
+    "more than 0 and less than 1": lambda x: 0 < x < 1,
+    "0 or more and less than 2^32": lambda x: 0 <= x < 2**32,
+}
+
+# What a setting must be, by its name, which means the same in every config.
+_MUST_BE = {
+    # data
+    "test": "0 or more",
+    "validation": "0 or more",
+    "fold_in_share": "more than 0 and less than 1",
+    "min_rating": "0 or more",
+    "min_user_ratings": "0 or more",
+    "max_user_ratings": "0 or more",
+    "min_item_ratings": "0 or more",
+    "shards": "at least 1",
+    # training
+    "epochs": "at least 1",
+    "batch_size": "at least 1",
+    "eval_batch_size": "at least 1",
+    "learning_rate": "more than 0",
+    "momentum": "0 or more and less than 1",
+    "weight_decay": "0 or more",
+    "decay_epochs": "at least 1",
+    "decay_factor": "more than 0",
+    "clip_norm": "0 or more",
+    "iterations": "at least 1",
+    "patience": "0 or more",
+    "seed": "0 or more and less than 2^32",
+    # models
+    "hidden": "at least 1",
+    "bottleneck": "0 or more",
+    "dropout": "0 or more and less than 1",
+    "input_dropout": "0 or more and less than 1",
+    "l2": "0 or more",
+    "regularization": "0 or more",
+    "aug_steps": "0 or more",
+    "damping": "0 or more",
+    "sweeps": "at least 1",
+}
+
+
+def check_ranges(config: Any, flag: str) -> None:
+    """Refuses numbers that nothing can be done with.
+
+    Args:
+        config: A dataclass instance.
+        flag: The flag that sets its fields, for the error.
+
+    Raises:
+        ValueError: a setting is out of its range, or a tuple has nothing in it where the
+            default has.
+    """
+    for field in dataclasses.fields(config):
+        must_be, value = _MUST_BE.get(field.name), getattr(config, field.name)
+        if must_be is None or value is None:
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        text = ",".join(map(str, numbers))
+        if not numbers and field.default:
+            raise ValueError(f"{flag} {field.name}= must not be empty")
+        if not all(_RANGES[must_be](number) for number in numbers):
+            raise ValueError(f"{flag} {field.name}={text} must be {must_be}")
 
 
 def data_config(

@@ -17,14 +17,14 @@ def main() -> None:
     """Flags, one call, a table."""
     path = cli.require(FLAGS, "run_dir")
     cli.start_tensorflow()
-    from tfrec.training import experiment
+    from tfrec.training import experiment, summaries
 
     if FLAGS.against:
-        print(experiment.compare_runs(path, FLAGS.against, FLAGS.metric))
+        print(summaries.compare_runs(path, FLAGS.against, FLAGS.metric))
         return
     result, protocol = experiment.evaluate_run(path, FLAGS.part)
     for name, value in result.items():
-        print(f"{name:22}{experiment.number(value):>12}")
+        print(f"{name:22}{summaries.number(value):>12}")
     print(f"protocol: {protocol}")
 
 

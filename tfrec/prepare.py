@@ -21,15 +21,16 @@ def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
     cli.start_tensorflow()
-    from tfrec.data import prepare
+    from tfrec.data import prepare, protocol
     from tfrec.datasets import registry
-    from tfrec.training import experiment
+    from tfrec.training import summaries
 
     data = config_lib.data_config(DataConfig(), FLAGS.dataset, FLAGS.split, FLAGS["data"].value)
+    protocol.check(data)  # before anything is downloaded
     fold = data.fold if data.split == "folds" else None
     raw = registry.load(data.dataset, FLAGS.raw or None, fold)
     info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
-    print(experiment.data_summary(info))
+    print(summaries.data_summary(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 
 

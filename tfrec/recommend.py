@@ -7,7 +7,12 @@ from tfrec import cli
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
 flags.DEFINE_string("user", "", "raw id of a known user", flag_values=FLAGS)
-flags.DEFINE_string("items", "", "a history, item:rating,...: 1:5,50:3", flag_values=FLAGS)
+flags.DEFINE_string(
+    "items",
+    "",
+    "a history, item:rating,...: 1:5,50:3; without a rating: the highest of the data",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
 
 

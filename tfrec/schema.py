@@ -69,6 +69,7 @@ class DatasetInfo:
         dropped: Ratings left out while preparing, by reason.
         fingerprint: SHA-256 over source and settings; equal means the same bytes.
         config: The `DataConfig` used, as a dict.
+        format: Version of the record format; 1 where a file does not say.
     """
 
     name: str
@@ -89,6 +90,7 @@ class DatasetInfo:
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     fingerprint: str = ""
     config: dict = dataclasses.field(default_factory=dict)
+    format: int = 1
 
     @property
     def n_rows(self) -> int:

@@ -90,7 +90,7 @@ def main() -> None:
     from tfrec.training import strategies
 
     strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
-    from tfrec.training import experiment, runs
+    from tfrec.training import experiment, runs, summaries
 
     config = resolve()
     path = FLAGS.run_dir or f"runs/{FLAGS.preset or config.model}"
@@ -98,9 +98,9 @@ def main() -> None:
     if strategies.is_chief(strategy):
         run_dir.check(config, FLAGS.resume, FLAGS.overwrite)
     trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
-    print(experiment.summary(trial.info, trial.model), flush=True)
-    print(experiment.table(train(trial)))
-    user = experiment.first_user(config.data_dir)
+    print(summaries.summary(trial.info, trial.model), flush=True)
+    print(summaries.table(train(trial)))
+    user = summaries.first_user(config.data_dir)
     print(f"run: {path}   next: python -m tfrec.recommend --run_dir={path} --user={user}")
 
 

@@ -20,6 +20,7 @@ from tfrec import schema
 from tfrec.config import DataConfig
 from tfrec.data import protocol, ratings, records, splits, vocabulary
 from tfrec.data.ratings import Ratings
+from tfrec.datasets.source import rating_number
 from tfrec.schema import DatasetInfo
 
 
@@ -49,7 +50,8 @@ def prepare(
         ValueError: the settings cannot work with this data set, the data are wrong, or
             `data_dir` holds something else.
     """
-    protocol.check(config, raw)
+    protocol.check(config)
+    protocol.check_source(config, raw)
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
     if data_dir.exists() and any(data_dir.iterdir()):
@@ -67,6 +69,14 @@ def fingerprint(raw: Any, config: DataConfig) -> str:
     settings = json.dumps(configs.to_dict(config), sort_keys=True)
     text = "\n".join([raw.fingerprint, settings, str(records.FORMAT_VERSION)])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
+    """The command line that replaces what is in `data_dir` by data prepared like `config`."""
+    fields, default = configs.to_dict(config), configs.to_dict(DataConfig())
+    words = [f"--{name}={fields.pop(name)}" for name in ("dataset", "split")]
+    words += [f"--data {n}={value}" for n, value in fields.items() if value != default[n]]
+    return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
 
 
 def _prepare_into(
@@ -91,6 +101,7 @@ def _prepare_into(
         sparsity=1 - len(data) / (len(user_ids) * len(item_ids)),
         dropped=dropped | split.dropped,
         fingerprint=mark,
+        format=records.FORMAT_VERSION,
         **_described(raw, config, split),
         **_measured(rows, group, split),
     )
@@ -109,7 +120,8 @@ def _read(
 ) -> tuple[Ratings, list[str], list[str], dict[str, int]]:
     """Reads, checks and filters; positions are in sorted order of the remaining raw ids."""
     data, user_ids, item_ids = ratings.collect(_with_bar(raw.chunks(), progress))
-    data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids)
+    locate = getattr(raw, "locate", rating_number)  # raw may be hand-made
+    data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids, locate)
     data, dropped = ratings.apply_filters(data, config)
     if n:
         dropped["duplicates"] = n
@@ -232,7 +244,7 @@ def _existing(
     raise ValueError(
         f"--data_dir={data_dir} was prepared otherwise: "
         f"{'; '.join(changes) or 'the source files or the record format changed'}. Choose another "
-        "--data_dir, or replace it with --overwrite"
+        f"--data_dir, or replace it with `{command(config, data_dir)}` (and --raw, if given here)"
     )
 
 

@@ -5,9 +5,35 @@ from typing import Any
 from tfrec.config import DataConfig, known_names
 from tfrec.data import splits
 
+_KNOWN = {
+    "split": tuple(splits.SPLITS),
+    "rows": ("user", "item"),
+    "fold_in": ("random", "time"),
+    "duplicates": ("error", "first", "last"),
+}
 
-def check(config: DataConfig, raw: Any) -> None:
-    """Refuses settings that cannot work, before anything is read.
+
+def check(config: DataConfig) -> None:
+    """Refuses settings that cannot work with any data set; needs none, so it comes first.
+
+    Raises:
+        ValueError: naming the flag and the cure.
+    """
+    for name, known in _KNOWN.items():
+        value = getattr(config, name)
+        if value not in known:
+            raise ValueError(f"--data {name}={value}: " + known_names(value, known))
+    if config.rows == "item" and config.split in ("users", "last"):
+        raise ValueError(
+            f"--data rows=item cannot go with split={config.split}, which holds out users' "
+            "ratings row by row; use --data rows=user, or split=random, folds or time"
+        )
+    for name in ("test", "validation"):
+        _check_size(config.split, name, getattr(config, name))
+
+
+def check_source(config: DataConfig, raw: Any) -> None:
+    """Refuses settings that cannot work with this data set, before its ratings are read.
 
     Args:
         config: The settings.
@@ -16,17 +42,6 @@ def check(config: DataConfig, raw: Any) -> None:
     Raises:
         ValueError: naming the flag and the cure.
     """
-    if config.split not in splits.SPLITS:
-        raise ValueError(
-            f"--data split={config.split}: " + known_names(config.split, splits.SPLITS)
-        )
-    if config.rows not in ("user", "item"):
-        raise ValueError(f"--data rows={config.rows}: known: user, item")
-    if config.rows == "item" and config.split in ("users", "last"):
-        raise ValueError(
-            f"--data rows=item cannot go with split={config.split}, which holds out users' "
-            "ratings row by row; use --data rows=user, or split=random, folds or time"
-        )
     by_time = config.split in ("time", "last")
     by_time = by_time or (config.split == "users" and config.fold_in == "time")
     if by_time and not raw.has_times:
@@ -34,8 +49,28 @@ def check(config: DataConfig, raw: Any) -> None:
             f"--data split={config.split} goes by time, but {raw.name} has no times; use --data "
             "split=random, or split=users with fold_in=random"
         )
-    if config.shards < 1:
-        raise ValueError(f"--data shards={config.shards} must be at least 1")
+
+
+_SIZES = {
+    ("random", "test"): "a share below 1",
+    ("random", "validation"): "a share below 1",
+    ("folds", "validation"): "a share below 1",
+    ("time", "test"): "a share below 1",
+    ("time", "validation"): "a share up to 1",
+    ("users", "test"): "a number of users or a share below 1",
+    ("users", "validation"): "a number of users or a share below 1",
+}
+_GOOD_SIZE = {
+    "a share below 1": lambda n: n < 1,
+    "a share up to 1": lambda n: n <= 1,
+    "a number of users or a share below 1": lambda n: n < 1 or n == int(n),
+}
+
+
+def _check_size(split: str, name: str, n: float) -> None:
+    must_be = _SIZES.get((split, name))
+    if must_be and not _GOOD_SIZE[must_be](n):
+        raise ValueError(f"--data {name}={n:g}: with split={split} it must be {must_be}")
 
 
 def describe(config: DataConfig, raw: Any) -> str:

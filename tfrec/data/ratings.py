@@ -1,13 +1,14 @@
 """Raw ratings as compact arrays: collected chunk by chunk, checked for duplicates, filtered."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from tfrec.config import DataConfig
 from tfrec.data import vocabulary
+from tfrec.datasets.source import rating_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,11 @@ def _check_values(chunk: pd.DataFrame, n_before: int) -> None:
 
 
 def drop_duplicates(
-    ratings: Ratings, keep: str, user_ids: list[str], item_ids: list[str]
+    ratings: Ratings,
+    keep: str,
+    user_ids: list[str],
+    item_ids: list[str],
+    locate: Callable[[int], str] = rating_number,
 ) -> tuple[Ratings, int]:
     """Leaves at most one rating of an item by a user.
 
@@ -88,15 +93,14 @@ def drop_duplicates(
         keep: "first" or "last" by (time, file order), or "error".
         user_ids: Raw ids by code, for the error.
         item_ids: Raw ids by code, for the error.
+        locate: From the position of a rating to its place in the files, for the error.
 
     Returns:
         The remaining ratings, still in file order, and how many were dropped.
 
     Raises:
-        ValueError: `keep` is "error" and there are duplicates, or `keep` is unknown.
+        ValueError: `keep` is "error" and there are duplicates.
     """
-    if keep not in ("error", "first", "last"):
-        raise ValueError(f"--data duplicates={keep}: known: error, first, last")
     pairs = ratings.users.astype(np.int64) * len(item_ids) + ratings.items
     ordered = np.sort(pairs)
     n = int((ordered[1:] == ordered[:-1]).sum())
@@ -110,9 +114,8 @@ def drop_duplicates(
         first, second = sorted((int(order[i]), int(order[i + 1])))
         raise ValueError(
             f"user {user_ids[ratings.users[first]]!r} rated item "
-            f"{item_ids[ratings.items[first]]!r} twice, in ratings {first + 1} and {second + 1} "
-            f"(counted from 1); there are {n} such duplicates. Keep one of each with "
-            "--data duplicates=last (or first)"
+            f"{item_ids[ratings.items[first]]!r} twice: {locate(first)}, and {locate(second)} "
+            f"(duplicates in all: {n}); keep one of each with --data duplicates=last (or first)"
         )
     end = np.ones(1, bool)
     is_kept = np.concatenate([~same, end] if keep == "last" else [end, ~same])

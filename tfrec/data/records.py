@@ -12,7 +12,7 @@ import tqdm
 from tfrec import schema
 from tfrec.data.ratings import Ratings
 
-FORMAT_VERSION = 1  # part of the fingerprint: raise it when the bytes change
+FORMAT_VERSION = 1  # part of info.json and the fingerprint: raise it when the bytes change
 _SCAN = 1024  # records parsed at once while looking for one row
 
 
@@ -126,7 +126,7 @@ def files(data_dir: str | pathlib.Path, groups: Sequence[str]) -> list[str]:
         if not n or len(found) != n:
             raise FileNotFoundError(
                 f"--data_dir={data_dir} holds {len(found)} of the {n or 'expected'} {group} record "
-                "files; prepare it again with --overwrite"
+                "files; prepare it anew with `python -m tfrec.prepare --overwrite`"
             )
         paths += map(str, found)
     return paths

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from tfrec.config import DataConfig, known_names
+from tfrec.config import DataConfig
 from tfrec.data.ratings import Ratings
 
 HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
@@ -43,17 +43,13 @@ def split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> S
 
     Args:
         ratings: In file order; `users` are positions in sorted order of the raw ids.
-        config: How to split.
+        config: How to split; `protocol.check` has found nothing wrong with it.
         n_users: Number of users.
         n_items: Number of items.
 
     Raises:
-        ValueError: unknown split, or settings that this split cannot work with.
+        ValueError: settings that this split cannot work with.
     """
-    if config.split not in SPLITS:
-        raise ValueError(f"--data split={config.split}: " + known_names(config.split, SPLITS))
-    if config.split != "users":
-        _check_share("validation", config.validation)
     return SPLITS[config.split](ratings, config, n_users, n_items)
 
 
@@ -62,7 +58,6 @@ def random_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: in
 
     Test is drawn first and from a stream of its own, so it is the same for every `validation`.
     """
-    _check_share("test", config.test)
     part = np.zeros(len(ratings), np.int8)
     part[_draw(np.arange(len(ratings)), config.test, config.seed, _SPAWN_TEST)] = TEST
     rest = np.flatnonzero(part == HISTORY)
@@ -93,7 +88,6 @@ def time_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int)
     Ratings in the window by users or on items without history are dropped; then `validation`
     of the window is drawn at random, the rest is test. A test row's input is the history only.
     """
-    _check_share("test", config.test)
     held_out = ratings.times > np.quantile(ratings.times, 1 - config.test)
     users, items = ratings.users[held_out], ratings.items[held_out]
     known_user = _occurs(ratings.users[~held_out], n_users)[users]
@@ -126,9 +120,6 @@ def users_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
     Raises:
         ValueError: `test` and `validation` leave no training user.
     """
-    if config.fold_in not in ("random", "time"):
-        raise ValueError(f"--data fold_in={config.fold_in}: known: random, time")
-    _check_share("fold_in_share", config.fold_in_share)
     group = _held_out_users(config, n_users)
     of_rating = group[ratings.users]
     known = _occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
@@ -176,7 +167,7 @@ def _held_out_users(config: DataConfig, n_users: int) -> np.ndarray:
     n_test, n_validation = (
         round(n * n_users) if n < 1 else int(n) for n in (config.test, config.validation)
     )
-    if min(n_test, n_validation) < 0 or n_test + n_validation >= n_users:
+    if n_test + n_validation >= n_users:
         raise ValueError(
             f"--data test={config.test:g} validation={config.validation:g}: {n_test} + "
             f"{n_validation} held-out users leave none of the {n_users} users to train on"
@@ -229,11 +220,6 @@ def _occurs(codes: np.ndarray, n: int) -> np.ndarray:
     mask = np.zeros(n, bool)
     mask[codes] = True
     return mask
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"--data {name}={share:g} is not a share between 0 and 1")
 
 
 def _nonzero(counts: dict[str, int]) -> dict[str, int]:

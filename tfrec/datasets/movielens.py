@@ -10,7 +10,7 @@ import numpy
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, source
+from tfrec.datasets import columns, files, layouts, places, source
 
 FOLDS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 
@@ -47,7 +47,7 @@ def read_100k(
         ValueError: unknown fold, or a damaged or malformed file.
     """
     if fold is not None and fold not in FOLDS:
-        raise ValueError(f"fold={fold!r}: {name} has no such fold; " + known_names(fold, FOLDS))
+        raise ValueError(f"--data fold={fold}: {name} has no such fold; {known_names(fold, FOLDS)}")
     parts = ("u.data",) if fold is None else (f"{fold}.base", f"{fold}.test")
     ratings = [found.require(part) for part in parts]
     users, genres, items = (found.require(f) for f in ("u.user", "u.genre", "u.item"))
@@ -146,6 +146,7 @@ def _dataset(
         rating_max=scale.maximum,
         rating_step=scale.step,
         has_times=True,
+        locate=places.locator(ratings, header=bool(layout.header)),
     )
 
 
@@ -172,6 +173,6 @@ def _with_year(movies: pandas.DataFrame) -> pandas.DataFrame:
 def _refuse_fold(name: str, fold: str | None) -> None:
     if fold is not None:
         raise ValueError(
-            f"fold={fold!r}: {name} comes without folds (ml-100k and netflix have some); "
-            "use another split, such as --set split=random"
+            f"--data fold={fold}: {name} comes without folds (ml-100k and netflix have some); "
+            "use another split, such as --split=random"
         )

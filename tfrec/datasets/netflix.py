@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, prize, source
+from tfrec.datasets import columns, files, layouts, places, prize, source
 
 _TRAIN = re.compile(r"(?:^|.*/)([^/]+)_TRAIN/[^/]+$")
 _NOT_RATINGS = re.compile(
@@ -64,6 +64,7 @@ def read(
         rating_max=scale.maximum,
         rating_step=scale.step,
         has_times=has_times,
+        locate=places.locator(ratings, is_rating=prize.is_rating if prize_files else bool),
     )
 
 
@@ -84,7 +85,7 @@ def _parts(
     if folds:
         raise ValueError(
             f"{found.where} holds the folds {', '.join(folds)}; choose one with "
-            f"--set split=folds --set fold={folds[0]}, or pass one folder with --raw"
+            f"--split=folds --data fold={folds[0]}, or pass one folder with --raw"
         )
     own = [n for n in names if pathlib.PurePosixPath(n).name.startswith("part-")]
     return [found.file(n) for n in own or names], [False] * len(own or names)
@@ -96,7 +97,7 @@ def _fold_parts(
     prefix, _, test = fold.partition("_")
     if prefix not in folds:
         raise ValueError(
-            f"fold={fold!r}: {found.where} has no folder {prefix}_TRAIN; "
+            f"--data fold={fold}: {found.where} has no folder {prefix}_TRAIN; "
             + known_names(prefix, folds or ["none"])
         )
     test = test or "TEST"
@@ -104,8 +105,8 @@ def _fold_parts(
     test_names = [n for n in names if f"/{prefix}_{test}/" in f"/{n}"]
     if not test_names:
         raise FileNotFoundError(
-            f"fold={fold!r}: {found.where} has no {prefix}_{test}/*.txt; "
-            f"make it with DeepRec's converter, or use another split"
+            f"--data fold={fold}: {found.where} has no {prefix}_{test}/*.txt; make it with "
+            "DeepRec's converter, or use another split, such as --split=random"
         )
     is_test = [False] * len(train_names) + [True] * len(test_names)
     return [found.file(n) for n in train_names + test_names], is_test
@@ -133,6 +134,6 @@ def _has_times(ratings: list[files.TextFile]) -> bool:
 def _refuse_fold(name: str, fold: str | None) -> None:
     if fold is not None:
         raise ValueError(
-            f"fold={fold!r}: these {name} files have no folds; use --set split=time, or pass "
+            f"--data fold={fold}: these {name} files have no folds; use --split=time, or pass "
             "the folder that holds <fold>_TRAIN and <fold>_TEST with --raw"
         )

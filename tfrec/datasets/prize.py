@@ -71,6 +71,11 @@ def read_ratings(file: files.TextFile, scale: layouts.RatingScale) -> Iterator[p
             yield table.to_pandas()
 
 
+def is_rating(line: bytes) -> bool:
+    """Whether a line is neither empty nor "1234:"."""
+    return bool(line) and not line.endswith(b":")
+
+
 def _parse(block: bytes, item: str) -> tuple[pyarrow.Table, str]:
     """Lines to columns; "1234:" is read as a row without value and time.
 

@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 import pandas
 
 
+def rating_number(number: int) -> str:
+    """The place of a rating that is in no file: "rating 17" for the number 16."""
+    return f"rating {number + 1}"
+
+
 @dataclasses.dataclass(frozen=True)
 class RawDataset:
     """A data set as its files have it: raw ids, nothing filtered, nothing reordered.
@@ -26,6 +31,8 @@ class RawDataset:
         rating_max: Highest rating the set allows.
         rating_step: Distance between two neighbouring ratings, 0 if unknown.
         has_times: False if every `time` is 0.
+        locate: Names the place of a rating, given its number (from 0, over all chunks): file
+            and line. May be slow: it is for errors.
     """
 
     name: str
@@ -37,3 +44,4 @@ class RawDataset:
     rating_max: float
     rating_step: float
     has_times: bool
+    locate: Callable[[int], str] = rating_number

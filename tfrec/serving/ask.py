@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrec.data import records, vocabulary
-from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo
 from tfrec.serving import signatures
 from tfrec.training.runs import RunDir
 
@@ -24,8 +24,8 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
         k: How many.
 
     Raises:
-        ValueError: unknown user, a history of unknown items only or not of that form, or a
-            model that can not score histories.
+        ValueError: unknown user, a history of unknown items only, not of that form or with
+            ratings the data does not allow, or a model that can not score histories.
     """
     run = RunDir(run_dir)
     config, model = run.config(), run.load_model()
@@ -41,7 +41,8 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
         position(data_dir, user)  # refuses an unknown user
         request = {"user": tf.constant([user])}
     else:
-        history, notes = parse(items, data_dir) if items else stored(data_dir, model.info, user)
+        read, asked = (parse, items) if items else (stored, user)
+        history, notes = read(data_dir, model.info, asked)
         request = {
             "items": tf.constant([list(history)]),
             "values": tf.constant([list(history.values())]),
@@ -52,7 +53,9 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
     return "\n".join([*notes, layout(answer, data_dir)])
 
 
-def stored(data_dir: pathlib.Path, info, user: str) -> tuple[dict[str, float], list[str]]:
+def stored(
+    data_dir: pathlib.Path, info: DatasetInfo, user: str
+) -> tuple[dict[str, float], list[str]]:
     """All that is known of a user: raw item id -> rating, and a note."""
     row = records.find_row(data_dir, info, position(data_dir, user), PARTS)
     ids = vocabulary.read(data_dir / ITEMS_FILE)
@@ -75,21 +78,29 @@ def position(data_dir: pathlib.Path, user: str) -> int:
     return users.index(user)
 
 
-def parse(text: str, data_dir: pathlib.Path) -> tuple[dict[str, float], list[str]]:
-    """Reads "item:rating,..." (a missing rating is 1); names the unknown items.
+def parse(
+    data_dir: pathlib.Path, info: DatasetInfo, text: str
+) -> tuple[dict[str, float], list[str]]:
+    """Reads "item:rating,..." (a missing rating is the highest); names the unknown items.
 
     Raises:
-        ValueError: not of that form, an item twice, or nothing known in it.
+        ValueError: not of that form, an item twice, a rating that the data does not allow, or
+            nothing known in it.
     """
     history: dict[str, float] = {}
     for entry in text.split(","):
         item, colon, value = entry.strip().rpartition(":")
-        item, value = (item, value) if colon else (value, "1")
+        item, value = (item, value) if colon else (value, str(info.rating_max))
         if not item or not _is_number(value):
             raise ValueError(f"--items: {entry!r} is not of the form item:rating")
         if item in history:
             raise ValueError(f"--items: item {item} is given twice; leave one out")
         history[item] = float(value)
+        if not info.rating_min <= history[item] <= info.rating_max:
+            raise ValueError(
+                f"--items: {value} for item {item} is no rating of {info.name}: they go from "
+                f"{info.rating_min:g} to {info.rating_max:g}"
+            )
     known = set(vocabulary.read(data_dir / ITEMS_FILE))
     unknown = [item for item in history if item not in known]
     if len(unknown) == len(history):

@@ -12,22 +12,17 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.config import DataConfig
-from tfrec.data import inputs, prepare, vocabulary
+from tfrec.data import inputs, prepare, protocol, records
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
-from tfrec.schema import INFO_FILE, USERS_FILE, DatasetInfo
+from tfrec.schema import INFO_FILE, DatasetInfo
 from tfrec.training import loop, strategies
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
 
 MONITOR = {"rating": "rmse", "ranking": "ndcg@100"}
 SHOWN = {"rating": ("rmse", "mae"), "ranking": ("ndcg@10", "ndcg@100", "recall@100")}
-TABLE = (
-    *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
-    *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
-    *("hr@10", "mrr@100", "coverage@10", "n_rows"),
-)
 
 
 def default_data_dir(data: DataConfig) -> str:
@@ -47,12 +42,15 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
             else they are not needed any more.
 
     Raises:
-        ValueError: it was prepared with other settings, or of other files.
+        ValueError: settings that cannot work, or it was prepared with other settings, of
+            other files or in another format.
     """
+    protocol.check(data)
     is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
     if is_there:
         info = DatasetInfo.load(data_dir)
-        _refuse_other_settings(info.config, config_lib.to_dict(data), data_dir)
+        _refuse_other_settings(info.config, data, data_dir)
+        _refuse_other_format(info.format, data, data_dir)
         if raw is None:
             return info
     else:
@@ -62,7 +60,8 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
     return prepare.prepare(found, data, data_dir, progress=not is_there)
 
 
-def _refuse_other_settings(old: dict, new: dict, data_dir: str) -> None:
+def _refuse_other_settings(old: dict, data: DataConfig, data_dir: str) -> None:
+    new = config_lib.to_dict(data)
     changes = [
         f"{name} is {old.get(name)!r}, asked for is {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -72,7 +71,16 @@ def _refuse_other_settings(old: dict, new: dict, data_dir: str) -> None:
         raise ValueError(
             f"--data_dir={data_dir} was prepared otherwise ({'; '.join(changes)}): leave out the "
             "flags that say otherwise, choose another --data_dir, or prepare it anew with "
-            f"`python -m tfrec.prepare --overwrite --data_dir={data_dir}`"
+            f"`{prepare.command(data, data_dir)}`"
+        )
+
+
+def _refuse_other_format(found: int, data: DataConfig, data_dir: str) -> None:
+    if found != records.FORMAT_VERSION:
+        raise ValueError(
+            f"--data_dir={data_dir} was prepared by another version of tfrec, in record format "
+            f"{found}; this one reads format {records.FORMAT_VERSION}: prepare it anew with "
+            f"`{prepare.command(data, data_dir)}`"
         )
 
 
@@ -242,55 +250,3 @@ def evaluate_run(path: str, part: str) -> tuple[dict[str, float], str]:
     trial.restore()
     result, report = trial.measure(part)
     return result, report.protocol
-
-
-def compare_runs(a: str, b: str, metric: str = "") -> str:
-    """The paired comparison of two runs' test values, in words."""
-    values = []
-    for path in (a, b):
-        file = RunDir(path).per_user
-        if not file.exists():
-            raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
-        values.append(metrics.SavedValues.load(file))
-    task = models.model_class(RunDir(a).config().model).task
-    return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
-
-
-def first_user(data_dir: str) -> str:
-    """Raw id of a user to show commands with."""
-    return vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)[0]
-
-
-def data_summary(info: DatasetInfo) -> str:
-    """What was prepared, in two lines."""
-    counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
-    dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
-    return (
-        f"data:  {info.protocol}\n"
-        f"       {info.n_users:,} users, {info.n_items:,} items; ratings: {counts}"
-        f"; dropped: {dropped or 'none'}"
-    )
-
-
-def summary(info: DatasetInfo, model: Recommender) -> str:
-    """Data and model in three lines."""
-    name, size = type(model).__name__, model.count_params()
-    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters"
-
-
-def table(result: dict) -> str:
-    """Validation and test side by side, with their protocol; `metrics.json` holds more."""
-    rows = [f"{'':22}{'validation':>12}{'test':>12}"]
-    measured = {**result["validation"], **result["test"]}
-    for name in (name for name in TABLE if name in measured):
-        values = [result[part].get(name) for part in ("validation", "test")]
-        rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
-    best = f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s"
-    return "\n".join([*rows, best, f"protocol: {result['protocol']}"])
-
-
-def number(value: float | None) -> str:
-    """A metric as text: counts in full, others with four digits."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -1,0 +1,69 @@
+"""Text for people: what was prepared, what was measured, how two runs compare."""
+
+import pathlib
+
+from tfrec import metrics
+from tfrec.data import vocabulary
+from tfrec.models import registry as models
+from tfrec.models.base import Recommender
+from tfrec.schema import USERS_FILE, DatasetInfo
+from tfrec.training.experiment import MONITOR
+from tfrec.training.runs import RunDir
+
+TABLE = (
+    *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
+    *("hr@10", "mrr@100", "coverage@10", "n_rows"),
+)
+
+
+def compare_runs(a: str, b: str, metric: str = "") -> str:
+    """The paired comparison of two runs' test values, in words."""
+    values = []
+    for path in (a, b):
+        file = RunDir(path).per_user
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
+        values.append(metrics.SavedValues.load(file))
+    task = models.model_class(RunDir(a).config().model).task
+    return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
+
+
+def first_user(data_dir: str) -> str:
+    """Raw id of a user to show commands with."""
+    return vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)[0]
+
+
+def data_summary(info: DatasetInfo) -> str:
+    """What was prepared, in two lines."""
+    counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
+    dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
+    return (
+        f"data:  {info.protocol}\n"
+        f"       {info.n_users:,} users, {info.n_items:,} items; ratings: {counts}"
+        f"; dropped: {dropped or 'none'}"
+    )
+
+
+def summary(info: DatasetInfo, model: Recommender) -> str:
+    """Data and model in three lines."""
+    name, size = type(model).__name__, model.count_params()
+    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters"
+
+
+def table(result: dict) -> str:
+    """Validation and test side by side, with their protocol; `metrics.json` holds more."""
+    rows = [f"{'':22}{'validation':>12}{'test':>12}"]
+    measured = {**result["validation"], **result["test"]}
+    for name in (name for name in TABLE if name in measured):
+        values = [result[part].get(name) for part in ("validation", "test")]
+        rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
+    best = f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s"
+    return "\n".join([*rows, best, f"protocol: {result['protocol']}"])
+
+
+def number(value: float | None) -> str:
+    """A metric as text: counts in full, others with four digits."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
