@@ -48,6 +48,7 @@ PRESETS: dict[str, Preset] = {
             "clip_norm": 1.0,
             "decay_epochs": (14, 18, 22, 25),
         },
+        measured="RMSE .8966 test, .8914 validation (Biases .8698, .8692); seed 0; 43 s",
     ),
     "deeprec-ml1m-random90": Preset(
         model="deeprec",
@@ -63,6 +64,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .874 of U-AutoRec, to be beaten",
         source=AUTOREC,
+        measured="RMSE .8545 test, .8572 validation; seed 0; 330 s",
     ),
     "autorec-ml1m-random90": Preset(
         model="autorec",
@@ -75,29 +77,33 @@ PRESETS: dict[str, Preset] = {
     "uautorec-ml1m-random90": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-1m"),
-        settings={"rows": "user", "regularization": 500.0},
+        settings={"rows": "user", "hidden": (100,), "regularization": 300.0},
         train={
-            "epochs": 40,
+            "epochs": 21,
             "batch_size": 64,
             "optimizer": "adam",
-            "decay_epochs": (24, 29, 34),
+            "learning_rate": 2e-3,
+            "decay_epochs": (10, 13, 16, 19),
             "patience": 0,
             "refit": True,
         },
         published="RMSE .874",
         source=AUTOREC,
+        measured="RMSE .8754 test, .8798 validation; seed 0; 59 s",
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
         settings={"regularization": 200.0},
         train={"iterations": 10, "patience": 3, "refit": True},
+        measured="RMSE .9067 test, .8962 validation; seed 0; 67 s",
     ),
     "autorec-ml100k-random90": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-100k", rows="item"),
         settings={"regularization": 200.0},
         train={"iterations": 10, "patience": 3, "refit": True},
+        measured="RMSE .8840 test, .8946 validation; seed 0; 57 s",
     ),
     "autoencoder-ml1m-random75": Preset(
         model="autoencoder",
@@ -106,12 +112,14 @@ PRESETS: dict[str, Preset] = {
         train={"epochs": 60, "batch_size": 64, "patience": 8, "refit": True},
         published="RMSE .949",
         source="longday1102/RS-AutoEncoder, README",
+        measured="RMSE .8740 test, .8826 validation; seed 0; 170 s",
     ),
     "autoencoder-latestsmall-time98": Preset(
         model="autoencoder",
         data=DataConfig(split="time", test=0.02, validation=1.0),
         settings={"hidden": (512, 512, 1024, 512, 512), "activation": "relu"},
         train={"epochs": 40, "batch_size": 128, "patience": 0},
+        measured="RMSE .7900 on the 188 validation ratings (Biases .7437); seed 0; 46 s",
     ),
     "ease-ml1m-users": Preset(
         model="ease",
@@ -124,6 +132,7 @@ PRESETS: dict[str, Preset] = {
             validation=750,
             seed=98765,
         ),
+        measured="NDCG@100 .4283 test, .4243 validation (Popularity .2169, .2134); 13 s",
     ),
 }
 
