@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from tfrec.config import TrainConfig
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -26,6 +27,7 @@ class EASE(Recommender):
 
     task = "ranking"
     closed_form = True
+    paper = TrainConfig(batch_size=2048)  # few, large rank-k updates
 
     @dataclasses.dataclass(frozen=True)
     class Config:
