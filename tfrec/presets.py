@@ -73,6 +73,7 @@ PRESETS: dict[str, Preset] = {
         train={"iterations": 20, "epochs": 10, "patience": 2, "refit": True},
         published="RMSE .831",
         source=AUTOREC,
+        measured="RMSE .8354 +- .0015 test, .8384 validation; seeds 0, 1, 2; 388 s a seed",
     ),
     "uautorec-ml1m-random90": Preset(
         model="autorec",
