@@ -59,11 +59,13 @@ class Recommender(keras.Model):
             ValueError: the data was prepared with rows of the other kind.
         """
         model = cls(info, config, **kwargs)
-        if cls.rows(model.config) != info.rows:
+        wanted = cls.rows(model.config)
+        if wanted != info.rows:
+            can_change = hasattr(model.config, "rows")
             raise ValueError(
-                f"{cls.__name__} with these settings reads rows by {cls.rows(model.config)}, the "
-                f"data is prepared with rows by {info.rows}: prepare another --data_dir with "
-                f"--data rows={cls.rows(model.config)}, or train with --set rows={info.rows}"
+                f"{cls.__name__} with these settings reads rows by {wanted}, the data is prepared "
+                f"with rows by {info.rows}: prepare another --data_dir with --data rows={wanted}"
+                + (f", or train with --set rows={info.rows}" if can_change else "")
             )
         model(model.empty_features())
         return model

@@ -17,7 +17,7 @@ from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, strategies
+from tfrec.training import loop, optimizers, strategies
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -102,6 +102,7 @@ class Experiment:
         raw: str | None = None,
     ):
         self.config, self.run_dir, self.strategy = config, run_dir, strategy
+        optimizers.check(config.train.optimizer)
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
         self.chief = strategies.is_chief(strategy)

@@ -15,24 +15,32 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
 }
 
 
-def make(config: TrainConfig) -> keras.Optimizer | None:
-    """The optimizer of `config`; None for lbfgs, which keeps no variables.
+def check(name: str) -> None:
+    """Refuses an unknown optimizer before any work is done.
 
     Raises:
         ValueError: unknown name; lists the known ones.
     """
-    name = config.optimizer
-    if name == "lbfgs":
-        return None
-    if name not in OPTIMIZERS:
-        known = [*OPTIMIZERS, "lbfgs"]
+    known = [*OPTIMIZERS, "lbfgs"]
+    if name not in known:
         raise ValueError(f"--train optimizer={name} is unknown; " + known_names(name, known))
+
+
+def make(config: TrainConfig) -> keras.Optimizer | None:
+    """The optimizer of `config`; None for lbfgs, which keeps no variables.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    check(config.optimizer)
+    if config.optimizer == "lbfgs":
+        return None
     extra: dict = {}
     if config.weight_decay:
         extra["weight_decay"] = config.weight_decay
     if config.clip_norm:
         extra["global_clipnorm"] = config.clip_norm
-    optimizer = OPTIMIZERS[name](config, extra)
+    optimizer = OPTIMIZERS[config.optimizer](config, extra)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias"])  # they hold the means
     return optimizer
