@@ -26,6 +26,15 @@ def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.
     return tf.math.unsorted_segment_sum(tf.square(error), entries[:, 0], tf.shape(items)[0])
 
 
+def pooled_squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """MMSE (DeepRec, eq. 1): rows whose mean is sum m (r - p)^2 / sum m of the whole batch.
+
+    Args and result as `squared_error`.
+    """
+    errors = squared_error(scores, items, values)
+    return pooled(errors, tf.reduce_sum(observed(items), axis=1))
+
+
 def pooled(row_sums: tf.Tensor, row_counts: tf.Tensor) -> tf.Tensor:
     """Rescales row sums so that their mean over the batch is sum / count of the whole batch.
 

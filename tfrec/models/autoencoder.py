@@ -72,6 +72,6 @@ class AutoEncoder(Recommender):
         return self.decoder(x)
 
     def objective(self, features, targets, scores):
-        items, values = targets["target_items"], targets["target_values"]
-        errors = losses.squared_error(scores, items, values)
-        return losses.pooled(errors, keras.ops.sum(losses.observed(items), axis=1))
+        return losses.pooled_squared_error(
+            scores, targets["target_items"], targets["target_values"]
+        )

@@ -55,9 +55,9 @@ class Biases(Recommender):
         return self.info.rating_mean + self.row_biases(features) + columns
 
     def objective(self, features, targets, scores):
-        errors = losses.squared_error(scores, targets["target_items"], targets["target_values"])
-        counts = tf.reduce_sum(losses.observed(targets["target_items"]), axis=1)
-        return losses.pooled(errors, counts)
+        return losses.pooled_squared_error(
+            scores, targets["target_items"], targets["target_values"]
+        )
 
     def fit(self, rows, **unused):
         """`sweeps` passes over `rows` (a dataset of `(features, targets)`)."""

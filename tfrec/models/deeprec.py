@@ -98,9 +98,9 @@ class DeepRec(Recommender):
         return self.reconstruct(x, training)
 
     def objective(self, features, targets, scores):
-        items, values = targets["target_items"], targets["target_values"]
-        errors = losses.squared_error(scores, items, values)
-        return losses.pooled(errors, tf.reduce_sum(losses.observed(items), axis=1))
+        return losses.pooled_squared_error(
+            scores, targets["target_items"], targets["target_values"]
+        )
 
     def train_step(self, data):
         """One step on the ratings, then `aug_steps` steps of dense re-feeding."""

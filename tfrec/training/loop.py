@@ -61,6 +61,7 @@ class Trainer:
             model.compile(optimizer=optimizer or "sgd")
             if not model.closed_form:
                 model.optimizer.build(model.trainable_variables)
+        self._full_batch = lbfgs.FullBatch(model, strategy, ())  # traced once for all epochs
         self._train = tf.function(
             lambda batches: strategy.run(model.train_step, args=(next(batches),))
         )
@@ -74,8 +75,9 @@ class Trainer:
         bar = tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None)
         with bar:
             if self.config.optimizer == "lbfgs":
-                full = lbfgs.FullBatch(self.model, self.strategy, self._distribute(dataset))
-                return {"loss": lbfgs.epoch(full, self.config.iterations, bar.update)}
+                self._full_batch.dataset = self._distribute(dataset)
+                loss = lbfgs.epoch(self._full_batch, self.config.iterations, bar.update)
+                return {"loss": loss}
             self.model.optimizer.learning_rate = optimizers.learning_rate(self.config, epoch)
             logs: dict = {}
             for step_logs in steps(self._train, self._distribute(dataset)):
