@@ -8,6 +8,18 @@ def observed(items: tf.Tensor) -> tf.Tensor:
     return tf.cast(items >= 0, tf.float32)
 
 
+def entries_of(items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where a batch's observed entries are.
+
+    Padding is most of a batch where lengths differ: it is left out before any gather.
+
+    Returns:
+        int64 `[n, 2]` twice: (row, place) in `items`, and (row, item) in dense rows.
+    """
+    entries = tf.where(items >= 0)
+    return entries, tf.stack([entries[:, 0], tf.cast(tf.gather_nd(items, entries), tf.int64)], 1)
+
+
 def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Sum of (r - p)^2 over a row's observed entries; other entries get no gradient.
 
@@ -19,9 +31,7 @@ def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.
     Returns:
         float32 `[batch]`.
     """
-    # Padding is most of a batch where lengths differ: leave it out before gathering.
-    entries = tf.where(items >= 0)
-    places = tf.stack([entries[:, 0], tf.cast(tf.gather_nd(items, entries), tf.int64)], 1)
+    entries, places = entries_of(items)
     error = tf.gather_nd(values, entries) - tf.gather_nd(scores, places)
     return tf.math.unsorted_segment_sum(tf.square(error), entries[:, 0], tf.shape(items)[0])
 
@@ -33,6 +43,29 @@ def pooled_squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor)
     """
     errors = squared_error(scores, items, values)
     return pooled(errors, tf.reduce_sum(observed(items), axis=1))
+
+
+def multinomial_nll(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """- sum over a row's items of log softmax(scores) (Liang et al. 2018, eq. 2).
+
+    Args:
+        scores: Logits, `[batch, n_columns]`.
+        items: int32 `[batch, length]`, padding -1.
+
+    Returns:
+        float32 `[batch]`.
+    """
+    return tf.reduce_sum(observed(items), axis=1) * tf.reduce_logsumexp(
+        scores, axis=1
+    ) - picked_sum(scores, items)
+
+
+def picked_sum(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Sum of a row's scores over its items; args and result as `multinomial_nll`."""
+    entries, places = entries_of(items)
+    return tf.math.unsorted_segment_sum(
+        tf.gather_nd(scores, places), entries[:, 0], tf.shape(items)[0]
+    )
 
 
 def pooled(row_sums: tf.Tensor, row_counts: tf.Tensor) -> tf.Tensor:

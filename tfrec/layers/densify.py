@@ -1,5 +1,6 @@
 """Padded rows, spread out on the device."""
 
+import keras
 import tensorflow as tf
 
 
@@ -22,3 +23,25 @@ def densify(items: tf.Tensor, values: tf.Tensor, n_columns: int) -> tf.Tensor:
     return tf.ensure_shape(
         tf.scatter_nd(places, tf.gather_nd(values, observed), shape), [items.shape[0], n_columns]
     )
+
+
+def normalized(
+    items: tf.Tensor, n_columns: int, dropout: keras.layers.Layer, training: bool
+) -> tf.Tensor:
+    """Sets of items as dense rows of Euclidean length 1, entries then dropped at random.
+
+    Dropout acts before the entries are spread out: it would leave the zeros alone anyway.
+
+    Args:
+        items: As `densify`.
+        n_columns: Width of the result.
+        dropout: A dropout layer.
+        training: Whether it drops.
+
+    Returns:
+        `[batch, n_columns]`, zeros for an empty row.
+    """
+    ones = tf.cast(items >= 0, tf.float32)
+    length = tf.sqrt(tf.reduce_sum(ones, axis=1, keepdims=True))
+    values = dropout(tf.math.divide_no_nan(ones, length), training=training)
+    return densify(items, tf.cast(values, tf.float32), n_columns)

@@ -18,10 +18,10 @@ class Recommender(keras.Model):
     `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
     row (`objective`). It may override `train_step`, or `fit` if it needs no gradient.
 
-    Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: an empty row that
-    fills the last batch), `items` int32 `[batch, length]` (padding -1) and `values` float32
-    `[batch, length]`. Targets are `target_items` and `target_values`, `[batch, length]`; in
-    training they are the row itself.
+    Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: nobody the model
+    knows; in training and evaluation an empty row that fills the last batch), `items` int32
+    `[batch, length]` (padding -1) and `values` float32 `[batch, length]`. Targets are
+    `target_items` and `target_values`, `[batch, length]`; in training they are the row itself.
 
     Attributes:
         task: "rating" or "ranking": picks the report.
@@ -84,8 +84,16 @@ class Recommender(keras.Model):
         raise NotImplementedError
 
     def objective(self, features, targets, scores) -> tf.Tensor:
-        """One loss a row, float32 `[batch]`."""
+        """One loss a row, float32 `[batch]`; `scores` is all that `call` returned, as float32."""
         raise NotImplementedError
+
+    def begin_epoch(self, epoch: int, rows: tf.data.Dataset) -> None:
+        """Called by the loop before each pass; most models have nothing to do here.
+
+        Args:
+            epoch: From 0; a resumed run goes on where it was.
+            rows: The pass's own batches, not yet distributed.
+        """
 
     def score(self, features) -> tf.Tensor:
         """What evaluation and serving rank and report: float32 `[batch, n_columns]`."""
@@ -98,7 +106,8 @@ class Recommender(keras.Model):
         and for all models.
         """
         del sample_weight, training
-        rows = self.objective(x, y, tf.cast(y_pred, tf.float32))
+        y_pred = tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), y_pred)
+        rows = self.objective(x, y, y_pred)
         real = tf.cast(x["user"] >= 0, tf.float32)
         mean = tf.math.divide_no_nan(tf.reduce_sum(rows * real), tf.reduce_sum(real))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync

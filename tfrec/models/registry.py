@@ -7,12 +7,18 @@ from tfrec.models.base import Recommender
 from tfrec.models.biases import Biases
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
+from tfrec.models.multdae import MultDAE
+from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
+from tfrec.models.vae import VAE
 
 MODELS: dict[str, type[Recommender]] = {
     "deeprec": DeepRec,
     "autorec": AutoRec,
     "autoencoder": AutoEncoder,
+    "vae": VAE,
+    "multdae": MultDAE,
+    "multvae": MultVAE,
     "ease": EASE,
     "popularity": Popularity,
     "biases": Biases,

@@ -60,7 +60,7 @@ class TopK(tf.Module):
         positions = without_repeats(self.positions.lookup(items))
         known = positions != PAD
         features = {
-            "user": tf.zeros(tf.shape(items)[:1], tf.int32),
+            "user": tf.fill(tf.shape(items)[:1], PAD),
             "items": positions,
             "values": tf.where(known, values, 0.0),
         }

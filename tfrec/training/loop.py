@@ -72,6 +72,7 @@ class Trainer:
         if self.model.closed_form:
             self.model.fit(dataset)
             return {}
+        self.model.begin_epoch(epoch, dataset)
         bar = tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None)
         with bar:
             if self.config.optimizer == "lbfgs":

@@ -1,0 +1,64 @@
+"""Mult-DAE: Liang, Krishnan, Hoffman and Jebara, "Variational Autoencoders for Collaborative
+Filtering", WWW 2018, section 2.3.
+"""
+
+import dataclasses
+
+import keras
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import normalized
+from tfrec.models.base import Recommender
+
+BIAS = keras.initializers.TruncatedNormal(stddev=0.001)
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class MultDAE(Recommender):
+    """pi(x) = softmax(f(g(x))), a denoising autoencoder with a multinomial likelihood.
+
+    x is a user's set of items (ratings count as 1), L2-normalised, with inverted dropout in
+    training. Loss: - sum_i x_i log pi_i + l2 |weights|^2, x neither normalised nor dropped.
+    """
+
+    task = "ranking"
+    paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """Mult-DAE's settings.
+
+        Attributes:
+            hidden: Sizes of the layers up to the code (tanh); the decoder mirrors those
+                before it.
+            dropout: Rate on the normalised input.
+            l2: Weight of the squared kernels in the loss; the authors' code has .01 / 500.
+        """
+
+        hidden: tuple[int, ...] = (200,)
+        dropout: float = 0.5
+        l2: float = 2e-5
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        decay = {"kernel_regularizer": keras.regularizers.L2(c.l2) if c.l2 else None}
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.hidden = [
+            keras.layers.Dense(size, "tanh", bias_initializer=BIAS, name=f"hidden_{i}", **decay)
+            for i, size in enumerate((*c.hidden, *c.hidden[-2::-1]))
+        ]
+        self.logits = keras.layers.Dense(
+            info.n_columns, bias_initializer=BIAS, name="logits", **decay
+        )
+
+    def call(self, features, training=False):
+        """Logits `[batch, n_items]`."""
+        x = normalized(features["items"], self.info.n_columns, self.dropout, training)
+        for layer in self.hidden:
+            x = layer(x)
+        return self.logits(x)
+
+    def objective(self, features, targets, scores):
+        return losses.multinomial_nll(scores, targets["target_items"])

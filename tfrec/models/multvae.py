@@ -1,0 +1,70 @@
+"""Mult-VAE: Liang, Krishnan, Hoffman and Jebara, "Variational Autoencoders for Collaborative
+Filtering", WWW 2018.
+"""
+
+import dataclasses
+
+import keras
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import normalized
+from tfrec.layers.gaussian import GaussianCode
+from tfrec.models.variational import Variational
+
+BIAS = keras.initializers.TruncatedNormal(stddev=0.001)
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class MultVAE(Variational):
+    """x -> mu(x), sigma(x); z ~ N(mu, sigma^2); pi(z) = softmax(f(z)).
+
+    x is a user's set of items (ratings count as 1), L2-normalised, with inverted dropout in
+    training. Loss (eq. 5): - sum_i x_i log pi_i(z) + beta KL(q(z|x) || N(0, I)), x neither
+    normalised nor dropped; beta rises linearly with the steps to its cap. At test z = mu.
+    """
+
+    task = "ranking"
+    paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Variational.Config):
+        """Mult-VAE's settings, with those of the annealing.
+
+        Attributes:
+            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them.
+            latent: Size of z.
+            dropout: Rate on the normalised input.
+        """
+
+        hidden: tuple[int, ...] = (600,)
+        latent: int = 200
+        dropout: float = 0.5
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.encoder = [self._tanh(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
+        self.code = GaussianCode(c.latent, bias_initializer=BIAS, name="code")
+        self.decoder = [self._tanh(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
+        self.logits = keras.layers.Dense(info.n_columns, bias_initializer=BIAS, name="logits")
+
+    @staticmethod
+    def _tanh(size: int, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(size, "tanh", bias_initializer=BIAS, name=name)
+
+    def call(self, features, training=False):
+        """Logits `[batch, n_items]` and KL `[batch]`."""
+        x = normalized(features["items"], self.info.n_columns, self.dropout, training)
+        for layer in self.encoder:
+            x = layer(x)
+        x, kl = self.code(x, training=training)
+        for layer in self.decoder:
+            x = layer(x)
+        return self.logits(x), kl
+
+    def objective(self, features, targets, scores):
+        logits, kl = scores
+        nll = losses.multinomial_nll(logits, targets["target_items"])
+        return nll + self.kl_weight(features) * kl

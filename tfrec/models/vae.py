@@ -1,0 +1,90 @@
+"""A variational autoencoder on ratings: Kingma and Welling, "Auto-Encoding Variational
+Bayes", ICLR 2014, with a Gaussian likelihood of the observed ratings.
+"""
+
+import dataclasses
+
+import keras
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import densify
+from tfrec.layers.gaussian import GaussianCode
+from tfrec.models.variational import Variational
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class VAE(Variational):
+    """r -> mu(r), sigma(r); z ~ N(mu, sigma^2); predicted ratings p = f(z).
+
+    Minus the evidence lower bound of a user's rated entries, with beta in front of the KL:
+    sum m (r - p)^2 / (2 s^2) + beta KL(q(z|r) || N(0, I)). The squared errors are summed, not
+    averaged, over a user's ratings: against an average, KL at weight 1 makes z collapse to
+    the prior. beta rises linearly with the steps to its cap. At test z = mu.
+
+    The input is the ratings minus the training mean, 0 where missing; the output bias starts
+    at that mean.
+    """
+
+    task = "rating"
+    paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Variational.Config):
+        """The rating VAE's settings, with those of the annealing.
+
+        Attributes:
+            hidden: Sizes of the encoder's layers; the decoder mirrors them.
+            latent: Size of z.
+            activation: Of the hidden layers.
+            input_dropout: Rate at which observed ratings are hidden in training.
+            dropout: Rate on the last hidden layer of the encoder.
+            deviation: s, the standard deviation of a rating around its prediction.
+            l2: Weight of the squared kernels of encoder and decoder in the loss.
+        """
+
+        hidden: tuple[int, ...] = (200,)
+        latent: int = 50
+        activation: str = "tanh"
+        input_dropout: float = 0.0
+        dropout: float = 0.5
+        deviation: float = 0.85
+        l2: float = 0.0
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        self.decay = keras.regularizers.L2(c.l2) if c.l2 else None
+        self.input_dropout = keras.layers.Dropout(c.input_dropout)
+        self.dropout = keras.layers.Dropout(c.dropout)
+        self.encoder = [self._dense(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
+        self.code = GaussianCode(c.latent, name="code")
+        self.decoder = [self._dense(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
+        self.ratings = keras.layers.Dense(
+            info.n_columns,
+            kernel_regularizer=self.decay,
+            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            name="ratings",
+        )
+
+    def _dense(self, size: int, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            size, self.config.activation, kernel_regularizer=self.decay, name=name
+        )
+
+    def call(self, features, training=False):
+        """Predicted ratings `[batch, n_items]` and KL `[batch]`."""
+        values = features["values"] - self.info.rating_mean
+        values = self.input_dropout(values, training=training)
+        x = densify(features["items"], values, self.info.n_columns)
+        for layer in self.encoder:
+            x = layer(x)
+        x, kl = self.code(self.dropout(x, training=training), training=training)
+        for layer in self.decoder:
+            x = layer(x)
+        return self.ratings(x), kl
+
+    def objective(self, features, targets, scores):
+        ratings, kl = scores
+        errors = losses.squared_error(ratings, targets["target_items"], targets["target_values"])
+        return errors / (2 * self.config.deviation**2) + self.kl_weight(features) * kl
