@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import resource
 import time
 
 import keras
@@ -225,6 +226,7 @@ class Experiment:
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "seconds": round(time.perf_counter() - start, 1),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "validation": progress.metrics,
             "test": test,
         }

@@ -58,7 +58,10 @@ def table(result: dict) -> str:
     for name in (name for name in TABLE if name in measured):
         values = [result[part].get(name) for part in ("validation", "test")]
         rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
-    best = f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s"
+    best = (
+        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s, "
+        f"{result['peak_memory_mb']:,} MB at most"
+    )
     return "\n".join([*rows, best, f"protocol: {result['protocol']}"])
 
 
