@@ -12,12 +12,13 @@ from tfrec import ranking
 from tfrec.data import inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
-from tfrec.serving import export, signatures
+from tfrec.serving import ask, export, signatures
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
 # A line a model: small settings, and training that solves the checkerboard.
 CODED = {"epochs": 60, "learning_rate": 0.02, "batch_size": 10}
+KERNEL = {"hidden": (8,), "regularization": 0.1, "kernel_regularization": 0.001}
 SMALL = {
     "deeprec": (
         {"hidden": (16, 8), "dropout": 0.0, "last_activation": False},
@@ -37,7 +38,25 @@ SMALL = {
     ),
     "multdae": ({"hidden": (16,), "dropout": 0.0}, CODED),
     "multvae": ({"hidden": (16,), "latent": 8, "dropout": 0.0}, CODED),
+    "recvae": ({"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0}, CODED),
+    "cdae": (
+        {"latent": 16, "dropout": 0.0, "fold_in_steps": 100},
+        {**CODED, "optimizer": "adam"},
+    ),
+    "sparsefc": (
+        KERNEL,
+        {"epochs": 3, "iterations": 20, "batch_size": 16},
+    ),
+    "glocalk": (
+        {**KERNEL, "pretrain_epochs": 1},
+        {"epochs": 4, "iterations": 20, "batch_size": 16},
+    ),
+    "svae": (
+        {"embedding": 8, "recurrent": 8, "hidden": (4,), "latent": 1, "ahead": 40},
+        {"epochs": 20, "learning_rate": 0.02, "batch_size": 10},
+    ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
+    "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),
 }
@@ -209,11 +228,27 @@ def _item_row_scores(trial, user):
     return scores, seen
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_recommends_to_somebody_never_seen(solved, name):
+    """`tfrec.recommend --items`: who likes 15 even items is offered the other five first."""
+    trial, _, _ = solved(name)
+    likes = [f"i{x}:5" for x in range(0, 30, 2)]
+    dislikes = [f"i{x}:1" for x in range(1, 30, 2)] if trial.task == "rating" else []
+    history = ",".join([*likes, *dislikes])
+    if trial.info.rows == "item":
+        with pytest.raises(ValueError, match="can not score a new history"):
+            ask.table(trial.run_dir.path, "", history, 5)
+        return
+    lines = ask.table(trial.run_dir.path, "", history, 5).splitlines()[1:]
+    assert {line.split()[1] for line in lines} == {f"i{x}" for x in range(30, 40, 2)}
+
+
 @pytest.mark.parametrize("name", GRADIENT)
 def test_two_replicas_train_like_one(trial, name, mirrored, monkeypatch):
     """SGD shows a loss that is not divided by the replicas; Adam would hide it."""
     # Replicas draw other noise than one device does: none, then.
     monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
+    monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: tf.zeros(shape, dtype))
     runs = []
     for strategy in (None, mirrored):
         plain = {"strategy": strategy} if strategy else {}

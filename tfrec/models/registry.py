@@ -5,12 +5,18 @@ from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
 from tfrec.models.base import Recommender
 from tfrec.models.biases import Biases
+from tfrec.models.cdae import CDAE
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
+from tfrec.models.glocalk import GLocalK
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
+from tfrec.models.recvae import RecVAE
+from tfrec.models.sparsefc import SparseFC
+from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
+from tfrec.models.weightedease import WeightedEASE
 
 MODELS: dict[str, type[Recommender]] = {
     "deeprec": DeepRec,
@@ -19,7 +25,13 @@ MODELS: dict[str, type[Recommender]] = {
     "vae": VAE,
     "multdae": MultDAE,
     "multvae": MultVAE,
+    "recvae": RecVAE,
+    "cdae": CDAE,
+    "sparsefc": SparseFC,
+    "glocalk": GLocalK,
+    "svae": SVAE,
     "ease": EASE,
+    "weightedease": WeightedEASE,
     "popularity": Popularity,
     "biases": Biases,
 }

@@ -1,0 +1,160 @@
+"""iALS (Hu, Koren and Volinsky, ICDM 2008) of the package `implicit`, on held-out users.
+
+    pip install implicit
+    python benchmarks/ials.py [--fold_in=random|time] [--test]
+    python benchmarks/ials.py --data_dir=DIR --factors=64,128 --regularization=1,5 --alpha=2
+
+The data are those of the preset ease-ml1m-users, prepared where it is not yet, or --data_dir.
+Trains on the training users for every combination of the settings; a held-out user's factors
+are the least squares solution from his fold-in, his top 100 go through the report that all
+models get. The best by validation NDCG@100 is printed, and with --test measured on test, once.
+`implicit` minimises sum c (p - x'y)^2 + regularization (|x|^2 + |y|^2), p and c being 1 and
+alpha where the user has the item, 0 and 1 elsewhere.
+"""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import time
+
+from absl import flags
+
+from tfrec import cli, presets
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("data_dir", "", "prepared data (default: the preset's)", flag_values=FLAGS)
+flags.DEFINE_enum("fold_in", "random", ["random", "time"], "input part", flag_values=FLAGS)
+flags.DEFINE_list("factors", ["64", "128", "256"], "sizes to try", flag_values=FLAGS)
+flags.DEFINE_list("regularization", ["1", "10", "30"], "weights to try", flag_values=FLAGS)
+flags.DEFINE_list("alpha", ["2", "5", "10"], "confidences to try", flag_values=FLAGS)
+flags.DEFINE_list("iterations", ["15"], "numbers of sweeps to try", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of the factors", flag_values=FLAGS)
+flags.DEFINE_integer("threads", 0, "of implicit, 0 for all cores", flag_values=FLAGS)
+flags.DEFINE_bool("test", False, "measure the best on test, too", flag_values=FLAGS)
+flags.DEFINE_string("out", "", "JSON file for the best settings and numbers", flag_values=FLAGS)
+
+SHOWN = ("ndcg@100", "recall_min@20", "recall_min@50", "recall@100")
+
+
+def main() -> None:
+    """A line for every combination, then the best."""
+    als = implicit()  # before any work
+    import threadpoolctl
+
+    from tfrec.schema import DatasetInfo
+    from tfrec.training import experiment
+
+    data = dataclasses.replace(presets.preset("ease-ml1m-users").data, fold_in=FLAGS.fold_in)
+    data_dir = FLAGS.data_dir or experiment.default_data_dir(data)
+    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else experiment.prepared(data, data_dir)
+    print(info.protocol, flush=True)
+    # implicit has threads of its own: those of BLAS would stand in their way.
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        best, model = search(als, data_dir, info)
+        print("best\n" + line(best))
+        if FLAGS.test:
+            best["test"] = measure(model, data_dir, info, "test")
+            print("test    " + text(best["test"]))
+    if FLAGS.out:
+        content = json.dumps({"protocol": info.protocol, **best}, indent=2)
+        pathlib.Path(FLAGS.out).write_text(content + "\n")
+
+
+def implicit():
+    """The package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import implicit.cpu.als as als
+    except ImportError as error:
+        raise ValueError(f"this benchmark needs `pip install implicit` ({error})") from None
+    return als
+
+
+def combinations() -> list[dict]:
+    """All combinations of the settings in the flags."""
+    kinds = {"factors": int, "regularization": float, "alpha": float, "iterations": int}
+    values = [[kind(v) for v in FLAGS[name].value] for name, kind in kinds.items()]
+    return [dict(zip(kinds, chosen, strict=True)) for chosen in itertools.product(*values)]
+
+
+def training_matrix(data_dir: str, info):
+    """The training users' items, 1 each: scipy CSR `[n rows, n_items]`."""
+    import scipy.sparse
+
+    from tfrec.data import inputs
+
+    batches = inputs.histories(data_dir, info, "train", 512, fill=True)
+    parts = [matrix(features["items"].numpy(), info.n_items) for features, _ in batches]
+    return scipy.sparse.vstack(parts, format="csr")
+
+
+def matrix(items, n_items: int):
+    """Padded rows `[batch, length]` as a scipy CSR matrix of ones `[batch, n_items]`."""
+    import numpy as np
+    import scipy.sparse
+
+    row, place = np.nonzero(items >= 0)
+    ones = np.ones(len(row), np.float32)
+    return scipy.sparse.csr_matrix((ones, (row, items[row, place])), (len(items), n_items))
+
+
+def search(als, data_dir: str, info) -> tuple[dict, object]:
+    """Fits every combination; returns the best one's numbers and model.
+
+    Args:
+        als: From `implicit`.
+        data_dir: Prepared data.
+        info: Its info.
+    """
+    train = training_matrix(data_dir, info)
+    best, best_model = None, None
+    for settings in combinations():
+        model = als.AlternatingLeastSquares(
+            **settings, num_threads=FLAGS.threads, random_state=FLAGS.seed
+        )
+        wall, cpu = time.perf_counter(), time.process_time()
+        model.fit(train, show_progress=False)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        found = {"settings": settings, "seconds": wall, "cpu_seconds": cpu}
+        found["validation"] = measure(model, data_dir, info, "validation")
+        print(line(found), flush=True)
+        if best is None or found["validation"]["ndcg@100"] > best["validation"]["ndcg@100"]:
+            best, best_model = found, model
+    return best, best_model
+
+
+def measure(model, data_dir: str, info, split: str) -> dict[str, float]:
+    """The report's numbers on `split`, every user folded in from his input."""
+    import numpy as np
+
+    from tfrec import metrics, ranking
+    from tfrec.data import inputs
+
+    report = metrics.RankingReport(info)
+    for features, targets in inputs.histories(data_dir, info, split, 512):
+        items = features["items"].numpy()
+        users = model.recalculate_user(np.arange(len(items)), matrix(items, info.n_items))
+        scores = users @ model.item_factors.T
+        report.update(features, targets, ranking.top_k(scores, items, report.depth)[1])
+    result = report.result()
+    return {name: result[name] for name in SHOWN}
+
+
+def line(found: dict) -> str:
+    """One combination's settings and numbers."""
+    settings = "  ".join(f"{name} {value:g}" for name, value in found["settings"].items())
+    seconds = f"{found['seconds']:.1f} s ({found['cpu_seconds']:.1f} CPU s)"
+    return f"{settings}  validation {text(found['validation'])}  {seconds}"
+
+
+def text(measured: dict[str, float]) -> str:
+    """The metrics, four digits each."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in measured.items())
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS, "Measures implicit's iALS.", "python benchmarks/ials.py --fold_in=random")

@@ -1,0 +1,308 @@
+"""tfrec against RecBole 1.2.1 (PyTorch) on ml-100k, the very same interactions on both sides.
+
+    python benchmarks/recbole.py --recbole_python=PATH [--models=ease,multvae] [--out=runs/recbole]
+
+PATH is the Python of an environment of RecBole's own (it needs NumPy 1 and pandas 2):
+
+    python -m venv recbole-env
+    recbole-env/bin/pip install torch recbole==1.2.1
+    recbole-env/bin/pip install numpy==1.26.4 scipy==1.11.4 pandas==2.1.4 scikit-learn==1.5.2
+
+RecBole splits the ml-100k of its own wheel (every rating is a positive; by user, at random,
+80/10/10, seed 2020), trains its models and writes interactions, metrics and lists; tfrec then
+trains on the same train interactions. Both sides choose the epoch on validation; at test the
+input is the train interactions, train and validation are struck out, all other items are
+ranked. RecBole's lists are measured by tfrec's report, too, and must give RecBole's own
+numbers. RecBole runs with its defaults and with better settings (TUNED below), both with an
+evaluation batch that does not waste its time. Seconds are CPU seconds of training together
+with its validation passes; RecBole has one thread.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+from absl import flags
+
+from tfrec import cli
+from tfrec import config as config_lib
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "recbole_python",
+    "",
+    "Python of an environment with torch, recbole==1.2.1, numpy==1.26.4, scipy==1.11.4, "
+    "pandas==2.1.4 and scikit-learn==1.5.2",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list("models", [], "which, by tfrec's names (default: all)", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
+flags.DEFINE_string("out", "runs/recbole", "where everything is written", flag_values=FLAGS)
+
+# RecBole's defaults evaluate two users at a time; no result depends on it.
+DEFAULT = {"eval_batch_size": 10_000_000}
+# ... and take one step an epoch here, 2,048 users.
+TUNED = {**DEFAULT, "train_batch_size": 100, "valid_metric": "NDCG@10"}
+
+# By tfrec's name: RecBole's name, and its settings by side.
+PEERS: dict[str, tuple[str, dict[str, dict]]] = {
+    "ease": ("EASE", {"default": DEFAULT}),
+    "multvae": ("MultiVAE", {"default": DEFAULT, "tuned": TUNED}),
+    "multdae": ("MultiDAE", {"default": DEFAULT, "tuned": TUNED}),
+    "cdae": ("CDAE", {"default": DEFAULT, "tuned": TUNED}),
+    "recvae": ("RecVAE", {"default": DEFAULT, "tuned": TUNED}),
+}
+
+# tfrec's settings and training numbers other than the paper's, chosen by validation NDCG@10 of
+# this split alone.
+OURS: dict[str, tuple[dict, dict]] = {
+    "ease": ({"regularization": 250.0}, {}),
+    "multvae": ({}, {"batch_size": 100}),
+    "multdae": ({}, {"batch_size": 100}),
+    "cdae": ({}, {}),
+    "recvae": ({}, {"batch_size": 100}),
+}
+
+DATA = config_lib.DataConfig(dataset="ml-100k", split="folds", fold="recbole", shards=1)
+PARTS = ("train", "validation", "test")
+
+
+def main() -> None:
+    """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
+    python = cli.require(FLAGS, "recbole_python")
+    names = FLAGS.models or list(PEERS)
+    for name in names:
+        if name not in PEERS:
+            raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
+    out = pathlib.Path(FLAGS.out).absolute()
+    peers = run_recbole(python, names, out / "recbole")
+    prepare_given(out / "recbole", out / "data")
+    print(f"{'model':8} {'side':16} {'NDCG@10':>8} {'Recall@10':>10} {'CPU s':>7}  settings")
+    lines = []
+    for name in names:
+        ours, report = run_ours(name, out, FLAGS.seed)
+        lines.append(ours)
+        print_line(ours)
+        for peer in peers[name]:
+            lines.append(compared(peer, report, out / "data"))
+            print_line(lines[-1])
+    aside = out / ".results.json.partial"
+    aside.write_text(json.dumps(lines, indent=2) + "\n")
+    aside.replace(out / "results.json")
+
+
+def run_recbole(python: str, names: list[str], out: pathlib.Path) -> dict[str, list[dict]]:
+    """Starts RecBole's half; returns the results of each of `names`.
+
+    Raises:
+        ValueError: it failed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        (out / f"{part}.csv").unlink(missing_ok=True)
+    jobs = [
+        {"name": f"{name}-{side}", "model": name, "side": f"RecBole {side}"}
+        | {"recbole": PEERS[name][0], "settings": settings}
+        for name in names
+        for side, settings in PEERS[name][1].items()
+    ]
+    (out / "jobs.json").write_text(json.dumps(jobs, indent=2))
+    script = pathlib.Path(__file__).with_name("recbole_side.py")
+    command = [python, "-W", "ignore", "-I", str(script), str(out / "jobs.json"), str(out)]
+    if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
+        raise ValueError(
+            f"RecBole failed under --recbole_python={python}: the docstring of this benchmark "
+            "names versions that work together"
+        )
+    results: dict[str, list[dict]] = {name: [] for name in names}
+    for job in jobs:
+        results[job["model"]].append(json.loads((out / f"{job['name']}.json").read_text()))
+    return results
+
+
+def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
+    """Prepares rows with just the given interactions in each part; every value is 1.
+
+    Args:
+        csv_dir: Holds train.csv, validation.csv and test.csv with columns user and item.
+        data_dir: Is made, or made anew.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from tfrec import schema
+    from tfrec.data import ratings, records, splits, vocabulary
+
+    frames = [pd.read_csv(csv_dir / f"{part}.csv", dtype=str) for part in PARTS]
+    part = np.repeat(np.arange(3, dtype=np.int8), [len(frame) for frame in frames])
+    data, *ids = ratings.collect(frame.assign(value=1.0, time=0) for frame in frames)
+    (users, user_at), (items, item_at) = (vocabulary.select(x, np.full(len(x), True)) for x in ids)
+    data = dataclasses.replace(data, users=user_at[data.users], items=item_at[data.items])
+    rows = records.group_rows(data, part, "user", len(users))
+    has = rows.counts > 0
+    data_dir.mkdir(parents=True, exist_ok=True)
+    vocabulary.write(data_dir / schema.USERS_FILE, users)
+    vocabulary.write(data_dir / schema.ITEMS_FILE, items)
+    records.write_group(data_dir, "train", 1, rows, np.flatnonzero(has.any(1)), progress=False)
+    info = schema.DatasetInfo(
+        name=DATA.dataset,
+        protocol=f"{DATA.dataset}, the interactions of RecBole's split (by user, 80/10/10)",
+        rows="user",
+        n_users=len(users),
+        n_items=len(items),
+        n_ratings={name: int((part == code).sum()) for code, name in enumerate(PARTS)},
+        row_counts={name: int(has[:, code].sum()) for code, name in enumerate(PARTS)},
+        test_history=("history",),
+        rating_mean=1.0,
+        max_history=int(rows.counts[:, splits.HISTORY].max()),
+        config=config_lib.to_dict(DATA),
+        format=records.FORMAT_VERSION,
+    )
+    (data_dir / schema.INFO_FILE).write_text(json.dumps(info.to_dict()))
+
+
+def run_ours(name: str, out: pathlib.Path, seed: int):
+    """Trains tfrec's model; returns its line of the table and the test report.
+
+    Args:
+        name: Key of OURS.
+        out: Holds "data"; the run goes to "runs" beside it.
+        seed: Of the training.
+    """
+    import tensorflow as tf
+
+    from tfrec.models import registry
+    from tfrec.training import experiment, runs
+
+    settings, train = OURS[name]
+    cls = registry.model_class(name)
+    always = {"monitor": "ndcg@10", "refit": False, "seed": seed}
+    config = runs.RunConfig(
+        model=name,
+        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
+        data=DATA,
+        data_dir=str(out / "data"),
+        train=dataclasses.replace(cls.paper, **train, **always),
+    )
+    run_dir = runs.RunDir(out / "runs" / name)
+    run_dir.start(config, overwrite=True)
+    trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
+    cpu = time.process_time()
+    progress = trial.fit(resume=False)
+    cpu = time.process_time() - cpu
+    trial.restore()
+    report = measure(out / "data", lambda features: trial.model.score(features))
+    line = {
+        "model": name,
+        "side": "tfrec",
+        "settings": {**settings, **train},
+        "validation": shown(progress.metrics),
+        "test": shown(report.result()),
+        "epochs": progress.epoch,
+        "cpu_seconds": cpu,
+    }
+    return line, report
+
+
+def measure(data_dir: pathlib.Path, score):
+    """The test report of `score`: train as input, train and validation struck out.
+
+    Args:
+        data_dir: From `prepare_given`.
+        score: From features to scores `[batch, n_items]`.
+    """
+    from tfrec import metrics, ranking, schema
+    from tfrec.data import inputs
+
+    info = schema.DatasetInfo.load(data_dir)
+    struck = dataclasses.replace(info, test_history=("history", "validation"))
+    given, seen = (inputs.histories(data_dir, i, "test", 500) for i in (info, struck))
+    report = metrics.RankingReport(info, ks=(10,))
+    for (features, _), (known, targets) in zip(given, seen, strict=True):
+        _, top = ranking.top_k(score(features), known["items"], report.depth)
+        report.update(known, targets, top)
+    return report
+
+
+def list_scores(data_dir: pathlib.Path, lists: dict[str, list[str]]):
+    """A function from features to scores that rank each user's list first, in its order.
+
+    Args:
+        data_dir: From `prepare_given`.
+        lists: Raw item ids, best first, by raw user id.
+    """
+    import numpy as np
+
+    from tfrec import schema
+    from tfrec.data import vocabulary
+
+    users = vocabulary.read(data_dir / schema.USERS_FILE)
+    items = {raw: i for i, raw in enumerate(vocabulary.read(data_dir / schema.ITEMS_FILE))}
+
+    def score(features):
+        scores = np.zeros([len(features["user"]), len(items)], np.float32)
+        for row, user in zip(scores, features["user"].numpy(), strict=True):
+            if user >= 0:
+                top = [items[raw] for raw in lists[users[user]]]
+                row[top] = np.arange(len(top), 0, -1)
+        return scores
+
+    return score
+
+
+def compared(peer: dict, report, data_dir: pathlib.Path) -> dict:
+    """RecBole's line of the table, with tfrec's lead over it.
+
+    Args:
+        peer: What RecBole's half wrote.
+        report: tfrec's test report.
+        data_dir: From `prepare_given`.
+
+    Raises:
+        ValueError: RecBole's numbers are not those of its lists by tfrec's report.
+    """
+    from tfrec import metrics
+
+    theirs = measure(data_dir, list_scores(data_dir, peer.pop("top")))
+    again = shown(theirs.result())
+    for metric, value in again.items():
+        if abs(value - peer["test"][metric]) > 1e-5:
+            raise ValueError(
+                f"{peer['name']}: {metric} is {peer['test'][metric]} by RecBole and {value} by "
+                "tfrec on the same lists: the two do not measure the same thing"
+            )
+    lead = {m: dataclasses.asdict(metrics.compare(report, theirs, m)) for m in again}
+    return {**peer, "validation": shown(peer["validation"]), "test": again, "lead": lead}
+
+
+def shown(measured: dict) -> dict[str, float]:
+    """The two metrics of the table."""
+    return {name: measured[name] for name in ("ndcg@10", "recall@10")}
+
+
+def print_line(line: dict) -> None:
+    """One side of one model; below RecBole's, tfrec's lead over it."""
+    settings = " ".join(f"{k}={v}" for k, v in line["settings"].items() if k not in DEFAULT)
+    ndcg, recall = line["test"].values()
+    print(
+        f"{line['model']:8} {line['side']:16} {ndcg:8.4f} {recall:10.4f} "
+        f"{line['cpu_seconds']:7.1f}  {settings or '-'}",
+        flush=True,
+    )
+    for name, lead in line.get("lead", {}).items():
+        print(
+            f"         tfrec leads by {lead['mean_difference']:+.4f} {name} "
+            f"[{lead['low']:+.4f}, {lead['high']:+.4f}], p = {lead['p_value']:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Compares tfrec with RecBole on RecBole's split of ml-100k.",
+        "python benchmarks/recbole.py --recbole_python=recbole-env/bin/python",
+    )

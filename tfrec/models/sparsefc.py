@@ -1,0 +1,112 @@
+"""SparseFC: Muller, Martel and Indiveri, "Kernelized Synaptic Weight Matrices", ICML 2018."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.densify import densify
+from tfrec.layers.kernel import KernelDense
+from tfrec.models.base import Recommender
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class SparseFC(Recommender):
+    """An item autoencoder of kernel-masked layers y = f(x (W * K) + b).
+
+    K_ij = max(0, 1 - |u_i - v_j|^2) with a learned vector for each unit on both sides. With r
+    an item's ratings by all users, 0 where missing, and p the network's output, trained on
+
+        1/2 sum over observed (r - p)^2 + sum over layers (lambda_2/2 |W|^2 + lambda_s/2 |K|^2)
+
+    over all items at once by L-BFGS, which starts anew every `iterations`. What is minimised
+    is that divided by the number of rows, so that a mini-batch estimates it without bias.
+    Predictions are clipped by the report.
+
+    Departs from the paper: the output bias starts at the mean rating (paper: 0), so a column
+    without training ratings predicts about the mean; the best epoch is chosen on validation
+    (authors' code: a fixed number of iterations).
+    """
+
+    task = "rating"
+    paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """SparseFC's settings; the defaults are the paper's for MovieLens-1M.
+
+        Attributes:
+            rows: "item" (the paper's) or "user".
+            hidden: Sizes of the hidden layers.
+            activation: f of the hidden layers; the output is linear.
+            regularization: lambda_2.
+            kernel_regularization: lambda_s.
+            kernel_size: Dimension of the u and v.
+        """
+
+        rows: str = "item"
+        hidden: tuple[int, ...] = (500, 500)
+        activation: str = "sigmoid"
+        regularization: float = 60.0
+        kernel_regularization: float = 0.013
+        kernel_size: int = 5
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        shared = {
+            "size": self.config.kernel_size,
+            "l2": self.config.regularization / (2 * info.n_rows),
+        }
+        self.encoder = [
+            KernelDense(size, self.config.activation, name=f"encoder_{i}", **shared)
+            for i, size in enumerate(self.config.hidden)
+        ]
+        mean = keras.initializers.Constant(info.rating_mean)
+        self.decoder = KernelDense(
+            info.n_columns, "linear", bias_initializer=mean, name="decoder", **shared
+        )
+
+    def dense_rows(self, features) -> tf.Tensor:
+        """What the first layer reads, `[batch, n_columns]`."""
+        return densify(features["items"], features["values"], self.info.n_columns)
+
+    def encode(self, features) -> tf.Tensor:
+        """The last hidden layer, `[batch, hidden[-1]]`."""
+        return self._hidden(self.dense_rows(features))[0]
+
+    def _hidden(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Dense rows -> the last hidden layer, and |K|^2 summed over the hidden layers."""
+        total = 0.0
+        for layer in self.encoder:
+            code, squares = layer(code)
+            total += squares
+        return code, total
+
+    def call(self, features, training=False):
+        """Scores `[batch, n_columns]`, and |K|^2 of all layers, the same in all `[batch]`."""
+        code, hidden = self._hidden(self.dense_rows(features))
+        scores, squares = self.decoder(code)
+        return scores, tf.fill(tf.shape(scores)[:1], hidden + squares)
+
+    def score(self, features) -> tf.Tensor:
+        return tf.cast(self(features, training=False)[0], tf.float32)
+
+    def score_columns(self, codes, columns) -> tf.Tensor:
+        """Scores of a few columns for many encoded rows: what serving needs of item rows.
+
+        Args:
+            codes: `[n_rows, hidden[-1]]` from `encode`.
+            columns: int32 `[batch]`.
+
+        Returns:
+            `[batch, n_rows]`.
+        """
+        return self.decoder.columns(codes, columns)
+
+    def objective(self, features, targets, scores):
+        """Half the squared error, and the kernels' share; W's is a regularizer."""
+        scores, squares = scores
+        errors = losses.squared_error(scores, targets["target_items"], targets["target_values"])
+        return (errors + self.config.kernel_regularization / self.info.n_rows * squares) / 2

@@ -1,0 +1,174 @@
+"""SVAE: Sachdeva, Manco, Ritacco and Pudi, "Sequential Variational Autoencoders for
+Collaborative Filtering", WSDM 2019.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfrec import losses
+from tfrec.config import TrainConfig
+from tfrec.layers.gaussian import GaussianCode
+from tfrec.models.variational import Variational
+from tfrec.schema import PAD
+
+
+class Steps(NamedTuple):
+    """The steps of all rows, one behind the other: a row's are a start mark, then its items.
+
+    Attributes:
+        tokens: int32 `[n]`, an item or, where a row begins, `n_items`.
+        rows: int64 `[n]`, which row of the batch.
+        left: int64 `[n]`, steps from here to the row's end, this one counted.
+    """
+
+    tokens: tf.Tensor
+    rows: tf.Tensor
+    left: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class SVAE(Variational):
+    """h_t = GRU(i_1 .. i_t); mu_t, sigma_t = g(h_t); z_t ~ N(mu_t, sigma_t^2); o_t = f(z_t).
+
+    Step t predicts the next k items of the row, y_t (fewer at its end, none at its last
+    step). Loss of a row of n steps that have something to predict:
+
+        1/k sum_t - sum_i y_ti log softmax(o_t)_i  +  beta 1/n sum_t KL(q(z_t) || N(0, I))
+
+    The likelihood is a sum over the steps and the KL a mean, as in the authors' code: in a row
+    of 100 steps the KL of one z weighs beta / 100 against the likelihood it stands for. beta
+    rises with the training steps, as `Variational` says. A row is scored by o at its last
+    step, where z = mu; all its items are input and all are struck out.
+
+    Differs from the authors' code, where sigma = exp(s) while the KL takes s for the log
+    variance (here sigma = exp(s / 2)), z is drawn at test too, the annealing starts again
+    with every epoch, k is read off a row's first step (a row shorter than k divided by less),
+    and at test the last item is neither input nor struck out.
+    Departs from the paper: steps are many users' at once, not one's; a learnt start mark
+    comes before the first item and predicts it, so that an empty history has scores; a row
+    longer than `window` steps is cut into windows, counted from its end, that know nothing of
+    each other, and is scored by the last of them.
+    """
+
+    task = "ranking"
+    paper = TrainConfig(epochs=25, batch_size=16, learning_rate=1e-3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Variational.Config):
+        """SVAE's settings, with those of the annealing.
+
+        Attributes:
+            embedding: Size of an item's vector.
+            recurrent: Units of the GRU.
+            hidden: Sizes of the layers (tanh) before the code; those behind it mirror them.
+            latent: Size of z.
+            ahead: How many next items a step predicts, the paper's k.
+            window: Steps that a prediction looks back on at most.
+            dropout: Rate on the items' vectors and on the GRU's output.
+            l2: Weight of the squared embeddings and kernels in the loss.
+        """
+
+        embedding: int = 256
+        recurrent: int = 200
+        hidden: tuple[int, ...] = (150,)
+        latent: int = 64
+        ahead: int = 4
+        window: int = 200
+        dropout: float = 0.0
+        l2: float = 0.0
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        decay = keras.regularizers.L2(c.l2) if c.l2 else None
+        self.embedding = keras.layers.Embedding(
+            info.n_items + 1, c.embedding, embeddings_regularizer=decay, name="embedding"
+        )
+        self.gru = keras.layers.GRU(
+            c.recurrent, return_sequences=True, kernel_regularizer=decay, name="gru"
+        )
+        self.dropout = keras.layers.Dropout(c.dropout)
+        dense = {"kernel_regularizer": decay}
+        self.encoder = [
+            keras.layers.Dense(size, "tanh", name=f"encoder_{i}", **dense)
+            for i, size in enumerate(c.hidden)
+        ]
+        self.code = GaussianCode(c.latent, name="code")
+        self.decoder = [
+            keras.layers.Dense(size, "tanh", name=f"decoder_{i}", **dense)
+            for i, size in enumerate(c.hidden[::-1])
+        ]
+        self.logits = keras.layers.Dense(info.n_items, name="logits", **dense)
+
+    def call(self, features, training=False):
+        """Logits `[n, n_items]` and KL `[n]` of the steps of all rows."""
+        steps = self.steps(features["items"])
+        return self._decode(self._states(steps, training), training)
+
+    def score(self, features):
+        steps = self.steps(features["items"])
+        newest = Steps(*(tf.boolean_mask(x, steps.left <= self.config.window) for x in steps))
+        last = tf.boolean_mask(self._states(newest, False), newest.left == 1)
+        last = tf.ensure_shape(last, [features["items"].shape[0], None])
+        return tf.cast(self._decode(last, False)[0], tf.float32)
+
+    def steps(self, items: tf.Tensor) -> Steps:
+        """The steps of histories.
+
+        Args:
+            items: int32 `[batch, length]` in time order; padding may be anywhere.
+        """
+        starts = tf.fill([tf.shape(items)[0], 1], self.info.n_items)
+        tokens = tf.concat([starts, items], axis=1)
+        places = tf.where(tokens >= 0)
+        rows = places[:, 0]
+        ends = tf.cumsum(tf.math.bincount(tf.cast(rows, tf.int32), dtype=tf.int64))
+        left = tf.gather(ends, rows) - tf.range(tf.size(rows, tf.int64))
+        return Steps(tf.gather_nd(tokens, places), rows, left)
+
+    def next_items(self, steps: Steps) -> tf.Tensor:
+        """What each step predicts: int32 `[n, ahead]`, padding -1."""
+        columns = []
+        for ahead in range(1, self.config.ahead + 1):
+            later = tf.concat([steps.tokens[ahead:], tf.fill([ahead], PAD)], axis=0)
+            columns.append(tf.where(steps.left > ahead, later[: tf.size(steps.tokens)], PAD))
+        return tf.stack(columns, axis=1)
+
+    def _states(self, steps: Steps, training: bool) -> tf.Tensor:
+        """What the GRU knows at each step, `[n, recurrent]`.
+
+        Padding comes behind a window's steps, so that no mask is needed.
+        """
+        begins = (steps.left % self.config.window == 0) | (steps.tokens == self.info.n_items)
+        window = tf.cumsum(tf.cast(begins, tf.int64)) - 1
+        windows = tf.RaggedTensor.from_value_rowids(steps.tokens, window, validate=False)
+        tokens = windows.to_tensor(PAD)
+        places = tf.where(tokens >= 0)
+        x = self.dropout(self.embedding(tf.maximum(tokens, 0)), training=training)
+        return tf.gather_nd(self.gru(x), places)
+
+    def _decode(self, states: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits `[n, n_items]` and KL `[n]` from `[n, recurrent]`."""
+        x = self.dropout(states, training=training)
+        for layer in self.encoder:
+            x = layer(x)
+        x, kl = self.code(x, training=training)
+        for layer in self.decoder:
+            x = layer(x)
+        return self.logits(x), kl
+
+    def objective(self, features, targets, scores):
+        """The loss; it looks at the input alone, held-out `targets` are no part of it."""
+        logits, kl = scores
+        steps = self.steps(features["items"])
+        n_rows = tf.shape(features["items"])[0]
+        nll = losses.multinomial_nll(logits, self.next_items(steps)) / self.config.ahead
+        predicts = tf.cast(steps.left > 1, tf.float32)
+        nll, kl, n = (
+            tf.math.unsorted_segment_sum(x, steps.rows, n_rows)
+            for x in (nll, kl * predicts, predicts)
+        )
+        return nll + self.kl_weight(features) * tf.math.divide_no_nan(kl, n)

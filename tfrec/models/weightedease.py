@@ -1,0 +1,74 @@
+"""Weighted EASE: EASE that knows how many items a user has and how popular an item is.
+
+EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. That linear
+autoencoders gain from exponents on both counts: Park, Yoon, Kim and Lee, "Why is
+Normalization Necessary for Linear Recommenders?" (DAN), SIGIR 2025. Popular items' weights
+shrunk more: Steck, "Autoencoders that don't overfit towards the Identity", NeurIPS 2020.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import scipy.linalg
+import tensorflow as tf
+
+from tfrec.models.ease import EASE, solve
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class WeightedEASE(EASE):
+    """S_uj = (x_u B)_j / p_j^discount, where B is a weighted ridge regression.
+
+    It minimises sum_u w_u |x_u - x_u B|^2 + lambda sum_i p_i^ridge |B_i|^2 with diag B = 0:
+    w_u = c n_u^-activity, n_u items of user u, c such that sum_u w_u n_u = sum_u n_u, which
+    keeps lambda's meaning; p_i = (1 + users of item i) / its mean; B_i is row i of B.
+    Closed form: P = (X' W X + lambda diag(p^ridge))^-1, B_ij = -P_ij / P_jj, B_jj = 0.
+    All three exponents 0: EASE. Nothing in it is about users: any history can be scored.
+
+    Departs from the papers: DAN scales X on both sides and tunes one exponent for input and
+    output; here the item's exponents in the penalty and in the score are two settings.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(EASE.Config):
+        """EASE's settings and three exponents.
+
+        Attributes:
+            activity: How much less a user's row counts the more items it has; .5: by the root.
+            ridge: How much more the weights of popular items are shrunk.
+            discount: How much popular items are marked down in the score.
+        """
+
+        activity: float = 0.5
+        ridge: float = 0.5
+        discount: float = 0.2
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        self.item_discounts = self.add_weight(
+            shape=(self.info.n_items,), initializer="ones", trainable=False, name="item_discounts"
+        )
+
+    def score(self, features):
+        return super().score(features) / self.item_discounts
+
+    def fit(self, rows, **unused):
+        """Sums up X' W X over one pass of `rows` and solves; args as `EASE.fit`."""
+        c, n = self.config, self.info.n_items
+        gram = np.zeros([n, n], np.float32, order="F")
+        users_of, total, weighted = np.zeros(n), 0.0, 0.0
+        for features, _ in rows:
+            x = self.history(features).numpy()
+            sizes = np.count_nonzero(x, axis=1)
+            weights = np.maximum(sizes, 1.0) ** -c.activity
+            users_of += np.count_nonzero(x, axis=0)
+            total, weighted = total + sizes.sum(), weighted + sizes @ weights
+            x = (x * np.sqrt(weights, dtype=np.float32)[:, None]).T
+            gram = scipy.linalg.blas.ssyrk(1.0, x, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        popularity = (1 + users_of) / (1 + users_of.mean())
+        gram *= total / weighted
+        # `solve` adds lambda to the diagonal; what it must be more than that is added here.
+        gram[np.diag_indices(n)] += c.regularization * (popularity**c.ridge - 1)
+        self.item_weights.assign(solve(gram, c.regularization))
+        self.item_discounts.assign(tf.cast(popularity**c.discount, tf.float32))
