@@ -57,6 +57,10 @@ SMALL = {
     ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
+    "easevae": (
+        {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0, "regularization": 10.0},
+        CODED,
+    ),
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),
 }

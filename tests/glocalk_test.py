@@ -28,6 +28,8 @@ def rows():
 def small(cls=GLocalK, **settings):
     keras.utils.set_random_seed(1)
     weights = {"regularization": 0.7, "kernel_regularization": 0.3, "hidden": (2,), **settings}
+    if cls is GLocalK:
+        weights = {"identity_start": False, **weights}
     return cls.create(INFO, cls.Config(**weights))
 
 
@@ -57,6 +59,14 @@ def test_global_kernel_is_pooled_output_times_c():
     model.begin_epoch(1, rows())
     pooled = before.mean(axis=1)[[1, 2, 0]]  # in the order of the items
     np.testing.assert_allclose(model.global_kernel(), (pooled @ c).reshape(3, 3) * 0.5, rtol=1e-5)
+
+
+def test_fine_tuning_starts_at_the_pre_trained_model():
+    model = small(pretrain_epochs=1, identity_start=True, kernel_scale=0.5)
+    before = model.score(FEATURES).numpy()
+    model.begin_epoch(1, rows())
+    np.testing.assert_allclose(model.global_kernel(), [[0, 0, 0], [0, 1, 0], [0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(model.score(FEATURES), before, rtol=1e-5)
 
 
 def test_convolution_is_numpys_in_the_order_of_the_items():

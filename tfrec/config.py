@@ -192,6 +192,7 @@ _MUST_BE = {
     "gamma": "0 or more",
     "encoder_steps": "at least 1",
     "activity": "0 or more",
+    "blend": "0 or more",
     "ridge": "0 or more",
     "discount": "0 or more",
     "beta": "0 or more",

@@ -35,8 +35,10 @@ class GLocalK(SparseFC):
 
     Departs from the paper: the authors' notebook reports the epoch that is best on test,
     here validation chooses; an epoch has equally many iterations in both phases; the output
-    bias starts at the mean rating. Trained by mini-batches, the image lacks the rows that the
-    pass left out as remainder.
+    bias starts at the mean rating; by default C is chosen at the end of pre-training such that
+    the kernel is the identity (authors: C stays at its normal start of deviation .1, and the
+    input jumps). Trained by mini-batches, the image lacks the rows that the pass left out as
+    remainder.
     """
 
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
@@ -48,12 +50,15 @@ class GLocalK(SparseFC):
         Attributes:
             pretrain_epochs: Epochs before the convolution comes in.
             kernel_scale: Factor of the global kernel.
+            identity_start: The kernel starts as the identity, so that fine-tuning starts at
+                the pre-trained model; False: C keeps its random start, as the authors'.
         """
 
         regularization: float = 20.0
         kernel_regularization: float = 0.006
         pretrain_epochs: int = 30
         kernel_scale: float = 1.0
+        identity_start: bool = True
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -85,7 +90,15 @@ class GLocalK(SparseFC):
             pooled[0, places] = tf.reduce_mean(self.score(features), axis=1).numpy()[real]
         self.image.assign(image)
         self.pooled.assign(pooled)
+        if self.config.identity_start:
+            self.c.assign(self._identity(pooled[0]))
         self.fine.assign(1.0)
+
+    def _identity(self, pooled: np.ndarray) -> np.ndarray:
+        """The shortest C whose kernel leaves the image as it is."""
+        c = np.zeros(self.c.shape, np.float32)
+        c[:, CELLS // 2] = pooled / (pooled @ pooled) / self.config.kernel_scale
+        return c
 
     def dense_rows(self, features) -> tf.Tensor:
         """R's rows in pre-training, then those of the convolved image."""

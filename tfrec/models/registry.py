@@ -8,6 +8,7 @@ from tfrec.models.biases import Biases
 from tfrec.models.cdae import CDAE
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
+from tfrec.models.easevae import EASEVAE
 from tfrec.models.glocalk import GLocalK
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
@@ -32,6 +33,7 @@ MODELS: dict[str, type[Recommender]] = {
     "svae": SVAE,
     "ease": EASE,
     "weightedease": WeightedEASE,
+    "easevae": EASEVAE,
     "popularity": Popularity,
     "biases": Biases,
 }

@@ -23,7 +23,8 @@ class SparseFC(Recommender):
 
     over all items at once by L-BFGS, which starts anew every `iterations`. What is minimised
     is that divided by the number of rows, so that a mini-batch estimates it without bias.
-    Predictions are clipped by the report.
+    Predictions are clipped by the report. A full batch is filled up to `batch_size` with
+    empty rows: a size just above the number of rows is the fastest.
 
     Departs from the paper: the output bias starts at the mean rating (paper: 0), so a column
     without training ratings predicts about the mean; the best epoch is chosen on validation
