@@ -25,10 +25,10 @@ from tfrec import cli, presets
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("data_dir", "", "prepared data (default: the preset's)", flag_values=FLAGS)
 flags.DEFINE_enum("fold_in", "random", ["random", "time"], "input part", flag_values=FLAGS)
-flags.DEFINE_list("factors", ["64", "128", "256"], "sizes to try", flag_values=FLAGS)
-flags.DEFINE_list("regularization", ["1", "10", "30"], "weights to try", flag_values=FLAGS)
-flags.DEFINE_list("alpha", ["2", "5", "10"], "confidences to try", flag_values=FLAGS)
-flags.DEFINE_list("iterations", ["15"], "numbers of sweeps to try", flag_values=FLAGS)
+flags.DEFINE_list("factors", ["256", "512"], "sizes to try", flag_values=FLAGS)
+flags.DEFINE_list("regularization", ["40", "50", "60"], "weights to try", flag_values=FLAGS)
+flags.DEFINE_list("alpha", ["4", "5", "8"], "confidences to try", flag_values=FLAGS)
+flags.DEFINE_list("iterations", ["10"], "numbers of sweeps to try", flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of the factors", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 0, "of implicit, 0 for all cores", flag_values=FLAGS)
 flags.DEFINE_bool("test", False, "measure the best on test, too", flag_values=FLAGS)
@@ -39,7 +39,7 @@ SHOWN = ("ndcg@100", "recall_min@20", "recall_min@50", "recall@100")
 
 def main() -> None:
     """A line for every combination, then the best."""
-    als = implicit()  # before any work
+    model_class = implicit()  # before any work
     import threadpoolctl
 
     from tfrec.schema import DatasetInfo
@@ -51,7 +51,7 @@ def main() -> None:
     print(info.protocol, flush=True)
     # implicit has threads of its own: those of BLAS would stand in their way.
     with threadpoolctl.threadpool_limits(1, "blas"):
-        best, model = search(als, data_dir, info)
+        best, model = search(model_class, data_dir, info)
         print("best\n" + line(best))
         if FLAGS.test:
             best["test"] = measure(model, data_dir, info, "test")
@@ -62,16 +62,16 @@ def main() -> None:
 
 
 def implicit():
-    """The package.
+    """The package's model, on the CPU.
 
     Raises:
         ValueError: it is not installed.
     """
     try:
-        import implicit.cpu.als as als
+        from implicit.cpu.als import AlternatingLeastSquares  # codespell:ignore als
     except ImportError as error:
         raise ValueError(f"this benchmark needs `pip install implicit` ({error})") from None
-    return als
+    return AlternatingLeastSquares
 
 
 def combinations() -> list[dict]:
@@ -102,20 +102,18 @@ def matrix(items, n_items: int):
     return scipy.sparse.csr_matrix((ones, (row, items[row, place])), (len(items), n_items))
 
 
-def search(als, data_dir: str, info) -> tuple[dict, object]:
+def search(model_class, data_dir: str, info) -> tuple[dict, object]:
     """Fits every combination; returns the best one's numbers and model.
 
     Args:
-        als: From `implicit`.
+        model_class: From `implicit`.
         data_dir: Prepared data.
         info: Its info.
     """
     train = training_matrix(data_dir, info)
     best, best_model = None, None
     for settings in combinations():
-        model = als.AlternatingLeastSquares(
-            **settings, num_threads=FLAGS.threads, random_state=FLAGS.seed
-        )
+        model = model_class(**settings, num_threads=FLAGS.threads, random_state=FLAGS.seed)
         wall, cpu = time.perf_counter(), time.process_time()
         model.fit(train, show_progress=False)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

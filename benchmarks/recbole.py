@@ -81,18 +81,17 @@ def main() -> None:
     out = pathlib.Path(FLAGS.out).absolute()
     peers = run_recbole(python, names, out / "recbole")
     prepare_given(out / "recbole", out / "data")
-    print(f"{'model':8} {'side':16} {'NDCG@10':>8} {'Recall@10':>10} {'CPU s':>7}  settings")
     lines = []
     for name in names:
         ours, report = run_ours(name, out, FLAGS.seed)
         lines.append(ours)
-        print_line(ours)
-        for peer in peers[name]:
-            lines.append(compared(peer, report, out / "data"))
-            print_line(lines[-1])
+        lines += [compared(peer, report, out / "data") for peer in peers[name]]
     aside = out / ".results.json.partial"
     aside.write_text(json.dumps(lines, indent=2) + "\n")
     aside.replace(out / "results.json")
+    print(f"{'model':8} {'side':16} {'NDCG@10':>8} {'Recall@10':>10} {'CPU s':>7}  settings")
+    for line in lines:
+        print_line(line)
 
 
 def run_recbole(python: str, names: list[str], out: pathlib.Path) -> dict[str, list[dict]]:
@@ -166,13 +165,7 @@ def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
 
 
 def run_ours(name: str, out: pathlib.Path, seed: int):
-    """Trains tfrec's model; returns its line of the table and the test report.
-
-    Args:
-        name: Key of OURS.
-        out: Holds "data"; the run goes to "runs" beside it.
-        seed: Of the training.
-    """
+    """Trains on `out`/data, writes to `out`/runs; returns a line of the table, the test report."""
     import tensorflow as tf
 
     from tfrec.models import registry
@@ -287,12 +280,8 @@ def shown(measured: dict) -> dict[str, float]:
 def print_line(line: dict) -> None:
     """One side of one model; below RecBole's, tfrec's lead over it."""
     settings = " ".join(f"{k}={v}" for k, v in line["settings"].items() if k not in DEFAULT)
-    ndcg, recall = line["test"].values()
-    print(
-        f"{line['model']:8} {line['side']:16} {ndcg:8.4f} {recall:10.4f} "
-        f"{line['cpu_seconds']:7.1f}  {settings or '-'}",
-        flush=True,
-    )
+    numbers = "{:8.4f} {:10.4f} {:7.1f}".format(*line["test"].values(), line["cpu_seconds"])
+    print(f"{line['model']:8} {line['side']:16} {numbers}  {settings or '-'}")
     for name, lead in line.get("lead", {}).items():
         print(
             f"         tfrec leads by {lead['mean_difference']:+.4f} {name} "
