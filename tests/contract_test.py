@@ -38,7 +38,10 @@ SMALL = {
     ),
     "multdae": ({"hidden": (16,), "dropout": 0.0}, CODED),
     "multvae": ({"hidden": (16,), "latent": 8, "dropout": 0.0}, CODED),
-    "recvae": ({"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0}, CODED),
+    "recvae": (
+        {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0},
+        {**CODED, "epochs": 20},
+    ),
     "cdae": (
         {"latent": 16, "dropout": 0.0, "fold_in_steps": 100},
         {**CODED, "optimizer": "adam"},
@@ -59,7 +62,7 @@ SMALL = {
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (
         {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0, "regularization": 10.0},
-        CODED,
+        {**CODED, "epochs": 20},
     ),
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),

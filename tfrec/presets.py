@@ -34,6 +34,8 @@ class Preset:
 
 AUTOREC = "Sedhain et al., WWW 2015, table 1"
 SEED_0 = "YJiangcm/Movielens1M-Movie-Recommendation-System, README (fed the test ratings)"
+SPARSEFC = "Muller et al., ICML 2018"
+SACHDEVA = "Sachdeva et al., WSDM 2019, table 3"
 LIANG = "Liang et al., WWW 2018, table 1"
 
 ML1M_USERS = DataConfig(
@@ -46,6 +48,17 @@ ML1M_USERS = DataConfig(
     seed=98765,
 )
 ML20M_USERS = dataclasses.replace(ML1M_USERS, dataset="ml-20m", test=10_000, validation=10_000)
+# Adam instead of the papers' L-BFGS: as good on validation (.8913 against .8956), in a tenth of
+# the time.
+ML100K_KERNEL = {
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "batch_size": 64,
+    "epochs": 60,
+    "decay_epochs": (30, 40, 50),
+    "patience": 12,
+    "refit": True,
+}
 
 PRESETS: dict[str, Preset] = {
     "deeprec-latestsmall-random90": Preset(
@@ -109,8 +122,25 @@ PRESETS: dict[str, Preset] = {
         model="sparsefc",
         data=DataConfig(dataset="ml-1m", rows="item"),
         train={"iterations": 100, "epochs": 10, "patience": 2, "refit": True},
-        published="RMSE .824 (mean of splits not named)",
-        source="Muller et al., ICML 2018",
+        published="RMSE .824",
+        source=SPARSEFC,
+        measured="RMSE .8294 test, .8332 validation; seed 0; 2,205 s on a busy machine",
+    ),
+    "sparsefc-ml100k-u1": Preset(
+        model="sparsefc",
+        data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
+        settings={"regularization": 20.0, "kernel_regularization": 0.006},
+        train=ML100K_KERNEL,
+        published="RMSE .895",
+        source=SPARSEFC,
+    ),
+    "glocalk-ml100k-u1": Preset(
+        model="glocalk",
+        data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
+        settings={"pretrain_epochs": 20, "kernel_scale": 2e-4},
+        train=ML100K_KERNEL,
+        published="RMSE .8889 (best test epoch)",
+        source="Han et al., CIKM 2021",
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",
@@ -180,7 +210,7 @@ PRESETS: dict[str, Preset] = {
         settings={"dropout": 0.7, "total_anneal_steps": 8000},
         train={"epochs": 80, "batch_size": 100, "patience": 15},
         published="NDCG@100 .3979 (random fold-in), .2301 (fold_in=time)",
-        source="Sachdeva et al., WSDM 2019, table 3",
+        source=SACHDEVA,
     ),
     "multdae-ml1m-users": Preset(
         model="multdae",
@@ -217,7 +247,7 @@ PRESETS: dict[str, Preset] = {
             "patience": 3,
         },
         published="NDCG@100 .2993, Recall@100 .4909",
-        source="Sachdeva et al., WSDM 2019, table 3",
+        source=SACHDEVA,
     ),
     "multvae-ml20m-users": Preset(
         model="multvae",
