@@ -48,8 +48,7 @@ ML1M_USERS = DataConfig(
     seed=98765,
 )
 ML20M_USERS = dataclasses.replace(ML1M_USERS, dataset="ml-20m", test=10_000, validation=10_000)
-# Adam instead of the papers' L-BFGS: as good on validation (.8913 against .8956), in a tenth of
-# the time.
+# The papers used L-BFGS: validation RMSE of SparseFC .8956 after 454 s, by Adam .8913 after 66 s.
 ML100K_KERNEL = {
     "optimizer": "adam",
     "learning_rate": 1e-3,
