@@ -132,6 +132,7 @@ PRESETS: dict[str, Preset] = {
         train=ML100K_KERNEL,
         published="RMSE .895",
         source=SPARSEFC,
+        measured="RMSE .9036 test, .8913 validation; seed 0; 902 s, suspended meanwhile",
     ),
     "glocalk-ml100k-u1": Preset(
         model="glocalk",
@@ -171,6 +172,7 @@ PRESETS: dict[str, Preset] = {
         train={"epochs": 60, "batch_size": 64, "patience": 8, "refit": True},
         published="RMSE 1.0837",
         source=SEED_0,
+        measured="RMSE .8740 test, .8770 validation; seed 0; 279 s",
     ),
     "vae-ml1m-random80": Preset(
         model="vae",
@@ -190,6 +192,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .9956",
         source=SEED_0,
+        measured="RMSE .8720 test, .8809 validation; seed 0; 155 s",
     ),
     "autoencoder-latestsmall-time98": Preset(
         model="autoencoder",
@@ -210,30 +213,43 @@ PRESETS: dict[str, Preset] = {
         train={"epochs": 80, "batch_size": 100, "patience": 15},
         published="NDCG@100 .3979 (random fold-in), .2301 (fold_in=time)",
         source=SACHDEVA,
+        measured="NDCG@100 .4063 +- .0003 test, .3987 validation; seeds 0, 1, 2; 660 s",
     ),
     "multdae-ml1m-users": Preset(
         model="multdae",
         data=ML1M_USERS,
         train={"epochs": 60, "batch_size": 100, "patience": 15},
+        measured="NDCG@100 .4233 +- .0025 test, .4135 validation; seeds 0, 1, 2; 193 s",
     ),
     "cdae-ml1m-users": Preset(
         model="cdae",
         data=ML1M_USERS,
         settings={"latent": 200, "regularization": 1.0},
         train={"epochs": 60, "optimizer": "adam", "learning_rate": 2e-3, "patience": 10},
+        measured="NDCG@100 .4181 test, .4047 validation; seed 0; 546 s on a busy machine",
     ),
     "recvae-ml1m-users": Preset(
         model="recvae",
         data=ML1M_USERS,
         train={"epochs": 50, "batch_size": 250, "patience": 8},
+        measured="NDCG@100 .4343 test, .4216 validation; seed 0; 1,557 s, suspended meanwhile",
     ),
-    "weightedease-ml1m-users": Preset(model="weightedease", data=ML1M_USERS),
+    "weightedease-ml1m-users": Preset(
+        model="weightedease",
+        data=ML1M_USERS,
+        measured="NDCG@100 .4449 test, .4386 validation; 27 s",
+    ),
     "easevae-ml1m-users": Preset(
         model="easevae",
         data=ML1M_USERS,
         train={"epochs": 50, "batch_size": 250, "patience": 8},
+        measured="NDCG@100 .4520 test, .4464 validation (EASE .4283, .4243); seed 0; 383 s",
     ),
-    "popularity-ml1m-users": Preset(model="popularity", data=ML1M_USERS),
+    "popularity-ml1m-users": Preset(
+        model="popularity",
+        data=ML1M_USERS,
+        measured="NDCG@100 .2169 test, .2134 validation; 8 s",
+    ),
     "svae-ml1m-usertime": Preset(
         model="svae",
         data=dataclasses.replace(ML1M_USERS, fold_in="time"),
@@ -247,6 +263,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="NDCG@100 .2993, Recall@100 .4909",
         source=SACHDEVA,
+        measured="NDCG@100 .3230, Recall@100 .5136 test; .3204, .5150 validation; seed 0; 1,590 s",
     ),
     "multvae-ml20m-users": Preset(
         model="multvae",
