@@ -57,11 +57,7 @@ class MultVAE(Variational):
     def call(self, features, training=False):
         """Logits `[batch, n_items]` and KL `[batch]`."""
         x = normalized(features["items"], self.info.n_columns, self.dropout, training)
-        for layer in self.encoder:
-            x = layer(x)
-        x, kl = self.code(x, training=training)
-        for layer in self.decoder:
-            x = layer(x)
+        x, kl = self.autoencode(x, training)
         return self.logits(x), kl
 
     def objective(self, features, targets, scores):

@@ -152,12 +152,7 @@ class SVAE(Variational):
 
     def _decode(self, states: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits `[n, n_items]` and KL `[n]` from `[n, recurrent]`."""
-        x = self.dropout(states, training=training)
-        for layer in self.encoder:
-            x = layer(x)
-        x, kl = self.code(x, training=training)
-        for layer in self.decoder:
-            x = layer(x)
+        x, kl = self.autoencode(self.dropout(states, training=training), training)
         return self.logits(x), kl
 
     def objective(self, features, targets, scores):

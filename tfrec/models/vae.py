@@ -56,8 +56,8 @@ class VAE(Variational):
         c = self.config
         self.decay = keras.regularizers.L2(c.l2) if c.l2 else None
         self.input_dropout = keras.layers.Dropout(c.input_dropout)
-        self.dropout = keras.layers.Dropout(c.dropout)
         self.encoder = [self._dense(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
+        self.encoder.append(keras.layers.Dropout(c.dropout))
         self.code = GaussianCode(c.latent, name="code")
         self.decoder = [self._dense(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
         self.ratings = keras.layers.Dense(
@@ -77,11 +77,7 @@ class VAE(Variational):
         values = features["values"] - self.info.rating_mean
         values = self.input_dropout(values, training=training)
         x = densify(features["items"], values, self.info.n_columns)
-        for layer in self.encoder:
-            x = layer(x)
-        x, kl = self.code(self.dropout(x, training=training), training=training)
-        for layer in self.decoder:
-            x = layer(x)
+        x, kl = self.autoencode(x, training)
         return self.ratings(x), kl
 
     def objective(self, features, targets, scores):

@@ -12,6 +12,8 @@ PASSES_TO_ONE = 857  # 200,000 steps of 500 rows over 116,677 rows (Liang et al.
 class Variational(Recommender):
     """A model whose `call` returns (scores, KL), KL float32 `[batch]`.
 
+    A subclass makes `encoder` and `decoder`, lists of layers, and `code`, a `GaussianCode`.
+
     The loss weighs the KL by beta = min(cap, step / total_anneal_steps). The step counter is
     a weight of the model, so it is saved, restored and resumed with it.
     """
@@ -43,6 +45,15 @@ class Variational(Recommender):
 
     def score(self, features):
         return tf.cast(self(features, training=False)[0], tf.float32)
+
+    def autoencode(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """`x` through encoder, code and decoder; with it the code's KL."""
+        for layer in self.encoder:
+            x = layer(x)
+        x, kl = self.code(x, training=training)
+        for layer in self.decoder:
+            x = layer(x)
+        return x, kl
 
     def kl_weight(self, features) -> tf.Tensor:
         """The present beta, float32 scalar.
