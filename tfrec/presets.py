@@ -141,6 +141,7 @@ PRESETS: dict[str, Preset] = {
         train=ML100K_KERNEL,
         published="RMSE .8889 (best test epoch)",
         source="Han et al., CIKM 2021",
+        measured="RMSE .9027 test, .8905 validation; seed 0; 106 s",
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",
