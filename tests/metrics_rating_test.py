@@ -1,4 +1,4 @@
-"""RatingReport against worked values; ties, item rows, batches, speed."""
+"""RatingReport against worked values; ties, item rows, events, batches, speed."""
 
 import time
 
@@ -86,6 +86,63 @@ def test_item_rows_are_regrouped_by_user():
     np.testing.assert_array_equal(by_item.users, by_user.users)
     for name, value in by_user.per_user().items():
         np.testing.assert_array_equal(by_item.per_user()[name], value)
+
+
+def events(report, user, item, value, score):
+    named = {"user": np.asarray(user, "int32"), "item": np.asarray(item, "int32")}
+    report.update(named, {"value": np.asarray(value, "float32")}, np.asarray(score, "float32"))
+    return report
+
+
+@pytest.mark.parametrize("rows", ["user", "item"])
+def test_events_and_histories_of_the_same_ratings_give_the_same_numbers(rows):
+    rng = np.random.default_rng(11)
+    scores = rng.uniform(0, 6, size=(8, 12)).round(1).astype("float32")
+    values = rng.integers(1, 6, size=(8, 12))
+    kept = rng.random((8, 12)) < 0.5
+    info = make_info(8, 12, rows)
+    if rows == "user":
+        items = np.where(kept, np.arange(12), -1)
+        whole = rated(metrics.RatingReport(info), scores, items, values)
+    else:
+        users = np.where(kept.T, np.arange(8), -1)
+        whole = rated(metrics.RatingReport(info), scores.T, users, values.T)
+    report = metrics.RatingReport(info)
+    for part in np.array_split(rng.permutation(np.argwhere(kept)), 5):
+        user, item = np.append(part, [[-1, -1]], axis=0).T  # ends in a filler
+        events(report, user, item, values[user, item], np.append(scores[*part.T], np.nan))
+    assert report.result() == whole.result()
+    np.testing.assert_array_equal(report.users, whole.users)
+    for name, value in whole.per_user().items():
+        np.testing.assert_array_equal(report.per_user()[name], value)
+
+
+def test_worked_errors_of_events():
+    report = metrics.RatingReport(make_info(2, 3), clip=False, ks=(1,))
+    result = events(report, [0, 1, 0, -1], [0, 1, 2, -1], [5, 1, 3, 0], [4, 3, 3.5, 9]).result()
+    assert result["rmse"] ** 2 == pytest.approx(1.75)
+    assert result["mae"] == pytest.approx((1 + 0.5 + 2) / 3)
+    assert result["rerank_precision@1"] == 1 / 2
+    assert result["n_ratings"] == 3
+
+
+def test_bad_events_are_refused():
+    report = metrics.RatingReport(make_info(2, 3))
+    with pytest.raises(ValueError, match=r"scores must be \[1\], got \[1, 3\]"):
+        events(report, [0], [1], [4], [[4, 4, 4]])
+    with pytest.raises(ValueError, match=r"value must be \[2\], got \[1\]"):
+        events(report, [0, 1], [1, 1], [4], [4, 4])
+    with pytest.raises(ValueError, match=r"user 2 is not a position in \[0, 2\)"):
+        events(report, [2], [0], [4], [4])
+    with pytest.raises(ValueError, match=r"item 2 is not a position in \[0, 2\)"):
+        events(metrics.RatingReport(make_info(3, 2, "item")), [2], [2], [4], [4])
+    with pytest.raises(ValueError, match="user 1 for item 2 is nan: the model diverged"):
+        events(report, [0, 1], [0, 2], [4, 4], [4, np.nan])
+    with pytest.raises(ValueError, match="user 1 on item 2 was evaluated twice"):
+        events(report, [1, 0, 1], [2, 2, 2], [4, 4, 4], [4, 4, 4])
+    events(events(report, [1], [0], [4], [4]), [1], [0], [4], [4])  # in two batches
+    with pytest.raises(ValueError, match="user 1 on item 0 was evaluated twice"):
+        report.result()
 
 
 def test_predictions_that_are_not_finite_are_refused_only_where_they_count():

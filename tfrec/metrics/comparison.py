@@ -11,9 +11,14 @@ from tfrec.metrics.report import Report, SavedValues
 
 _AT_ONCE = 2_000_000  # random numbers drawn at a time: 16 MB
 
-# Metrics that are one quotient over all users: sum of the first / sum of the second.
-_POOLED = {"rmse": ("squared_error", np.sqrt), "mae": ("absolute_error", np.asarray)}
-_NOT_METRICS = ("targets", "n_ratings", "squared_error", "absolute_error")
+# Metrics that are one quotient over all users: sum of the first / sum of the second, scaled.
+_POOLED = {
+    "rmse": ("squared_error", "n_ratings", np.sqrt),
+    "mae": ("absolute_error", "n_ratings", np.asarray),
+    "logloss": ("logloss", "n_events", np.asarray),
+    "gauc": ("gauc", "gauc_events", np.asarray),
+}
+_NOT_METRICS = {"targets"}.union(*(columns[:2] for columns in _POOLED.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +61,15 @@ def compare(
     randomization test: in each draw every user's two values are swapped with probability
     1/2, and p = (1 + draws at least as far apart as the runs) / (1 + draws). Smucker, Allan
     and Carterette (CIKM 2007) find both sound for ranking metrics, and Wilcoxon's and the
-    sign test not. For rmse and mae users are drawn with all their ratings, and the test is
-    on the users' summed errors: with equal ratings on both sides, the same hypothesis.
+    sign test not. For rmse, mae and logloss users are drawn with all their ratings, and the
+    test is on the users' summed errors: with equal ratings on both sides, the same
+    hypothesis. So it is for gauc, among the users with both labels. An auc over all events
+    is no sum over users and cannot be compared.
 
     Args:
         a: A report, or the file its `save` wrote.
         b: The other run.
-        metric: A name of `per_user()`, or "rmse", "mae".
+        metric: A name of `per_user()`, or "rmse", "mae", "logloss", "gauc".
         seed: Of the draws.
         draws: Bootstrap samples, and swaps.
 
@@ -72,9 +79,12 @@ def compare(
     a, b = (x if hasattr(x, "per_user") else SavedValues.load(x) for x in (a, b))
     left, right = a.per_user(), b.per_user()
     _require_same(a.users, b.users, left, right)
-    column, scale = _column(metric, left, "first"), _POOLED.get(metric, ("", np.asarray))[1]
-    x, y = left[column], right[_column(metric, right, "second")]
-    weight = left["n_ratings"] if metric in _POOLED else np.ones(len(x))
+    _require_known(metric, left, "first")
+    _require_known(metric, right, "second")
+    column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
+    x, y = left[column], right[column]
+    weight = left[count] if count else np.ones(len(x))
+    x, y, weight = (values[weight > 0] for values in (x, y, weight))
 
     def difference(pick: np.ndarray) -> np.ndarray:
         total = weight[pick].sum(axis=-1)
@@ -109,13 +119,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _column(metric: str, values: dict[str, np.ndarray], run: str) -> str:
-    """The array of `values` that `metric` is made of; ValueError names the known metrics."""
+def _require_known(metric: str, values: dict[str, np.ndarray], run: str) -> None:
+    """Raises ValueError, naming the known metrics, unless `values` can tell `metric`."""
     known = [name for name in values if name not in _NOT_METRICS]
-    known += [name for name, (column, _) in _POOLED.items() if column in values]
+    known += [name for name, (column, *_) in _POOLED.items() if column in values]
     if metric not in known:
         raise ValueError(f"the {run} run has no {metric!r} by user; " + known_names(metric, known))
-    return _POOLED[metric][0] if metric in _POOLED else metric
 
 
 def _randomization_test(rng: np.random.Generator, difference: np.ndarray, draws: int) -> float:

@@ -1,4 +1,4 @@
-"""The held-out entries of one batch, checked: no leak, no duplicate, no stray position."""
+"""The held-out entries of batches, checked: no leak, no duplicate, no stray position."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -71,14 +71,91 @@ def read(info: DatasetInfo, features: Mapping[str, Any], targets: Mapping[str, A
     return held_out
 
 
-def _int(arrays: Mapping[str, Any], name: str) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """The events of a batch, fillers left out.
+
+    Attributes:
+        codes: `[N]` int64, one number for each pair of user and item: the code that
+            `HeldOut.codes` gives the same rating.
+        value: `[N]` float64, ratings or labels.
+        score: `[N]` float64, finite.
+    """
+
+    codes: np.ndarray
+    value: np.ndarray
+    score: np.ndarray
+
+
+def read_events(
+    info: DatasetInfo, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any
+) -> Events:
+    """Checks a batch of events and takes the real ones out.
+
+    Args:
+        info: Of the data the batch comes from.
+        features: "user" `[batch]` int, -1 for fillers; "item" `[batch]` int. A user is a
+            user and an item an item, whatever `info.rows` says.
+        targets: "value" `[batch]` float.
+        scores: `[batch]` float.
+
+    Raises:
+        ValueError: wrong shapes, a position that does not exist, an event twice, a score
+            that is not a finite number, or a feature is missing.
+    """
+    user, item = _int(features, "user"), _int(features, "item")
+    value, score = (x.astype(np.float64) for x in (_get(targets, "value"), np.asarray(scores)))
+    for name, array in {"user": user, "item": item, "value": value, "scores": score}.items():
+        if array.shape != (user.size,):
+            raise ValueError(f"{name} must be [{user.size}], got {list(array.shape)}")
+    _refuse_outside("user", user, info.n_users)
+    real = np.flatnonzero(user != PAD)
+    user, item, value, score = user[real], item[real], value[real], score[real]
+    _refuse_outside("item", item, info.n_items, lowest=0)
+    _refuse_diverged(user, item, score)
+    row, column = (user, item) if info.rows == "user" else (item, user)
+    events = Events(row * info.n_columns + column, value, score)
+    by_user(info, events.codes)
+    return events
+
+
+def by_user(info: DatasetInfo, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users and items of `codes` `[N]`, by user, then item; and the order that makes them so.
+
+    Raises:
+        ValueError: a code comes twice.
+    """
+    row, column = np.divmod(codes, info.n_columns)
+    user, item = (row, column) if info.rows == "user" else (column, row)
+    order = np.lexsort((item, user))
+    user, item = user[order], item[order]
+    twice = np.flatnonzero((user[1:] == user[:-1]) & (item[1:] == item[:-1]))
+    if twice.size:
+        raise ValueError(
+            f"the rating of user {user[twice[0]]} on item {item[twice[0]]} was evaluated "
+            "twice: does a row come in more than one batch, or an event twice?"
+        )
+    return user, item, order
+
+
+def groups(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each user's run starts in sorted `user`, and the number of each entry's run."""
+    starts = np.append(True, user[1:] != user[:-1])
+    return np.flatnonzero(starts), np.cumsum(starts) - 1
+
+
+def _get(arrays: Mapping[str, Any], name: str) -> np.ndarray:
     if name not in arrays:
         raise ValueError(f"the report needs {name!r}; the batch holds {sorted(arrays)}")
-    return np.asarray(arrays[name]).astype(np.int64)
+    return np.asarray(arrays[name])
 
 
-def _refuse_outside(name: str, positions: np.ndarray, n: int) -> None:
-    wrong = positions[(positions < PAD) | (positions >= n)]
+def _int(arrays: Mapping[str, Any], name: str) -> np.ndarray:
+    return _get(arrays, name).astype(np.int64)
+
+
+def _refuse_outside(name: str, positions: np.ndarray, n: int, lowest: int = PAD) -> None:
+    wrong = positions[(positions < lowest) | (positions >= n)]
     if wrong.size:
         raise ValueError(
             f"{name} {wrong[0]} is not a position in [0, {n}): the batch and info.json "
@@ -104,4 +181,13 @@ def _refuse_leak(held_out: HeldOut, inputs: np.ndarray) -> None:
             f"Evaluation refuses a leaking split: row {held_out.rows[row[0]]} has target item "
             f"{inputs[row[0], column[0]]} in its input, too ({np.unique(row).size} rows of this "
             "batch leak)"
+        )
+
+
+def _refuse_diverged(user: np.ndarray, item: np.ndarray, score: np.ndarray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(score))
+    if wrong.size:
+        raise ValueError(
+            f"the prediction of user {user[wrong[0]]} for item {item[wrong[0]]} is "
+            f"{score[wrong[0]]}: the model diverged"
         )

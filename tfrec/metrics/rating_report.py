@@ -57,19 +57,35 @@ class RatingReport(Report):
         )
 
     def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
-        """Adds a batch.
+        """Adds a batch of histories, or of events; the same ratings give the same numbers.
 
         Args:
             features: "user" `[batch]` int, -1 for filler rows; "items" `[batch, L]` int,
-                the input, which must not hold a target.
+                the input, which must not hold a target. Events: "user" and "item"
+                `[batch]` int, users and items even where rows are items.
             targets: "target_items" `[batch, M]` int, padded with -1; "target_values"
-                `[batch, M]` float.
-            scores: `[batch, n_columns]` float, the predicted ratings.
+                `[batch, M]` float. Events: "value" `[batch]` float.
+            scores: `[batch, n_columns]` float, the predicted ratings. Events: `[batch]`.
 
         Raises:
             ValueError: a leaking split, duplicates, wrong shapes, or a prediction that is
                 not a finite number.
         """
+        if "item" in features:
+            events = held_out.read_events(self.info, features, targets, scores)
+            self._add(events.codes, events.value, events.score)
+        else:
+            self._add(*self._read_histories(features, targets, scores))
+
+    def _add(self, codes: np.ndarray, values: np.ndarray, predictions: np.ndarray) -> None:
+        self._codes.append(codes)
+        self._values.append(values)
+        self._predictions.append(predictions)
+
+    def _read_histories(
+        self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Codes, values and predictions of a batch of histories."""
         batch = held_out.read(self.info, features, targets)
         scores = np.asarray(scores)
         if scores.shape != (len(batch.rows), batch.width):
@@ -82,9 +98,8 @@ class RatingReport(Report):
             raise ValueError(f"target_values must be {list(items.shape)}, got {list(values.shape)}")
         predictions = scores[batch.row, batch.item].astype(np.float64)
         _refuse_not_finite(batch, predictions)
-        self._codes.append(batch.codes)
-        self._values.append(values[(items >= 0) & (batch.rows >= 0)[:, np.newaxis]])
-        self._predictions.append(predictions)
+        real = (items >= 0) & (batch.rows >= 0)[:, np.newaxis]
+        return batch.codes, values[real], predictions
 
     @property
     def users(self) -> np.ndarray:
@@ -99,7 +114,7 @@ class RatingReport(Report):
             "rerank_precision@k", and "targets" (uint64, equal for equal held-out ratings).
         """
         user, item, value, prediction = self._ratings()
-        first, owner = _groups(user)
+        first, owner = held_out.groups(user)
         error = self._clipped(prediction) - value
         # The target's code holds item and value, in thousandths of a rating.
         code = item * 1_000_000_007 + np.rint(value * 1000).astype(np.int64)
@@ -118,7 +133,8 @@ class RatingReport(Report):
         """
         user, _, value, prediction = self._ratings()
         error = self._clipped(prediction) - value
-        precision = _rerank_precision(_groups(user)[1], prediction, value >= self.relevant, self.ks)
+        _, owner = held_out.groups(user)
+        precision = _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
         return {
             "rmse": float(np.sqrt(np.mean(error**2))),
             "mae": float(np.mean(np.abs(error))),
@@ -134,25 +150,9 @@ class RatingReport(Report):
         """All ratings so far as user, item, value, prediction; by user, then item."""
         if not sum(map(len, self._codes)):
             raise ValueError("no row had a held-out rating: nothing to report")
-        codes = np.concatenate(self._codes)
-        row, column = np.divmod(codes, self.info.n_columns)
-        user, item = (row, column) if self.info.rows == "user" else (column, row)
-        order = np.lexsort((item, user))
-        user, item = user[order], item[order]
-        twice = np.flatnonzero((user[1:] == user[:-1]) & (item[1:] == item[:-1]))
-        if twice.size:
-            raise ValueError(
-                f"the rating of user {user[twice[0]]} on item {item[twice[0]]} was evaluated "
-                "twice: does a row come in more than one batch?"
-            )
+        user, item, order = held_out.by_user(self.info, np.concatenate(self._codes))
         value, prediction = np.concatenate(self._values), np.concatenate(self._predictions)
         return user, item, value[order], prediction[order]
-
-
-def _groups(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each user's run starts in sorted `user`, and the number of each entry's run."""
-    starts = np.append(True, user[1:] != user[:-1])
-    return np.flatnonzero(starts), np.cumsum(starts) - 1
 
 
 def _rerank_precision(

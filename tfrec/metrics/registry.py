@@ -3,12 +3,13 @@
 from typing import Any
 
 from tfrec.config import known_names
+from tfrec.metrics.ctr_report import CtrReport
 from tfrec.metrics.ranking_report import RankingReport
 from tfrec.metrics.rating_report import RatingReport
 from tfrec.metrics.report import Report
 from tfrec.schema import DatasetInfo
 
-REPORTS = {"rating": RatingReport, "ranking": RankingReport}
+REPORTS = {"rating": RatingReport, "ranking": RankingReport, "ctr": CtrReport}
 
 _HIGHER_IS_BETTER = {
     "loss": False,
@@ -23,6 +24,10 @@ _HIGHER_IS_BETTER = {
     "hr": True,
     "mrr": True,
     "coverage": True,
+    "auc": True,
+    "gauc": True,
+    "logloss": False,
+    "ece": False,
 }
 
 

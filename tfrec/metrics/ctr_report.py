@@ -1,0 +1,190 @@
+"""How well logits tell clicks (likes, installs) from the rest, over all held-out events."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfrec.metrics import held_out
+from tfrec.metrics.report import Report, checksum
+from tfrec.schema import DatasetInfo
+
+_BINS = 10
+
+
+class CtrReport(Report):
+    """AUC, log loss and calibration of predicted clicks.
+
+    With labels y (0 or 1), logits z and probabilities p = 1 / (1 + exp(-z)), over ALL
+    held-out events at once, neither a mean over users nor over batches:
+
+    * `auc` = share of the pairs of a positive and a negative event in which the positive one
+      has the greater logit, equal logits counting 1/2. Exact, and by logits because large
+      ones are all 1 as float32 probabilities.
+    * `gauc` = AUC among a user's own events, mean over the users with both labels, weighted
+      by their numbers of events (Zhou et al., KDD 2018: "Deep Interest Network for
+      Click-Through Rate Prediction"). `gauc_users` says how many users that are. Without
+      any, and where the data names no users, `gauc` is missing and `gauc_users` 0.
+    * `logloss` = sum of log(1 + exp(-z)) where y = 1 and log(1 + exp(z)) where y = 0, over
+      the number of events; natural logarithm, nothing clipped.
+    * `calibration` = sum of p / sum of y, 1 being best, more than 1 promising too much (He et
+      al., ADKDD 2014: "Practical Lessons from Predicting Clicks on Ads at Facebook").
+    * `ece` = sum over 10 bins of |sum of p - sum of y| / number of events, an event being in
+      bin floor(10 p), p = 1 in the last (Naeini et al., AAAI 2015; bins of equal width as in
+      Guo et al., ICML 2017).
+    * `n_events`, and `positives`, the share of them with y = 1.
+
+    Filler rows (user -1) count nowhere. No number depends on the order of the events.
+
+    Args:
+        info: Of the prepared data.
+    """
+
+    def __init__(self, info: DatasetInfo):
+        super().__init__(info, ks=(1,))  # nothing is cut
+        self._codes: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._logits: list[np.ndarray] = []
+
+    @property
+    def protocol(self) -> str:
+        """The split and the way of measuring, in words."""
+        return (
+            f"{self.info.protocol}; over all held-out events at once, AUC exact with ties 1/2, "
+            f"gauc within users weighted by events, ece over {_BINS} bins of equal width"
+        )
+
+    def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
+        """Adds a batch of events.
+
+        Args:
+            features: "user" `[batch]` int, -1 for filler rows; "item" `[batch]` int.
+            targets: "value" `[batch]` float, the labels 0 and 1.
+            scores: `[batch]` float, the logits.
+
+        Raises:
+            ValueError: values that are no labels, an event twice, wrong shapes, or a logit
+                that is not a finite number.
+        """
+        events = held_out.read_events(self.info, features, targets, scores)
+        wrong = events.value[(events.value != 0) & (events.value != 1)]
+        if wrong.size:
+            raise ValueError(
+                f"value {wrong[0]:g} is not a label (0 or 1): make labels of the ratings, "
+                "for example with --data label_above=3"
+            )
+        self._codes.append(events.codes)
+        self._labels.append(events.value == 1)
+        self._logits.append(events.score)
+
+    @property
+    def users(self) -> np.ndarray:
+        """`[n]` int64: users with at least one event, rising."""
+        return np.unique(self._events()[0])
+
+    def per_user(self) -> dict[str, np.ndarray]:
+        """Sums of each user, aligned with `users`; AUC is no sum over users, so not there.
+
+        Returns:
+            "logloss" (sum over his events), "n_events", "targets" (uint64, equal for equal
+            labelled events), and if any user has both labels: "gauc" (his AUC times
+            `gauc_events`) and "gauc_events" (his events; 0 unless he has both labels).
+        """
+        user, item, label, logit = self._events()
+        first, owner = held_out.groups(user)
+        return {
+            "logloss": np.bincount(owner, _log_loss(label, logit)),
+            "n_events": np.bincount(owner),
+            "targets": checksum(owner, item * 2 + label, len(first)),
+        } | self._gauc(owner, label, logit)
+
+    def result(self) -> dict[str, float]:
+        """The metrics by name; `gauc` only where there is a user with both labels.
+
+        Raises:
+            ValueError: there was no event, one came twice, or all labels are equal.
+        """
+        user, _, label, logit = self._events()
+        if label.all() or not label.any():
+            raise ValueError(
+                f"all labels are equal: {len(label):,} events, all {int(label[0])}, have no "
+                "AUC; prepare the data with another --data label_above"
+            )
+        wins, pairs = _pairs(np.zeros(len(label), np.int64), label, logit)
+        by_user = self._gauc(held_out.groups(user)[1], label, logit)
+        counted = by_user.get("gauc_events", np.zeros(1))
+        gauc = {"gauc": float(by_user["gauc"].sum() / counted.sum())} if by_user else {}
+        return {
+            "auc": float(wins[0] / pairs[0]),
+            **gauc,
+            "gauc_users": int(np.count_nonzero(counted)),
+            "logloss": float(np.mean(_log_loss(label, logit))),
+            **_calibration(label, _sigmoid(logit)),
+            "n_events": len(label),
+            "positives": float(np.mean(label)),
+        }
+
+    def _gauc(
+        self, owner: np.ndarray, label: np.ndarray, logit: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The columns "gauc" and "gauc_events" of `per_user`; none if nobody counts."""
+        wins, pairs = _pairs(owner, label, logit)
+        events = np.where(pairs > 0, np.bincount(owner), 0)
+        if not self.info.has_ids or not events.any():
+            return {}
+        return {"gauc": events * wins / np.maximum(pairs, 1), "gauc_events": events}
+
+    def _events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """All events so far as user, item, label, logit; by user, then item."""
+        if not sum(map(len, self._codes)):
+            raise ValueError("there was no held-out event: nothing to report")
+        user, item, order = held_out.by_user(self.info, np.concatenate(self._codes))
+        label, logit = np.concatenate(self._labels), np.concatenate(self._logits)
+        return user, item, label[order], logit[order]
+
+
+def _pairs(
+    owner: np.ndarray, label: np.ndarray, logit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a positive and a negative event of the same owner.
+
+    Args:
+        owner: `[N]` int in `[0, n)`, rising, each at least once.
+        label: `[N]` bool.
+        logit: `[N]` float.
+
+    Returns:
+        `[n]` float64 each: pairs in which the positive event is above (ties 1/2), and all.
+        Exact, because halves are exact in float64 up to 2**52.
+    """
+    order = np.lexsort((logit, owner))
+    label, logit = label[order], logit[order]
+    new_tie = np.append(True, (owner[1:] != owner[:-1]) | (logit[1:] != logit[:-1]))
+    start = np.flatnonzero(new_tie)  # events of one owner with one logit: one tie
+    whose = owner[start]
+    positive, negative = (np.add.reduceat(x.astype(np.int64), start) for x in (label, ~label))
+    of_owner = np.bincount(whose, negative)
+    earlier = (np.cumsum(of_owner) - of_owner)[whose]  # negative events of other owners
+    below = np.cumsum(negative) - negative - earlier
+    wins = np.bincount(whose, positive * (below + negative / 2))
+    return wins, np.bincount(whose, positive) * of_owner
+
+
+def _log_loss(label: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """`[N]` float64: -log of the probability given to the label."""
+    return np.logaddexp(0, np.where(label, -logit, logit))
+
+
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -logit))
+
+
+def _calibration(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """Promised against found positives: as one quotient, and bin by bin."""
+    bins = np.minimum((probability * _BINS).astype(np.int64), _BINS - 1)
+    promised = np.bincount(bins, probability, minlength=_BINS)
+    found = np.bincount(bins, label, minlength=_BINS)
+    return {
+        "calibration": float(promised.sum() / found.sum()),
+        "ece": float(np.abs(promised - found).sum() / len(label)),
+    }
