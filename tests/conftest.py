@@ -62,6 +62,7 @@ def checkerboard(likes_only: bool):
         rating_max=5.0,
         rating_step=1.0,
         has_times=True,
+        kinds={"title": "text", "genres": "set"},
     )
 
 

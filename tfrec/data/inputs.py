@@ -106,6 +106,7 @@ def events(
     seed: int = 0,
     epoch: int = 0,
     fill: bool = False,
+    context: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Reads the ratings of a split one by one: each target of `histories` is an event.
 
@@ -123,10 +124,12 @@ def events(
         seed: As for `histories`.
         epoch: As for `histories`.
         fill: Fill the last batch in training too.
+        context: What else to read of each event: "time", or the event's own fields.
 
     Returns:
-        Batches of `(features, targets)`: features "user" and "item" int32 `[B]`, targets
-        "value" float32 `[B]`. Item rows are turned around: "user" is always a user.
+        Batches of `(features, targets)`: features "user" and "item" int32 `[B]` and those of
+        `context` (times int64, codes int32, numbers float32; 0 in fillers), targets "value"
+        float32 `[B]`. Item rows are turned around: "user" is always a user.
 
     Raises:
         ValueError: unknown split, or it has no rows here.
@@ -137,12 +140,13 @@ def events(
     if not fill:
         batch_size = min(batch_size, n_events)
     names = ("user", "item") if info.rows == "user" else ("item", "user")
+    spec = parsing.flat_spec(info, parts, context)
 
-    def batch(row: tf.Tensor, column: tf.Tensor, value: tf.Tensor) -> tuple[dict, dict]:
-        return dict(zip(names, (row, column), strict=True)), {"value": value}
+    def batch(row: tf.Tensor, column: tf.Tensor, value: tf.Tensor, *more) -> tuple[dict, dict]:
+        return dict(zip((*names, *context), (row, column, *more), strict=True)), {"value": value}
 
     def window(index: tf.Tensor, serialized: tf.Tensor) -> tuple[dict, dict]:
-        columns = parsing.flat(tf.io.parse_example(serialized, schema.example_spec(*parts)), parts)
+        columns = parsing.flat(tf.io.parse_example(serialized, spec), parts, context)
         if shuffle:
             order = tf.range(tf.size(columns[0]))
             order = tf.random.experimental.stateless_shuffle(order, [_mix(seed, epoch), index])
@@ -155,9 +159,10 @@ def events(
     missing = -n_events % batch_size
     if fill and missing:
         pad = tf.fill([missing], schema.PAD)
-        windows = windows.concatenate(
-            tf.data.Dataset.from_tensors(batch(pad, pad, tf.zeros([missing])))
-        )
+        zeros = [tf.zeros([missing], x.dtype) for x in tf.nest.flatten(windows.element_spec)]
+        filler = tf.nest.pack_sequence_as(windows.element_spec, zeros)
+        filler[0].update({"user": pad, "item": pad})
+        windows = windows.concatenate(tf.data.Dataset.from_tensors(filler))
     return _finish(windows.rebatch(batch_size, drop_remainder=True), n_events, batch_size, fill)
 
 

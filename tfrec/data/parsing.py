@@ -57,14 +57,39 @@ def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> list[tf.Ten
     return places
 
 
-def flat(parsed: dict, parts: Sequence[str]) -> list[tf.Tensor]:
-    """Row positions, items (int32) and values of all ratings of `parts`, one vector each."""
-    columns = [[], [], []]
+def flat_spec(info: schema.DatasetInfo, parts: Sequence[str], context: Sequence[str]) -> dict:
+    """Spec of what `flat` reads."""
+    features = schema.example_spec(*parts)
+    kinds = {field.name: field.kind for field in info.fields if field.of == "event"}
+    for part in parts:
+        for name in context:
+            dtype = tf.float32 if kinds.get(name) == "number" else tf.int64
+            stored = _stored_name(part, name)
+            features[stored] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+    return features
+
+
+def _stored_name(part: str, name: str) -> str:
+    return schema.feature_names(part)[2] if name == "time" else schema.context_name(part, name)
+
+
+def flat(parsed: dict, parts: Sequence[str], context: Sequence[str]) -> list[tf.Tensor]:
+    """All ratings of `parts`, one vector each.
+
+    Returns:
+        Row positions and items (int32), values, then the fields of `context`: "time" int64,
+        codes int32, numbers float32.
+    """
+    columns = [[] for _ in range(3 + len(context))]
     for part in parts:
         items, values, _ = (parsed.get(name) for name in schema.feature_names(part))
         columns[0].append(tf.repeat(tf.cast(parsed["user"], tf.int32), items.row_lengths()))
         columns[1].append(tf.cast(items.flat_values, tf.int32))
         columns[2].append(values.flat_values)
+        for column, name in zip(columns[3:], context, strict=True):
+            entries = parsed[_stored_name(part, name)].flat_values
+            is_code = entries.dtype == tf.int64 and name != "time"
+            column.append(tf.cast(entries, tf.int32) if is_code else entries)
     return [column[0] if len(parts) == 1 else tf.concat(column, 0) for column in columns]
 
 

@@ -18,7 +18,7 @@ import tqdm
 from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import protocol, ratings, records, splits, vocabulary
+from tfrec.data import fields, protocol, ratings, records, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
 from tfrec.datasets.source import rating_number
 from tfrec.schema import DatasetInfo
@@ -83,17 +83,27 @@ def _prepare_into(
     directory: pathlib.Path, raw: Any, config: DataConfig, mark: str, progress: bool
 ) -> DatasetInfo:
     """Does the work of `prepare` in an empty directory."""
-    data, user_ids, item_ids, dropped = _read(raw, config, progress)
+    data, user_ids, item_ids, categories, dropped = _read(raw, config, progress)
     split = splits.split(data, config, len(user_ids), len(item_ids))
     kept = split.part != splits.DROPPED
     # Held-out users keep their place even without a rating left; other ids must occur.
     everyone = config.split == "users"
     data, user_ids, item_ids = _to_positions(data.take(kept), user_ids, item_ids, everyone)
-    _write_vocabulary(directory, user_ids, "user", raw.users)
-    _write_vocabulary(directory, item_ids, "item", raw.items)
+    tables = {
+        "user": _write_vocabulary(directory, user_ids, "user", raw.users),
+        "item": _write_vocabulary(directory, item_ids, "item", raw.items),
+    }
 
     n_rows = len(user_ids) if config.rows == "user" else len(item_ids)
     group = split.group if everyone else np.zeros(n_rows, np.int8)
+    in_train = split.part[kept] == splits.HISTORY
+    if everyone:
+        in_train &= group[data.users] == 0
+    columns = _columns(data, in_train, tables, categories, raw, config)
+    fields.write(directory, columns)
+    data = dataclasses.replace(
+        data, context={c.field.name: c.entries for c in columns if c.field.of == "event"}
+    )
     rows = records.group_rows(data, split.part[kept], config.rows, n_rows)
     info = DatasetInfo(
         n_users=len(user_ids),
@@ -102,6 +112,8 @@ def _prepare_into(
         dropped=dropped | split.dropped,
         fingerprint=mark,
         format=records.FORMAT_VERSION,
+        fields=_fields(columns, data, in_train, raw),
+        has_ids=getattr(raw, "has_ids", True),
         **_described(raw, config, split),
         **_measured(rows, group, split),
     )
@@ -117,15 +129,50 @@ def _prepare_into(
 
 def _read(
     raw: Any, config: DataConfig, progress: bool
-) -> tuple[Ratings, list[str], list[str], dict[str, int]]:
-    """Reads, checks and filters; positions are in sorted order of the remaining raw ids."""
-    data, user_ids, item_ids = ratings.collect(_with_bar(raw.chunks(), progress))
+) -> tuple[Ratings, list[str], list[str], dict[str, list[str]], dict[str, int]]:
+    """Reads, checks, filters and labels; positions are in sorted order of the remaining raw ids."""
+    data, user_ids, item_ids, categories = ratings.collect(
+        _with_bar(raw.chunks(), progress), _kinds(raw)
+    )
     locate = getattr(raw, "locate", rating_number)  # raw may be hand-made
     data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids, locate)
     data, dropped = ratings.apply_filters(data, config)
     if n:
         dropped["duplicates"] = n
-    return *_to_positions(data, user_ids, item_ids), dropped
+    data = ratings.labelled(data, config)
+    return *_to_positions(data, user_ids, item_ids), categories, dropped
+
+
+def _kinds(raw: Any) -> dict[str, str]:
+    return getattr(raw, "kinds", {})  # raw may be hand-made
+
+
+def _columns(
+    data: Ratings,
+    in_train: np.ndarray,
+    tables: dict[str, pd.DataFrame],
+    categories: dict[str, list[str]],
+    raw: Any,
+    config: DataConfig,
+) -> list[fields.Column]:
+    """All side information, its codes learned on what `in_train` (bool, a rating) picks."""
+    found: list[fields.Column] = []
+    for of, positions, n in (
+        ("user", data.users, len(tables["user"])),
+        ("item", data.items, len(tables["item"])),
+    ):
+        used = np.bincount(positions[in_train], minlength=n) > 0
+        found += fields.of_table(tables[of], of, _kinds(raw), used)
+    found += texts.of_titles(config.title_vectors, tables["item"], _kinds(raw))
+    return [*found, *fields.of_events(data.context, categories, in_train, config.min_category)]
+
+
+def _fields(
+    columns: list[fields.Column], data: Ratings, in_train: np.ndarray, raw: Any
+) -> tuple[schema.Field, ...]:
+    """What the model may read, those of the time last."""
+    of_time = fields.of_times(data.times[in_train]) if raw.has_times and in_train.any() else []
+    return *(column.field for column in columns), *of_time
 
 
 def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
@@ -157,9 +204,9 @@ def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, A
         "rows": config.rows,
         "groups": split.groups,
         "test_history": split.test_history,
-        "rating_min": float(raw.rating_min),
-        "rating_max": float(raw.rating_max),
-        "rating_step": float(raw.rating_step),
+        "rating_min": 0.0 if config.label_above else float(raw.rating_min),
+        "rating_max": 1.0 if config.label_above else float(raw.rating_max),
+        "rating_step": 1.0 if config.label_above else float(raw.rating_step),
         "config": configs.to_dict(config),
     }
 
@@ -209,16 +256,18 @@ def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
 
 def _write_vocabulary(
     directory: pathlib.Path, ids: list[str], what: str, table: pd.DataFrame | None
-) -> None:
-    """Writes the raw ids and, aligned with them, the side table if it has fields."""
+) -> pd.DataFrame:
+    """Writes the raw ids and, aligned with them, the side table if it has fields; returns it."""
     ids_file, fields_file = {
         "user": (schema.USERS_FILE, schema.USER_FIELDS_FILE),
         "item": (schema.ITEMS_FILE, schema.ITEM_FIELDS_FILE),
     }[what]
     vocabulary.write(directory / ids_file, ids)
-    fields = vocabulary.align(table, what, ids)
-    if fields is not None:
-        fields.to_csv(directory / fields_file, index=False, lineterminator="\n")
+    aligned = vocabulary.align(table, what, ids)
+    if aligned is None:
+        return pd.DataFrame({what: ids})
+    aligned.to_csv(directory / fields_file, index=False, lineterminator="\n")
+    return aligned
 
 
 def _existing(

@@ -1,7 +1,7 @@
 """Raw ratings as compact arrays: collected chunk by chunk, checked for duplicates, filtered."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ class Ratings:
         values: float32 `[n]`.
         times: int64 `[n]`, seconds since 1970.
         test: bool `[n]`, from the shipped test file; None where no fold was asked for.
+        context: The event's own fields by name, `[n]`: int32 codes of categories, float32
+            numbers (NaN where missing).
     """
 
     users: np.ndarray
@@ -28,31 +30,42 @@ class Ratings:
     values: np.ndarray
     times: np.ndarray
     test: np.ndarray | None = None
+    context: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.users)
 
     def take(self, kept: np.ndarray) -> "Ratings":
         """The ratings that `kept` (a mask or indices) picks, in that order."""
-        columns = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return Ratings(*(None if column is None else column[kept] for column in columns))
+        columns = (getattr(self, name) for name in ("users", "items", "values", "times", "test"))
+        context = {name: column[kept] for name, column in self.context.items()}
+        return Ratings(*(None if column is None else column[kept] for column in columns), context)
 
 
+CODED = ("category",)  # kinds of context that are codes; others are numbers
 _DTYPES = {"values": np.float32, "times": np.int64, "test": np.bool_}
 
 
-def collect(chunks: Iterable[pd.DataFrame]) -> tuple[Ratings, list[str], list[str]]:
+def collect(
+    chunks: Iterable[pd.DataFrame], kinds: Mapping[str, str] | None = None
+) -> tuple[Ratings, list[str], list[str], dict[str, list[str]]]:
     """Reads all chunks; only codes and numbers are kept, never the raw text.
+
+    Args:
+        chunks: Frames of a raw data set.
+        kinds: Kind by column; those that the chunks have become the ratings' context.
 
     Returns:
         The ratings with codes for users and items, then the raw ids by code of users and of
-        items.
+        items, and the categories by code of the context's columns of categories.
 
     Raises:
         ValueError: there are no ratings, an id is missing, or a value is not a finite number.
     """
     coders = {"users": vocabulary.Coder("user"), "items": vocabulary.Coder("item")}
+    categories = {name: vocabulary.Coder(name) for name, k in (kinds or {}).items() if k in CODED}
     columns: dict[str, list] = {}
+    context: dict[str, list] = {}
     n = 0
     for chunk in chunks:
         _check_values(chunk, n)
@@ -63,11 +76,26 @@ def collect(chunks: Iterable[pd.DataFrame]) -> tuple[Ratings, list[str], list[st
             if name in chunk:
                 column = chunk[name].to_numpy(_DTYPES[plural])
                 columns.setdefault(plural, []).append(column)
+        for name in (name for name in kinds or {} if name in chunk):
+            column = _context(chunk[name], categories.get(name))
+            context.setdefault(name, []).append(column)
     if not n:
         raise ValueError("the data set has no ratings")
     # One column at a time, freeing its pieces: the peak stays near the arrays themselves.
     arrays = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
-    return Ratings(**arrays), coders["users"].ids, coders["items"].ids
+    arrays["context"] = {name: np.concatenate(context.pop(name)) for name in list(context)}
+    found = {name: coder.ids for name, coder in categories.items() if name in arrays["context"]}
+    return Ratings(**arrays), coders["users"].ids, coders["items"].ids, found
+
+
+def _context(column: pd.Series, coder: vocabulary.Coder | None) -> np.ndarray:
+    """Codes of categories, -1 where missing; numbers as they are."""
+    if coder is None:
+        return column.to_numpy(np.float32)
+    codes = np.full(len(column), -1, np.int32)
+    present = (column.notna() & (column != "")).to_numpy()
+    codes[present] = coder.encode(column[present])
+    return codes
 
 
 def _check_values(chunk: pd.DataFrame, n_before: int) -> None:
@@ -144,6 +172,8 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
             ratings = ratings.take(mask)
 
     keep(ratings.values >= config.min_rating, "min_rating")
+    if config.drop_rating:
+        keep(ratings.values != config.drop_rating, "drop_rating")
     n_before = -1
     while n_before != len(ratings):
         n_before = len(ratings)
@@ -161,6 +191,13 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
             "min_user_ratings or min_item_ratings"
         )
     return ratings, dropped
+
+
+def labelled(ratings: Ratings, config: DataConfig) -> Ratings:
+    """Turns ratings above `label_above` into 1 and all others into 0, where that is asked for."""
+    if not config.label_above:
+        return ratings
+    return dataclasses.replace(ratings, values=np.float32(ratings.values > config.label_above))
 
 
 def _counts(codes: np.ndarray) -> np.ndarray:

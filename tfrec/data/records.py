@@ -12,7 +12,7 @@ import tqdm
 from tfrec import schema
 from tfrec.data.ratings import Ratings
 
-FORMAT_VERSION = 1  # part of info.json and the fingerprint: raise it when the bytes change
+FORMAT_VERSION = 2  # part of info.json and the fingerprint: raise it when the bytes change
 _SCAN = 1024  # records parsed at once while looking for one row
 
 
@@ -24,6 +24,7 @@ class Rows:
         columns: int32 `[n]`, what the row lists: items, or users for item rows.
         values: float32 `[n]`.
         times: int64 `[n]`.
+        context: The events' own fields by name, int32 or float32 `[n]`.
         starts: int64 `[n_rows * 3 + 1]`; part p of row r is `starts[3 * r + p]` up to the
             next start.
     """
@@ -31,6 +32,7 @@ class Rows:
     columns: np.ndarray
     values: np.ndarray
     times: np.ndarray
+    context: dict[str, np.ndarray]
     starts: np.ndarray
 
     @property
@@ -55,7 +57,8 @@ def group_rows(ratings: Ratings, part: np.ndarray, rows: str, n_rows: int) -> Ro
     order = np.lexsort((ratings.times, lists))  # stable: ties stay in file order
     counts = np.bincount(lists, minlength=n_rows * len(schema.PARTS))
     starts = np.concatenate([[0], np.cumsum(counts)])
-    return Rows(column[order], ratings.values[order], ratings.times[order], starts)
+    context = {name: entries[order] for name, entries in ratings.context.items()}
+    return Rows(column[order], ratings.values[order], ratings.times[order], context, starts)
 
 
 def encode(rows: Rows, row: int) -> bytes:
@@ -67,16 +70,21 @@ def encode(rows: Rows, row: int) -> bytes:
             continue
         items, values, times = schema.feature_names(part)
         features[items] = _int64s(rows.columns[start:end])
-        features[values] = tf.train.Feature(
-            float_list=tf.train.FloatList(value=rows.values[start:end].tolist())
-        )
+        features[values] = _floats(rows.values[start:end])
         features[times] = _int64s(rows.times[start:end])
+        for name, entries in rows.context.items():
+            as_feature = _floats if entries.dtype == np.float32 else _int64s
+            features[schema.context_name(part, name)] = as_feature(entries[start:end])
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 
 
 def _int64s(numbers: np.ndarray) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=numbers.tolist()))
+
+
+def _floats(numbers: np.ndarray) -> tf.train.Feature:
+    return tf.train.Feature(float_list=tf.train.FloatList(value=numbers.tolist()))
 
 
 def shuffled(candidates: np.ndarray, seed: int, group: int) -> np.ndarray:

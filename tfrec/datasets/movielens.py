@@ -28,6 +28,10 @@ _MOVIES_1M = layouts.Layout(_MOVIES, "::", "latin-1")
 _MOVIES_10M = layouts.Layout(_MOVIES, "::")
 _MOVIES_CSV = layouts.Layout(_MOVIES, ",", header=("movieId", "title", "genres"), quoted=True)
 _USER_FIELDS = ["user", "gender", "age", "occupation", "zip"]
+_KINDS = {
+    **{"gender": "category", "age": "bucket", "occupation": "category", "zip": "prefix"},
+    **{"title": "text", "genres": "set", "year": "bucket"},
+}
 _YEAR = r"\((\d{4})(?:[-–]\d{0,4})?\s*\)\s*$"  # "(1995)", and for series "(2006–2007)"
 
 
@@ -146,6 +150,7 @@ def _dataset(
         rating_max=scale.maximum,
         rating_step=scale.step,
         has_times=True,
+        kinds=_KINDS,
         locate=places.locator(ratings, header=bool(layout.header)),
     )
 

@@ -31,6 +31,10 @@ class RawDataset:
         rating_max: Highest rating the set allows.
         rating_step: Distance between two neighbouring ratings, 0 if unknown.
         has_times: False if every `time` is 0.
+        kinds: Which columns are fields for models that read side information: kind by
+            column of `users`, of `items`, or of the chunks. Kinds as in `schema.Field`;
+            "prefix" is the category of a text's first three characters.
+        has_ids: False where users and items are only places in the files.
         locate: Names the place of a rating, given its number (from 0, over all chunks): file
             and line. May be slow: it is for errors.
     """
@@ -44,4 +48,6 @@ class RawDataset:
     rating_max: float
     rating_step: float
     has_times: bool
+    kinds: dict[str, str] = dataclasses.field(default_factory=dict)
+    has_ids: bool = True
     locate: Callable[[int], str] = rating_number

@@ -1,0 +1,243 @@
+"""Side information as numbers: codes, buckets and word pieces, learned on training data only.
+
+Columns of the users', items' and events' tables become `schema.Field`s. Users and items get a
+table with an entry for each position, which a model gathers on its device; an event's own
+fields are stored with it.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfrec import schema
+from tfrec.data import vocabulary
+from tfrec.schema import Field
+
+_SHARES = np.arange(0.1, 0.95, 0.1)  # of the training entries, where buckets end
+_DAY = 86_400
+_PIECES = 4_000  # word pieces, at most
+_LEAST_DEVIATION = 1e-9
+_LONGEST = 16  # word pieces of one text (seed 0's cut)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One field with its entries.
+
+    Attributes:
+        field: What it is.
+        entries: int32 `[n]` or `[n, length]`, or float32 `[n]` for numbers.
+        vocabulary: Categories or word pieces by code - 1; empty where there are none.
+    """
+
+    field: Field
+    entries: np.ndarray
+    vocabulary: list[str] = dataclasses.field(default_factory=list)
+
+
+def of_table(
+    table: pd.DataFrame, of: str, kinds: Mapping[str, str], used: np.ndarray
+) -> Iterator[Column]:
+    """The fields of users or items.
+
+    Args:
+        table: Aligned with the positions, all text, "" where unknown.
+        of: "user" or "item".
+        kinds: Kind by column; other columns are no fields.
+        used: bool `[n]`, which positions training has.
+
+    Raises:
+        ValueError: a bucket's or number's column holds other text.
+    """
+    for name in (name for name in table.columns if name in kinds):
+        texts = table[name].to_numpy(object)
+        if (texts[used] != "").any():
+            yield _MAKERS[kinds[name]](Field(name, of, kinds[name], 0), texts, used)
+
+
+def of_events(
+    context: Mapping[str, np.ndarray],
+    categories: Mapping[str, list[str]],
+    used: np.ndarray,
+    least: int,
+) -> Iterator[Column]:
+    """The events' own fields.
+
+    Args:
+        context: By column `[n]`: int32 codes (-1 where missing) or float32 numbers.
+        categories: The category by code, for columns of codes.
+        used: bool `[n]`, which events are trained on.
+        least: Categories that training has less often are unknown.
+    """
+    for name, entries in context.items():
+        if name in categories:
+            field = Field(name, "event", "category", 0)
+            yield _recoded(field, entries, np.array(categories[name], object), used, least)
+        else:
+            yield _standardised(Field(name, "event", "number", 1), entries, used)
+
+
+def of_times(times: np.ndarray) -> list[Field]:
+    """Fields computed from the time: weekday, hour (both UTC) and day since the first.
+
+    Args:
+        times: int64 `[n]` seconds since 1970, of the training events.
+    """
+    first, last = int(times.min() // _DAY), int(times.max() // _DAY)
+    return [
+        Field("weekday", "event", "weekday", 8),
+        Field("hour", "event", "hour", 25),
+        Field("day", "event", "day", last - first + 2, boundaries=(float(first),)),
+    ]
+
+
+def _category(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    codes, names = _coded(texts)
+    return _recoded(field, codes, names, used)
+
+
+def _prefix(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    first = np.array([text[:3] for text in texts], object)
+    return _category(dataclasses.replace(field, kind="category"), first, used)
+
+
+def _set(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    """Members are joined by "|"."""
+    members = [[m for m in text.split("|") if m] for text in texts]
+    owner = np.repeat(np.arange(len(texts)), [len(m) for m in members])
+    codes, names = _coded(np.array([m for row in members for m in row], object))
+    flat = _recoded(field, codes, names, used[owner])
+    return _rows_of(flat, owner, len(texts))
+
+
+def _bucket(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    numbers = _numbers(field, texts)
+    known = numbers[used & ~np.isnan(numbers)]
+    ends = np.unique(np.quantile(known, _SHARES)).tolist()
+    codes = np.where(np.isnan(numbers), 0, np.searchsorted(ends, numbers) + 1)
+    field = dataclasses.replace(field, size=len(ends) + 2, boundaries=tuple(ends))
+    return Column(field, codes.astype(np.int32))
+
+
+def _number(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    return _standardised(dataclasses.replace(field, size=1), _numbers(field, texts), used)
+
+
+def _standardised(field: Field, numbers: np.ndarray, used: np.ndarray) -> Column:
+    logs = np.sign(numbers) * np.log1p(np.abs(numbers.astype(np.float64)))
+    known = logs[used & ~np.isnan(logs)]
+    mean, deviation = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
+    # That of equal numbers is not just 0, but what rounding leaves.
+    deviation = deviation if deviation > _LEAST_DEVIATION else 1.0
+    field = dataclasses.replace(field, mean=float(mean), deviation=float(deviation))
+    return Column(field, np.nan_to_num((logs - mean) / field.deviation).astype(np.float32))
+
+
+def _text(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
+    """Word pieces in lower case, by a vocabulary learned on the texts that training has."""
+    import tokenizers  # only data sets with texts need it
+
+    learner, known = _tokenizer(), texts[used].tolist()
+    # Inner letters are named beforehand: left alone, the trainer numbers them in an order that
+    # differs from run to run, and settles ties between pairs by it.
+    letters = sorted({x for t in known for x in learner.normalizer.normalize_str(t)} - {" "})
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=_PIECES,
+        min_frequency=2,
+        special_tokens=["[UNK]", *(f"##{letter}" for letter in letters)],
+        show_progress=False,
+    )
+    learner.train_from_iterator(known, trainer)
+    # A new one: for the learner "##a" is special where a text holds just that.
+    found = _tokenizer(vocab=learner.get_vocab()).encode_batch(texts.tolist())
+    owner = np.repeat(np.arange(len(texts)), [len(f.tokens) for f in found])
+    codes, names = _coded(np.array([t if t != "[UNK]" else "" for f in found for t in f.tokens]))
+    flat = _recoded(field, codes, names, used[owner])
+    return _rows_of(flat, owner, len(texts), _LONGEST)
+
+
+def _tokenizer(**vocab: dict[str, int]) -> Any:
+    import tokenizers
+
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]", **vocab))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return made
+
+
+_MAKERS = {
+    "category": _category,
+    "prefix": _prefix,
+    "set": _set,
+    "bucket": _bucket,
+    "number": _number,
+    "text": _text,
+}
+
+
+def _coded(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of the texts, -1 for "", and the text by code."""
+    codes, names = pd.factorize(pd.Series(texts, dtype=object).replace("", None))
+    return codes, np.array(names, object)
+
+
+def _recoded(
+    field: Field, codes: np.ndarray, names: np.ndarray, used: np.ndarray, least: int = 1
+) -> Column:
+    """Codes in order of the names that training has often enough, from 1; 0 for others."""
+    counts = np.bincount(codes[used & (codes >= 0)], minlength=len(names))
+    kept = np.flatnonzero(counts >= least)
+    kept = kept[vocabulary.sort_ids([names[code] for code in kept])]
+    new = np.zeros(len(names) + 1, np.int32)  # the last is for the code -1
+    new[kept] = np.arange(1, len(kept) + 1)
+    unknown = int(((new[codes] == 0) & (codes >= 0)).sum())
+    field = dataclasses.replace(field, size=len(kept) + 1, unknown=unknown)
+    return Column(field, new[codes], [names[code] for code in kept])
+
+
+def _rows_of(flat: Column, owner: np.ndarray, n: int, longest: int | None = None) -> Column:
+    """A column of members as rows of codes, in order, the unknown ones left out."""
+    known = flat.entries > 0
+    owner, codes = owner[known], flat.entries[known]
+    counts = np.bincount(owner, minlength=n)
+    length = max(1, min(int(counts.max()), longest or len(codes)))
+    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    entries = np.zeros((n, length), np.int32)
+    entries[owner[place < length], place[place < length]] = codes[place < length]
+    field = dataclasses.replace(flat.field, length=length)
+    return dataclasses.replace(flat, field=field, entries=entries)
+
+
+def _numbers(field: Field, texts: np.ndarray) -> np.ndarray:
+    numbers = pd.to_numeric(pd.Series(texts, dtype=object).replace("", None), errors="coerce")
+    numbers = numbers.to_numpy(np.float64)
+    wrong = np.flatnonzero(np.isnan(numbers) & (texts != ""))
+    if len(wrong):
+        raise ValueError(
+            f"{field.name} of the {field.of} table holds {texts[wrong[0]]!r}, which is not a number"
+        )
+    return numbers
+
+
+def write(directory: pathlib.Path, columns: list[Column]) -> None:
+    """Writes the tables of users and items, and all vocabularies."""
+    tables = {c.field.name: c.entries for c in columns if c.field.of != "event"}
+    if tables:
+        np.savez_compressed(directory / schema.TABLES_FILE, **tables)
+    for column in columns:
+        if column.vocabulary:
+            path = directory / schema.vocabulary_file(column.field.name)
+            vocabulary.write(path, column.vocabulary)
+
+
+def read(data_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """The tables of users and items by field: `[n]` or `[n, length]`."""
+    path = pathlib.Path(data_dir) / schema.TABLES_FILE
+    if not path.exists():
+        return {}
+    with np.load(path) as file:
+        return dict(file)

