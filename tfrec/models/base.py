@@ -24,7 +24,8 @@ class Recommender(keras.Model):
     `target_items` and `target_values`, `[batch, length]`; in training they are the row itself.
 
     Attributes:
-        task: "rating" or "ranking": picks the report.
+        task: "rating", "ranking" or "ctr": picks the report; where it depends on the
+            settings, `task_for` says it and each model has its own.
         reads: "histories" or "events": picks the reader.
         max_items: Length at which histories are cut, or None.
         closed_form: True where `fit` solves instead of descending.
@@ -45,11 +46,17 @@ class Recommender(keras.Model):
         super().__init__(**kwargs)
         self.info = info
         self.config = config or self.Config()
+        self.task = self.task_for(self.config)
 
     @classmethod
     def rows(cls, config) -> str:
         """What a row is for this model, "user" or "item"; must match the prepared data."""
         return getattr(config, "rows", "user")
+
+    @classmethod
+    def task_for(cls, config) -> str:
+        """The task of this model with these settings."""
+        return getattr(config, "task", cls.task)
 
     @classmethod
     def create(cls, info: DatasetInfo, config=None, **kwargs) -> "Recommender":

@@ -4,12 +4,17 @@ from tfrec.config import known_names
 from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
 from tfrec.models.base import Recommender
+from tfrec.models.bertrating import BertRating
 from tfrec.models.biases import Biases
 from tfrec.models.cdae import CDAE
+from tfrec.models.dcn import DCN
+from tfrec.models.deepfm import DeepFM
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
 from tfrec.models.easevae import EASEVAE
+from tfrec.models.fm import FM
 from tfrec.models.glocalk import GLocalK
+from tfrec.models.mf import MF
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
@@ -34,6 +39,11 @@ MODELS: dict[str, type[Recommender]] = {
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
+    "mf": MF,
+    "fm": FM,
+    "deepfm": DeepFM,
+    "dcn": DCN,
+    "bertrating": BertRating,
     "popularity": Popularity,
     "biases": Biases,
 }

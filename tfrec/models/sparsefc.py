@@ -28,7 +28,8 @@ class SparseFC(Recommender):
 
     Departs from the paper: the output bias starts at the mean rating (paper: 0), so a column
     without training ratings predicts about the mean; the best epoch is chosen on validation
-    (authors' code: a fixed number of iterations).
+    (authors' code: a fixed number of iterations). With `input_dropout`, by Adam, it is better than
+    theirs on MovieLens-100K.
     """
 
     task = "rating"
@@ -45,6 +46,8 @@ class SparseFC(Recommender):
             regularization: lambda_2.
             kernel_regularization: lambda_s.
             kernel_size: Dimension of the u and v.
+            input_dropout: Share of the input that a training step leaves out, the rest scaled
+                up; not with lbfgs, whose line search needs one and the same loss.
         """
 
         rows: str = "item"
@@ -53,6 +56,7 @@ class SparseFC(Recommender):
         regularization: float = 60.0
         kernel_regularization: float = 0.013
         kernel_size: int = 5
+        input_dropout: float = 0.0
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -64,6 +68,7 @@ class SparseFC(Recommender):
             KernelDense(size, self.config.activation, name=f"encoder_{i}", **shared)
             for i, size in enumerate(self.config.hidden)
         ]
+        self.dropout = keras.layers.Dropout(self.config.input_dropout)
         mean = keras.initializers.Constant(info.rating_mean)
         self.decoder = KernelDense(
             info.n_columns, "linear", bias_initializer=mean, name="decoder", **shared
@@ -77,19 +82,22 @@ class SparseFC(Recommender):
         """The last hidden layer, `[batch, hidden[-1]]`."""
         return self._hidden(self.dense_rows(features))[0]
 
-    def _hidden(self, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Dense rows -> the last hidden layer, and |K|^2 summed over the hidden layers."""
-        total = 0.0
+    def _hidden(self, code: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Dense rows -> the last hidden layer, and |K|^2 of each hidden layer."""
+        found = []
         for layer in self.encoder:
             code, squares = layer(code)
-            total += squares
-        return code, total
+            found.append(squares)
+        return code, found
 
     def call(self, features, training=False):
         """Scores `[batch, n_columns]`, and |K|^2 of all layers, the same in all `[batch]`."""
-        code, hidden = self._hidden(self.dense_rows(features))
+        values = self.dropout(features["values"], training=training)
+        code, hidden = self._hidden(self.dense_rows(features | {"values": values}))
         scores, squares = self.decoder(code)
-        return scores, tf.fill(tf.shape(scores)[:1], hidden + squares)
+        # Not a chain of +, which TensorFlow 2.21's graph optimizer breaks on large data
+        # ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
+        return scores, tf.fill(tf.shape(scores)[:1], tf.add_n([*hidden, squares]))
 
     def score(self, features) -> tf.Tensor:
         return tf.cast(self(features, training=False)[0], tf.float32)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.config import DataConfig
-from tfrec.data import inputs, prepare, protocol, records
+from tfrec.data import fields, inputs, prepare, protocol, records
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
@@ -22,8 +22,12 @@ from tfrec.training import loop, optimizers, strategies
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
 
-MONITOR = {"rating": "rmse", "ranking": "ndcg@100"}
-SHOWN = {"rating": ("rmse", "mae"), "ranking": ("ndcg@10", "ndcg@100", "recall@100")}
+MONITOR = {"rating": "rmse", "ranking": "ndcg@100", "ctr": "logloss"}
+SHOWN = {
+    "rating": ("rmse", "mae"),
+    "ranking": ("ndcg@10", "ndcg@100", "recall@100"),
+    "ctr": ("logloss", "auc"),
+}
 
 
 def default_data_dir(data: DataConfig) -> str:
@@ -108,7 +112,7 @@ class Experiment:
             self.info = prepared(config.data, config.data_dir, raw)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
-        self.task = type(self.model).task
+        self.task = self.model.task
         self.evaluator = loop.make_evaluator(self.model, strategy)
         self.monitor = config.train.monitor or MONITOR[self.task]
         try:
@@ -123,14 +127,19 @@ class Experiment:
         keras.config.set_dtype_policy("mixed_bfloat16" if train.mixed_precision else "float32")
         with self.strategy.scope():
             cls = models.model_class(self.config.model)
-            return cls.create(self.info, self.config.model_config)
+            model = cls.create(self.info, self.config.model_config)
+            if cls.reads == "events":
+                model.take_tables(fields.read(self.config.data_dir))
+        return model
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
         """Batches of `split`; those of training are shuffled anew each epoch."""
         train, cls = self.config.train, type(self.model)
         training = split.startswith("train")
         whole = training and (cls.closed_form or train.optimizer == "lbfgs")
-        reader = inputs.histories if cls.reads == "histories" else inputs.events
+        # A ranking needs to know what each user has seen.
+        by_row = cls.reads == "histories" or (self.task == "ranking" and not training)
+        reader = inputs.histories if by_row else inputs.events
         return reader(
             self.config.data_dir,
             self.info,
@@ -140,7 +149,7 @@ class Experiment:
             seed=train.seed,
             epoch=epoch,
             fill=whole or not training,
-            **({"max_items": cls.max_items} if cls.reads == "histories" else {}),
+            **({"max_items": cls.max_items} if by_row else {"context": self.model.context}),
         )
 
     def report(self):

@@ -14,6 +14,7 @@ TABLE = (
     *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
     *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
     *("hr@10", "mrr@100", "coverage@10", "n_rows"),
+    *("auc", "gauc", "logloss", "calibration", "ece", "positives", "n_events"),
 )
 
 
@@ -25,7 +26,8 @@ def compare_runs(a: str, b: str, metric: str = "") -> str:
         if not file.exists():
             raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
         values.append(metrics.SavedValues.load(file))
-    task = models.model_class(RunDir(a).config().model).task
+    config = RunDir(a).config()
+    task = models.model_class(config.model).task_for(config.model_config)
     return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
 
 
@@ -38,10 +40,12 @@ def data_summary(info: DatasetInfo) -> str:
     """What was prepared, in two lines."""
     counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
+    unknown = ", ".join(f"{f.unknown:,} of {f.of}s' {f.name}" for f in info.fields if f.unknown)
     return (
         f"data:  {info.protocol}\n"
         f"       {info.n_users:,} users, {info.n_items:,} items; ratings: {counts}"
         f"; dropped: {dropped or 'none'}"
+        + (f"\n       categories that training does not have: {unknown}" if unknown else "")
     )
 
 

@@ -1,0 +1,130 @@
+"""MF and SVD++ against NumPy; their losses; nobody known."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.models.mf import MF
+from tfrec.schema import DatasetInfo
+
+INFO = DatasetInfo("toy", "toy", "user", 4, 6, {"train": 5, "validation": 1, "test": 1})
+PAIRS = [(0, 1), (0, 3), (1, 5), (2, 0), (2, 4)]
+VALUES = [4.0, 1.0, 5.0, 2.0, 3.0]
+
+
+def batch(pairs=PAIRS, values=VALUES):
+    user, item = (tf.constant(x, tf.int32) for x in zip(*pairs))
+    return {"user": user, "item": item}, {"value": tf.constant(values)}
+
+
+def model(**settings):
+    tf.keras.utils.set_random_seed(3)
+    made = MF.create(INFO, MF.Config(**{"latent": 3, "deviation": 1.0, **settings}))
+    draw = np.random.default_rng(0)
+    for name in ("user_bias", "item_bias"):
+        weight = getattr(made, name)
+        weight.assign(draw.normal(size=weight.shape))
+    return made
+
+
+def arrays(m, *names):
+    return (getattr(m, name).numpy() for name in names)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_scores_and_squares_are_those_of_the_formula(implicit):
+    m = model(implicit=implicit)
+    m.begin_epoch(0, [batch()])
+    p, q, user_bias, item_bias = arrays(m, "p", "q", "user_bias", "item_bias")
+    scores, squares, _ = m(batch()[0])
+    for (u, i), score, square in zip(PAIRS, scores.numpy(), squares.numpy()):
+        vector, due = p[u], user_bias[u] ** 2 + item_bias[i] ** 2 + p[u] @ p[u] + q[i] @ q[i]
+        if implicit:
+            rated = [item for user, item in PAIRS if user == u]
+            y = m.y.numpy()[rated].sum(0) / np.sqrt(len(rated))
+            vector, due = vector + y, due + y @ y
+        assert score == pytest.approx(3 + user_bias[u] + item_bias[i] + vector @ q[i], rel=1e-5)
+        assert square == pytest.approx(due, rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"implicit": True}, {"loss": "bpr"}])
+def test_all_items_score_as_single_events_do(settings):
+    m = model(**settings)
+    m.begin_epoch(0, [batch()])
+    users = tf.constant([2, -1, 3, 2])  # nobody known, somebody without ratings, somebody twice
+    whole = m.score({"user": users}).numpy()
+    some = m.score({"user": users}, items=tf.constant([4, 1])).numpy()
+    for row, user in enumerate(users.numpy()):
+        events = {"user": tf.fill([6], user), "item": tf.range(6)}
+        np.testing.assert_allclose(whole[row], m.score(events), rtol=1e-5)
+    np.testing.assert_allclose(some, whole[:, [4, 1]], rtol=1e-6)
+    mean = 0.0 if settings.get("loss") == "bpr" else 3.0
+    np.testing.assert_allclose(whole[1], mean + m.item_bias.numpy()[:6], rtol=1e-5)
+
+
+def test_what_is_rated_is_noted_once_and_only_from_training():
+    m = model(implicit=True)
+    m.begin_epoch(0, [batch(PAIRS[:2], VALUES[:2]), batch(PAIRS[2:], VALUES[2:])])
+    first = [w.numpy() for w in (m.seen, m.seen_splits)]
+    m.begin_epoch(1, [batch([(3, 3)], [1.0])])
+    for before, after in zip(first, (m.seen, m.seen_splits)):
+        np.testing.assert_array_equal(before, after)
+    assert first[1].tolist() == [0, 2, 3, 5, 5, 5]
+
+
+def test_objectives_are_those_of_the_papers():
+    features, targets = batch(PAIRS[:1], VALUES[:1])
+    scores = tf.constant([2.0]), tf.constant([10.0]), tf.constant([[1.0, 3.0]])
+
+    def loss(name):
+        return float(model(loss=name, regularization=0.1).objective(features, targets, scores)[0])
+
+    assert loss("squared") == pytest.approx((4 - 2) ** 2 + 1)
+    bpr = np.mean([-np.log(1 / (1 + np.exp(-(2 - s)))) for s in (1, 3)])
+    assert loss("bpr") == pytest.approx(bpr + 1, rel=1e-5)
+    softmax = -np.log(np.exp(2) / np.exp([2, 1, 3]).sum())
+    assert loss("softmax") == pytest.approx(softmax + 1, rel=1e-5)
+
+
+def test_negatives_are_uniform_and_drawn_anew():
+    m = model(loss="bpr", negatives=50)
+    draws = [m._draw(400).numpy() for _ in range(2)]
+    assert (draws[0] != draws[1]).any()
+    assert draws[0].shape == (400, 50)
+    np.testing.assert_allclose(
+        np.bincount(draws[0].ravel()) / 20_000, np.full(6, 1 / 6), atol=0.015
+    )
+
+
+def test_only_the_events_own_parameters_are_regularized():
+    m = model(regularization=1.0)
+    with tf.GradientTape() as tape:
+        features, targets = batch([(1, 5)], [5.0])
+        loss = tf.reduce_sum(m.objective(features, targets, m(features)))
+    gradient = tf.convert_to_tensor(tape.gradient(loss, m.q.value)).numpy()
+    assert np.flatnonzero(np.abs(gradient).sum(1)).tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"loss": "squard"}, "--set loss=squard is unknown; did you mean 'squared'"),
+        ({"start": "zero"}, "--set start=zero is unknown; known: normal, xavier"),
+    ],
+)
+def test_unknown_settings(settings, told):
+    with pytest.raises(ValueError, match=told):
+        MF.create(INFO, MF.Config(**settings))
+
+
+def test_the_loss_says_the_task():
+    assert [MF.task_for(MF.Config(loss=x)) for x in ("squared", "bpr", "softmax")] == [
+        *("rating", "ranking", "ranking")
+    ]
+
+
+def test_the_xavier_start_is_uniform_of_its_own_bound():
+    q = model(start="xavier").q.numpy()
+    bound = np.sqrt(6 / (7 + 3))
+    assert np.abs(q).max() <= bound
+    assert np.abs(q).max() > bound / 2

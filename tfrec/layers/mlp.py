@@ -1,0 +1,29 @@
+"""Hidden layers, one after the other."""
+
+from collections.abc import Sequence
+
+import keras
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class MLP(keras.layers.Layer):
+    """Dense layers with an activation, each with dropout after it.
+
+    Args:
+        sizes: Of the layers.
+        activation: Its name.
+        dropout: Share of the units that training leaves out.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: str, dropout: float, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = [
+            keras.layers.Dense(size, activation, name=f"dense_{i}") for i, size in enumerate(sizes)
+        ]
+        self.dropout = keras.layers.Dropout(dropout)
+
+    def call(self, x, training=False):
+        """`[batch, n]` -> `[batch, sizes[-1]]`."""
+        for layer in self.hidden:
+            x = self.dropout(layer(x), training=training)
+        return x

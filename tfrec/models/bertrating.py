@@ -1,0 +1,225 @@
+"""The "BERT-based" rating model of YJiangcm's Movielens1M-Movie-Recommendation-System (GitHub):
+two towers, one of which reads the titles.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec.config import TrainConfig, known_names
+from tfrec.layers import fields as fields_lib
+from tfrec.layers.text import TextEncoder
+from tfrec.models.events import EventModel
+from tfrec.schema import DatasetInfo, Field
+
+TITLES = {"transformer": "text", "frozen": "vector", "none": ""}  # kind of the field they read
+CATEGORIES = ("category", "bucket")
+TOO_FINE = ("zip",)  # of the users' fields; the original leaves it out
+BLOCK = 1 << 12  # titles encoded at once where all items are scored
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class BertRating(EventModel):
+    """r_ui = b + p_u . q_i, p_u and q_i made by a tower each.
+
+        tower = tanh(W [relu(W_1 x_1 + b_1), ..., relu(W_F x_F + b_F)] + b)
+
+    A user's x are vectors of the id and of his categories and quantiles (gender, age and
+    occupation in MovieLens; never the zip code); an item's are a vector of the id, its sets
+    (genres) with a place a member, 1 or 0, and its title: the mean of what a small Transformer
+    makes of its word pieces (`TextEncoder`), trained with the rest, or a fixed vector of
+    another's making (`--data title_vectors`). An unknown id or category has the vector 0.
+    Minimised is the mean squared error, plus lambda times the squares of the event's vectors of
+    ids and categories.
+
+    Departs from the original: it encodes titles by a frozen BERT of 768 numbers (here
+    title="frozen" with whatever encoder made the vectors; the default is not pre-trained), but
+    casts them to integers, so that nothing of them is left, and never reads its genres: mended
+    here. All vectors have one size, its user fields' had 16. b, which starts at the mean
+    rating, is ours.
+    """
+
+    paper = TrainConfig(epochs=10, batch_size=256, learning_rate=5e-4)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """BertRating's settings.
+
+        Attributes:
+            title: "transformer", "frozen" or "none".
+            embedding: Size of the x of ids and categories, and of each relu layer.
+            tower: Size of p and q.
+            width: Transformer: of its vectors.
+            heads: Transformer: of the attention; divides `width`.
+            layers: Transformer: blocks.
+            dropout: Transformer: rate.
+            regularization: lambda.
+        """
+
+        title: str = "transformer"
+        embedding: int = 32
+        tower: int = 200
+        width: int = 64
+        heads: int = 2
+        layers: int = 1
+        dropout: float = 0.1
+        regularization: float = 0.0
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        fields = self._user_fields(), self._item_fields()
+        self.codes = fields_lib.FieldCodes(sum(fields, ()), info.n_users, info.n_items)
+        self.codes.build()
+        self.user_tower, self.item_tower = (
+            Tower(of, self.config, name=f"{of[0].of}_tower") for of in fields
+        )
+        mean = keras.initializers.Constant(self.start)
+        self.bias = self.add_weight((), mean, autocast=False, name="bias")
+
+    def _user_fields(self) -> tuple[Field, ...]:
+        names = [
+            f.name
+            for f in self.info.fields
+            if f.of == "user" and f.kind in CATEGORIES and f.name not in TOO_FINE
+        ]
+        return fields_lib.select(self.info, ["user", *names])
+
+    def _item_fields(self) -> tuple[Field, ...]:
+        names = [f.name for f in self.info.fields if f.of == "item" and f.kind == "set"]
+        title = title_field(self.info, self.config.title)
+        return *fields_lib.select(self.info, ["item", *names]), *title
+
+    def _check_task(self):
+        super()._check_task()
+        c = self.config
+        if c.title not in TITLES:
+            raise ValueError(f"--set title={c.title} is unknown; " + known_names(c.title, TITLES))
+        if c.width % c.heads:
+            raise ValueError(
+                f"--set heads={c.heads} does not divide width={c.width}; choose heads that do"
+            )
+
+    def vectors(self, of: str, positions: tf.Tensor, training: bool = False):
+        """What a tower makes of positions.
+
+        Args:
+            of: "user" or "item".
+            positions: int32 `[n]`, -1 for who is not known.
+            training: Whether there is dropout.
+
+        Returns:
+            p or q, `[n, tower]`, and squares `[n]`.
+        """
+        tower = self.user_tower if of == "user" else self.item_tower
+        entries = [
+            tf.reshape(self.codes.entries(field, {of: positions}), [-1, field.length])
+            for field in tower.fields
+        ]
+        return tower(entries, training=training)
+
+    def call(self, features, training=False):
+        """Scores and squares, `[batch]`; each user and item of the batch goes in once."""
+        users, user = tf.unique(features["user"])
+        items, item = tf.unique(features["item"])
+        p, user_squares = self.vectors("user", users, training)
+        q, item_squares = self.vectors("item", items, training)
+        scores = tf.reduce_sum(tf.gather(p, user) * tf.gather(q, item), axis=1)
+        squares = tf.gather(user_squares, user) + tf.gather(item_squares, item)
+        return self.bias + tf.cast(scores, tf.float32), squares
+
+    def score_items(self, users, items):
+        n = tf.size(items)
+        size = tf.minimum(BLOCK, n)
+        blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
+        p, _ = self.vectors("user", users)
+        q = tf.map_fn(lambda b: self.vectors("item", b)[0], blocks, fn_output_signature=p.dtype)
+        q = tf.reshape(q, [-1, self.config.tower])[:n]
+        return self.bias + tf.cast(tf.matmul(p, q, transpose_b=True), tf.float32)
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class Tower(keras.layers.Layer):
+    """Users or items as vectors, made of all their fields.
+
+    Args:
+        fields: What is known of them.
+        config: `BertRating.Config`.
+    """
+
+    def __init__(self, fields: tuple[Field, ...], config, **kwargs):
+        super().__init__(**kwargs)
+        self.fields = fields
+        self.readers = [_reader(f, config, name=f"reader_{i}") for i, f in enumerate(fields)]
+        self.hidden = [
+            keras.layers.Dense(config.embedding, "relu", name=f"hidden_{i}")
+            for i in range(len(fields))
+        ]
+        self.head = keras.layers.Dense(config.tower, "tanh", name="head")
+
+    def call(self, entries, training=False):
+        """Entries by field, `[n, length]` -> `[n, tower]`, and squares `[n]` of the codes' x."""
+        read = [r(e, training=training) for r, e in zip(self.readers, entries, strict=True)]
+        hidden = [layer(x) for layer, x in zip(self.hidden, read, strict=True)]
+        learned = zip(self.readers, read, strict=True)
+        own = [x for reader, x in learned if isinstance(reader, KnownEmbedding)]
+        squares = tf.add_n([tf.reduce_sum(tf.square(x), axis=1) for x in own])
+        return self.head(tf.concat(hidden, axis=1)), squares
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class KnownEmbedding(keras.layers.Embedding):
+    """An embedding in which 0, the code of what is not known, has the vector 0."""
+
+    def call(self, codes, training=False):
+        """`[n, 1]` -> `[n, output_dim]`."""
+        x = super().call(codes)
+        return tf.squeeze(x * tf.cast(codes > 0, x.dtype)[:, :, None], axis=1)
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class Members(keras.layers.Layer):
+    """Sets as places of 1 and 0.
+
+    Args:
+        size: Codes, that of padding (0) among them.
+    """
+
+    def __init__(self, size: int, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, codes, training=False):
+        """`[n, length]` -> `[n, size - 1]`."""
+        return tf.reduce_sum(tf.one_hot(codes - 1, self.size - 1, dtype=self.compute_dtype), axis=1)
+
+
+def _reader(field: Field, c: BertRating.Config, name: str) -> keras.layers.Layer:
+    """What turns the entries of a field into x."""
+    if field.kind == "set":
+        return Members(field.size, name=name)
+    if field.kind == "text":
+        sizes = c.width, c.heads, c.layers, c.dropout
+        return TextEncoder(field.size, field.length, *sizes, name=name)
+    if field.kind == "vector":
+        return keras.layers.Identity(name=name)
+    return KnownEmbedding(field.size, c.embedding, name=name)
+
+
+def title_field(info: DatasetInfo, title: str) -> tuple[Field, ...]:
+    """The field that `title` reads, or nothing for "none".
+
+    Raises:
+        ValueError: the data has no such field.
+    """
+    found = tuple(f for f in info.fields if f.of == "item" and f.kind == TITLES[title])
+    if found or title == "none":
+        return found[:1]
+    what, cure = "titles", ""
+    if title == "frozen":
+        what = "vectors of its titles"
+        cure = "prepare it with --data title_vectors=NAME (a package or a SavedModel), or "
+    raise ValueError(
+        f"--set title={title}: {info.name} is prepared without {what}; {cure}train with "
+        "--set title=none"
+    )

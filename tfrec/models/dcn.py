@@ -1,0 +1,60 @@
+"""DCN-v2: Wang, Shivanna, Cheng, Jain, Lin, Hong and Chi, "DCN V2: Improved Deep & Cross
+Network and Practical Lessons for Web-scale Learning to Rank Systems", WWW 2021.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec.layers.mlp import MLP
+from tfrec.models.fm import FM
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class DCN(FM):
+    """y = w0 + sum_j w_j x_j + w . [x_L, MLP(x_0)], x_0 the fields' vectors side by side.
+
+    The cross layers multiply by x_0 again each time (eq. 1), full-rank W:
+
+        x_{l+1} = x_0 * (W_l x_l + b_l) + x_l.
+
+    Cross layers and MLP stand in parallel. Loss and regularization as in `FM`.
+
+    Departs from the paper: FM's linear part; sets and numbers as in `FM`; the rating task.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(FM.Config):
+        """FM's settings, the cross layers' and the MLP's.
+
+        Attributes:
+            depth: Number L of cross layers.
+            hidden: Sizes of the MLP's hidden layers.
+            activation: Of the hidden layers.
+            dropout: After each hidden layer.
+        """
+
+        task: str = "ctr"
+        depth: int = 3
+        hidden: tuple[int, ...] = (400, 400)
+        activation: str = "relu"
+        dropout: float = 0.5
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        width = len(self.codes.fields) * c.latent
+        self.cross = [keras.layers.Dense(width, name=f"cross_{i}") for i in range(c.depth)]
+        self.mlp = MLP(c.hidden, c.activation, c.dropout, name="mlp")
+        self.head = keras.layers.Dense(1, use_bias=False, name="head")
+
+    def call(self, features, training=False):
+        """Scores and squares, `[batch]`."""
+        vectors, linear, squares = self.embed(features)
+        start = tf.cast(self.side_by_side(vectors), self.compute_dtype)
+        crossed = start
+        for layer in self.cross:
+            crossed = start * layer(crossed) + crossed
+        both = tf.concat([crossed, self.mlp(start, training=training)], axis=1)
+        return linear + tf.cast(self.head(both)[:, 0], linear.dtype), squares

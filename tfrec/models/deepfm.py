@@ -1,0 +1,49 @@
+"""DeepFM: Guo, Tang, Ye, Li and He, "DeepFM: A Factorization-Machine based Neural Network for
+CTR Prediction", IJCAI 2017.
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec.layers.mlp import MLP
+from tfrec.models.fm import FM, pair_term
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class DeepFM(FM):
+    """y = y_FM + MLP([v_1 x_1, ..., v_F x_F]), one table of v for both.
+
+    y_FM is that of `FM`; the MLP reads the fields' vectors side by side (members of a set
+    added up) and ends in one number. y is the logit (task "ctr") or the rating.
+
+    Departs from the paper: sets and numbers as in `FM`; the rating task.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(FM.Config):
+        """FM's settings and the MLP's; the defaults are the paper's.
+
+        Attributes:
+            hidden: Sizes of the hidden layers.
+            activation: Of the hidden layers.
+            dropout: After each hidden layer.
+        """
+
+        task: str = "ctr"
+        hidden: tuple[int, ...] = (400, 400, 400)
+        activation: str = "relu"
+        dropout: float = 0.5
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c = self.config
+        self.mlp = MLP(c.hidden, c.activation, c.dropout, name="mlp")
+        self.head = keras.layers.Dense(1, use_bias=False, name="head")
+
+    def call(self, features, training=False):
+        """Scores and squares, `[batch]`."""
+        vectors, linear, squares = self.embed(features)
+        deep = self.head(self.mlp(self.side_by_side(vectors), training=training))[:, 0]
+        return linear + pair_term(vectors) + tf.cast(deep, linear.dtype), squares

@@ -1,0 +1,118 @@
+"""What models of single events share: MF, FM, DeepFM and their kin."""
+
+from typing import ClassVar
+
+import tensorflow as tf
+
+from tfrec.config import known_names
+from tfrec.layers import fields as fields_lib
+from tfrec.models.base import Recommender
+from tfrec.schema import PAD
+
+TASKS = ("rating", "ctr")
+BLOCK = 1 << 16  # events scored at once where all items are
+
+
+class EventModel(Recommender):
+    """A model of events: `call` gives one score an event, `[batch]`.
+
+    Features are `user` and `item`, int32 `[batch]`, and what the model's fields need:
+    `context` names it. Targets are `value`, float32 `[batch]`. For a rating the score is the
+    rating, for clicks (`task="ctr"`) the logit of the probability.
+
+    `call` returns the scores and, `[batch]` too, the squares that `regularization` weighs:
+    those of the event's own parameters, so that frequent users and items pay more often.
+    A subclass sets `self.codes` (a `FieldCodes`) where it reads fields.
+    """
+
+    reads: ClassVar[str] = "events"
+    codes: fields_lib.FieldCodes | None = None
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        self._check_task()
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What each event must carry besides user and item."""
+        return fields_lib.context(self.codes.fields) if self.codes else ()
+
+    @property
+    def start(self) -> float:
+        """What the output bias starts at: the mean rating, or the logit of the mean label."""
+        mean = self.info.rating_mean
+        if self.task != "ctr":
+            return mean
+        return float(tf.math.log(mean / (1 - mean))) if 0 < mean < 1 else 0.0
+
+    def take_tables(self, tables) -> None:
+        """Takes the side tables by field; called once, after `create`."""
+        if self.codes:
+            self.codes.assign(tables)
+
+    def empty_features(self, batch: int = 1) -> dict[str, tf.Tensor]:
+        """Features of `batch` events of nobody and nothing."""
+        nothing = tf.fill([batch], PAD)
+        return {"user": nothing, "item": nothing} | self._no_context(nothing)
+
+    def _no_context(self, like: tf.Tensor) -> dict[str, tf.Tensor]:
+        kinds = {field.name: field.kind for field in self.info.fields}
+        dtypes = {
+            name: tf.int64
+            if name == "time"
+            else tf.float32
+            if kinds[name] == "number"
+            else tf.int32
+            for name in self.context
+        }
+        return {name: tf.zeros_like(like, dtype) for name, dtype in dtypes.items()}
+
+    def objective(self, features, targets, scores):
+        """Squared error or logistic loss of the event, and its share of the regularization."""
+        scores, squares = scores
+        if self.task == "ctr":
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(targets["value"], scores)
+        else:
+            loss = tf.square(targets["value"] - scores)
+        return loss + self.config.regularization * squares
+
+    def score(self, features, items: tf.Tensor | None = None) -> tf.Tensor:
+        """Scores of events, or of items for users.
+
+        Args:
+            features: Of events; or without `item`: only `user` is used then, and the context
+                is unknown.
+            items: int32 `[n]`, which items; default all.
+
+        Returns:
+            float32 `[batch]` for events, else `[batch, n]`.
+        """
+        if "item" in features:
+            return tf.cast(self(features, training=False)[0], tf.float32)
+        wanted = tf.range(self.info.n_items) if items is None else items
+        scores = self.score_items(features["user"], wanted)
+        return scores if items is not None else tf.ensure_shape(scores, [None, self.info.n_items])
+
+    def score_items(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """`[batch]` users and `[n]` items -> float32 `[batch, n]`, in blocks of events."""
+        n_users, n = tf.shape(users)[0], tf.shape(items)[0]
+        size = tf.minimum(tf.maximum(1, BLOCK // n_users), n)
+        blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
+
+        def score_block(block: tf.Tensor) -> tf.Tensor:
+            user, item = tf.repeat(users, size), tf.tile(block, [n_users])
+            features = {"user": user, "item": item} | self._no_context(user)
+            return tf.reshape(self.score(features), [n_users, size])
+
+        scores = tf.map_fn(score_block, blocks, fn_output_signature=tf.float32)
+        return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, -1])[:, :n]
+
+    def _check_task(self) -> None:
+        """Refuses an unknown task, and to learn clicks from ratings."""
+        if self.task not in TASKS:
+            raise ValueError(f"--set task={self.task} is unknown; " + known_names(self.task, TASKS))
+        if self.task == "ctr" and (self.info.rating_min, self.info.rating_max) != (0, 1):
+            raise ValueError(
+                f"{type(self).__name__} with task=ctr needs labels 0 and 1, {self.info.name} is "
+                f"prepared with ratings: add --data label_above=3, or train with --set task=rating"
+            )

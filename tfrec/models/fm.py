@@ -1,0 +1,83 @@
+"""FM: Rendle, "Factorization Machines", ICDM 2010."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfrec.config import TrainConfig
+from tfrec.layers import fields as fields_lib
+from tfrec.models.events import EventModel
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class FM(EventModel):
+    """y = w0 + sum_j w_j x_j + sum over j < k of (v_j . v_k) x_j x_k.
+
+    x holds the event's fields (see `FieldCodes`): ids and categories one-hot, sets as shares,
+    numbers as they are. The pair term is computed in linear time (lemma 3.1):
+
+        1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
+
+    Minimised is the mean over events of the squared error (task "rating") or of the logistic
+    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
+    """
+
+    paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """FM's settings.
+
+        Attributes:
+            task: "rating" or "ctr".
+            fields: Which fields; none: the ids, all of the side tables and the events' own, but
+                not those of the time.
+            latent: Size of the v.
+            regularization: lambda.
+            deviation: Of v's normal start.
+        """
+
+        task: str = "rating"
+        fields: tuple[str, ...] = ()
+        latent: int = 10
+        regularization: float = 0.0
+        deviation: float = 0.01
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        fields = fields_lib.select(info, self.config.fields)
+        self.codes = fields_lib.FieldCodes(fields, info.n_users, info.n_items)
+        normal = keras.initializers.RandomNormal(stddev=self.config.deviation)
+        mean = keras.initializers.Constant(self.start)
+        self.w0 = self._float("w0", mean)
+        self.w = self._float("w", "zeros", self.codes.size)
+        self.v = self._float("v", normal, self.codes.size, self.config.latent)
+
+    def _float(self, name: str, start, *shape: int):
+        """A weight that mixed precision leaves in float32: sums of squares need it."""
+        return self.add_weight(shape, start, autocast=False, name=name)
+
+    def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The event's v_j x_j, `[batch, width, latent]`; its linear part and squares, `[batch]`."""
+        codes, x = self.codes(features)
+        vectors = tf.gather(self.v, codes) * x[:, :, None]
+        linear = tf.gather(self.w, codes) * x
+        squares = tf.reduce_sum(tf.square(linear), 1) + tf.reduce_sum(tf.square(vectors), [1, 2])
+        return vectors, self.w0 + tf.reduce_sum(linear, axis=1), squares
+
+    def call(self, features, training=False):
+        """Scores and squares, `[batch]`."""
+        vectors, linear, squares = self.embed(features)
+        return linear + pair_term(vectors), squares
+
+    def side_by_side(self, vectors: tf.Tensor) -> tf.Tensor:
+        """One vector a field, members of a set added up: `[batch, n_fields * latent]`."""
+        parts = tf.split(vectors, self.codes.lengths, axis=1)
+        return tf.concat([tf.reduce_sum(part, axis=1) for part in parts], axis=1)
+
+
+def pair_term(vectors: tf.Tensor) -> tf.Tensor:
+    """Sum of all pairs' dot products: `[batch, width, latent]` -> `[batch]`."""
+    total = tf.square(tf.reduce_sum(vectors, axis=1))
+    return tf.reduce_sum(total - tf.reduce_sum(tf.square(vectors), axis=1), axis=1) / 2

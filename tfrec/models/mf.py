@@ -1,0 +1,176 @@
+"""Matrix factorisation: Koren, Bell and Volinsky, "Matrix Factorization Techniques for
+Recommender Systems", IEEE Computer 2009; SVD++: Koren, KDD 2008.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrec.config import TrainConfig, known_names
+from tfrec.models.events import EventModel
+
+TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class MF(EventModel):
+    """r_ui = mu + b_u + b_i + p_u . q_i.
+
+    With `implicit` p_u gets |N_u|^-1/2 sum over j in N_u of y_j added (SVD++, eq. 15), N_u the
+    items that the user rated in training. Minimised is the mean over events of one of
+
+        squared:  (r - r_ui)^2
+        bpr:      - log sigmoid(r_ui - r_uj)                  (Rendle et al., UAI 2009)
+        softmax:  - r_ui + log(exp r_ui + sum_j exp r_uj)     (sampled softmax)
+
+    plus lambda (b_u^2 + b_i^2 + |p_u|^2 + |q_i|^2 + |y|^2 as p_u contains it), j being
+    `negatives` uniform draws from all items for each event, anew each time; a draw that the
+    user has rated counts like any other. The first is for ratings, the others rank, every
+    event being a positive one. Nobody known: b_u and p_u are 0, the scores are the items'
+    biases.
+    """
+
+    paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """MF's settings.
+
+        Attributes:
+            latent: Size of p and q.
+            loss: "squared", "bpr" or "softmax".
+            regularization: lambda.
+            implicit: SVD++'s y.
+            start: "normal" (of `deviation`) or "xavier" (uniform, of the table's own shape).
+            deviation: See `start`.
+            negatives: Draws for each event; squared uses none.
+        """
+
+        latent: int = 64
+        loss: str = "squared"
+        regularization: float = 0.02
+        implicit: bool = False
+        start: str = "normal"
+        deviation: float = 0.1
+        negatives: int = 1
+
+    @classmethod
+    def task_for(cls, config) -> str:
+        return TASK_OF.get(config.loss, "")
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        c, known = self.config, self.info.n_ratings
+        self.seed_generator = keras.random.SeedGenerator()
+        # Place n is for whoever is not known.
+        self.p = self._table("p", info.n_users + 1, c.latent)
+        self.q = self._table("q", info.n_items + 1, c.latent)
+        self.user_bias = self._table("user_bias", info.n_users + 1)
+        self.item_bias = self._table("item_bias", info.n_items + 1)
+        if c.implicit:
+            self.y = self._table("y", info.n_items, c.latent)
+            size = sum(n for part, n in known.items() if part != "test")
+            self.seen = self._state("seen", size)
+            self.seen_splits = self._state("seen_splits", info.n_users + 2)
+
+    def _check_task(self):
+        for name, known in (("loss", TASK_OF), ("start", ("normal", "xavier"))):
+            value = getattr(self.config, name)
+            if value not in known:
+                raise ValueError(f"--set {name}={value} is unknown; " + known_names(value, known))
+
+    def _table(self, name: str, n: int, *size: int):
+        start = keras.initializers.RandomNormal(stddev=self.config.deviation)
+        if self.config.start == "xavier":
+            start = keras.initializers.GlorotUniform()
+        return self.add_weight((n, *size), start if size else "zeros", name=name)
+
+    def _state(self, name: str, size: int):
+        return self.add_weight(
+            (size,), "zeros", dtype="int32", trainable=False, autocast=False, name=name
+        )
+
+    def begin_epoch(self, epoch, rows):
+        """Before the first pass: notes who has rated what, for `implicit`."""
+        if not self.config.implicit or keras.ops.convert_to_numpy(self.seen_splits)[-1]:
+            return
+        pairs = [(f["user"].numpy(), f["item"].numpy()) for f, _ in rows]
+        users, items = (np.concatenate(column) for column in zip(*pairs, strict=True))
+        users, items = users[users >= 0], items[users >= 0]
+        order = np.lexsort((items, users))
+        counts = np.bincount(users, minlength=self.info.n_users + 1)  # nobody has rated nothing
+        self.seen_splits.assign(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        self.seen.assign(np.pad(items[order], (0, self.seen.shape[0] - len(items))))
+
+    def users(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Positions `[batch]` -> vectors `[batch, latent]`, biases and squares, `[batch]`."""
+        known = users >= 0
+        places = tf.where(known, users, self.info.n_users)
+        p = tf.gather(self.p, places)
+        vectors, squares = p, _squares(p)
+        if self.config.implicit:
+            y = self._implicit(places)
+            vectors, squares = p + y, squares + _squares(y)
+        known = tf.cast(known, vectors.dtype)
+        bias = tf.gather(self.user_bias, places) * known
+        return vectors * known[:, None], bias, squares + tf.square(bias)
+
+    def _implicit(self, places: tf.Tensor) -> tf.Tensor:
+        """|N_u|^-1/2 sum of y over N_u, `[batch, latent]`; each user of the batch once."""
+        users, back = tf.unique(places)
+        splits = tf.convert_to_tensor(self.seen_splits)
+        seen = tf.RaggedTensor.from_row_splits(
+            tf.convert_to_tensor(self.seen)[: splits[-1]], splits, validate=False
+        )
+        rated = tf.gather(seen, users)
+        total = tf.math.segment_sum(tf.gather(self.y, rated.flat_values), rated.value_rowids())
+        total = tf.pad(total, [[0, tf.size(users) - tf.shape(total)[0]], [0, 0]])
+        n = tf.cast(tf.maximum(1, rated.row_lengths()), total.dtype)
+        return tf.gather(total * tf.math.rsqrt(n)[:, None], back)
+
+    def call(self, features, training=False):
+        """Scores and squares `[batch]`, and scores of sampled items, `[batch, negatives]`."""
+        vectors, user_bias, squares = self.users(features["user"])
+        # Unknown items share the last place, which is never trained.
+        items = tf.where(features["item"] >= 0, features["item"], self.info.n_items)
+        q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
+        squares += _squares(q) + tf.square(bias)
+        scores = self._mean(vectors) + user_bias + bias + tf.reduce_sum(vectors * q, axis=1)
+        if self.task == "rating":
+            return scores, squares, tf.zeros_like(scores)[:, None]
+        drawn = self._draw(tf.shape(items)[0])
+        others = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, drawn))
+        others += tf.gather(self.item_bias, drawn) + user_bias[:, None]
+        return scores, squares, others
+
+    def _mean(self, like: tf.Tensor) -> tf.Tensor:
+        """Mu; nothing where only the order matters."""
+        return tf.cast(self.info.rating_mean if self.task == "rating" else 0.0, like.dtype)
+
+    def _draw(self, batch: tf.Tensor) -> tf.Tensor:
+        shape = (batch, self.config.negatives)
+        share = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        return tf.minimum(tf.cast(share * self.info.n_items, tf.int32), self.info.n_items - 1)
+
+    def objective(self, features, targets, scores):
+        scores, squares, others = scores
+        if self.config.loss == "squared":
+            loss = tf.square(targets["value"] - scores)
+        elif self.config.loss == "bpr":
+            loss = tf.reduce_mean(tf.nn.softplus(others - scores[:, None]), axis=1)
+        else:
+            both = tf.concat([scores[:, None], others], axis=1)
+            loss = tf.reduce_logsumexp(both, axis=1) - scores
+        return loss + self.config.regularization * squares
+
+    def score_items(self, users, items):
+        vectors, bias, _ = self.users(users)
+        q = tf.gather(self.q, items)
+        scores = self._mean(q) + bias[:, None] + tf.gather(self.item_bias, items)
+        return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)
+
+
+def _squares(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.square(x), axis=-1)
