@@ -30,11 +30,18 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
     run = RunDir(run_dir)
     config, model = run.config(), run.load_model()
     data_dir = pathlib.Path(config.data_dir)
-    by_user = model.info.rows == "item"
+    by_item_row, by_event = model.info.rows == "item", model.reads == "events"
+    by_user = by_item_row or by_event
+    if not model.info.has_ids:
+        raise ValueError(
+            f"{model.info.name} names no users and items: there is nothing to recommend; ask the "
+            "exported SavedModel for the scores of events"
+        )
     if by_user and items:
         raise ValueError(
-            f"--items: {config.model} with rows by item knows users by weights of their own and "
-            "can not score a new history; ask with --user, or train with --set rows=user"
+            f"--items: {config.model}{' with rows by item' if by_item_row else ''} knows users by "
+            "weights of their own and can not score a new history; ask with --user"
+            + (", or train with --set rows=user" if by_item_row else "")
         )
     notes = []
     if by_user:

@@ -9,37 +9,37 @@ import sys
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, USERS_FILE
 from tfrec.serving import signatures
 
+REQUEST = "assets.extra/request.json"  # an example; TF Serving ignores what else lies there
 REPLAY = "replay.npz"  # requests and answers, beside the model until it is published
 
 # Runs in a process of its own, so that nothing but the files can answer.
 CHECK = """
 import sys, numpy as np, tensorflow as tf
-recommend = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-with np.load(sys.argv[2]) as replay:
-    sent = {k[3:]: tf.constant(v) for k, v in replay.items() if k.startswith("in_")}
-    due = {k[4:]: v for k, v in replay.items() if k.startswith("out_")}
-# Two items whose scores differ by rounding only may change places.
-ties = np.isclose(due["scores"][:, 1:], due["scores"][:, :-1], rtol=1e-5, atol=1e-5)
-may_swap = np.pad(ties, [(0, 0), (0, 1)]) | np.pad(ties, [(0, 0), (1, 0)])
-for name, answer in recommend(**sent).items():
-    got, due_here = answer.numpy(), due[name]
-    if name == "scores":
-        same = np.isclose(got, due_here, rtol=1e-4, atol=1e-4)
-    else:
-        got = got.astype("S")
-        among = (got[:, :, None] == due_here[:, None, :]).any(2)
-        same = (got == due_here) | (may_swap & among & (got != b""))
-    for row, column in np.argwhere(~same)[:1]:
-        got, due_here = got[row, column], due_here[row, column]
-        sys.exit(f"{name} of request {row}, place {column}: {got} from the SavedModel, "
-                 f"{due_here} from the model")
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+with np.load(sys.argv[2]) as file:
+    replay = {tuple(k.split("/")): v for k, v in file.items()}
+for endpoint in sorted({k[0] for k in replay}):
+    sent = {k[2]: tf.constant(v) for k, v in replay.items() if k[:2] == (endpoint, "in")}
+    due = {k[2]: v for k, v in replay.items() if k[:2] == (endpoint, "out")}
+    for name, answer in signatures[endpoint](**sent).items():
+        got, due_here = answer.numpy(), due[name]
+        if name == "scores":
+            same = np.isclose(got, due_here, rtol=1e-4, atol=1e-4)
+        else:
+            # Two items whose scores differ by rounding only may change places.
+            ties = np.isclose(due["scores"][:, 1:], due["scores"][:, :-1], rtol=1e-5, atol=1e-5)
+            may_swap = np.pad(ties, [(0, 0), (0, 1)]) | np.pad(ties, [(0, 0), (1, 0)])
+            got = got.astype("S")
+            among = (got[:, :, None] == due_here[:, None, :]).any(2)
+            same = (got == due_here) | (may_swap & among & (got != b""))
+        for place in np.argwhere(~same)[:1]:
+            got, due_here = got[tuple(place)], due_here[tuple(place)]
+            sys.exit(f"{endpoint}: {name} of request {place[0]}, place {place[-1]}: {got} from "
+                     f"the SavedModel, {due_here} from the model")
 """
 
 
@@ -67,7 +67,8 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
     try:
         top = signatures.make(model, data_dir, k, aside / "titles.txt")
         write(top, aside / "model")
-        replay(top, data_dir, aside / REPLAY)
+        write_request(top, aside / "model" / REQUEST)
+        replay(top, aside / REPLAY)
         check(aside)
         version = base / str(next_version(base))
         (aside / "model").rename(version)
@@ -81,42 +82,34 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
 
 
 def write(top: signatures.TopK, path: pathlib.Path) -> None:
-    """One endpoint, `serving_default`; vocabularies and titles become assets."""
+    """All endpoints; vocabularies and titles become assets."""
     archive = keras.export.ExportArchive()
     archive.track(top.model)
     for table in top.tables():
         archive.track(table)
-    archive.add_endpoint("serving_default", top.recommend)
+    for name, function in top.endpoints().items():
+        archive.add_endpoint(name, function)
     archive.write_out(path, verbose=False)
 
 
-def replay(top: signatures.TopK, data_dir: str, path: pathlib.Path, rows: int = 8) -> None:
+def replay(top: signatures.TopK, path: pathlib.Path) -> None:
     """Notes the model's own answers to a few requests, an empty one among them."""
-    sent = example_requests(top, data_dir, rows)
-    answer = top.recommend(**{k: tf.constant(v) for k, v in sent.items()})
-    due = {
-        k: v.numpy().astype("S") if v.dtype == tf.string else v.numpy() for k, v in answer.items()
-    }
-    np.savez(
-        path,
-        **{f"in_{k}": v for k, v in sent.items()},
-        **{f"out_{k}": v for k, v in due.items()},
-    )
+    noted = {}
+    for endpoint in top.endpoints():
+        sent = top.example(endpoint)
+        for name, answer in top.ask(endpoint, sent).items():
+            array = answer.numpy()
+            noted[f"{endpoint}/out/{name}"] = array.astype("S") if array.dtype == object else array
+        noted.update({f"{endpoint}/in/{name}": array for name, array in sent.items()})
+    np.savez(path, **noted)
 
 
-def example_requests(top: signatures.TopK, data_dir: str, rows: int) -> dict[str, np.ndarray]:
-    """Requests made of the data's own rows, by name of the signature's inputs."""
-    if isinstance(top, signatures.UserTopK):
-        users = vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)
-        return {"user": np.array([*users[:rows], "no such user"])}
-    info = top.model.info
-    features, _ = next(iter(inputs.histories(data_dir, info, "all", rows, fill=True)))
-    items = np.array([*vocabulary.read(pathlib.Path(data_dir) / ITEMS_FILE), signatures.UNKNOWN])
-    empty = np.zeros_like(features["values"][:1])
-    return {
-        "items": np.concatenate([items[features["items"].numpy()], np.full(empty.shape, "")]),
-        "values": np.concatenate([features["values"].numpy(), empty]),
-    }
+def write_request(top: signatures.TopK, path: pathlib.Path) -> None:
+    """Writes the body of a REST request that `serving_default` answers; short histories."""
+    request = top.example("serving_default")
+    path.parent.mkdir()
+    short = {k: (v[:1, :3] if v.ndim > 1 else v[:1]).tolist() for k, v in request.items()}
+    path.write_text(json.dumps({"inputs": short}))
 
 
 def check(aside: pathlib.Path) -> None:
@@ -141,13 +134,5 @@ def next_version(base: pathlib.Path) -> int:
 
 def rest_request(version: pathlib.Path, name: str) -> str:
     """A `curl` line that TF Serving answers from the export in `version`."""
-    ids = {
-        f: vocabulary.read(version / "assets" / f)[:2]
-        for f in (ITEMS_FILE, USERS_FILE)
-        if (version / "assets" / f).exists()
-    }
-    if USERS_FILE in ids:
-        body: dict = {"inputs": {"user": ids[USERS_FILE]}}
-    else:
-        body = {"inputs": {"items": [ids[ITEMS_FILE]], "values": [[5.0, 3.0]]}}
-    return f"curl -d '{json.dumps(body)}' http://localhost:8501/v1/models/{name}:predict"
+    body = (version / REQUEST).read_text()
+    return f"curl -d '{body}' http://localhost:8501/v1/models/{name}:predict"

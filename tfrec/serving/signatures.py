@@ -11,11 +11,11 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import inputs
+from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD, USERS_FILE
-
-UNKNOWN = ""  # the raw id of padding, and of a place that no item fills
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD, USERS_FILE, DatasetInfo
+from tfrec.serving.event_scores import EXAMPLES, EventScores
+from tfrec.serving.tables import UNKNOWN, line_table, position_table, tables_of
 
 
 class TopK(tf.Module):
@@ -33,7 +33,7 @@ class TopK(tf.Module):
         self, model: Recommender, data_dir: str | pathlib.Path, k: int, titles_file: pathlib.Path
     ):
         super().__init__(name="top_k")
-        data_dir = pathlib.Path(data_dir)
+        self.data_dir = data_dir = pathlib.Path(data_dir)
         self.model, self.k = model, min(k, model.info.n_items)
         write_titles(data_dir, titles_file)
         self.positions = position_table(data_dir / ITEMS_FILE)
@@ -68,7 +68,28 @@ class TopK(tf.Module):
 
     def tables(self) -> list[tf.lookup.StaticHashTable]:
         """The lookup tables, which an export must track."""
-        return [x for x in vars(self).values() if isinstance(x, tf.lookup.StaticHashTable)]
+        return tables_of(self)
+
+    def endpoints(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """The signatures by name."""
+        return {"serving_default": self.recommend}
+
+    def example(self, endpoint: str) -> dict[str, np.ndarray]:
+        """A request to `endpoint` made of the data's own rows, and an empty one."""
+        del endpoint
+        rows = inputs.histories(self.data_dir, self.model.info, "all", EXAMPLES, fill=True)
+        features, _ = next(iter(rows))
+        items = np.array([*vocabulary.read(self.data_dir / ITEMS_FILE), UNKNOWN])
+        empty = np.zeros_like(features["values"][:1])
+        return {
+            "items": np.concatenate([items[features["items"].numpy()], np.full(empty.shape, "")]),
+            "values": np.concatenate([features["values"].numpy(), empty]),
+        }
+
+    def ask(self, endpoint: str, request) -> dict[str, tf.Tensor]:
+        """Answers a request: a dict of arrays by name, as it is sent to `endpoint`."""
+        sent = {name: tf.constant(array) for name, array in request.items()}
+        return self.endpoints()[endpoint](**sent)
 
     def answer(self, scores, seen) -> dict[str, tf.Tensor]:
         """Strikes out the seen items and names the best of the rest.
@@ -79,13 +100,53 @@ class TopK(tf.Module):
         places = tf.cast(top, tf.int64)
         return {
             "items": self.raw_ids.lookup(places),
-            "titles": self.titles.lookup(places),
+            "titles": tf.strings.strip(self.titles.lookup(places)),
             "scores": tf.maximum(scores, tf.float32.min),
         }
 
 
 class UserTopK(TopK):
-    """The k best items for known users, for models whose rows are items (I-AutoRec).
+    """The k best items for users by raw id, what they have rated struck out.
+
+    A subclass says in `scores` what it thinks of all items for users by position, and gives
+    `keep_seen` what each user has rated.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file):
+        super().__init__(model, data_dir, k, titles_file)
+        self.user_positions = position_table(pathlib.Path(data_dir) / USERS_FILE)
+
+    def example(self, endpoint):
+        users = vocabulary.read(self.data_dir / USERS_FILE)
+        return {"user": np.array([*users[:EXAMPLES], "no such user"])}
+
+    def keep_seen(self, users: np.ndarray, items: np.ndarray) -> None:
+        """Takes all ratings as pairs of positions, `[n]` each."""
+        order = np.argsort(users, kind="stable")
+        counts = np.bincount(users, minlength=self.model.info.n_users)
+        splits = np.concatenate([[0], np.cumsum(counts)])
+        self.seen = tf.Variable(items[order].astype(np.int32), trainable=False, name="seen")
+        self.seen_splits = tf.Variable(splits, trainable=False, name="seen_splits")
+
+    def scores(self, users: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch]`, -1 for unknown users -> `[batch, n_items]`."""
+        raise NotImplementedError
+
+    def seen_by(self, users: tf.Tensor) -> tf.Tensor:
+        """What users by position have rated, int32 `[batch, longest]`, padding -1."""
+        history = tf.RaggedTensor.from_row_splits(self.seen, self.seen_splits, validate=False)
+        seen = tf.gather(history, tf.maximum(users, 0)).to_tensor(PAD)
+        return tf.where(users[:, None] >= 0, seen, PAD)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="user")])
+    def recommend(self, user) -> dict[str, tf.Tensor]:
+        """Top k for users by raw id, string `[batch]`."""
+        users = self.user_positions.lookup(user)
+        return self.answer(self.scores(users), self.seen_by(users))
+
+
+class ItemRowTopK(UserTopK):
+    """For models whose rows are items (I-AutoRec); an unknown user gets no items.
 
     Such a model has weights for each user and can not score a history it was not trained
     on; what it needs at serving are the items' codes and the users' weights.
@@ -93,29 +154,51 @@ class UserTopK(TopK):
 
     def __init__(self, model, data_dir, k, titles_file):
         super().__init__(model, data_dir, k, titles_file)
-        self.user_positions = position_table(pathlib.Path(data_dir) / USERS_FILE)
-        codes, seen = encode_items(model, data_dir)
+        codes, users, items = encode_items(model, data_dir)
         self.codes = tf.Variable(codes, trainable=False, name="codes")
-        self.seen = tf.Variable(seen.values, trainable=False, name="seen")
-        self.seen_splits = tf.Variable(seen.row_splits, trainable=False, name="seen_splits")
+        self.keep_seen(users, items)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="user")])
-    def recommend(self, user) -> dict[str, tf.Tensor]:
-        """Top k for users by raw id, string `[batch]`; an unknown user gets no items."""
-        positions = self.user_positions.lookup(user)
-        known = tf.maximum(positions, 0)
-        history = tf.RaggedTensor.from_row_splits(self.seen, self.seen_splits, validate=False)
-        seen = tf.gather(history, known).to_tensor(PAD)
-        scores = self.model.score_columns(self.codes, known)
-        answer = self.answer(scores, seen)
-        is_known = (positions != PAD)[:, None]
-        nothing = {"items": UNKNOWN, "titles": UNKNOWN, "scores": tf.float32.min}
-        return {k: tf.where(is_known, v, nothing[k]) for k, v in answer.items()}
+    def scores(self, users):
+        scores = self.model.score_columns(self.codes, tf.maximum(users, 0))
+        return tf.where(users[:, None] >= 0, scores, -float("inf"))  # never in an answer
 
 
-def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path) -> TopK:
-    """The right kind of `TopK` for the model's rows."""
-    kind = UserTopK if model.info.rows == "item" else TopK
+class EventTopK(UserTopK):
+    """For models of events, which know users by id; an unknown user gets what others like.
+
+    `score` answers for single events, with the context that the model reads.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file):
+        super().__init__(model, data_dir, k, titles_file)
+        self.keep_seen(*stored_pairs(model.info, data_dir))
+        self.scorer = EventScores(model, data_dir)
+
+    def scores(self, users):
+        return self.model.score({"user": users})
+
+    def endpoints(self):
+        return {**super().endpoints(), **self.scorer.endpoints("score")}
+
+    def example(self, endpoint):
+        asked = self.scorer if endpoint == "score" else super()
+        return asked.example(endpoint)
+
+    def ask(self, endpoint, request):
+        asked = self.scorer if endpoint == "score" else super()
+        return asked.ask(endpoint, request)
+
+    def tables(self):
+        return [*super().tables(), *self.scorer.tables()]
+
+
+def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path):
+    """What answers for this model: a `TopK`, or `EventScores` where there are no ids."""
+    if model.reads == "events":
+        if not model.info.has_ids:
+            return EventScores(model, data_dir)
+        return EventTopK(model, data_dir, k, titles_file)
+    kind = ItemRowTopK if model.info.rows == "item" else TopK
     return kind(model, data_dir, k, titles_file)
 
 
@@ -130,50 +213,33 @@ def without_repeats(positions: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.gather(repeated, back, batch_dims=1), PAD, positions)
 
 
-def position_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
-    """Raw id -> position (its line in `path`), -1 for others."""
-    lines = tf.lookup.TextFileInitializer(
-        str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
-        tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
-    )  # fmt: skip
-    return Int32Table(lines)
-
-
-def line_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
-    """Position -> the line of `path`, "" for others."""
-    lines = tf.lookup.TextFileInitializer(
-        str(path), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
-        tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
-    )  # fmt: skip
-    return tf.lookup.StaticHashTable(lines, UNKNOWN)
-
-
-class Int32Table(tf.lookup.StaticHashTable):
-    """A table that counts lines in int64, as TensorFlow demands, and answers in int32."""
-
-    def __init__(self, initializer):
-        super().__init__(initializer, PAD)
-
-    def lookup(self, keys, name=None):
-        return tf.cast(super().lookup(keys, name), tf.int32)
-
-
 def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:
-    """Writes the items' titles in vocabulary order, one a line; empty where unknown."""
+    """Writes the items' titles in vocabulary order, one a line; a blank where unknown.
+
+    A table is not read from a file with empty lines.
+    """
     fields = data_dir / ITEM_FIELDS_FILE
     ids = (data_dir / ITEMS_FILE).read_text().splitlines()
     titles = [""] * len(ids)
     if fields.exists():
         frame = pd.read_csv(fields, dtype=str, keep_default_na=False)
         titles = list(frame["title"]) if "title" in frame else titles
-    path.write_text("".join(" ".join(t.split()) + "\n" for t in titles))
+    path.write_text("".join((" ".join(t.split()) or " ") + "\n" for t in titles))
 
 
-def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, tf.RaggedTensor]:
+def stored_pairs(info: DatasetInfo, data_dir) -> tuple[np.ndarray, np.ndarray]:
+    """All ratings, as positions of users and of items."""
+    batches = inputs.events(data_dir, info, "all", 1 << 16)
+    columns = zip(*((f["user"].numpy(), f["item"].numpy()) for f, _ in batches), strict=True)
+    users, items = (np.concatenate(column) for column in columns)
+    return users[users >= 0], items[users >= 0]
+
+
+def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One pass over all item rows.
 
     Returns:
-        codes float32 `[n_items, size]`, and each user's items, ragged int32 `[n_users, None]`.
+        codes float32 `[n_items, size]`, then all ratings as positions of users and items.
     """
     info = model.info
     empty = model.encode(model.empty_features()).numpy()
@@ -185,7 +251,4 @@ def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, tf.RaggedTen
         batch_row, column = np.nonzero(features["items"].numpy() >= 0)
         users.append(features["items"].numpy()[batch_row, column])
         items.append(rows[batch_row])
-    users, items = np.concatenate(users), np.concatenate(items).astype(np.int32)
-    order = np.argsort(users, kind="stable")
-    counts = np.bincount(users, minlength=info.n_users)
-    return codes, tf.RaggedTensor.from_row_lengths(items[order], counts.astype(np.int64))
+    return codes, np.concatenate(users), np.concatenate(items)

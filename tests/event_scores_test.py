@@ -1,0 +1,122 @@
+"""What an export answers for single events: raw ids and raw context."""
+
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tfrec.config import DataConfig
+from tfrec.data import fields
+from tfrec.data.prepare import prepare
+from tfrec.models.fm import FM
+from tfrec.schema import DatasetInfo
+from tfrec.serving import export, signatures
+from tfrec.serving.event_scores import EventScores
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Clicks on two sites at a price, users and items by id."""
+    n = 60
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{i % 6}" for i in range(n)],
+            "item": [f"i{i // 6}" for i in range(n)],
+            "value": np.array([i % 2 for i in range(n)], np.float32),
+            "time": [1_000_000 + 3600 * i for i in range(n)],
+            "site": ["" if i % 7 == 0 else f"site {i % 3}" for i in range(n)],
+            "price": np.array([np.nan if i % 5 == 0 else i for i in range(n)], np.float32),
+        }
+    )
+    raw = types.SimpleNamespace(
+        name="clicks",
+        chunks=lambda: iter([frame]),
+        users=pd.DataFrame({"user": []}),
+        items=pd.DataFrame({"item": []}),
+        fingerprint="clicks",
+        rating_min=0.0,
+        rating_max=1.0,
+        rating_step=1.0,
+        has_times=True,
+        kinds={"site": "category", "price": "number"},
+    )
+    path = tmp_path_factory.mktemp("clicks") / "data"
+    prepare(raw, DataConfig(dataset="clicks"), path, progress=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(data_dir):
+    tf.keras.utils.set_random_seed(1)
+    names = ("user", "item", "site", "price", "hour")
+    config = FM.Config(task="ctr", fields=names, deviation=1.0)
+    made = FM.create(DatasetInfo.load(data_dir), config)
+    made.take_tables(fields.read(data_dir))
+    made.w.assign(np.random.default_rng(1).normal(size=made.w.shape))
+    return made
+
+
+def asked(model, data_dir, **changes):
+    """The answer to one event, with what is known of it changed."""
+    request = {"user": "u1", "item": "i2", "site": "site 1", "price": 7.0, "time": 1_000_000}
+    dtypes = {"price": np.float32, "time": np.int64}
+    request = {k: np.array([v], dtypes.get(k)) for k, v in {**request, **changes}.items()}
+    return float(EventScores(model, data_dir).ask("score", request)["scores"][0])
+
+
+def test_raw_context_becomes_what_training_saw(model, data_dir):
+    price = next(f for f in model.info.fields if f.name == "price")
+    sites = (data_dir / "field_site.txt").read_text().split("\n")
+    features = {
+        "user": tf.constant([1]),
+        "item": tf.constant([2]),
+        "site": tf.constant([sites.index("site 1") + 1]),
+        "price": tf.constant([(np.log1p(7) - price.mean) / price.deviation], tf.float32),
+        "time": tf.constant([1_000_000], tf.int64),
+    }
+    due = 1 / (1 + np.exp(-float(model.score(features)[0])))
+    assert asked(model, data_dir) == pytest.approx(due, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "like"),
+    [
+        ({"site": "never seen"}, {"site": ""}),
+        ({"user": "nobody"}, {"user": "no one"}),
+        ({"time": 1_000_000 + 24 * 3600}, {}),  # the same hour
+    ],
+)
+def test_what_is_unknown_is_all_the_same(model, data_dir, change, like):
+    assert asked(model, data_dir, **change) == asked(model, data_dir, **like)
+
+
+def test_every_part_of_a_request_counts(model, data_dir):
+    before = asked(model, data_dir)
+    for change in (
+        {"site": ""},
+        {"user": "nobody"},
+        {"item": "nothing"},
+        {"price": 100.0},
+        {"price": np.nan},
+        {"time": 0},
+    ):
+        assert abs(asked(model, data_dir, **change) - before) > 1e-4, change
+
+
+def test_export_answers_recommend_and_score(model, data_dir, tmp_path):
+    top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
+    export.write(top, tmp_path / "1")
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures
+    assert {"serving_default", "score"} <= set(served)
+    request = top.example("score")
+    assert len(request["user"]) == len(request["price"]) == 9
+    answer = served["score"](**{k: tf.constant(v) for k, v in request.items()})["scores"]
+    np.testing.assert_allclose(answer, top.ask("score", request)["scores"], rtol=1e-5)
+    assert ((answer.numpy() > 0) & (answer.numpy() < 1)).all()
+    best = served["serving_default"](user=tf.constant(["u1", "nobody"]))
+    assert (best["items"].numpy()[0] == b"").all(), "u1 has seen everything"
+    assert (best["items"].numpy()[1] != b"").all()
+    scores = model.score({"user": tf.constant([-1])}).numpy()[0]
+    np.testing.assert_allclose(best["scores"].numpy()[1], np.sort(scores)[::-1][:3], rtol=1e-5)

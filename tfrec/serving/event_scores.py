@@ -1,0 +1,122 @@
+"""Scores of single events: raw ids and raw context in, ratings or probabilities out."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.data import inputs, vocabulary
+from tfrec.models.events import EventModel
+from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
+from tfrec.serving.tables import position_table, tables_of
+
+EXAMPLES = 8  # events in a request that is replayed
+
+
+class EventScores(tf.Module):
+    """What a model thinks of events, all in one graph.
+
+    A request holds `user` and `item`, string `[batch]`, where the data has ids, `time`, int64
+    `[batch]` (seconds since 1970, 0 unknown), where the model reads it, and the events' own
+    fields: categories as string, numbers as float32 (NaN where missing). What training did
+    not know is unknown, never an error.
+
+    Args:
+        model: A trained model of events.
+        data_dir: Where its data was prepared.
+    """
+
+    def __init__(self, model: EventModel, data_dir: str | pathlib.Path):
+        super().__init__(name="event_scores")
+        data_dir = pathlib.Path(data_dir)
+        self.model, self.data_dir = model, data_dir
+        self.fields = {f.name: f for f in model.info.fields if f.name in model.context}
+        self.ids = {}
+        if model.info.has_ids:
+            self.ids = {
+                "user": position_table(data_dir / USERS_FILE),
+                "item": position_table(data_dir / ITEMS_FILE),
+            }
+        self.categories = {
+            f.name: position_table(data_dir / vocabulary_file(f.name))
+            for f in self.fields.values()
+            if f.kind == "category"
+        }
+        spec = {name: tf.TensorSpec([None], self._dtype(name), name=name) for name in self.names}
+        self.score = tf.function(self._score, input_signature=[spec])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a request holds."""
+        return (*self.ids, *self.model.context)
+
+    def _dtype(self, name: str) -> tf.DType:
+        if name == "time":
+            return tf.int64
+        return tf.float32 if name in self.fields and self._is_number(name) else tf.string
+
+    def _is_number(self, name: str) -> bool:
+        return self.fields[name].kind == "number"
+
+    def _score(self, request) -> dict[str, tf.Tensor]:
+        """`scores`, float32 `[batch]`: ratings, or for clicks their probabilities."""
+        nothing = tf.zeros_like(next(iter(request.values())), tf.int32)
+        features = {"user": nothing, "item": nothing}
+        for name, raw in request.items():
+            if name in self.ids:
+                features[name] = self.ids[name].lookup(raw)
+            elif name in self.categories:
+                features[name] = self.categories[name].lookup(raw) + 1
+            else:
+                features[name] = raw if name == "time" else standardised(self.fields[name], raw)
+        scores = self.model.score(features)
+        return {"scores": tf.sigmoid(scores) if self.model.task == "ctr" else scores}
+
+    def endpoints(self, name: str = "serving_default") -> dict:
+        """The signature by its name."""
+        return {name: self.score}
+
+    def ask(self, endpoint: str, request) -> dict[str, tf.Tensor]:
+        """Answers a request: a dict of arrays by name."""
+        del endpoint
+        return self.score({name: tf.constant(array) for name, array in request.items()})
+
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """The lookup tables, which an export must track."""
+        return tables_of(self)
+
+    def example(self, endpoint: str) -> dict[str, np.ndarray]:
+        """A request made of the data's own first events, and one of nobody and nothing."""
+        del endpoint
+        model, found = self.model, {}
+        batches = inputs.events(
+            self.data_dir, model.info, "all", EXAMPLES, fill=True, context=model.context
+        )
+        features, _ = next(iter(batches))
+        for name in self.names:
+            positions = features[name].numpy()
+            if name in self.ids:
+                file = {"user": USERS_FILE, "item": ITEMS_FILE}[name]
+                names = [*vocabulary.read(self.data_dir / file), "no such id"]
+                found[name] = np.array([*(names[p] for p in positions), "no such id"])
+            elif name in self.categories:
+                names = ["", *vocabulary.read(self.data_dir / vocabulary_file(name))]
+                found[name] = np.array([*(names[p] for p in positions), "no such category"])
+            elif name == "time":
+                found[name] = np.append(positions, 0)
+            else:
+                raw = raw_number(self.fields[name], positions)
+                found[name] = np.append(raw, np.nan).astype(np.float32)
+        return found
+
+
+def standardised(field: Field, raw: tf.Tensor) -> tf.Tensor:
+    """A raw number as training saw it: sign(x) log(1 + |x|), standardised; 0 where missing."""
+    logs = tf.sign(raw) * tf.math.log1p(tf.abs(raw))
+    return tf.where(tf.math.is_nan(raw), 0.0, (logs - field.mean) / field.deviation)
+
+
+def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:
+    """The inverse of `standardised`."""
+    logs = entries * field.deviation + field.mean
+    return np.sign(logs) * np.expm1(np.abs(logs))
