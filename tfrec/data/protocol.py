@@ -12,6 +12,11 @@ _KNOWN = {
     "duplicates": ("error", "first", "last"),
 }
 
+_BY_IDS = (  # the default of each is what rows without users and items allow
+    *("split", "rows", "min_user_ratings", "max_user_ratings", "min_item_ratings", "core"),
+    *("duplicates", "min_rating", "drop_rating", "label_above", "title_vectors"),
+)
+
 
 def check(config: DataConfig) -> None:
     """Refuses settings that cannot work with any data set; needs none, so it comes first.
@@ -37,11 +42,13 @@ def check_source(config: DataConfig, raw: Any) -> None:
 
     Args:
         config: The settings.
-        raw: The raw data set; `has_times` is used.
+        raw: The raw data set; `has_times` and `has_ids` are used.
 
     Raises:
         ValueError: naming the flag and the cure.
     """
+    if not getattr(raw, "has_ids", True):
+        _check_without_ids(config, raw)
     by_time = config.split in ("time", "last")
     by_time = by_time or (config.split == "users" and config.fold_in == "time")
     if by_time and not raw.has_times:
@@ -49,6 +56,17 @@ def check_source(config: DataConfig, raw: Any) -> None:
             f"--data split={config.split} goes by time, but {raw.name} has no times; use --data "
             "split=random, or split=users with fold_in=random"
         )
+
+
+def _check_without_ids(config: DataConfig, raw: Any) -> None:
+    """Refuses whatever goes by users, by items or by how much they are rated."""
+    for name in _BY_IDS:
+        value, only = getattr(config, name), getattr(DataConfig(), name)
+        if value != only:
+            raise ValueError(
+                f"--data {name}={value}: {raw.name} is rows of fields, with a label and without "
+                f"users, items and ratings; leave it out, only {name}={only} is for such rows"
+            )
 
 
 _SIZES = {
@@ -78,8 +96,11 @@ def describe(config: DataConfig, raw: Any) -> str:
 
     Args:
         config: The settings.
-        raw: The raw data set; its `name` is used.
+        raw: The raw data set; its `name` and `has_ids` are used.
     """
+    if not getattr(raw, "has_ids", True):  # only a random split is left to these
+        sentence = _random(config).replace("by rating", "by row")
+        return ", ".join([f"{raw.name}, {sentence}", *_filters(config)])
     parts = [f"{raw.name}, {_SENTENCES[config.split](config)}", *_filters(config)]
     return ", ".join([*parts, f"rows by {config.rows}"])
 
@@ -132,6 +153,10 @@ def _filters(c: DataConfig) -> list[str]:
     kept = []
     if c.min_rating > 0:
         kept.append(f"ratings >= {c.min_rating:g}")
+    if c.drop_rating:
+        kept.append(f"ratings of {c.drop_rating:g} left out")
+    if c.label_above:
+        kept.append(f"label 1 for ratings > {c.label_above:g}, else 0")
     if c.min_user_ratings:
         kept.append(f"users with >= {c.min_user_ratings} ratings")
     if c.max_user_ratings:
@@ -140,6 +165,8 @@ def _filters(c: DataConfig) -> list[str]:
         kept.append(f"items with >= {c.min_item_ratings} ratings")
     if c.core and (c.min_user_ratings or c.min_item_ratings):
         kept.append("counts repeated (core)")
+    if c.min_category > 1:
+        kept.append(f"events' categories with >= {c.min_category} rows in train")
     if c.duplicates != "error":
         kept.append(f"{c.duplicates} of duplicates kept")
     return kept

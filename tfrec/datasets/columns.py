@@ -11,7 +11,6 @@ import pyarrow.csv
 from tfrec.datasets import complaints, files, layouts
 
 CHUNK_ROWS = 1_000_000
-RATING_COLUMNS = ("user", "item", "value", "time")
 _UNIT = "\x1f"  # one byte that no file holds, in place of separators of several
 
 _TYPES = {"value": pyarrow.float32(), "time": pyarrow.int64()}
@@ -20,7 +19,7 @@ _TYPES = {"value": pyarrow.float32(), "time": pyarrow.int64()}
 def read_ratings(
     file: files.TextFile, layout: layouts.Layout, scale: layouts.RatingScale
 ) -> Iterator[pandas.DataFrame]:
-    """Yields the ratings of one file: user, item, value and time, in file order.
+    """Yields the ratings of one file: the layout's columns and a time, in file order.
 
     Raises:
         ValueError: a bad line, named with its column and the cure.
@@ -28,8 +27,8 @@ def read_ratings(
     for first_line, block, columns in _blocks(file, layout):
         try:
             table = _parse(block, columns, layout)
-            table = table.select([c for c in RATING_COLUMNS if c in table.column_names])
-            good = ratings_are_good(table, scale)
+            table = table.select(layout.columns)
+            good = ratings_are_good(table, scale) and _are_finite(table, layout.numbers)
         except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
             good, problem = False, str(error)
         else:
@@ -61,14 +60,25 @@ def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame
 def ratings_are_good(table: pyarrow.Table, scale: layouts.RatingScale) -> bool:
     """Whether no id is empty and every value and time is in its range."""
     for name in ("user", "item"):
-        if pyarrow.compute.any(pyarrow.compute.equal(table[name], "")).as_py():
+        if (
+            name in table.column_names
+            and pyarrow.compute.any(pyarrow.compute.equal(table[name], "")).as_py()
+        ):
             return False
     value = table["value"].to_numpy()
     good = ((value >= scale.minimum) & (value <= scale.maximum)).all()  # false for NaN
+    if scale.labels:
+        good &= ((value == scale.minimum) | (value == scale.maximum)).all()
     if "time" in table.column_names:
         time = table["time"].to_numpy()
         good &= ((time >= 0) & (time < layouts.LAST_TIME)).all()
     return bool(good)
+
+
+def _are_finite(table: pyarrow.Table, numbers: Iterable[str]) -> bool:
+    """Whether all numbers that are there are finite."""
+    finite = (pyarrow.compute.all(pyarrow.compute.is_finite(table[name])) for name in numbers)
+    return all(found.as_py() is not False for found in finite)  # None: all are missing
 
 
 def gather(frames: Iterable[pandas.DataFrame]) -> Iterator[pandas.DataFrame]:
@@ -118,6 +128,7 @@ def _columns(file: files.TextFile, layout: layouts.Layout) -> tuple[str, ...]:
 def _parse(block: bytes, columns: tuple[str, ...], layout: layouts.Layout) -> pyarrow.Table:
     """Lines to columns; raises `ArrowInvalid` without saying on which line."""
     separator = layout.separator
+    types = _TYPES | dict.fromkeys(layout.numbers, pyarrow.float32())
     if layout.encoding != "utf-8":
         block = block.decode(layout.encoding).encode()
     if len(separator) > 1:
@@ -127,8 +138,8 @@ def _parse(block: bytes, columns: tuple[str, ...], layout: layouts.Layout) -> py
         pyarrow.csv.ReadOptions(column_names=columns),
         pyarrow.csv.ParseOptions(delimiter=separator, quote_char='"' if layout.quoted else False),
         pyarrow.csv.ConvertOptions(
-            column_types={name: _TYPES.get(name, pyarrow.string()) for name in columns},
-            null_values=[],
+            column_types={name: types.get(name, pyarrow.string()) for name in columns},
+            null_values=[""] if layout.numbers else [],
             strings_can_be_null=False,
         ),
     )

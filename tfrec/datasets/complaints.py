@@ -1,6 +1,7 @@
 """The slow second look: which line of a block that could not be read is bad, and why."""
 
 import csv
+import math
 from typing import NoReturn
 
 from tfrec.datasets import layouts
@@ -30,7 +31,7 @@ def complain(
         problem: What the fast reader said, in case no line is found.
     """
     for number, raw in enumerate(block.split(b"\n"), start=first_line):
-        if not raw.strip():
+        if not raw.rstrip(b"\r"):
             continue
         reason = _reason(raw.rstrip(b"\r"), columns, layout, scale)
         if reason:
@@ -55,7 +56,8 @@ def _reason(
     if len(fields) != len(columns):
         return _count_reason(line, len(fields), len(columns), layout)
     for number, (name, text) in enumerate(zip(columns, fields, strict=True), start=1):
-        if scale and (reason := field_reason(name, text, scale)):
+        reason = _number_reason(text) if name in layout.numbers else ""
+        if scale and (reason := reason or field_reason(name, text, scale)):
             return f", column {number} ({name}): {reason}"
     return ""
 
@@ -69,12 +71,19 @@ def field_reason(name: str, text: str, scale: layouts.RatingScale) -> str:
             return f"{text!r} is not a number"
         if not scale.minimum <= value <= scale.maximum:
             return f"{text!r} is not a rating from {scale.minimum:g} to {scale.maximum:g}"
+        if scale.labels and value not in (scale.minimum, scale.maximum):
+            return f"{text!r} is neither {scale.minimum:g} nor {scale.maximum:g}"
     if name == "time":
         if (time := _number(text, int)) is None:
             return f"{text!r} is not a whole number of seconds since 1970"
         if not 0 <= time < layouts.LAST_TIME:
             return f"{text!r} is not a time in seconds since 1970"
     return ""
+
+
+def _number_reason(text: str) -> str:
+    number = _number(text, float) if text else 0.0
+    return "" if number is not None and math.isfinite(number) else f"{text!r} is not a number"
 
 
 def _split(line: str, layout: layouts.Layout) -> list[str]:

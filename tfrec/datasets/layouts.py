@@ -16,6 +16,7 @@ class Layout:
         header: The names in the file's first line, aligned with `columns`; () if it has none.
             Named columns may stand in any order, and others beside them.
         quoted: Fields may stand in double quotes.
+        numbers: Columns of numbers beside the value and the time; empty ones are missing.
     """
 
     columns: tuple[str, ...]
@@ -23,6 +24,7 @@ class Layout:
     encoding: str = "utf-8"
     header: tuple[str, ...] = ()
     quoted: bool = False
+    numbers: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +35,10 @@ class RatingScale:
         minimum: Lowest rating.
         maximum: Highest rating.
         step: Distance between two neighbouring ratings, 0 if unknown.
+        labels: Only the lowest and the highest rating themselves are allowed.
     """
 
     minimum: float
     maximum: float
     step: float
+    labels: bool = False

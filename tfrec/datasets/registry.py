@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable
 
 from tfrec.config import known_names
-from tfrec.datasets import download, files, layouts, movielens, netflix, source
+from tfrec.datasets import criteo, download, files, layouts, movielens, netflix, source
 
 Reader = Callable[
     [str, files.Files, layouts.RatingScale, str | None],
@@ -110,6 +110,19 @@ DATASETS: dict[str, Entry] = {
         how_to_get=(
             "it may not be redistributed: get the Netflix Prize files (combined_data_*.txt or "
             "mv_*.txt) from whoever licenses them to you, or DeepRec's tab-separated parts"
+        ),
+    ),
+    "criteo": Entry(
+        criteo.read,
+        layouts.RatingScale(0, 1, 1, labels=True),
+        ("criteo", "criteo.zip", "dac"),
+        licence=(
+            "Criteo: for research, not for commercial use, not to be passed on; the license.txt "
+            "that comes with the data has the exact terms."
+        ),
+        how_to_get=(
+            "Criteo gives it to whoever accepts its terms: get the Display Advertising Challenge "
+            "data (dac.tar.gz) from Criteo AI Lab and unpack its train.txt"
         ),
     ),
 }

@@ -28,6 +28,7 @@ class Recommender(keras.Model):
             settings, `task_for` says it and each model has its own.
         reads: "histories" or "events": picks the reader.
         max_items: Length at which histories are cut, or None.
+        needs_ids: Whether the data must name users and items.
         closed_form: True where `fit` solves instead of descending.
         paper: Training settings of the paper, the defaults of `tfrec.train`.
     """
@@ -35,6 +36,7 @@ class Recommender(keras.Model):
     task: ClassVar[str] = "rating"
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
+    needs_ids: ClassVar[bool] = True
     closed_form: ClassVar[bool] = False
     paper: ClassVar[TrainConfig] = TrainConfig()
 
@@ -63,8 +65,13 @@ class Recommender(keras.Model):
         """Builds the model and makes its variables by one real call.
 
         Raises:
-            ValueError: the data was prepared with rows of the other kind.
+            ValueError: the data was prepared with rows of the other kind, or has no ids.
         """
+        if cls.needs_ids and not info.has_ids:
+            raise ValueError(
+                f"{cls.__name__} learns users and items, {info.name} names neither: use a model of "
+                "fields, such as --model=deepfm"
+            )
         model = cls(info, config, **kwargs)
         wanted = cls.rows(model.config)
         if wanted != info.rows:

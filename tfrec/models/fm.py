@@ -23,6 +23,7 @@ class FM(EventModel):
     loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
     """
 
+    needs_ids = False
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
 
     @dataclasses.dataclass(frozen=True)
