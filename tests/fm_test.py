@@ -185,3 +185,9 @@ def test_fields_that_can_not_be_read(names, told):
 def test_a_task_that_can_not_be(task, told):
     with pytest.raises(ValueError, match=told):
         FM.create(INFO, FM.Config(task=task))
+
+
+def test_labels_are_no_ratings():
+    info = DatasetInfo("t", "t", "user", 2, 3, {"train": 5}, rating_min=0, rating_max=1)
+    with pytest.raises(ValueError, match="labels 0 and 1; train with --set task=ctr"):
+        FM.create(info)

@@ -100,8 +100,7 @@ def main() -> None:
     trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
     print(summaries.summary(trial.info, trial.model), flush=True)
     print(summaries.table(train(trial)))
-    user = summaries.first_user(config.data_dir)
-    print(f"run: {path}   next: python -m tfrec.recommend --run_dir={path} --user={user}")
+    print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
 
 
 def train(trial) -> dict:

@@ -51,7 +51,8 @@ class CtrReport(Report):
         """The split and the way of measuring, in words."""
         return (
             f"{self.info.protocol}; over all held-out events at once, AUC exact with ties 1/2, "
-            f"gauc within users weighted by events, ece over {_BINS} bins of equal width"
+            + ("gauc within users weighted by events, " if self.info.has_ids else "")
+            + f"ece over {_BINS} bins of equal width"
         )
 
     def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:

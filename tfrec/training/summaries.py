@@ -40,13 +40,28 @@ def data_summary(info: DatasetInfo) -> str:
     """What was prepared, in two lines."""
     counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
-    unknown = ", ".join(f"{f.unknown:,} of {f.of}s' {f.name}" for f in info.fields if f.unknown)
+    ids = f"{info.n_users:,} users, {info.n_items:,} items; ratings" if info.has_ids else "rows"
     return (
         f"data:  {info.protocol}\n"
-        f"       {info.n_users:,} users, {info.n_items:,} items; ratings: {counts}"
-        f"; dropped: {dropped or 'none'}"
-        + (f"\n       categories that training does not have: {unknown}" if unknown else "")
+        f"       {ids}: {counts}; dropped: {dropped or 'none'}{_unknown(info)}"
     )
+
+
+def _unknown(info: DatasetInfo) -> str:
+    """How many entries of which fields are unknown, the most first."""
+    found = sorted((f for f in info.fields if f.unknown), key=lambda f: -f.unknown)
+    if not found:
+        return ""
+    some = ", ".join(f"{f.unknown:,} of {f.name}" for f in found[:5])
+    more = f" and of {len(found) - 5} more fields" if len(found) > 5 else ""
+    return f"\n       unknown to training, or too rare there: {some}{more}"
+
+
+def next_step(info: DatasetInfo, path: str, data_dir: str) -> str:
+    """The command that shows what a run is good for."""
+    if not info.has_ids:
+        return f"python -m tfrec.export --run_dir={path}"
+    return f"python -m tfrec.recommend --run_dir={path} --user={first_user(data_dir)}"
 
 
 def summary(info: DatasetInfo, model: Recommender) -> str:
