@@ -14,6 +14,7 @@ SERVING = [
 ]
 DEV = [
     "pytest>=8.4",
+    "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
     "codespell>=2.4",
     "ir-measures>=0.4",  # oracles of the metric tests

@@ -63,7 +63,10 @@ OURS: dict[str, tuple[dict, dict]] = {
     "ease": ({"regularization": 300.0}, {}),
     "multvae": ({"hidden": ()}, LONG),
     "multdae": ({}, LONG),
-    "cdae": ({}, {**LONG, "epochs": 250}),
+    "cdae": (
+        {"latent": 200, "regularization": 5.0, "sampled": False},
+        {**LONG, "optimizer": "adam", "learning_rate": 0.005},
+    ),
     "recvae": ({"gamma": 0.01}, LONG),
 }
 

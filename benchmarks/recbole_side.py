@@ -1,12 +1,18 @@
-"""RecBole's half of recbole.py: splits, trains, measures. Runs in RecBole's own environment.
+"""RecBole's half of recbole.py and recbole_ctr.py. Runs in RecBole's own environment.
 
     PYTHON -I recbole_side.py JOBS.json OUT_DIR
 
 JOBS.json is a list of {"name", "recbole", "settings"}. Writes the interactions of RecBole's
 default split (by user, at random, 80/10/10) to OUT_DIR/train.csv, validation.csv and test.csv
 (user, item: raw ids), and for each job OUT_DIR/<name>.json with RecBole's own metrics, the
-lists behind them and the time. Knows nothing of tfrec; -I keeps recbole.py beside this file
-from hiding the package of that name.
+lists behind them and the time.
+
+Jobs with "trials" instead of "settings" (a list of settings) train on the labelled events of
+OUT_DIR/events; the best trial by validation log loss is tested, its logits are written. Jobs
+with "epochs" measure the time of that many epochs there.
+
+Knows nothing of tfrec; -I keeps recbole.py beside this file from hiding the package of that
+name.
 """
 
 import csv
@@ -26,14 +32,13 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
 
 DATA = str(pathlib.Path(recbole.__file__).parent / "dataset_example")
-ALWAYS = {
-    "data_path": DATA,
-    "metrics": ["NDCG", "Recall", "MRR"],
-    "topk": [10],
-    "metric_decimal_place": 6,
-    "use_gpu": False,
-    "show_progress": False,
-    "state": "ERROR",
+BOTH = {"metric_decimal_place": 6, "use_gpu": False, "show_progress": False, "state": "ERROR"}
+ALWAYS = {**BOTH, "data_path": DATA, "metrics": ["NDCG", "Recall", "MRR"], "topk": [10]}
+# The files are the split: RecBole takes them as they are.
+CTR = {
+    **BOTH,
+    "benchmark_filename": ["train", "validation", "test"],
+    "load_col": {"inter": ["user_id", "item_id", "label"]},
 }
 
 
@@ -50,23 +55,103 @@ def run(model_name, settings, out_dir):
         validation passes, and "top": raw item ids by raw user id, best first.
     """
     config = Config(model=model_name, dataset="ml-100k", config_dict={**ALWAYS, **settings})
-    init_seed(config["seed"], config["reproducibility"])
-    dataset = create_dataset(config)
-    parts = data_preparation(config, dataset)
+    parts = prepare(config)
     for name, part in zip(("train", "validation", "test"), parts):  # noqa: B905  Python 3.8
         write(out_dir / (name + ".csv"), part._dataset)
     train, validation, test = parts
-    init_seed(config["seed"], config["reproducibility"])  # as RecBole's quick start does
-    wall, cpu = time.perf_counter(), time.process_time()
-    model = get_model(model_name)(config, train._dataset)
-    trainer = get_trainer(config["MODEL_TYPE"], model_name)(config, model)
-    _, best = trainer.fit(train, validation, show_progress=False)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    result = {"validation": dict(best), "seconds": wall, "cpu_seconds": cpu}
-    result["epochs"] = len(trainer.train_loss_dict)
+    trainer, result = fit(config, train, validation)
     result["test"] = dict(trainer.evaluate(test, load_best_model=True, show_progress=False))
     result["top"] = top_lists(trainer, test)
     return result
+
+
+def prepare(config):
+    """RecBole's loaders of the train, validation and test part."""
+    init_seed(config["seed"], config["reproducibility"])
+    parts = data_preparation(config, create_dataset(config))
+    init_seed(config["seed"], config["reproducibility"])  # as RecBole's quick start does
+    return parts
+
+
+def make(config, train):
+    """RecBole's trainer of a new model."""
+    model = get_model(config["model"])(config, train._dataset)
+    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+
+
+def fit(config, train, validation):
+    """Trains a new model; returns the trainer, and what is known before the test."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    trainer = make(config, train)
+    _, best = trainer.fit(train, validation, show_progress=False)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    result = {"validation": dict(best), "seconds": wall, "cpu_seconds": cpu}
+    return trainer, {**result, "epochs": len(trainer.train_loss_dict)}
+
+
+def run_trials(model_name, trials, out_dir):
+    """Trains all `trials`, tests the one of the least validation log loss, and only that one.
+
+    Args:
+        model_name: RecBole's name, such as "FM".
+        trials: A list of RecBole settings other than its defaults.
+        out_dir: Holds the folder "events".
+
+    Returns:
+        As `run`, of the best trial, its "settings", and instead of "top" the "logits": lists of
+        raw user id, raw item id and logit. "trials" has what each trial reached on validation.
+    """
+    found, best = [], None
+    for number, settings in enumerate(trials):
+        # RecBole names its checkpoints by the second.
+        config = ctr_config(model_name, out_dir, {**settings, "checkpoint_dir": f"trial-{number}"})
+        train, validation, test = prepare(config)
+        trainer, result = fit(config, train, validation)
+        found.append({"settings": settings, **result})
+        print(model_name, settings, result["validation"], flush=True)
+        if best is None or logloss(result) < logloss(best[2]):
+            best = trainer, test, found[-1]
+    trainer, test, result = best
+    measured = trainer.evaluate(test, load_best_model=True, show_progress=False)
+    more = {"test": dict(measured), "logits": logits(trainer.model, test), "trials": found}
+    return {**result, **more}
+
+
+def ctr_config(model_name, out_dir, settings):
+    """RecBole's configuration for the events of `out_dir`."""
+    settings = {**CTR, "data_path": str(out_dir), **settings}
+    return Config(model=model_name, dataset="events", config_dict=settings)
+
+
+def logloss(result):
+    """Of the validation part."""
+    return result["validation"]["logloss"]
+
+
+@torch.no_grad()
+def logits(model, test):
+    """`[raw user id, raw item id, logit]` of all events of a part."""
+    model.eval()
+    dataset, found = test._dataset, []
+    for events, *_ in test:
+        names = [dataset.id2token(f, events[f]) for f in (dataset.uid_field, dataset.iid_field)]
+        found += [
+            [str(user), str(item), logit]
+            for user, item, logit in zip(*names, model.forward(events).tolist())  # noqa: B905
+        ]
+    return found
+
+
+def run_epochs(model_name, settings, epochs, out_dir):
+    """CPU seconds of each of `epochs` passes of training, after a first one; no validation."""
+    config = ctr_config(model_name, out_dir, settings)
+    train, _, _ = prepare(config)
+    trainer, seconds = make(config, train), []
+    for epoch in range(1 + epochs):
+        cpu = time.process_time()
+        trainer._train_epoch(train, epoch, show_progress=False)
+        seconds.append(time.process_time() - cpu)
+    return {"cpu_seconds": seconds[1:]}
 
 
 def write(path, part):
@@ -105,7 +190,12 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)  # RecBole writes checkpoints and logs where it stands
         for job in jobs:
-            result = run(job["recbole"], job["settings"], out_dir)
+            if "trials" in job:
+                result = run_trials(job["recbole"], job["trials"], out_dir)
+            elif "epochs" in job:
+                result = run_epochs(job["recbole"], job["settings"], job["epochs"], out_dir)
+            else:
+                result = run(job["recbole"], job["settings"], out_dir)
             (out_dir / (job["name"] + ".json")).write_text(json.dumps({**job, **result}))
 
 

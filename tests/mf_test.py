@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec.config import TrainConfig, to_dict
 from tfrec.models.mf import MF
 from tfrec.schema import DatasetInfo
+from tfrec.training.experiment import Experiment
+from tfrec.training.runs import RunConfig, RunDir
 
 INFO = DatasetInfo("toy", "toy", "user", 4, 6, {"train": 5, "validation": 1, "test": 1})
 PAIRS = [(0, 1), (0, 3), (1, 5), (2, 0), (2, 4)]
@@ -128,3 +131,15 @@ def test_the_xavier_start_is_uniform_of_its_own_bound():
     bound = np.sqrt(6 / (7 + 3))
     assert np.abs(q).max() <= bound
     assert np.abs(q).max() > bound / 2
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_it_ranks_what_the_user_would_like_first(board, one, tmp_path, loss):
+    data_dir, data = board("user", likes_only=True)
+    settings = {"latent": 4, "loss": loss, "negatives": 4, "regularization": 0.001}
+    train = TrainConfig(epochs=12, learning_rate=0.03, batch_size=50, monitor="hr@10")
+    run_dir = RunDir(tmp_path)
+    config = RunConfig("mf", {**to_dict(MF.Config()), **settings}, data, data_dir, train)
+    trial = Experiment(config, run_dir, one)
+    trial.chief = False  # writes nothing
+    assert trial.fit(resume=False).metrics["hr@10"] == 1

@@ -142,7 +142,7 @@ PRESETS: dict[str, Preset] = {
         train=ML100K_KERNEL,
         published="RMSE .895",
         source=SPARSEFC,
-        measured="RMSE .9036 test, .8913 validation; seed 0; 902 s, suspended meanwhile",
+        measured="RMSE .8972 test, .8825 validation; seed 0; 175 s",
     ),
     "glocalk-ml100k-u1": Preset(
         model="glocalk",
@@ -223,6 +223,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .911 (biased MF)",
         source="Dziugaite and Roy, 2015, table 1",
+        measured="RMSE .8929 test, .9027 validation; seed 0; 42 s",
     ),
     "mf-ml1m-random90": Preset(
         model="mf",
@@ -237,6 +238,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .845 (biased MF)",
         source=AUTOREC,
+        measured="RMSE .8455 test, .8479 validation; seed 0; 59 s",
     ),
     "deepfm-ml1m-lastctr": Preset(
         model="deepfm",
@@ -248,6 +250,7 @@ PRESETS: dict[str, Preset] = {
         train=CTR,
         published="AUC .8658",
         source=METASPORE,
+        measured="AUC .8680 test, .8754 validation (with side tables .8784, .8806); seed 0; 56 s",
     ),
     "dcn-ml1m-lastctr": Preset(
         model="dcn",
@@ -259,6 +262,7 @@ PRESETS: dict[str, Preset] = {
         train=CTR,
         published="AUC .8746 (DCN; DCN-v2 .8611)",
         source=METASPORE,
+        measured="AUC .8701 test, .8778 validation; seed 0; 79 s",
     ),
     "fm-ml1m-lastctr": Preset(
         model="fm",
@@ -270,14 +274,16 @@ PRESETS: dict[str, Preset] = {
         train=CTR,
         published="AUC .8672 (FFM)",
         source=METASPORE,
+        measured="AUC .8834 test, .8834 validation; seed 0; 33 s",
     ),
     "bertrating-ml1m-random80": Preset(
         model="bertrating",
         data=DataConfig(dataset="ml-1m", test=0.2),
+        settings={"regularization": 0.001},
         train={
-            "epochs": 20,
-            "batch_size": 1024,
-            "learning_rate": 1e-3,
+            "epochs": 15,
+            "batch_size": 4096,
+            "learning_rate": 2e-3,
             "patience": 2,
             "refit": True,
         },

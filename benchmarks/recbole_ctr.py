@@ -1,0 +1,345 @@
+"""tfrec's FM and DeepFM against RecBole 1.2.1 (PyTorch): likes of ml-100k, the very same rows.
+
+    python benchmarks/recbole_ctr.py --recbole_python=PATH [--models=fm,deepfm]
+        [--out=runs/recbole_ctr]
+
+PATH is the Python of an environment of RecBole's own; recbole.py says how it is made.
+
+A rating above 3 is the label 1, any other 0; inputs are the ids of user and item. tfrec splits
+(at random by rating, 10 % test, 10 % of the rest validation) and writes the parts as RecBole's
+atomic files, which RecBole takes as they are. RecBole runs with its defaults (its epoch by
+validation AUC) and tuned; tuned RecBole and tfrec have as many trials each (GRIDS), the same
+batch, patience and criterion: validation log loss chooses the epoch and the trial, and only
+the chosen one reads the test part. tfrec's report measures both sides' test logits and must
+give RecBole's own AUC and log loss.
+
+Speed is the CPU seconds of an epoch of training alone, without validation, both sides with
+batch and sizes of SPEED, the first epoch not counted. RecBole has one thread, tfrec as many as
+it takes: CPU seconds are those of all threads.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+
+from absl import flags
+
+from tfrec import cli
+from tfrec import config as config_lib
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "recbole_python",
+    "",
+    "Python of an environment with torch, recbole==1.2.1, numpy==1.26.4, scipy==1.11.4, "
+    "pandas==2.1.4 and scikit-learn==1.5.2",
+    flag_values=FLAGS,
+)
+flags.DEFINE_list("models", [], "which, by tfrec's names (default: all)", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
+flags.DEFINE_string("out", "runs/recbole_ctr", "where everything is written", flag_values=FLAGS)
+
+DATA = config_lib.DataConfig(dataset="ml-100k", label_above=3.0)
+PARTS = ("train", "validation", "test")
+PEERS = {"fm": "FM", "deepfm": "DeepFM"}  # RecBole's name by tfrec's
+SHOWN = ("auc", "logloss")
+
+# Settings other than the defaults that no trial changes, by side.
+THEIRS = {"train_batch_size": 1024, "valid_metric": "LogLoss", "stopping_step": 5, "epochs": 100}
+OURS = {"task": "ctr", "fields": ("user", "item"), "deviation": 0.05}
+TRAIN = {"batch_size": 1024, "patience": 5, "epochs": 100, "monitor": "logloss", "refit": False}
+
+# By model: what RecBole and what tfrec tries, all combinations; learning_rate is tfrec's training.
+GRIDS: dict[str, tuple[dict[str, list], dict[str, list]]] = {
+    "fm": (
+        {
+            "learning_rate": [0.001, 0.003],
+            "embedding_size": [16, 32],
+            "weight_decay": [1e-5, 1e-4, 1e-3],
+        },
+        {
+            "learning_rate": [0.001, 0.002],
+            "latent": [16, 32],
+            "regularization": [0.002, 0.005, 0.01],
+        },
+    ),
+    "deepfm": (
+        {
+            "learning_rate": [0.001, 0.003],
+            "mlp_hidden_size": [[128, 128, 128], [64]],
+            "weight_decay": [1e-5, 1e-4, 1e-3],
+        },
+        {
+            "learning_rate": [0.001, 0.002],
+            "hidden": [(128, 128, 128), (64,)],
+            "regularization": [0.002, 0.005, 0.01],
+        },
+    ),
+}
+ALSO = {
+    "fm": ({}, {}),
+    "deepfm": ({"embedding_size": 16, "dropout_prob": 0.2}, {"latent": 16, "dropout": 0.2}),
+}
+
+EPOCHS = 5  # counted for the speed
+HIDDEN = (128, 128, 128)
+SPEED: dict[str, tuple[dict, dict]] = {
+    "fm": ({"embedding_size": 16}, {"latent": 16}),
+    "deepfm": (
+        {"embedding_size": 16, "mlp_hidden_size": list(HIDDEN), "dropout_prob": 0.2},
+        {"latent": 16, "hidden": HIDDEN, "dropout": 0.2},
+    ),
+}
+
+
+def main() -> None:
+    """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
+    from tfrec.training import experiment
+
+    python = cli.require(FLAGS, "recbole_python")
+    names = FLAGS.models or list(PEERS)
+    for name in names:
+        if name not in PEERS:
+            raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
+    out = pathlib.Path(FLAGS.out).absolute()
+    data_dir = experiment.default_data_dir(DATA)
+    info = experiment.prepared(DATA, data_dir)
+    for part in PARTS:
+        write_events(out / "recbole" / "events", data_dir, info, part)
+    peers = run_recbole(python, jobs(names), out / "recbole")
+    lines, speed = [], []
+    for name in names:
+        ours, report = run_ours(name, data_dir, out, FLAGS.seed)
+        sides = (peers[f"{name}-{side}"] for side in ("default", "tuned"))
+        lines += [ours, *(compared(peer, report, data_dir, info) for peer in sides)]
+        theirs = peers[f"{name}-speed"]["cpu_seconds"]
+        speed.append(speed_line(name, our_seconds(name, data_dir, out), theirs))
+    content = {"protocol": report.protocol, "results": lines, "speed": speed}
+    aside = out / ".results.json.partial"
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    aside.replace(out / "results.json")
+    print_results(content)
+
+
+def combinations(grid: dict[str, list]) -> list[dict]:
+    """All combinations of the values of `grid`."""
+    return [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*grid.values())]
+
+
+def jobs(names: list[str]) -> list[dict]:
+    """What RecBole is to do for each of `names`: its defaults, its grid, its speed."""
+    found = []
+    for name in names:
+        trials = [{**THEIRS, **ALSO[name][0], **c} for c in combinations(GRIDS[name][0])]
+        speed = {"settings": {**THEIRS, **SPEED[name][0]}, "epochs": EPOCHS}
+        for side, what in (("default", {"trials": [{}]}), ("tuned", {"trials": trials})):
+            found.append({"name": f"{name}-{side}", "side": f"RecBole {side}", **what})
+        found.append({"name": f"{name}-speed", "side": "RecBole", **speed})
+        for job in found[-3:]:
+            job.update(model=name, recbole=PEERS[name])
+    return found
+
+
+def write_events(out: pathlib.Path, data_dir: str, info, part: str) -> None:
+    """Writes one part as RecBole's atomic file `out`/events.`part`.inter: raw ids and labels."""
+    from tfrec import schema
+    from tfrec.data import vocabulary
+
+    files = (schema.USERS_FILE, schema.ITEMS_FILE)
+    users, items = (vocabulary.read(pathlib.Path(data_dir) / file) for file in files)
+    lines = ["user_id:token\titem_id:token\tlabel:float"]
+    for features, targets in events(data_dir, info, part):
+        columns = (features["user"], features["item"], targets["value"])
+        for user, item, value in zip(*(c.numpy() for c in columns), strict=True):
+            if user >= 0:
+                lines.append(f"{users[user]}\t{items[item]}\t{value:g}")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"events.{part}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def events(data_dir: str, info, part: str):
+    """All events of a part, in batches that are filled up."""
+    from tfrec.data import inputs
+
+    return inputs.events(data_dir, info, part, 4096, fill=True)
+
+
+def run_recbole(python: str, todo: list[dict], out: pathlib.Path) -> dict[str, dict]:
+    """Starts RecBole's half; returns the result of each job by its name.
+
+    Raises:
+        ValueError: it failed.
+    """
+    (out / "jobs.json").write_text(json.dumps(todo, indent=2))
+    script = pathlib.Path(__file__).with_name("recbole_side.py")
+    command = [python, "-W", "ignore", "-I", str(script), str(out / "jobs.json"), str(out)]
+    if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
+        raise ValueError(
+            f"RecBole failed under --recbole_python={python}: the docstring of recbole.py names "
+            "versions that work together"
+        )
+    return {job["name"]: json.loads((out / f"{job['name']}.json").read_text()) for job in todo}
+
+
+def make_trial(name: str, changes: dict, data_dir: str, run_dir: pathlib.Path, seed: int):
+    """tfrec's experiment with `changes`: settings of the model and training numbers."""
+    import tensorflow as tf
+
+    from tfrec.models import registry
+    from tfrec.training import experiment, runs
+
+    cls = registry.model_class(name)
+    numbers = {field.name for field in dataclasses.fields(cls.paper)}
+    settings = {**OURS, **{k: v for k, v in changes.items() if k not in numbers}}
+    train = {**TRAIN, **{k: v for k, v in changes.items() if k in numbers}, "seed": seed}
+    config = runs.RunConfig(
+        model=name,
+        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
+        data=DATA,
+        data_dir=data_dir,
+        train=dataclasses.replace(cls.paper, **train),
+    )
+    directory = runs.RunDir(run_dir)
+    directory.start(config, overwrite=True)
+    return experiment.Experiment(config, directory, tf.distribute.get_strategy())
+
+
+def run_ours(name: str, data_dir: str, out: pathlib.Path, seed: int):
+    """Trains all trials, tests the best; returns a line of the table and the test report."""
+    found, best = [], None
+    for number, changes in enumerate(combinations(GRIDS[name][1])):
+        changes = {**ALSO[name][1], **changes}
+        trial = make_trial(name, changes, data_dir, out / "runs" / f"{name}-{number}", seed)
+        cpu = time.process_time()
+        progress = trial.fit(resume=False)
+        cpu = time.process_time() - cpu
+        line = {"settings": {**TRAIN, **OURS, **changes}, "validation": shown(progress.metrics)}
+        line |= {"epochs": progress.epoch, "cpu_seconds": cpu}
+        found.append(line)
+        print(name, changes, line["validation"], flush=True)
+        if best is None or line["validation"]["logloss"] < best[1]["validation"]["logloss"]:
+            best = trial, line
+    trial, line = best
+    trial.restore()
+    test, report = trial.measure("test")
+    line = {"model": name, "side": "tfrec", **line, "test": shown(test), "trials": found}
+    return line, report
+
+
+def our_seconds(name: str, data_dir: str, out: pathlib.Path) -> list[float]:
+    """CPU seconds of each of EPOCHS passes of training, after a first one; no validation."""
+    from tfrec.training import loop
+
+    trial = make_trial(name, SPEED[name][1], data_dir, out / "runs" / f"{name}-speed", 0)
+    trainer = loop.Trainer(trial.model, trial.strategy, trial.config.train)
+    seconds = []
+    for epoch in range(1 + EPOCHS):
+        cpu = time.process_time()
+        trainer.epoch(trial.batches("train", epoch), epoch)
+        seconds.append(time.process_time() - cpu)
+    return seconds[1:]
+
+
+def speed_line(name: str, ours: list[float], theirs: list[float]) -> dict:
+    """Medians of both sides, and RecBole's time over tfrec's."""
+    a, b = statistics.median(ours), statistics.median(theirs)
+    sides = {"tfrec": a, "RecBole": b, "tfrec_all": ours, "RecBole_all": theirs}
+    return {"model": name, "settings": SPEED[name][1], **sides, "ratio": b / a}
+
+
+def measure(data_dir: str, info, logits: list[list]):
+    """tfrec's test report of logits that RecBole gave.
+
+    Args:
+        data_dir: Prepared data.
+        info: Its info.
+        logits: Lists of raw user id, raw item id and logit; one for each test event.
+
+    Raises:
+        ValueError: they are not of the test events.
+    """
+    import numpy as np
+
+    from tfrec import metrics, schema
+    from tfrec.data import vocabulary
+
+    files = (schema.USERS_FILE, schema.ITEMS_FILE)
+    users, items = (vocabulary.read(pathlib.Path(data_dir) / file) for file in files)
+    logit = {(user, item): value for user, item, value in logits}
+    if not len(logits) == len(logit) == info.n_ratings["test"]:
+        raise ValueError(f"{len(logits)} logits of {info.n_ratings['test']} test events")
+    report = metrics.CtrReport(info)
+    for features, targets in events(data_dir, info, "test"):
+        scores = np.zeros(len(features["user"]))
+        pairs = zip(features["user"].numpy(), features["item"].numpy(), strict=True)
+        for row, (user, item) in enumerate(pairs):
+            if user >= 0:
+                scores[row] = logit[users[user], items[item]]
+        report.update(features, targets, scores)
+    return report
+
+
+def compared(peer: dict, report, data_dir: str, info) -> dict:
+    """RecBole's line of the table, with tfrec's lead over it.
+
+    Args:
+        peer: What RecBole's half wrote.
+        report: tfrec's test report.
+        data_dir: Prepared data.
+        info: Its info.
+
+    Raises:
+        ValueError: RecBole's numbers are not those of its logits by tfrec's report.
+    """
+    from tfrec import metrics
+
+    theirs = measure(data_dir, info, peer.pop("logits"))
+    again = shown(theirs.result())
+    for metric, value in again.items():
+        if abs(value - peer["test"][metric]) > 1e-4:
+            raise ValueError(
+                f"{peer['name']}: {metric} is {peer['test'][metric]} by RecBole and {value} by "
+                "tfrec on the same logits: the two do not measure the same thing"
+            )
+    lead = {m: dataclasses.asdict(metrics.compare(report, theirs, m)) for m in ("logloss", "gauc")}
+    own = {"test": again, "test_by_recbole": peer["test"], "lead": lead}
+    return {**peer, "validation": shown(peer["validation"]), **own}
+
+
+def shown(measured: dict) -> dict[str, float]:
+    """The two metrics of the table."""
+    return {name: measured[name] for name in SHOWN}
+
+
+def print_results(content: dict) -> None:
+    """Both tables."""
+    print(f"{'model':8} {'side':16} {'AUC':>7} {'logloss':>8} {'valid.':>7} {'CPU s':>6}  settings")
+    for line in content["results"]:
+        numbers = (*line["test"].values(), line["validation"]["logloss"], line["cpu_seconds"])
+        text = "{:7.4f} {:8.4f} {:7.4f} {:6.1f}".format(*numbers)
+        settings = " ".join(f"{k}={v}" for k, v in line["settings"].items()) or "-"
+        print(f"{line['model']:8} {line['side']:16} {text}  {settings}")
+        for name, lead in line.get("lead", {}).items():
+            print(
+                f"         tfrec minus this: {lead['mean_difference']:+.4f} {name} "
+                f"[{lead['low']:+.4f}, {lead['high']:+.4f}], p = {lead['p_value']:.4f}"
+            )
+    for line in content["speed"]:
+        print(
+            f"{line['model']:8} CPU s an epoch: tfrec {line['tfrec']:.2f}, RecBole (one thread) "
+            f"{line['RecBole']:.2f}: {line['ratio']:.2f} times tfrec's"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Compares tfrec's FM and DeepFM with RecBole's on likes of ml-100k.",
+        "python benchmarks/recbole_ctr.py --recbole_python=recbole-env/bin/python",
+    )
