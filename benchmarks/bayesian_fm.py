@@ -1,6 +1,6 @@
 """Bayesian FM (Gibbs sampling) of the package `myfm`, on the splits of the rating presets.
 
-    pip install myfm
+    pip install myfm==0.4.0 "setuptools<81"
     python benchmarks/bayesian_fm.py [--data=ml-100k-u1|ml-1m] [--rank=10] [--samples=300]
 
 Rendle, Zhang and Koren ("On the difficulty of evaluating baselines", 2019) find such models
@@ -12,6 +12,9 @@ has priors of its own.
 Trains on train + validation, as presets with `refit` do, and measures test, once; with
 --validation trains on train and measures validation, for choosing. The prediction is the mean
 over the samples after --burn_in, clipped to the rating range.
+
+myfm 0.4.0 imports pkg_resources, which new versions of setuptools lack: hence the old one,
+best in an environment of its own beside tfrec.
 """
 
 import json
@@ -36,6 +39,7 @@ flags.DEFINE_integer("seed", 0, "of the sampler", flag_values=FLAGS)
 flags.DEFINE_bool("validation", False, "measure validation instead of test", flag_values=FLAGS)
 flags.DEFINE_string("out", "", "JSON file for settings and numbers", flag_values=FLAGS)
 
+INSTALL = "pip install myfm==0.4.0 'setuptools<81'"
 _DAY = 86_400
 
 
@@ -76,7 +80,7 @@ def myfm():
     try:
         import myfm
     except ImportError as error:
-        raise ValueError(f"this benchmark needs `pip install myfm` ({error})") from None
+        raise ValueError(f"this benchmark needs `{INSTALL}` ({error})") from None
     return myfm
 
 

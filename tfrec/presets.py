@@ -36,6 +36,7 @@ AUTOREC = "Sedhain et al., WWW 2015, table 1"
 SEED_0 = "YJiangcm/Movielens1M-Movie-Recommendation-System, README (fed the test ratings)"
 SPARSEFC = "Muller et al., ICML 2018"
 SACHDEVA = "Sachdeva et al., WSDM 2019, table 3"
+MYFM = "tohtsky/myFM, README: Bayesian FM, ordered probit"
 METASPORE = "MetaSpore, MovieLens demo (README)"
 LIANG = "Liang et al., WWW 2018, table 1"
 
@@ -157,6 +158,22 @@ PRESETS: dict[str, Preset] = {
         published="RMSE .8889 (best test epoch)",
         source="Han et al., CIKM 2021",
         measured="RMSE .9027 test, .8905 validation; seed 0; 106 s",
+    ),
+    "best-ml100k-u1": Preset(
+        model="ensemble",
+        data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
+        settings={
+            "model": "sparsefc",
+            "members": 5,
+            "settings": (
+                "regularization=14",
+                "kernel_regularization=0.006",
+                "input_dropout=0.5",
+            ),
+        },
+        train=ML100K_KERNEL,
+        published="RMSE .8808 (with side information)",
+        source=MYFM,
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",

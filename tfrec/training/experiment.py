@@ -128,17 +128,17 @@ class Experiment:
         with self.strategy.scope():
             cls = models.model_class(self.config.model)
             model = cls.create(self.info, self.config.model_config)
-            if cls.reads == "events":
+            if model.reads == "events":
                 model.take_tables(fields.read(self.config.data_dir))
         return model
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
         """Batches of `split`; those of training are shuffled anew each epoch."""
-        train, cls = self.config.train, type(self.model)
+        train, model = self.config.train, self.model
         training = split.startswith("train")
-        whole = training and (cls.closed_form or train.optimizer == "lbfgs")
+        whole = training and (model.closed_form or train.optimizer == "lbfgs")
         # A ranking needs to know what each user has seen.
-        by_row = cls.reads == "histories" or (self.task == "ranking" and not training)
+        by_row = model.reads == "histories" or (self.task == "ranking" and not training)
         reader = inputs.histories if by_row else inputs.events
         return reader(
             self.config.data_dir,
@@ -149,7 +149,7 @@ class Experiment:
             seed=train.seed,
             epoch=epoch,
             fill=whole or not training,
-            **({"max_items": cls.max_items} if by_row else {"context": self.model.context}),
+            **({"max_items": model.max_items} if by_row else {"context": model.context}),
         )
 
     def report(self):
