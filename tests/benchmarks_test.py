@@ -5,9 +5,12 @@ import pathlib
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from tfrec.config import DataConfig
 from tfrec.data import inputs, records
+from tfrec.data.prepare import prepare
 from tfrec.schema import DatasetInfo
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -88,3 +91,145 @@ def test_ials_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "implicit", types.ModuleType("implicit"))
     with pytest.raises(ValueError, match="pip install implicit"):
         load("ials").implicit()
+
+
+@pytest.fixture
+def likes(tmp_path):
+    """recbole_ctr.py, prepared likes of 6 users and 10 items, and all of them by raw ids."""
+    n = np.arange(60)
+    label = (n // 2 % 2).astype(np.float32)
+    frame = pd.DataFrame({"user": n % 6, "item": n // 6, "value": label, "time": 1})
+    frame["user"], frame["item"] = "u" + frame["user"].astype(str), "i" + frame["item"].astype(str)
+    raw = types.SimpleNamespace(
+        name="likes",
+        chunks=lambda: iter([frame]),
+        users=pd.DataFrame({"user": []}),
+        items=pd.DataFrame({"item": []}),
+        fingerprint="likes",
+        rating_min=0.0,
+        rating_max=1.0,
+        rating_step=1.0,
+        has_times=True,
+        kinds={},
+    )
+    info = prepare(raw, DataConfig(dataset="likes", test=0.3), tmp_path / "data", progress=False)
+    labels = {(row.user, row.item): row.value for row in frame.itertuples()}
+    return load("recbole_ctr"), tmp_path / "data", info, labels
+
+
+def written(likes, folder, part):
+    module, data_dir, info, _ = likes
+    module.write_events(folder, data_dir, info, part)
+    lines = (folder / f"events.{part}.inter").read_text().splitlines()
+    assert lines[0] == "user_id:token\titem_id:token\tlabel:float"
+    return [line.split("\t") for line in lines[1:]]
+
+
+def test_recbole_gets_the_very_same_labelled_rows(likes, tmp_path):
+    _, _, info, labels = likes
+    parts = {p: written(likes, tmp_path / "x", p) for p in ("train", "validation", "test")}
+    assert {part: len(rows) for part, rows in parts.items()} == info.n_ratings
+    rows = [(user, item, float(label)) for part in parts.values() for user, item, label in part]
+    assert sorted(rows) == sorted((*ids, label) for ids, label in labels.items())
+
+
+def their_logits(likes, folder, right):
+    """Logits 2 and -2, the test events in an order of their own."""
+    labels = likes[3]
+    rows = written(likes, folder, "test")[::-1]
+    return [[u, i, 2.0 if (labels[u, i] == 1) == right else -2.0] for u, i, _ in rows]
+
+
+def test_their_logits_are_measured_by_raw_id(likes, tmp_path):
+    module, data_dir, info, _ = likes
+    for right, auc, logloss in ((True, 1.0, 0.126928), (False, 0.0, 2.126928)):
+        logits = their_logits(likes, tmp_path, right)
+        result = module.measure(data_dir, info, logits).result()
+        assert (result["auc"], result["logloss"]) == (auc, pytest.approx(logloss, abs=1e-6))
+    with pytest.raises(ValueError, match="logits of"):
+        module.measure(data_dir, info, logits[1:])
+
+
+def test_a_lead_needs_two_that_measure_the_same(likes, tmp_path):
+    module, data_dir, info, _ = likes
+    good, bad = (their_logits(likes, tmp_path, right) for right in (True, False))
+    report = module.measure(data_dir, info, good)
+    valid = {"auc": 0.5, "logloss": 0.7}
+    peer = {"name": "x", "validation": valid, "test": {"auc": 0.0, "logloss": 2.12693}}
+    found = module.compared({**peer, "logits": bad}, report, data_dir, info)
+    assert found["lead"]["logloss"]["mean_difference"] == pytest.approx(-2.0)
+    with pytest.raises(ValueError, match="do not measure the same"):
+        module.compared({**peer, "logits": good}, report, data_dir, info)
+
+
+def test_both_sides_have_as_many_trials():
+    module = load("recbole_ctr")
+    jobs = {job["name"]: job for job in module.jobs(["fm", "deepfm"])}
+    assert jobs["fm-default"]["trials"] == [{}]
+    for name in ("fm", "deepfm"):
+        ours = module.combinations(module.GRIDS[name][1])
+        assert len(jobs[f"{name}-tuned"]["trials"]) == len(ours) > 1
+    assert module.combinations({"a": [1, 2], "b": [3]}) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
+
+
+def test_speed_is_their_median_over_ours():
+    line = load("recbole_ctr").speed_line("fm", [0.2, 0.5, 0.1], [9.0, 0.1, 0.1])
+    assert (line["tfrec"], line["RecBole"], line["ratio"]) == (0.2, 0.1, 0.5)
+
+
+def test_an_id_stands_for_itself_and_its_partners():
+    block = load("bayesian_fm").block
+    user, item = np.array([0, 0, 1]), np.array([0, 2, 2])
+    found = block(user, item, 3, 3, implicit=True).toarray()
+    half = 0.5**0.5
+    np.testing.assert_allclose(
+        found, [[1, 0, 0, half, 0, half], [0, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 0]]
+    )
+    np.testing.assert_array_equal(block(user, item, 3, 3, implicit=False).toarray(), np.eye(3))
+
+
+def test_days_that_training_did_not_have_are_unknown():
+    known, asked, n = load("bayesian_fm").day_codes(np.array([5, 9, 5]), np.array([9, 7, 12]))
+    assert (known.tolist(), asked.tolist(), n) == ([1, 2, 1], [2, 0, 0], 3)
+
+
+class FakeSampler:
+    """Takes myfm's place: notes what it is given."""
+
+    RelationBlock = staticmethod(lambda rows, data: (rows, data))
+
+    def MyFMGibbsRegressor(self, rank, random_seed):  # noqa: N802
+        return self
+
+    def fit(self, days, values, X_rel, **settings):  # noqa: N803
+        self.days, self.values, self.known, self.settings = days, values, X_rel, settings
+
+    def predict(self, days, relations):
+        self.asked = relations
+        return np.full(days.shape[0], 9.0)
+
+
+def test_bayesian_fm_learns_from_the_known_events_alone(board, monkeypatch):
+    module, sampler = load("bayesian_fm"), FakeSampler()
+    module.FLAGS(["bayesian_fm.py", "--samples=7", "--burn_in=2"])
+    monkeypatch.setattr(module, "myfm", lambda: sampler)
+    data_dir, _ = board()
+    info = DatasetInfo.load(data_dir)
+    known, asked = (module.read(data_dir, info, part) for part in ("train+validation", "test"))
+    predictions = module.predict(known, asked, info.n_users, info.n_items)
+    assert (sampler.settings["n_iter"], sampler.settings["n_kept_samples"]) == (9, 7)
+    assert sampler.settings["group_shapes"] == [2, 40, 40, 40, 40]  # one day, and unknown ones
+    (rows, users), (_, items) = sampler.known
+    assert rows == known["user"].tolist()
+    assert len(rows) == info.n_ratings["train"] + info.n_ratings["validation"]
+    assert (np.diff(users.indptr) == 1 + 38).all()  # himself, and no test item
+    assert (np.diff(items.indptr) == 1 + 38).all()
+    assert sampler.asked[0][0] == asked["user"].tolist()
+    # 9 is cut to 5; half of the test ratings are 5, half are 1.
+    assert module.measure(info, asked, predictions)["rmse"] == pytest.approx(8**0.5)
+
+
+def test_bayesian_fm_names_the_missing_package(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "myfm", None)
+    with pytest.raises(ValueError, match="pip install myfm"):
+        load("bayesian_fm").myfm()

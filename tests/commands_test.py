@@ -248,7 +248,7 @@ def test_an_unprepared_data_set_is_prepared_once_and_says_so(tfrec, cache, tmp_p
 def test_a_preset_is_an_experiment_that_can_be_run(name, tmp_path):
     preset = presets.PRESETS[name]
     cls = MODELS[preset.model]
-    assert name.startswith((f"{preset.model}-", f"u{preset.model}-", "best-"))
+    assert name.startswith((f"{preset.model}-", f"u{preset.model}-"))
     settings = dataclasses.replace(cls.Config(), **preset.settings)
     dataclasses.replace(cls.paper, **preset.train)
     assert cls.rows(settings) == preset.data.rows

@@ -73,10 +73,6 @@ SMALL = {
         {**EVENTS, "epochs": 25},
     ),
     "dcn": ({"task": "rating", "latent": 4, "hidden": (8,), "dropout": 0.0}, EVENTS),
-    "ensemble": (
-        {"model": "autorec", "members": 2, "settings": ("hidden=8", "regularization=0.1")},
-        {"epochs": 3, "iterations": 20, "batch_size": 16, "optimizer": "lbfgs"},
-    ),
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),
 }

@@ -220,7 +220,6 @@ _MUST_BE = {
     "aug_steps": "0 or more",
     "negatives": "at least 1",
     "fold_in_steps": "0 or more",
-    "members": "at least 1",
     "damping": "0 or more",
     "sweeps": "at least 1",
     "tower": "at least 1",

@@ -36,7 +36,6 @@ AUTOREC = "Sedhain et al., WWW 2015, table 1"
 SEED_0 = "YJiangcm/Movielens1M-Movie-Recommendation-System, README (fed the test ratings)"
 SPARSEFC = "Muller et al., ICML 2018"
 SACHDEVA = "Sachdeva et al., WSDM 2019, table 3"
-MYFM = "tohtsky/myFM, README: Bayesian FM, ordered probit"
 METASPORE = "MetaSpore, MovieLens demo (README)"
 LIANG = "Liang et al., WWW 2018, table 1"
 
@@ -64,6 +63,13 @@ ML100K_KERNEL = {
 # Likes as MetaSpore's MovieLens demo has them: its last like or dislike of each user is test.
 ML1M_LAST_CTR = DataConfig(dataset="ml-1m", split="last", drop_rating=3.0, label_above=3.0)
 ML100K_CTR = DataConfig(dataset="ml-100k", label_above=3.0)
+LONG_CTR = {
+    "batch_size": 1024,
+    "learning_rate": 1e-3,
+    "epochs": 100,
+    "patience": 5,
+    "refit": True,
+}
 CTR = {"batch_size": 4096, "learning_rate": 2e-3, "monitor": "auc", "epochs": 30, "refit": True}
 
 PRESETS: dict[str, Preset] = {
@@ -158,22 +164,6 @@ PRESETS: dict[str, Preset] = {
         published="RMSE .8889 (best test epoch)",
         source="Han et al., CIKM 2021",
         measured="RMSE .9027 test, .8905 validation; seed 0; 106 s",
-    ),
-    "best-ml100k-u1": Preset(
-        model="ensemble",
-        data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
-        settings={
-            "model": "sparsefc",
-            "members": 5,
-            "settings": (
-                "regularization=14",
-                "kernel_regularization=0.006",
-                "input_dropout=0.5",
-            ),
-        },
-        train=ML100K_KERNEL,
-        published="RMSE .8808 (with side information)",
-        source=MYFM,
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",
@@ -292,6 +282,24 @@ PRESETS: dict[str, Preset] = {
         published="AUC .8672 (FFM)",
         source=METASPORE,
         measured="AUC .8834 test, .8834 validation; seed 0; 33 s",
+    ),
+    "fm-ml100k-ctr": Preset(
+        model="fm",
+        data=ML100K_CTR,
+        settings={
+            **{"task": "ctr", "fields": ("user", "item"), "latent": 64},
+            **{"regularization": 0.015, "deviation": 0.02},
+        },
+        train=LONG_CTR,
+    ),
+    "deepfm-ml100k-ctr": Preset(
+        model="deepfm",
+        data=ML100K_CTR,
+        settings={
+            **{"fields": ("user", "item"), "latent": 64, "regularization": 0.015},
+            **{"hidden": (64,), "dropout": 0.2, "l2": 0.004, "deviation": 0.02},
+        },
+        train=LONG_CTR,
     ),
     "bertrating-ml1m-random80": Preset(
         model="bertrating",

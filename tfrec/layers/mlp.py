@@ -13,12 +13,17 @@ class MLP(keras.layers.Layer):
         sizes: Of the layers.
         activation: Its name.
         dropout: Share of the units that training leaves out.
+        l2: Weight of |W|^2 of each layer among the model's losses.
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str, dropout: float, **kwargs):
+    def __init__(
+        self, sizes: Sequence[int], activation: str, dropout: float, l2: float = 0.0, **kwargs
+    ):
         super().__init__(**kwargs)
+        decay = keras.regularizers.L2(l2)
         self.hidden = [
-            keras.layers.Dense(size, activation, name=f"dense_{i}") for i, size in enumerate(sizes)
+            keras.layers.Dense(size, activation, kernel_regularizer=decay, name=f"dense_{i}")
+            for i, size in enumerate(sizes)
         ]
         self.dropout = keras.layers.Dropout(dropout)
 

@@ -33,6 +33,7 @@ class DCN(FM):
             hidden: Sizes of the MLP's hidden layers.
             activation: Of the hidden layers.
             dropout: After each hidden layer.
+            l2: Weight of |W|^2 of the cross layers, the MLP and the head.
         """
 
         task: str = "ctr"
@@ -40,14 +41,19 @@ class DCN(FM):
         hidden: tuple[int, ...] = (400, 400)
         activation: str = "relu"
         dropout: float = 0.5
+        l2: float = 0.0
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c = self.config
+        decay = keras.regularizers.L2(c.l2)
         width = len(self.codes.fields) * c.latent
-        self.cross = [keras.layers.Dense(width, name=f"cross_{i}") for i in range(c.depth)]
-        self.mlp = MLP(c.hidden, c.activation, c.dropout, name="mlp")
-        self.head = keras.layers.Dense(1, use_bias=False, name="head")
+        self.cross = [
+            keras.layers.Dense(width, kernel_regularizer=decay, name=f"cross_{i}")
+            for i in range(c.depth)
+        ]
+        self.mlp = MLP(c.hidden, c.activation, c.dropout, c.l2, name="mlp")
+        self.head = keras.layers.Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def call(self, features, training=False):
         """Scores and squares, `[batch]`."""

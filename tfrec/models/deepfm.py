@@ -29,18 +29,21 @@ class DeepFM(FM):
             hidden: Sizes of the hidden layers.
             activation: Of the hidden layers.
             dropout: After each hidden layer.
+            l2: Weight of |W|^2 of the MLP and its head.
         """
 
         task: str = "ctr"
         hidden: tuple[int, ...] = (400, 400, 400)
         activation: str = "relu"
         dropout: float = 0.5
+        l2: float = 0.0
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c = self.config
-        self.mlp = MLP(c.hidden, c.activation, c.dropout, name="mlp")
-        self.head = keras.layers.Dense(1, use_bias=False, name="head")
+        decay = keras.regularizers.L2(c.l2)
+        self.mlp = MLP(c.hidden, c.activation, c.dropout, c.l2, name="mlp")
+        self.head = keras.layers.Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def call(self, features, training=False):
         """Scores and squares, `[batch]`."""

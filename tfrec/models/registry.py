@@ -12,7 +12,6 @@ from tfrec.models.deepfm import DeepFM
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
 from tfrec.models.easevae import EASEVAE
-from tfrec.models.ensemble import Ensemble
 from tfrec.models.fm import FM
 from tfrec.models.glocalk import GLocalK
 from tfrec.models.mf import MF
@@ -45,7 +44,6 @@ MODELS: dict[str, type[Recommender]] = {
     "deepfm": DeepFM,
     "dcn": DCN,
     "bertrating": BertRating,
-    "ensemble": Ensemble,
     "popularity": Popularity,
     "biases": Biases,
 }
