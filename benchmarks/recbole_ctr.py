@@ -42,6 +42,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list("models", [], "which, by tfrec's names (default: all)", flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
+flags.DEFINE_integer("split_seed", 0, "of the random split", flag_values=FLAGS)
 flags.DEFINE_string("out", "runs/recbole_ctr", "where everything is written", flag_values=FLAGS)
 
 DATA = config_lib.DataConfig(dataset="ml-100k", label_above=3.0)
@@ -76,6 +77,7 @@ GRIDS: dict[str, tuple[dict[str, list], dict[str, list]]] = {
             "weight_decay": [2e-4, 3e-4, 5e-4],
         },
         {
+            "learning_rate": [0.001, 0.002],
             "regularization": [0.015, 0.02, 0.025],
             "l2": [0.004, 0.006],
         },
@@ -85,7 +87,7 @@ ALSO = {
     "fm": ({}, {"deviation": 0.02}),
     "deepfm": (
         {"embedding_size": 32, "dropout_prob": 0.2},
-        {"latent": 64, "hidden": (64,), "dropout": 0.2, "deviation": 0.02, "learning_rate": 0.001},
+        {"latent": 64, "hidden": (64,), "dropout": 0.2, "deviation": 0.02},
     ),
 }
 
@@ -110,8 +112,9 @@ def main() -> None:
         if name not in PEERS:
             raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
     out = pathlib.Path(FLAGS.out).absolute()
-    data_dir = experiment.default_data_dir(DATA)
-    info = experiment.prepared(DATA, data_dir)
+    data = dataclasses.replace(DATA, seed=FLAGS.split_seed)
+    data_dir = experiment.default_data_dir(data)
+    info = experiment.prepared(data, data_dir)
     for part in PARTS:
         write_events(out / "recbole" / "events", data_dir, info, part)
     peers = run_recbole(python, jobs(names), out / "recbole")
@@ -194,6 +197,7 @@ def make_trial(name: str, changes: dict, data_dir: str, run_dir: pathlib.Path, s
     import tensorflow as tf
 
     from tfrec.models import registry
+    from tfrec.schema import DatasetInfo
     from tfrec.training import experiment, runs
 
     cls = registry.model_class(name)
@@ -203,7 +207,7 @@ def make_trial(name: str, changes: dict, data_dir: str, run_dir: pathlib.Path, s
     config = runs.RunConfig(
         model=name,
         settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
-        data=DATA,
+        data=config_lib.from_dict(config_lib.DataConfig, DatasetInfo.load(data_dir).config),
         data_dir=data_dir,
         train=dataclasses.replace(cls.paper, **train),
     )
