@@ -296,8 +296,8 @@ PRESETS: dict[str, Preset] = {
         model="deepfm",
         data=ML100K_CTR,
         settings={
-            **{"fields": ("user", "item"), "latent": 64, "regularization": 0.015},
-            **{"hidden": (64,), "dropout": 0.2, "l2": 0.004, "deviation": 0.02},
+            **{"fields": ("user", "item"), "latent": 64, "regularization": 0.02},
+            **{"hidden": (64,), "dropout": 0.2, "l2": 0.006, "deviation": 0.02},
         },
         train=LONG_CTR,
     ),
