@@ -291,6 +291,7 @@ PRESETS: dict[str, Preset] = {
             **{"regularization": 0.015, "deviation": 0.02},
         },
         train=LONG_CTR,
+        measured="AUC .7940, log-loss .5432 test; .7926, .5454 validation; seed 0; 22 s",
     ),
     "deepfm-ml100k-ctr": Preset(
         model="deepfm",
@@ -300,6 +301,7 @@ PRESETS: dict[str, Preset] = {
             **{"hidden": (64,), "dropout": 0.2, "l2": 0.006, "deviation": 0.02},
         },
         train=LONG_CTR,
+        measured="AUC .7954, log-loss .5409 test; .7910, .5458 validation; seed 0; 101 s",
     ),
     "bertrating-ml1m-random80": Preset(
         model="bertrating",
