@@ -11,6 +11,7 @@ from tfrec.layers import next_item, windows
 from tfrec.layers.transformer import looks_at
 from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.gru4rec import GRU4Rec
+from tfrec.models.hstu import HSTU
 from tfrec.models.sasrec import SASRec
 from tfrec.schema import PAD, DatasetInfo
 
@@ -19,7 +20,8 @@ INFO = DatasetInfo(
     "toy", "toy split", "user", 4, N_ITEMS, n_ratings={"train": 16}, row_counts={"train": 4}
 )
 SMALL = {"window": 6, "width": 8}
-MODELS = [SASRec, BERT4Rec, GRU4Rec]
+CAUSAL = [SASRec, GRU4Rec, HSTU]
+MODELS = [*CAUSAL, BERT4Rec]
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda cls: cls.__name__)
@@ -55,6 +57,17 @@ def test_windows_hold_the_newest_items_on_the_right():
     assert windows.newest(tf.constant([[PAD]]), 9).numpy().tolist() == [[PAD, PAD]]
 
 
+def test_earlier_windows_are_whole_ones_and_drawn_for_a_share_of_long_rows_only():
+    model = made(SASRec, slide=0.5)
+    rows = tf.constant([list(range(9)), [*range(4), *[PAD] * 5]] * 500)
+    found = model.window_of(rows, 6, training=True).numpy()
+    starts = np.bincount(found[::2, 0], minlength=4)
+    assert (found[::2] == found[::2, :1] + np.arange(6)).all()
+    np.testing.assert_allclose(starts / 500, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.06)
+    assert (found[1::2] == [PAD, PAD, 0, 1, 2, 3]).all()
+    assert (model.window_of(rows, 6, training=False).numpy()[::2] == np.arange(3, 9)).all()
+
+
 def test_who_looks_at_whom():
     known = tf.constant([[False, True, True]])
     causal = looks_at(known, causal=True).numpy()[0]
@@ -87,12 +100,37 @@ def test_values_and_held_out_targets_do_not_matter(model):
     np.testing.assert_array_equal(model.score(features([1, 2, 3], values=5.0)), plain)
 
 
-@pytest.mark.parametrize("cls", [SASRec, GRU4Rec])
+@pytest.mark.parametrize("cls", CAUSAL)
 def test_causal_models_see_no_later_item(cls):
     model = made(cls)
     one, other = (model.states(tf.constant([row]), False)[0] for row in ([1, 2, 3], [1, 2, 9]))
     np.testing.assert_allclose(one[:2], other[:2], atol=1e-6)
     assert np.abs(one[2] - other[2]).max() > 1e-3
+
+
+def test_hstu_by_numpy():
+    """One block, one head, by the formula of its docstring."""
+    model = made(HSTU, blocks=1, dropout=0.0)
+    tokens, block = np.array([3, 1, 2]), model.blocks[0]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.places.table.numpy()[-3:]
+    wide = layer_norm(x, block.norms[0]) @ block.wide.kernel.numpy() + block.wide.bias.numpy()
+    u, v, q, k = np.split(silu(wide), 4, axis=1)
+    distance = np.maximum(np.arange(3)[:, None] - np.arange(3), 0)
+    a = silu(q @ k.T + block.distance.numpy()[distance]) / 6 * np.tri(3)
+    gated = layer_norm(a @ v, block.norms[1]) * u
+    x = x + gated @ block.out.kernel.numpy() + block.out.bias.numpy()
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.states(tf.constant([tokens]), False)[0], expected, atol=1e-4)
+
+
+def layer_norm(x, layer):
+    centred = x - x.mean(axis=1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6)
+    return scaled * layer.gamma.numpy() + layer.beta.numpy()
+
+
+def silu(x):
+    return x * sigmoid(x)
 
 
 def test_bert4rec_fills_a_mask_by_what_comes_later_too():
@@ -104,7 +142,7 @@ def test_bert4rec_fills_a_mask_by_what_comes_later_too():
     assert np.abs(one - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("cls", [SASRec, GRU4Rec])
+@pytest.mark.parametrize("cls", CAUSAL)
 def test_each_item_is_predicted_from_those_before_it(cls):
     model = made(cls)
     states, rows, items = model(features([1, 2, 3], [PAD, 4], list(range(8))))
@@ -113,7 +151,8 @@ def test_each_item_is_predicted_from_those_before_it(cls):
     assert items.numpy()[rows.numpy() == 2].tolist() == [2, 3, 4, 5, 6, 7]  # the window's
     # The last prediction of a row is what `score` says of the items before.
     last = model.score(features([1, 2]))[0]
-    logits = tf.linalg.matvec(model.table[:-1], states[2]) + model.bias
+    table, bias = model.outputs()
+    logits = tf.linalg.matvec(table, states[2]) + bias
     np.testing.assert_allclose(logits, last, atol=1e-5)
 
 

@@ -27,7 +27,8 @@ class BERT4Rec(Sequence):
     cross-entropy at masked places; nothing else is sent through head and output.
 
     Departs from the paper: the authors cut long histories into sliding windows, this takes the
-    newest; here a row whose draw masks nothing has its newest item masked.
+    newest or, for a share `slide` of the long rows, any; here a row whose draw masks nothing has
+    its newest item masked.
     """
 
     paper = TrainConfig(
@@ -92,7 +93,7 @@ class BERT4Rec(Sequence):
         return tf.pad(tokens, [[0, 0], [0, 1]], constant_values=self.the_mask)
 
     def predicting(self, items, training):
-        tokens = windows.newest(items, self.config.window)
+        tokens = self.window_of(items, self.config.window, training)
         masked = self.masked(tokens, training)
         x = self.encode(tf.where(masked, self.the_mask, tokens), training)
         found = self.at(x, tf.where(masked, tokens, -1))

@@ -16,6 +16,7 @@ from tfrec.models.easevae import EASEVAE
 from tfrec.models.fm import FM
 from tfrec.models.glocalk import GLocalK
 from tfrec.models.gru4rec import GRU4Rec
+from tfrec.models.hstu import HSTU
 from tfrec.models.mf import MF
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
@@ -42,6 +43,7 @@ MODELS: dict[str, type[Recommender]] = {
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
     "bert4rec": BERT4Rec,
+    "hstu": HSTU,
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,

@@ -53,6 +53,8 @@ class Sequence(Recommender):
                 All draws are from all items, seen ones too.
             negatives: See `loss`; softmax uses none.
             calibration: gbce: its t.
+            slide: Share of the training rows longer than the window that show an earlier part of
+                theirs, any, instead of the newest.
         """
 
         window: int = 200
@@ -61,6 +63,7 @@ class Sequence(Recommender):
         loss: str = "softmax"
         negatives: int = 256
         calibration: float = 0.75
+        slide: float = 0.0
 
     deviation = 0.02  # of the vectors' truncated normal start
 
@@ -102,7 +105,12 @@ class Sequence(Recommender):
     def score(self, features):
         items = tf.cast(features["items"], tf.int32)
         last = tf.cast(self.states(self.query(items), False)[:, -1], tf.float32)
-        return tf.matmul(last, self.table[:-1], transpose_b=True) + self.bias
+        table, bias = self.outputs()
+        return tf.matmul(last, table, transpose_b=True) + bias
+
+    def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The items' vectors, `[n_items, width]`, and biases by which states are scored."""
+        return self.table[:-1], tf.convert_to_tensor(self.bias)
 
     def embed(self, tokens: tf.Tensor) -> tf.Tensor:
         """The items' vectors, `[batch, L, width]`; padding has the last one."""
@@ -115,9 +123,19 @@ class Sequence(Recommender):
         The first item of a history is predicted, too, from nothing: so is a user without one.
         """
         length = self.config.window
-        tokens = windows.newest(items, length + 1)
+        tokens = self.window_of(items, length + 1, training)
         before = tf.pad(tokens, [[0, 0], [1, 0]], constant_values=PAD)[:, :-1]
         return self.at(self.states(before[:, -length:], training), tokens[:, -length:])
+
+    def window_of(self, items: tf.Tensor, length: int, training: bool) -> tf.Tensor:
+        """The newest `length` items; in training, for a share of longer rows, earlier ones."""
+        if not (training and self.config.slide):
+            return windows.newest(items, length)
+        spare = tf.reduce_sum(tf.cast(items >= 0, tf.float32), axis=1) - length
+        draws = self.uniform([2, tf.shape(items)[0]])
+        slides = tf.cast(draws[0] < self.config.slide, tf.float32)
+        skip = slides * tf.floor(draws[1] * (tf.maximum(spare, 0.0) + 1))
+        return windows.newest(items, length, tf.cast(skip, tf.int32))
 
     @staticmethod
     def at(states: tf.Tensor, items: tf.Tensor) -> Predicting:
@@ -139,17 +157,17 @@ class Sequence(Recommender):
 
     def loss_of(self, states: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Loss of each prediction, float32 `[n]`."""
-        c, table = self.config, self.table[:-1]
+        c, outputs = self.config, self.outputs()
         if c.loss == "softmax":
-            return next_item.softmax(states, items, table, self.bias)
+            return next_item.softmax(states, items, *outputs)
         if c.loss == "bce":
             negatives = self._draw([tf.shape(items)[0], c.negatives])
-            return next_item.binary(states, items, table, self.bias, negatives)
+            return next_item.binary(states, items, *outputs, negatives)
         negatives = self._draw([c.negatives])
         if c.loss == "sampled":
-            return next_item.sampled_softmax(states, items, table, self.bias, negatives)
+            return next_item.sampled_softmax(states, items, *outputs, negatives)
         beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
-        return next_item.binary(states, items, table, self.bias, negatives, beta)
+        return next_item.binary(states, items, *outputs, negatives, beta)
 
     def _draw(self, shape) -> tf.Tensor:
         return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)
