@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec import ranking
 from tfrec.layers import next_item, windows
 from tfrec.layers.transformer import looks_at
 from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.gru4rec import GRU4Rec
 from tfrec.models.hstu import HSTU
 from tfrec.models.sasrec import SASRec
+from tfrec.models.sequence import Predicting
 from tfrec.schema import PAD, DatasetInfo
 
 N_ITEMS = 12
@@ -222,28 +224,31 @@ def test_softmax_over_all_items(places):
     np.testing.assert_allclose(next_item.softmax(*map(tf.constant, places)), expected, rtol=1e-5)
 
 
-def test_sampled_softmax_leaves_out_accidental_hits(places):
+def test_sampled_softmax_leaves_out_struck_draws(places):
     states, items, table, bias = places
-    negatives = np.array([3, 5, 5], np.int32)
+    negatives, struck = np.array([3, 5, 5], np.int32), np.zeros([5, 3], bool)
+    struck[1, 0] = struck[4] = True
     logits = states @ table.T + bias
     expected = []
-    for row, item in zip(logits, items):
-        others = [row[j] for j in negatives if j != item]
+    for row, item, out in zip(logits, items, struck):
+        others = row[negatives[~out]]
         expected.append(np.log(np.exp([row[item], *others]).sum()) - row[item])
-    got = next_item.sampled_softmax(*map(tf.constant, places), tf.constant(negatives))
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    args = [*map(tf.constant, places), tf.constant(negatives), tf.constant(struck)]
+    np.testing.assert_allclose(next_item.sampled_softmax(*args), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_binary_cross_entropy_with_negatives_of_its_own(places):
     states, items, table, bias = places
     negatives = np.array([[1, 2], [3, 4], [5, 6], [7, 0], [1, 2]], np.int32)
+    struck = np.zeros([5, 2], bool)
+    struck[1, 0] = True
     logits = states @ table.T + bias
     expected = []
-    for row, item, drawn in zip(logits, items, negatives):
-        wrong = sum(np.log(1 - sigmoid(row[j])) for j in drawn if j != item)
+    for row, item, drawn, out in zip(logits, items, negatives, struck):
+        wrong = np.log(1 - sigmoid(row[drawn[~out]])).sum()
         expected.append(-(np.log(sigmoid(row[item])) + wrong) / 3)
-    got = next_item.binary(*map(tf.constant, places), tf.constant(negatives))
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    args = [*map(tf.constant, places), tf.constant(negatives), tf.constant(struck)]
+    np.testing.assert_allclose(next_item.binary(*args), expected, rtol=1e-5)
 
 
 def test_gbce_weighs_the_right_item_by_beta(places):
@@ -251,11 +256,26 @@ def test_gbce_weighs_the_right_item_by_beta(places):
     beta = next_item.gbce_beta(256, 3416, 0.75)
     assert beta == pytest.approx(0.306223, abs=1e-6)
     assert next_item.gbce_beta(256, 3416, 0.0) == pytest.approx(1)
-    negatives = tf.constant([2, 4])
-    args = [*map(tf.constant, places), negatives]
+    args = [*map(tf.constant, places), tf.constant([2, 4]), tf.zeros([5, 2], tf.bool)]
     right = np.log(sigmoid((states @ table.T + bias)[range(5), items]))
     change = next_item.binary(*args, beta) - next_item.binary(*args, 1.0)
     np.testing.assert_allclose(change, (1 - beta) * right / 3, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["sampled", "bce", "gbce"])
+def test_items_of_the_row_are_no_negatives(loss, monkeypatch):
+    """Where each draw is in the row, only the right item's own term is left."""
+    model = made(SASRec, loss=loss, negatives=3, dropout=0.0)
+    monkeypatch.setattr(model, "_draw", lambda shape: tf.fill(shape, 2))
+    predicting = Predicting(*model(features([1, 2, 3])))
+    right = tf.reduce_sum(predicting.states * tf.gather(model.table, predicting.items), axis=1)
+    right += tf.gather(model.bias, predicting.items)
+    beta = next_item.gbce_beta(3, N_ITEMS, 0.75) if loss == "gbce" else 1.0
+    expected = 0 * right if loss == "sampled" else beta * tf.nn.softplus(-right) / 4
+    found = model.loss_of(predicting, tf.constant([[1, 2, 3]]))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    among_others = model.loss_of(predicting, tf.constant([[1, 3, 5]]))
+    assert (among_others > found).numpy().all()
 
 
 @pytest.mark.parametrize(
@@ -270,8 +290,9 @@ def test_every_loss_teaches_the_next_item(loss, steps):
     targets = {"target_items": batch["items"], "target_values": batch["values"]}
     for _ in range(steps):
         model.train_on_batch(batch, targets)
-    top = tf.argmax(model.score(features([0, 1, 2, 3, 4], [6, 7, 8, 9, 10])), axis=1)
-    assert top.numpy().tolist() == [5, 11]
+    asked = features([0, 1, 2, 3, 4], [6, 7, 8, 9, 10])
+    _, top = ranking.top_k(model.score(asked), asked["items"], 1)
+    assert top.numpy().tolist() == [[5], [11]]
 
 
 def test_a_window_of_one_item_is_refused():

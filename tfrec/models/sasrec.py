@@ -24,7 +24,7 @@ class SASRec(Sequence):
     rank far better (Klenitskiy and Vasilev, RecSys 2023), and so does "gbce" (Petrov and
     Macdonald, gSASRec, RecSys 2023), here with negatives that a batch shares.
     Departs from the paper: items have a bias; attention ends in a dense layer; the first item of
-    a history is predicted as well, from a learnt vector; negatives are drawn from all items.
+    a history is predicted as well, from a learnt vector.
     """
 
     paper = TrainConfig(epochs=200, batch_size=128, learning_rate=1e-3)

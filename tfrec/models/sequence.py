@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.layers import next_item, windows
+from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD
 
@@ -50,7 +51,7 @@ class Sequence(Recommender):
             loss: "softmax" (over all items), "sampled" (softmax over the right item and
                 `negatives` uniform draws a step, shared by all places), "bce" (`negatives` draws
                 for each place) or "gbce" (`negatives` draws a step, shared, with `calibration`).
-                All draws are from all items, seen ones too.
+                Draws that are in the row do not count.
             negatives: See `loss`; softmax uses none.
             calibration: gbce: its t.
             slide: Share of the training rows longer than the window that show an earlier part of
@@ -145,29 +146,32 @@ class Sequence(Recommender):
 
     def objective(self, features, targets, scores):
         """The loss; it looks at the input alone, held-out `targets` are no part of it."""
-        states, rows, items = scores
-        losses = self.loss_of(states, items)
-        sums = tf.math.unsorted_segment_sum(losses, rows, tf.shape(features["items"])[0])
-        return sums / self.per_row()
+        predicting = Predicting(*scores)
+        losses = self.loss_of(predicting, features["items"])
+        n_rows = tf.shape(features["items"])[0]
+        return tf.math.unsorted_segment_sum(losses, predicting.rows, n_rows) / self.per_row()
 
     def per_row(self) -> float:
         """About the mean number of predictions in a training row, at least 1."""
         n_rows = max(1, self.info.row_counts.get("train", 1))
         return float(np.clip(self.info.n_ratings.get("train", 0) / n_rows, 1, self.config.window))
 
-    def loss_of(self, states: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Loss of each prediction, float32 `[n]`."""
-        c, outputs = self.config, self.outputs()
+    def loss_of(self, predicting: Predicting, history: tf.Tensor) -> tf.Tensor:
+        """Loss of each prediction, float32 `[n]`; `history` int32 `[batch, any]` are the rows."""
+        c, (states, rows, items), outputs = self.config, predicting, self.outputs()
         if c.loss == "softmax":
             return next_item.softmax(states, items, *outputs)
+        in_row = densify(history, tf.ones_like(history, tf.float32), self.info.n_items) > 0
         if c.loss == "bce":
             negatives = self._draw([tf.shape(items)[0], c.negatives])
-            return next_item.binary(states, items, *outputs, negatives)
+            struck = tf.gather(tf.gather(in_row, rows), negatives, batch_dims=1)
+            return next_item.binary(states, items, *outputs, negatives, struck)
         negatives = self._draw([c.negatives])
+        struck = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
         if c.loss == "sampled":
-            return next_item.sampled_softmax(states, items, *outputs, negatives)
+            return next_item.sampled_softmax(states, items, *outputs, negatives, struck)
         beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
-        return next_item.binary(states, items, *outputs, negatives, beta)
+        return next_item.binary(states, items, *outputs, negatives, struck, beta)
 
     def _draw(self, shape) -> tf.Tensor:
         return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)
