@@ -177,9 +177,9 @@ class Chain:
 def both(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sum of rows `[N, d]`; and `[N]`: all biases, and the vectors' products two by two."""
     total = sum(parts[1:], parts[0].copy())
-    pairs = np.einsum("nd,nd->n", total[:, :-1], total[:, :-1])
+    pairs = np.einsum("ij,ij->i", total[:, :-1], total[:, :-1])
     for part in parts:
-        pairs -= np.einsum("nd,nd->n", part[:, :-1], part[:, :-1])
+        pairs -= np.einsum("ij,ij->i", part[:, :-1], part[:, :-1])
     return total, total[:, -1] + pairs / 2
 
 
