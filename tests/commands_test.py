@@ -89,6 +89,7 @@ def test_train_takes_prepared_data_as_it_is(road):
 def test_train_writes_what_later_commands_need(road):
     assert {p.name for p in (road.folder / "run").iterdir()} == {
         "config.json", "metrics.json", "model.keras", "per_user.npz", "logs",
+        "validation.npz", "test.npz",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
+from tfrec.config import TrainConfig
 from tfrec.layers import fields as fields_lib
 from tfrec.models import gibbs
 from tfrec.models.events import EventModel
@@ -47,6 +48,7 @@ class BayesianFM(EventModel):
     """
 
     closed_form = True
+    paper = TrainConfig(batch_size=1 << 16)  # events read at once
 
     @dataclasses.dataclass(frozen=True)
     class Config:

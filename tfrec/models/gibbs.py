@@ -74,6 +74,7 @@ class Entries:
     def __init__(self, codes: np.ndarray, n: int, x, latent: int, rng: np.random.Generator):
         self.codes = codes
         self.order = np.argsort(codes, kind="stable")
+        self.in_order = bool((np.diff(codes) >= 0).all())
         self.ends = np.cumsum(np.bincount(codes, minlength=n))
         self.used = np.flatnonzero(np.bincount(codes, minlength=n))
         self.rows = rng.normal(scale=START, size=(n, latent + 1))
@@ -118,17 +119,28 @@ class Entries:
             noise: Precision of y.
             rng: Draws.
         """
-        z, y = z[self.order], y[self.order]
-        size = self.rows.shape[1]
-        grams, sums = np.zeros((len(self.used), size, size)), np.zeros((len(self.used), size))
-        for k, entry in enumerate(self.used):
-            own = slice(self.ends[entry - 1] if entry else 0, self.ends[entry])
-            grams[k], sums[k] = z[own].T @ z[own], y[own] @ z[own]
+        grams, sums = self._products(z, y)
         right = noise * sums + self.mean[self.used] @ self.precision
         factor = np.linalg.cholesky(noise * grams + self.precision)
         half = np.linalg.solve(factor, right[:, :, None]) + rng.normal(size=(*right.shape, 1))
         self.rows = self.mean.copy()
         self.rows[self.used] = np.linalg.solve(factor.transpose(0, 2, 1), half)[:, :, 0]
+
+    def _products(self, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Z' Z and y' Z of each used entry's events, `[used, d, d]` and `[used, d]`."""
+        if z.shape[1] == 1:
+            grams, sums = (
+                np.bincount(self.codes, x)[self.used] for x in (z[:, 0] ** 2, z[:, 0] * y)
+            )
+            return grams[:, None, None], sums[:, None]
+        if not self.in_order:
+            z, y = z[self.order], y[self.order]
+        size = z.shape[1]
+        grams, sums = np.zeros((len(self.used), size, size)), np.zeros((len(self.used), size))
+        for k, entry in enumerate(self.used):
+            own = slice(self.ends[entry - 1] if entry else 0, self.ends[entry])
+            grams[k], sums[k] = z[own].T @ z[own], y[own] @ z[own]
+        return grams, sums
 
 
 class Chain:
@@ -142,15 +154,14 @@ class Chain:
     """
 
     def __init__(self, fields: Sequence[tuple], values: np.ndarray, rng: np.random.Generator):
-        self.values, self.rng, self.noise = values.astype(np.float32), rng, 1.0
-        self.fields = [Entries(*field, rng) for field in fields]
-        self.width = max(field.rows.shape[1] for field in self.fields)
+        order = np.argsort(fields[0][0], kind="stable")  # one field, at least, lies in order
+        self.values, self.rng, self.noise = values[order].astype(np.float32), rng, 1.0
+        self.fields = [Entries(codes[order], *rest, rng) for codes, *rest in fields]
         self.parts = [self._part(field) for field in self.fields]
 
     def _part(self, field: Entries) -> np.ndarray:
-        """The rows by event, float32 `[N, d]`."""
-        missing = self.width - field.rows.shape[1]
-        return np.pad(field.rows.astype(np.float32), ((0, 0), (missing, 0)))[field.codes]
+        """The rows by event, float32 `[N, d]`, or `[N, 1]` of biases alone."""
+        return field.rows.astype(np.float32)[field.codes]
 
     def samples(self, burn_in: int, n: int, thin: int) -> Iterator[int]:
         """Sweeps; yields 0 to n - 1 where the rows are a sample to be kept."""
@@ -176,11 +187,12 @@ class Chain:
 
 def both(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sum of rows `[N, d]`; and `[N]`: all biases, and the vectors' products two by two."""
-    total = sum(parts[1:], parts[0].copy())
-    pairs = np.einsum("ij,ij->i", total[:, :-1], total[:, :-1])
-    for part in parts:
-        pairs -= np.einsum("ij,ij->i", part[:, :-1], part[:, :-1])
-    return total, total[:, -1] + pairs / 2
+    first, *others = (part for part in parts if part.shape[1] > 1)
+    total, scores = first.copy(), sum(part[:, -1] for part in parts)
+    for part in others:
+        scores += np.einsum("ij,ij->i", total[:, :-1], part[:, :-1])
+        total += part
+    return total, scores
 
 
 def gaussian(factor: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
