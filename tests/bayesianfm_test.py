@@ -126,6 +126,12 @@ def test_a_session_tells_of_its_other_ratings_and_of_no_others():
     assert "time" not in mood(0).context
 
 
+def test_sessions_need_times():
+    m = model(session=HOUR)
+    with pytest.raises(ValueError, match=r"--set session=3600: t has no times"):
+        m.fit([(EVENTS | {"time": tf.zeros([4], tf.int64)}, {"value": tf.ones([4])})])
+
+
 def test_whoever_is_not_known_is_at_the_prior_s_mean():
     m = mood(HOUR)
     nobody = m.score({"user": tf.constant([-1])}).numpy()

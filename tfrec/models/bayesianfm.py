@@ -163,12 +163,19 @@ class BayesianFM(EventModel):
         Args:
             events: Dataset of `(features, targets)`, one pass of which is all there is.
             **unused: What Keras' `fit` would take.
+
+        Raises:
+            ValueError: sessions are asked for, but no event has a time.
         """
         c = self.config
         codes, keys, values = self._read(events)
         fields = [(codes[f.name], f.size, self._design(f, codes), c.latent) for f in self.entries]
         if c.session:
             known, places = np.unique(keys, return_inverse=True)
+            if known[-1] < 0:
+                raise ValueError(
+                    f"--set session={c.session}: {self.info.name} has no times; leave it out"
+                )
             fields.append((places, len(known) + 1, None, 0))  # the last one is the unknown
         seed = int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
         values = values - np.float32(self.info.rating_mean)
