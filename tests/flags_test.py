@@ -17,7 +17,7 @@ from tfrec.config import DataConfig, TrainConfig
 from tfrec.models.registry import MODELS
 
 SOURCE = pathlib.Path(cli.__file__).parent
-COMMANDS = ("train", "prepare", "evaluate", "recommend", "export")
+COMMANDS = ("train", "blend", "prepare", "evaluate", "recommend", "export")
 
 
 @pytest.fixture

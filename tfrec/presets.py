@@ -272,6 +272,7 @@ PRESETS: dict[str, Preset] = {
         train={"refit": True},
         published="RMSE .8833 (myFM, regression)",
         source=MYFM,
+        measured="RMSE .8781 test, .8691 validation; seed 0; 55 CPU s",
     ),
     "bayesianfm-ml1m-random90": Preset(
         model="bayesianfm",
@@ -437,7 +438,7 @@ PRESETS: dict[str, Preset] = {
 
 BLENDS: dict[str, Blend] = {
     "best-ml100k-u1": Blend(
-        members=("bayesianfm-ml100k-u1", "sparsefc-ml100k-u1"),
+        members=("bayesianfm-ml100k-u1", "autorec-ml100k-u1"),
         published="RMSE .8808 (myFM, ordered probit)",
         source=MYFM,
     ),
