@@ -80,6 +80,7 @@ SMALL = {
         {"title": "none", "embedding": 8, "tower": 16},
         {**EVENTS, "epochs": 25},
     ),
+    "bayesianfm": ({"latent": 4, "samples": 20, "burn_in": 20}, {"batch_size": 100}),
     "dcn": ({"task": "rating", "latent": 4, "hidden": (8,), "dropout": 0.0}, EVENTS),
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),

@@ -10,7 +10,7 @@ FLOORS = {
     "metrics": 2, "data": 2,
     "models": 3,
     "training": 4, "serving": 4,
-    "cli": 5, "train": 5, "prepare": 5, "evaluate": 5, "recommend": 5, "export": 5,
+    "cli": 5, "train": 5, "blend": 5, "prepare": 5, "evaluate": 5, "recommend": 5, "export": 5,
     "serve": 5, "request": 5, "deploy": 5, "doctor": 5, "describe": 5,
 }  # fmt: skip
 SHARED = {"cli"}  # may be imported on its own floor

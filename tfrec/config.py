@@ -229,6 +229,10 @@ _MUST_BE = {
     "width": "at least 1",
     "heads": "at least 1",
     "layers": "at least 1",
+    "session": "0 or more",
+    "samples": "at least 1",
+    "burn_in": "0 or more",
+    "thin": "at least 1",
 }
 
 

@@ -40,12 +40,12 @@ flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FL
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
 
 
-def resolve():
+def resolve(preset: str):
     """The run that the flags ask for: preset or prepared data first, then each flag over it."""
     from tfrec.models import registry
     from tfrec.training import experiment, runs
 
-    base = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec", DataConfig())
+    base = presets.preset(preset) if preset else presets.Preset("deeprec", DataConfig())
     name = FLAGS.model or base.model
     cls = registry.model_class(name)
     same = name == base.model
@@ -65,7 +65,7 @@ def resolve():
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
-        preset=FLAGS.preset,
+        preset=preset,
         versions=runs.versions(),
     )
 
@@ -86,14 +86,44 @@ def main() -> None:
     if FLAGS.list_presets:
         print(presets.table())
         return
+    members = presets.BLENDS[FLAGS.preset].members if FLAGS.preset in presets.BLENDS else ()
+    refuse_flags_of(members)
     cli.start_tensorflow()
     from tfrec.training import strategies
 
     strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
-    from tfrec.training import experiment, runs, summaries
+    if members:
+        run_blend(members, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy)
+    else:
+        run(FLAGS.preset, FLAGS.run_dir, strategy)
 
-    config = resolve()
-    path = FLAGS.run_dir or f"runs/{FLAGS.preset or config.model}"
+
+def refuse_flags_of(members: tuple[str, ...]) -> None:
+    """Refuses flags that each member of a blend would read in its own way."""
+    for name in ("model", "dataset", "data_dir", "split", "data", "set", "train"):
+        if members and FLAGS[name].value:
+            raise ValueError(
+                f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
+                "each by itself with the flags it needs, then `python -m tfrec.blend`"
+            )
+
+
+def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
+    """Trains the members below `path`, then blends them; --resume keeps finished ones."""
+    from tfrec.training import blend, strategies, summaries
+
+    for name in members:
+        run(name, f"{path}/{name}", strategy)
+    if strategies.is_chief(strategy):
+        print(summaries.blend(blend.blend([f"{path}/{name}" for name in members], path)))
+
+
+def run(preset: str, path: str, strategy) -> None:
+    """One run and its summary."""
+    from tfrec.training import experiment, runs, strategies, summaries
+
+    config = resolve(preset)
+    path = path or f"runs/{preset or config.model}"
     run_dir = runs.RunDir(path)
     if strategies.is_chief(strategy):
         run_dir.check(config, FLAGS.resume, FLAGS.overwrite)

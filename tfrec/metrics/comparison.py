@@ -79,8 +79,8 @@ def compare(
     a, b = (x if hasattr(x, "per_user") else SavedValues.load(x) for x in (a, b))
     left, right = a.per_user(), b.per_user()
     _require_same(a.users, b.users, left, right)
-    _require_known(metric, left, "first")
-    _require_known(metric, right, "second")
+    _require_known(metric, comparable(a), "first")
+    _require_known(metric, comparable(b), "second")
     column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
     x, y = left[column], right[column]
     weight = left[count] if count else np.ones(len(x))
@@ -119,10 +119,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _require_known(metric: str, values: dict[str, np.ndarray], run: str) -> None:
-    """Raises ValueError, naming the known metrics, unless `values` can tell `metric`."""
+def comparable(run: Report | SavedValues) -> list[str]:
+    """Names of the metrics that `compare` knows of a run."""
+    values = run.per_user()
     known = [name for name in values if name not in _NOT_METRICS]
-    known += [name for name, (column, *_) in _POOLED.items() if column in values]
+    return known + [name for name, (column, *_) in _POOLED.items() if column in values]
+
+
+def _require_known(metric: str, known: list[str], run: str) -> None:
+    """Raises ValueError, naming the known metrics, unless `metric` is one."""
     if metric not in known:
         raise ValueError(f"the {run} run has no {metric!r} by user; " + known_names(metric, known))
 

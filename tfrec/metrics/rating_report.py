@@ -125,6 +125,20 @@ class RatingReport(Report):
             "targets": checksum(owner, code, len(first)),
         } | _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
 
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The held-out ratings one by one, by user, then item.
+
+        Returns:
+            `[n]` each: "user" and "item", int64, "value" and the clipped "prediction", float64.
+        """
+        user, item, value, prediction = self._ratings()
+        return {
+            "user": user,
+            "item": item,
+            "value": value,
+            "prediction": self._clipped(prediction),
+        }
+
     def result(self) -> dict[str, float]:
         """rmse, mae, n_ratings and rerank_precision@k.
 

@@ -4,6 +4,7 @@ from tfrec.config import known_names
 from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
 from tfrec.models.base import Recommender
+from tfrec.models.bayesianfm import BayesianFM
 from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.bertrating import BertRating
 from tfrec.models.biases import Biases
@@ -52,6 +53,7 @@ MODELS: dict[str, type[Recommender]] = {
     "deepfm": DeepFM,
     "dcn": DCN,
     "bertrating": BertRating,
+    "bayesianfm": BayesianFM,
     "popularity": Popularity,
     "biases": Biases,
 }

@@ -193,7 +193,7 @@ class Experiment:
             print(f"resuming after epoch {progress.epoch}", flush=True)
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
-            (lambda: self.measure("validation")[0]) if self.has("validation") else None,
+            self._validate if self.has("validation") else None,
             monitor=self.monitor,
             higher_is_better=self.higher_is_better,
             callbacks=[
@@ -201,11 +201,21 @@ class Experiment:
                 *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
             ],
             progress=progress,
-            on_best=lambda: self._write(lambda: self.run_dir.save_model(self.model)),
+            on_best=lambda: self._write(self._keep),
             on_epoch=lambda p: self._write(
                 lambda: self.run_dir.save_state(self.model, dataclasses.asdict(p))
             ),
         )
+
+    def _validate(self) -> dict[str, float]:
+        result, self.validated = self.measure("validation")
+        return result
+
+    def _keep(self) -> None:
+        """Writes the model, and what it predicted for validation."""
+        self.run_dir.save_model(self.model)
+        if self.task == "rating" and self.has("validation"):
+            self.run_dir.save_predictions("validation", self.validated.predictions())
 
     def refit(self, epochs: int) -> None:
         """Trains a new model on train + validation for `epochs`; it replaces `model.keras`."""
@@ -261,6 +271,8 @@ class Experiment:
         if self.chief:
             if test:
                 report.save(self.run_dir.per_user)
+            if test and self.task == "rating":
+                self.run_dir.save_predictions("test", report.predictions())
             self.run_dir.write_json("metrics.json", result)
             self.run_dir.state.unlink(missing_ok=True)
         return result

@@ -4,6 +4,8 @@ config.json    model, settings, data, training numbers, versions
 model.keras    the best model (the last one where nothing was validated)
 metrics.json   protocol, validation, test, time
 per_user.npz   the test's per-user values, for paired comparisons
+validation.npz ratings: every held-out one with the best epoch's prediction, for blends
+test.npz       the same of test
 logs/          TensorBoard
 state.npz      what --resume continues from, until the run is finished
 """
@@ -60,6 +62,7 @@ class RunDir:
         self.logs = self.path / "logs"
         self.state = self.path / "state.npz"
         self.per_user = self.path / "per_user.npz"
+        self.predictions = {x: self.path / f"{x}.npz" for x in ("validation", "test")}
 
     @property
     def exists(self) -> bool:
@@ -116,6 +119,7 @@ class RunDir:
     def files(self) -> list[pathlib.Path]:
         """What lies here of all that a run writes; `config.json` last."""
         others = (self.path / "metrics.json", self.model, self.state, self.per_user, self.logs)
+        others = (*others, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
     def clear(self) -> None:
@@ -151,6 +155,11 @@ class RunDir:
     def _read(self, name: str) -> dict:
         path = self.path / name
         if not path.exists():
+            if self.finished:
+                raise ValueError(
+                    f"--run_dir={self.path} holds a blend, which has no model of its own: its "
+                    "numbers and members are in metrics.json; name a member's --run_dir"
+                )
             raise FileNotFoundError(
                 f"{path} does not exist: --run_dir={self.path} holds no finished run; make one "
                 f"with `python -m tfrec.train --run_dir={self.path}`"
@@ -161,6 +170,30 @@ class RunDir:
         """Writes `name` aside, then renames it."""
         text = json.dumps(content, indent=2, default=float) + "\n"
         self._aside(self.path / name, lambda path: path.write_text(text))
+
+    def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
+        """Writes what `RatingReport.predictions` gave for "validation" or "test"."""
+
+        def write(path: pathlib.Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, **columns)
+
+        self._aside(self.predictions[part], write)
+
+    def load_predictions(self, part: str) -> dict[str, np.ndarray]:
+        """Reads what `save_predictions` wrote.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        path = self.predictions[part]
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} does not exist: --run_dir={self.path} holds no predicted ratings of "
+                f"{part}; they are there when a run on ratings with a validation part is finished"
+            )
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
 
     def save_model(self, model: Recommender) -> None:
         """Writes `model.keras` aside, then renames it."""

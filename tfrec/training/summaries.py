@@ -4,7 +4,6 @@ import pathlib
 
 from tfrec import metrics
 from tfrec.data import vocabulary
-from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
 from tfrec.training.experiment import MONITOR
@@ -26,9 +25,8 @@ def compare_runs(a: str, b: str, metric: str = "") -> str:
         if not file.exists():
             raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
         values.append(metrics.SavedValues.load(file))
-    config = RunDir(a).config()
-    task = models.model_class(config.model).task_for(config.model_config)
-    return f"{a} against {b}: {metrics.compare(*values, metric or MONITOR[task])}"
+    usual = next((m for m in MONITOR.values() if m in metrics.comparable(values[0])), "")
+    return f"{a} against {b}: {metrics.compare(*values, metric or usual)}"
 
 
 def first_user(data_dir: str) -> str:
@@ -77,11 +75,16 @@ def table(result: dict) -> str:
     for name in (name for name in TABLE if name in measured):
         values = [result[part].get(name) for part in ("validation", "test")]
         rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
-    best = (
-        f"best epoch {result['best_epoch']} of {result['epochs']}, {result['seconds']} s, "
-        f"{result['peak_memory_mb']:,} MB at most"
-    )
-    return "\n".join([*rows, best, f"protocol: {result['protocol']}"])
+    cost = f"{result['seconds']} s, {result['peak_memory_mb']:,} MB at most"
+    if "epochs" in result:
+        cost = f"best epoch {result['best_epoch']} of {result['epochs']}, {cost}"
+    return "\n".join([*rows, cost, f"protocol: {result['protocol']}"])
+
+
+def blend(result: dict) -> str:
+    """A blend's weights, and its numbers."""
+    lines = [f"{weight:.3f} of {member}" for member, weight in result["members"].items()]
+    return "\n".join([*lines, table(result)])
 
 
 def number(value: float | None) -> str:
