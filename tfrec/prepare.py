@@ -9,7 +9,9 @@ from tfrec.config import DataConfig
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
 flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
-flags.DEFINE_string("split", "random", "random, folds, time, users or last", flag_values=FLAGS)
+flags.DEFINE_string(
+    "split", "random", "random, folds, time, month, users or last", flag_values=FLAGS
+)
 flags.DEFINE_string("data_dir", "", "where the prepared data goes", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS

@@ -20,7 +20,7 @@ flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=F
 flags.DEFINE_string(
     "data_dir", "", "prepared data (default: a folder of the cache)", flag_values=FLAGS
 )
-flags.DEFINE_string("split", "", "random, folds, time, users or last", flag_values=FLAGS)
+flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
 )

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable
 
 from tfrec.config import known_names
-from tfrec.datasets import criteo, download, files, layouts, movielens, netflix, source
+from tfrec.datasets import criteo, download, files, layouts, movielens, netflix, santander, source
 
 Reader = Callable[
     [str, files.Files, layouts.RatingScale, str | None],
@@ -110,6 +110,19 @@ DATASETS: dict[str, Entry] = {
         how_to_get=(
             "it may not be redistributed: get the Netflix Prize files (combined_data_*.txt or "
             "mv_*.txt) from whoever licenses them to you, or DeepRec's tab-separated parts"
+        ),
+    ),
+    "santander": Entry(
+        santander.read,
+        layouts.RatingScale(1, 1, 1),
+        ("santander", "train_ver2.csv.zip", "train_ver2.csv", "train_ver2.csv.gz"),
+        licence=(
+            "Santander and Kaggle: for the competition and for non-commercial research, not to be "
+            "passed on; the competition's rules have the exact terms."
+        ),
+        how_to_get=(
+            "Kaggle gives it to whoever accepts the competition's rules: get train_ver2.csv from "
+            "kaggle.com/c/santander-product-recommendation"
         ),
     ),
     "criteo": Entry(

@@ -154,7 +154,8 @@ class Experiment:
 
     def report(self):
         """An empty report of the model's task."""
-        return metrics.report_for(self.task, self.info)
+        cuts = self.config.train.cuts if self.task == "ranking" else ()
+        return metrics.report_for(self.task, self.info, **({"ks": cuts} if cuts else {}))
 
     def measure(self, split: str) -> tuple[dict[str, float], object]:
         """Evaluates the model on `split`; returns its numbers and the report behind them."""
@@ -178,7 +179,7 @@ class Experiment:
             monitor=self.monitor,
             higher_is_better=self.higher_is_better,
             callbacks=[
-                EpochLine(SHOWN[self.task]),
+                EpochLine(tuple(dict.fromkeys((*SHOWN[self.task], self.monitor)))),
                 *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
             ],
             progress=progress,
