@@ -221,10 +221,10 @@ def test_ae_and_vae_beat_popularity_and_name_products(capsys, tmp_path, prepared
     reached = {}
     for model in ("popularity", "multdae", "multvae"):
         words = [f"--preset={model}-santander-month", f"--data_dir={prepared}"]
-        words += [f"--run_dir={tmp_path / model}", "--train", "epochs=5"]
-        done = run(
-            capsys, "train", *words, "--train", "batch_size=50", "--train", "learning_rate=0.005"
-        )
+        words += [f"--run_dir={tmp_path / model}"]
+        for setting in ("epochs=5", "batch_size=50", "learning_rate=0.005"):
+            words += ["--train", setting]
+        done = run(capsys, "train", *words)
         assert done.status == 0, done.err
         metrics = json.loads((tmp_path / model / "metrics.json").read_text())
         assert "map@24" in metrics["test"] and "map@10" not in metrics["test"]

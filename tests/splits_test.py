@@ -365,7 +365,8 @@ def test_protocols_by_time_say_their_days():
         "until 2006-01-01, validation 50 % of them (seed 0), rows by user"
     )
     assert protocol.describe(DataConfig(split="month", validation=0), raw) == (
-        "x, latest calendar month test, no validation (users and items known in train), rows by user"
+        "x, latest calendar month test, no validation (users and items known in train), "
+        "rows by user"
     )
 
 

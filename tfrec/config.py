@@ -21,6 +21,8 @@ class DataConfig:
 
     Attributes:
         dataset: Key of the data set registry.
+        columns: tabular: which columns are what, `user=customer_id,item=sku`; see
+            `datasets.tabular`.
         rows: "user" (a row is a user's history) or "item" (a row is an item's raters).
         split: "random", "folds", "time", "month", "users" or "last".
         test: random: share of all ratings. time: share of the latest ratings, over all
@@ -57,6 +59,7 @@ class DataConfig:
     """
 
     dataset: str = "ml-latest-small"
+    columns: str = ""
     rows: str = "user"
     split: str = "random"
     test: float = 0.1
@@ -263,10 +266,10 @@ def check_ranges(config: Any, flag: str) -> None:
 
 
 def data_config(
-    base: DataConfig, dataset: str, split: str, assignments: Iterable[str]
+    base: DataConfig, dataset: str, split: str, assignments: Iterable[str], columns: str = ""
 ) -> DataConfig:
-    """`base` with --dataset, --split and --data name=value applied, where given."""
-    named = {"dataset": dataset, "split": split}
+    """`base` with --dataset, --split, --columns and --data name=value applied, where given."""
+    named = {"dataset": dataset, "split": split, "columns": columns}
     given = dataclasses.replace(base, **{k: v for k, v in named.items() if v})
     return override(given, assignments, "--data")
 

@@ -30,9 +30,17 @@ SHOWN = {
 }
 
 
-def default_data_dir(data: DataConfig) -> str:
-    """Where `data` is prepared when no --data_dir is given: a folder of the cache."""
+def default_data_dir(data: DataConfig, raw: str = "") -> str:
+    """Where `data` is prepared when no --data_dir is given: a folder of the cache.
+
+    Args:
+        data: How it is prepared.
+        raw: Its raw files: a user's own tables all have the same name.
+    """
     text = json.dumps(config_lib.to_dict(data), sort_keys=True)
+    entry = datasets.DATASETS.get(data.dataset)
+    if entry and entry.named_columns:
+        text += str(pathlib.Path(raw).absolute())
     name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return str(datasets.cache_dir() / "prepared" / name)
 
@@ -60,8 +68,7 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
             return info
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
-    fold = data.fold if data.split == "folds" else None
-    found = datasets.load(data.dataset, raw, fold)
+    found = datasets.open_as(data, raw)
     return prepare.prepare(found, data, data_dir, progress=not is_there)
 
 
