@@ -203,6 +203,11 @@ def load(
     return entry.reader(name, found, entry.scale, fold)
 
 
+def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Where a data set lies in a folder of data sets; None if it is not there."""
+    return _among(folder, DATASETS[name])
+
+
 def cache_dir() -> pathlib.Path:
     """Where downloads and, without --data_dir, prepared data go."""
     return pathlib.Path(os.environ.get("TFREC_CACHE") or "~/.cache/tfrec").expanduser()
