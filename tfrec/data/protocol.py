@@ -108,12 +108,15 @@ def describe(config: DataConfig, raw: Any) -> str:
 
     Args:
         config: The settings.
-        raw: The raw data set; its `name` and `has_ids` are used.
+        raw: The raw data set; `name`, `has_ids` and `brings_validation` are used.
     """
     if not getattr(raw, "has_ids", True):  # only a random split is left to these
         sentence = _random(config).replace("by rating", "by row")
         return ", ".join([f"{raw.name}, {sentence}", *_filters(config)])
-    parts = [f"{raw.name}, {_SENTENCES[config.split](config)}", *_filters(config)]
+    sentence = _SENTENCES[config.split](config)
+    if config.split == "folds" and getattr(raw, "brings_validation", False):
+        sentence = f"shipped fold {config.fold} with its own validation"
+    parts = [f"{raw.name}, {sentence}", *_filters(config)]
     return ", ".join([*parts, f"rows by {config.rows}"])
 
 

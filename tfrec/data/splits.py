@@ -69,6 +69,9 @@ def random_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: in
 def folds_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> Split:
     """Test is the shipped test file, validation a uniform share of the shipped train file.
 
+    Where the fold ships validation ratings too, they are the validation. They come from the same
+    window as the test, so a test row's input is the history only.
+
     Raises:
         ValueError: the source was not loaded with a fold.
     """
@@ -77,7 +80,9 @@ def folds_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
             f"--data split=folds needs the files of fold {config.fold!r}, but {config.dataset} was "
             "read without a fold; use --data split=random or a data set that ships folds"
         )
-    part = np.where(ratings.test, TEST, HISTORY).astype(np.int8)
+    part = np.array([HISTORY, TEST, VALIDATION], np.int8)[ratings.test.astype(np.int8)]
+    if (part == VALIDATION).any():
+        return Split(part, np.zeros(n_users, np.int8), test_history=("history",))
     rest = np.flatnonzero(part == HISTORY)
     part[_draw(rest, config.validation, config.seed, _SPAWN_VALIDATION)] = VALIDATION
     return Split(part, np.zeros(n_users, np.int8))
