@@ -5,6 +5,7 @@ import gzip
 import importlib.metadata
 import json
 import pathlib
+import re
 import sys
 import types
 
@@ -328,6 +329,24 @@ def test_tensorflow_io_is_tried_by_an_op(tmp_path, tensorflow_io):
     told = r"tensorflow-io 0.37.1 does not work with TensorFlow 2\.\d+.*pyarrow is the default"
     with pytest.raises(ValueError, match=told):
         load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
+
+
+def test_the_commands_say_it_in_one_line(capsys, tmp_path):
+    path = put(tmp_path / "a.csv", CSV.replace("4.5", "many"))
+    words = ["--dataset=tabular", f"--raw={path}", f"--data_dir={tmp_path / 'data'}"]
+    for columns, told in (
+        (NAMED, r"error: \S+a.csv, line 3, column 5 \(stars\): 'many' is not a number; mend"),
+        (
+            "user=who,item=sku",
+            r"error: \S+a.csv, line 1: no column 'who' for user among the 5 sepa",
+        ),
+    ):
+        done = run(capsys, "prepare", *words, f"--columns={columns}")
+        assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+        assert re.match(told, done.err), done.err
+    done = run(capsys, "prepare", "--dataset=tabular", f"--data_dir={tmp_path / 'data'}")
+    assert "error: --raw is missing: it is your own table" in done.err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
 def test_prepared_trained_and_recommended(capsys, tmp_path):

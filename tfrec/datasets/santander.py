@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy
 import pandas
+import tqdm
 
 from tfrec.datasets import columns, files, layouts, source
 from tfrec.datasets import santander_layout as layout
@@ -53,8 +54,9 @@ def read(
         raise ValueError(f"--data split=folds: {name} comes without folds; use --split=month")
     rows = _row_files(found)
     customers = _Customers()
-    for file in rows:
-        _read_into(customers, file)
+    with tqdm.tqdm(desc=f"reading {name}", unit=" rows", unit_scale=True, disable=None) as bar:
+        for file in rows:
+            _read_into(customers, file, bar)
     ids, added = customers.additions()
     return source.RawDataset(
         name=name,
@@ -82,7 +84,7 @@ def _row_files(found: files.Files) -> list[files.TextFile]:
     return [found.file(n) for n in whole[:1] or names]
 
 
-def _read_into(customers: "_Customers", file: files.TextFile) -> None:
+def _read_into(customers: "_Customers", file: files.TextFile, bar: tqdm.tqdm) -> None:
     """All rows of a file, month by month."""
     names = layout.header(file)
     for first_line, block in file.blocks():
@@ -93,6 +95,7 @@ def _read_into(customers: "_Customers", file: files.TextFile) -> None:
             starts = numpy.flatnonzero(numpy.diff(rows.months, prepend=-1))
             for start, end in zip(starts, [*starts[1:], len(rows.months)], strict=True):
                 customers.add(rows, start, end)
+            bar.update(len(rows.months))
     if not customers.month:
         raise ValueError(f"{file.where} is empty: it has no data lines; get the data set again")
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy
 import pandas
 import pyarrow
+import tqdm
 
 from tfrec.config import known_names
 from tfrec.datasets import columns, files, layouts, source, tabular_parquet, tabular_text
@@ -213,13 +214,14 @@ def _chunks(tables: list) -> Iterator[pandas.DataFrame]:
 def _measure(tables: list) -> _Found:
     """One pass: the range of the values, the step between them, the first title of each item."""
     lowest, highest, values, titles = numpy.inf, -numpy.inf, set(), {}
-    for table in tables:
-        for part in table.frames():
-            value = part["value"].to_numpy() if "value" in table.places else numpy.ones(1)
+    with tqdm.tqdm(desc="looking at values", unit=" rows", unit_scale=True, disable=None) as bar:
+        for part in (part for table in tables for part in table.frames()):
+            bar.update(len(part))
+            value = part["value"].to_numpy() if "value" in part.column_names else numpy.ones(1)
             lowest, highest = min(lowest, value.min()), max(highest, value.max())
             if len(values) <= _MOST_STEPS:
                 values.update(numpy.unique(value)[: _MOST_STEPS + 1].tolist())
-            if "title" in table.places:
+            if "title" in part.column_names:
                 named = part.select(["item", "title"]).to_pandas().drop_duplicates("item")
                 for item, title in zip(named["item"], named["title"], strict=True):
                     titles.setdefault(item, title)
