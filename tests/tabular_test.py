@@ -338,7 +338,7 @@ def test_the_commands_say_it_in_one_line(capsys, tmp_path):
         (NAMED, r"error: \S+a.csv, line 3, column 5 \(stars\): 'many' is not a number; mend"),
         (
             "user=who,item=sku",
-            r"error: \S+a.csv, line 1: no column 'who' for user among the 5 sepa",
+            r"error: \S+a.csv, line 1: no column 'who' for user among the 5",
         ),
     ):
         done = run(capsys, "prepare", *words, f"--columns={columns}")

@@ -91,7 +91,7 @@ def plot(draw: Callable, description: Description) -> str:
         figure.savefig(text, format="svg", metadata={"Date": None})
     finally:
         plt.close(figure)
-    return text.getvalue().partition("<svg")[2].join(("<svg", ""))
+    return "<svg" + text.getvalue().partition("<svg")[2]  # without the XML declaration
 
 
 def draw_values(d: Description, axes) -> None:
