@@ -131,16 +131,16 @@ def month_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
     part = np.where(months == last, TEST, HISTORY).astype(np.int8)
     if config.validation > 0:
         part[months == last - 1] = VALIDATION
-        if not (part == VALIDATION).any():
-            raise ValueError(
-                f"--data split=month: {config.dataset} has no ratings in {last - 1}, the month "
-                f"before the latest, {last}; hold out that one alone with --data validation=0"
-            )
     if not (part == HISTORY).any():
         raise ValueError(
             f"--data split=month: {config.dataset} has no ratings before the months held out, "
             f"{last} being the latest; hold out that one alone with --data validation=0, or use "
             "another split, such as --split=random"
+        )
+    if config.validation > 0 and not (part == VALIDATION).any():
+        raise ValueError(
+            f"--data split=month: {config.dataset} has no ratings in {last - 1}, the month "
+            f"before the latest, {last}; hold out that one alone with --data validation=0"
         )
     dropped = _drop_unknown(part, ratings, n_users, n_items)
     note = f"test month {last}"
