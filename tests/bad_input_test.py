@@ -172,6 +172,14 @@ def test_a_data_dir_of_another_version(tfrec, tmp_path, prepared):
     assert tfrec(*train).status == 0
 
 
+def test_a_data_dir_from_before_a_setting_was_there(tfrec, tmp_path, prepared):
+    info = tmp_path / "data/info.json"
+    info.write_text(info.read_text().replace('    "columns": "",\n', "", 1))
+    assert "columns" not in info.read_text()
+    train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
+    assert tfrec(*train).status == 0
+
+
 def test_a_data_dir_that_holds_something_else(tfrec, tmp_path, words):
     packed(tmp_path / "ml-1m.zip")
     (tmp_path / "data").mkdir()

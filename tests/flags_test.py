@@ -80,7 +80,10 @@ def test_examples_of_the_help_use_flags_that_exist(tfrec):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train", "--modle=ease"], "unknown flag --modle; did you mean '--model'. known: --data,"),
+        (
+            ["train", "--modle=ease"],
+            "unknown flag --modle; did you mean '--model'. known: --col",
+        ),
         (["train", "ease"], "'ease' is no flag: flags are written --name=value"),
         (
             ["train", "--model=eese"],

@@ -7,6 +7,9 @@ import pathlib
 import pandas
 import pytest
 
+from tfrec import presets
+from tfrec.config import DataConfig
+from tfrec.data import prepare
 from tfrec.datasets import files, registry
 
 DATA = pathlib.Path(
@@ -88,15 +91,20 @@ def test_netflix_folds_are_folders(tmp_path):
             "N3M_TEST/n3m.test.txt": b"1\t3\t2\n",
         },
     )
-    for fold, item in (("N3M", "3"), ("N3M_VALID", "2")):
-        frame = ratings(registry.load("netflix", tmp_path, fold=fold))
-        assert frame["test"].tolist() == [False, False, True]
-        assert frame["item"].tolist() == ["1", "1", item]
+    for fold, tests, items in (
+        ("N3M", [0, 0, 2, 1], ["1", "1", "2", "3"]),
+        ("N3M_VALID", [0, 0, 1], ["1", "1", "2"]),
+    ):
+        found = registry.load("netflix", tmp_path, fold=fold)
+        assert ratings(found)["test"].tolist() == tests
+        assert ratings(found)["item"].tolist() == items
+        assert found.brings_validation == (fold == "N3M")
     with pytest.raises(ValueError, match="holds the folds N3M; .* --split=folds --data fold=N3M"):
         registry.load("netflix", tmp_path)
     assert found_at(registry.load("netflix", tmp_path, fold="N3M")) == [
         f"{tmp_path}/N3M_TRAIN/n3m.train.txt, line 1",
         f"{tmp_path}/N3M_TRAIN/n3m.train.txt, line 2",
+        f"{tmp_path}/N3M_VALID/n3m.valid.txt, line 1",
         f"{tmp_path}/N3M_TEST/n3m.test.txt, line 1",
     ]
     with pytest.raises(ValueError, match="no folder N6M_TRAIN; .*known: N3M"):
@@ -176,3 +184,39 @@ def test_prize_complaints(tmp_path, text, message):
     put(tmp_path, {"mv_0000008.txt": text.encode()})
     with pytest.raises(ValueError, match="mv_0000008.txt, " + message):
         list(registry.load("netflix", tmp_path).chunks())
+
+
+def test_deeprecs_folders_are_its_split(tmp_path):
+    """Its own validation and test; the input of both is the training window."""
+    lines = [f"{u}\t{i}\t{1 + (u + i) % 5}\n" for u in range(8) for i in range(9)]
+    cuts = {"TRAIN": lines[0::3] + lines[1::3], "VALID": lines[2::6], "TEST": lines[5::6]}
+    put(tmp_path, {f"NF_{n}/x.txt": "".join(part).encode() for n, part in cuts.items()})
+    config = DataConfig(dataset="netflix", split="folds", fold="NF")
+    info = prepare.prepare(registry.open_as(config, tmp_path), config, tmp_path / "data", False)
+    assert info.n_ratings == {"train": 48, "validation": 12, "test": 12}
+    assert info.test_history == ("history",)
+    assert info.protocol == "netflix, shipped fold NF with its own validation, rows by user"
+
+
+def prize_days(*days):
+    """On each of six days users 1 to 4 rate one of six items, never the same one twice."""
+    text = ""
+    for item in range(6):
+        rated = [(u, d) for n, d in enumerate(days) for u in range(1, 5) if (u + n) % 6 == item]
+        text += f"{item}:\n" + "".join(f"{u},{u},{day}\n" for u, day in rated)
+    return text.encode()
+
+
+def test_deeprecs_windows_are_cut_from_the_prizes_files(tmp_path):
+    """The preset of three months: training from September to November 2005, December held out."""
+    days = ("2005-08-31", "2005-09-01", "2005-10-10", "2005-11-30", "2005-12-31", "2006-01-01")
+    put(tmp_path, {"mv_0000001.txt": prize_days(*days)})
+    config = presets.preset("deeprec-netflix-time3m").data
+    raw = registry.open_as(config, tmp_path)
+    assert set(ratings(raw)["time"]) == {int(pandas.Timestamp(day).timestamp()) for day in days}
+    info = prepare.prepare(raw, config, tmp_path / "data", progress=False)
+    assert info.n_ratings["train"] == 12
+    assert info.dropped["outside_since_until"] == 8
+    assert info.n_ratings["validation"] == info.n_ratings["test"] == 2
+    for name, days in (("6m", "2005-06-01"), ("1y", "2004-06-01"), ("full", "1999-12-01")):
+        assert presets.preset(f"deeprec-netflix-time{name}").data.since == days

@@ -283,6 +283,93 @@ def test_every_split_has_a_sentence(name):
     assert protocol.describe(DataConfig(split=name), raw).startswith("x, ")
 
 
+def at(*days):
+    """A rating of user n % 2 on item n // 2 of each day."""
+    n = np.arange(len(days), dtype=np.int32)
+    times = np.array(days, "datetime64[s]").astype(np.int64)
+    return Ratings(n % 2, n // 2 % 2, np.ones(len(days), np.float32), times)
+
+
+DAYS = ("2005-08-31", "2005-09-01", "2005-11-30", "2005-11-30", "2005-12-01", "2005-12-31",
+        "2005-12-31T23:59:59", "2006-01-01")  # fmt: skip
+
+
+def test_time_windows_are_days():
+    """DeepRec's three months: training from September, test in December."""
+    settings = {"split": "time", "test_since": "2005-12-01", "validation": 0}
+    found = run(at(*DAYS), 2, 2, **settings, since="2005-09-01", until="2006-01-01")
+    assert found.part.tolist() == [-1, 0, 0, 0, 2, 2, 2, -1]
+    assert found.dropped == {"outside_since_until": 2}
+    assert run(at(*DAYS), 2, 2, **settings).part.tolist() == [0] * 4 + [2] * 4
+    half = run(at(*DAYS), 2, 2, **settings | {"validation": 0.5}).part
+    assert [(half == p).sum() for p in (HISTORY, VALIDATION, TEST)] == [4, 2, 2]
+    share = run(at(*DAYS), 2, 2, split="time", until="2005-12-01", test=0.25, validation=0).part
+    assert share.tolist() == [0, 0, 0, 0, -1, -1, -1, -1]  # two share the last second
+
+
+def test_time_windows_drop_who_is_not_in_train():
+    data = at("2005-08-31", "2005-09-01", "2005-12-01", "2005-12-01")
+    found = run(data, 2, 2, split="time", since="2005-09-01", test_since="2005-12-01")
+    assert found.part.tolist() == [-1, 0, -1, -1]
+    assert found.dropped["user_not_in_train"] == found.dropped["item_not_in_train"] == 1
+
+
+def test_months_are_of_the_calendar():
+    days = ("2015-03-31", "2015-03-31", "2015-04-01", "2015-04-30", "2015-05-31")
+    found = run(at(*days), 2, 2, split="month", validation=1)
+    assert found.part.tolist() == [0, 0, -1, -1, 2]  # item 1 is not in train
+    assert found.test_history == ("history", "validation")
+    assert found.note == "test month 2015-05"
+    assert run(at(*days), 2, 2, split="month", validation=0).part.tolist() == [0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"split": "month"},
+            "has no ratings in 2005-10, the month before .*, 2005-11;.*validation=0",
+        ),
+        (
+            {"split": "time", "test_since": "2007-01-01"},
+            "test_since=2007.*no ratings in the test wi",
+        ),
+        ({"split": "time", "test_since": "2001-01-01"}, "2001.*no ratings before the test window"),
+        ({"split": "time", "since": "2008-01-01"}, "--data since=2008-01-01: .* no ratings before"),
+    ],
+)
+def test_windows_without_ratings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(at("2005-09-01", "2005-11-30"), 2, 2, **settings)
+    with pytest.raises(ValueError, match="no ratings before the months held out, 2005-11 being"):
+        run(at("2005-11-01", "2005-11-30"), 2, 2, split="month", validation=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"since": "2005-09-01"}, "--data since=2005-09-01 is for --split=time; leave it out"),
+        ({"split": "time", "until": "1 May"}, "--data until=1 May is no day; write it as 2005-12"),
+    ],
+)
+def test_days_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        protocol.check(DataConfig(**settings))
+
+
+def test_protocols_by_time_say_their_days():
+    raw = types.SimpleNamespace(name="x")
+    days = {"since": "2005-09-01", "test_since": "2005-12-01", "until": "2006-01-01"}
+    assert protocol.describe(DataConfig(split="time", validation=0.5, **days), raw) == (
+        "x, ratings since 2005-12-01 held out (users and items known in train), since 2005-09-01, "
+        "until 2006-01-01, validation 50 % of them (seed 0), rows by user"
+    )
+    assert protocol.describe(DataConfig(split="month", validation=0), raw) == (
+        "x, latest calendar month test, no validation (users and items known in train), "
+        "rows by user"
+    )
+
+
 def test_splits_by_time_need_times():
     raw = types.SimpleNamespace(name="x", has_times=False)
     with pytest.raises(ValueError, match="split=last goes by time, but x has no times"):

@@ -21,14 +21,20 @@ class DataConfig:
 
     Attributes:
         dataset: Key of the data set registry.
+        columns: tabular: which columns are what, `user=customer_id,item=sku`; see
+            `datasets.tabular`.
         rows: "user" (a row is a user's history) or "item" (a row is an item's raters).
-        split: "random", "folds", "time", "users" or "last".
+        split: "random", "folds", "time", "month", "users" or "last".
         test: random: share of all ratings. time: share of the latest ratings, over all
             users. users: number of held-out users (or their share, below 1). Unused by
-            folds and last.
+            folds, month and last.
         validation: random, folds: share of the ratings that test left over. time: share
             of the held-out window that is validation, the rest is test. users: number
-            (or share) of validation users. last: 1 holds out the last but one item too.
+            (or share) of validation users. last, month: above 0 holds out the last but one
+            item or month too.
+        since: time: ratings before this day (2005-09-01, UTC) are dropped; empty: none.
+        test_since: time: the day on which the held-out window starts; empty: `test` says it.
+        until: time: ratings from this day on are dropped; empty: none.
         fold: Which files are train and test for split=folds, such as "u1".
         fold_in: users: which part of a held-out user is input, "random" or "time" (the
             earliest).
@@ -53,10 +59,14 @@ class DataConfig:
     """
 
     dataset: str = "ml-latest-small"
+    columns: str = ""
     rows: str = "user"
     split: str = "random"
     test: float = 0.1
     validation: float = 0.1
+    since: str = ""
+    test_since: str = ""
+    until: str = ""
     fold: str = "u1"
     fold_in: str = "random"
     fold_in_share: float = 0.8
@@ -98,6 +108,7 @@ class TrainConfig:
         validate_every: Epochs between two validations; the last epoch always has one.
         monitor: Validation metric that picks the best epoch; empty: the task's own
             (rmse, ndcg@100).
+        cuts: Lengths k of the lists that rankings are measured at (map@7); empty: the usual ones.
         refit: After the best epoch is known, train anew on train + validation for as many
             epochs; test is reported for that model.
         mixed_precision: Compute in bfloat16, keep float32 variables.
@@ -118,6 +129,7 @@ class TrainConfig:
     patience: int = 0
     validate_every: int = 1
     monitor: str = ""
+    cuts: tuple[int, ...] = ()
     refit: bool = False
     mixed_precision: bool = False
     seed: int = 0
@@ -193,6 +205,7 @@ _MUST_BE = {
     "iterations": "at least 1",
     "validate_every": "at least 1",
     "patience": "0 or more",
+    "cuts": "at least 1",
     "seed": "0 or more and less than 2^32",
     # models
     "hidden": "at least 1",
@@ -260,10 +273,10 @@ def check_ranges(config: Any, flag: str) -> None:
 
 
 def data_config(
-    base: DataConfig, dataset: str, split: str, assignments: Iterable[str]
+    base: DataConfig, dataset: str, split: str, assignments: Iterable[str], columns: str = ""
 ) -> DataConfig:
-    """`base` with --dataset, --split and --data name=value applied, where given."""
-    named = {"dataset": dataset, "split": split}
+    """`base` with --dataset, --split, --columns and --data name=value applied, where given."""
+    named = {"dataset": dataset, "split": split, "columns": columns}
     given = dataclasses.replace(base, **{k: v for k, v in named.items() if v})
     return override(given, assignments, "--data")
 

@@ -18,9 +18,12 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
 flags.DEFINE_string(
+    "columns", "", "tabular: which columns are what, user=customer_id,item=sku", flag_values=FLAGS
+)
+flags.DEFINE_string(
     "data_dir", "", "prepared data (default: a folder of the cache)", flag_values=FLAGS
 )
-flags.DEFINE_string("split", "", "random, folds, time, users or last", flag_values=FLAGS)
+flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
 )
@@ -56,12 +59,14 @@ def resolve(preset: str):
     if FLAGS.seed is not None:
         train = dataclasses.replace(train, seed=FLAGS.seed)
     data = prepared_data() or dataclasses.replace(base.data, rows=cls.rows(settings))
-    data = config_lib.data_config(data, FLAGS.dataset, FLAGS.split, FLAGS["data"].value)
+    data = config_lib.data_config(
+        data, FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
+    )
     return runs.RunConfig(
         model=name,
         settings=config_lib.to_dict(settings),
         data=data,
-        data_dir=FLAGS.data_dir or experiment.default_data_dir(data),
+        data_dir=FLAGS.data_dir or experiment.default_data_dir(data, FLAGS.raw),
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,

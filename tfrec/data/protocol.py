@@ -1,5 +1,6 @@
 """The protocol of a prepared data set: checked before work starts, and put in one sentence."""
 
+import datetime
 from typing import Any
 
 from tfrec.config import DataConfig, known_names
@@ -35,6 +36,8 @@ def check(config: DataConfig) -> None:
         )
     for name in ("test", "validation"):
         _check_size(config.split, name, getattr(config, name))
+    for name in splits.DAYS:
+        _check_day(config.split, name, getattr(config, name))
 
 
 def check_source(config: DataConfig, raw: Any) -> None:
@@ -49,7 +52,7 @@ def check_source(config: DataConfig, raw: Any) -> None:
     """
     if not getattr(raw, "has_ids", True):
         _check_without_ids(config, raw)
-    by_time = config.split in ("time", "last")
+    by_time = config.split in ("time", "month", "last")
     by_time = by_time or (config.split == "users" and config.fold_in == "time")
     if by_time and not raw.has_times:
         raise ValueError(
@@ -91,17 +94,29 @@ def _check_size(split: str, name: str, n: float) -> None:
         raise ValueError(f"--data {name}={n:g}: with split={split} it must be {must_be}")
 
 
+def _check_day(split: str, name: str, day: str) -> None:
+    if day and split != "time":
+        raise ValueError(f"--data {name}={day} is for --split=time; leave it out")
+    try:
+        datetime.date.fromisoformat(day or "2000-01-01")
+    except ValueError:
+        raise ValueError(f"--data {name}={day} is no day; write it as 2005-12-01") from None
+
+
 def describe(config: DataConfig, raw: Any) -> str:
     """The protocol in one sentence, to stand beside every number measured on it.
 
     Args:
         config: The settings.
-        raw: The raw data set; its `name` and `has_ids` are used.
+        raw: The raw data set; `name`, `has_ids` and `brings_validation` are used.
     """
     if not getattr(raw, "has_ids", True):  # only a random split is left to these
         sentence = _random(config).replace("by rating", "by row")
         return ", ".join([f"{raw.name}, {sentence}", *_filters(config)])
-    parts = [f"{raw.name}, {_SENTENCES[config.split](config)}", *_filters(config)]
+    sentence = _SENTENCES[config.split](config)
+    if config.split == "folds" and getattr(raw, "brings_validation", False):
+        sentence = f"shipped fold {config.fold} with its own validation"
+    parts = [f"{raw.name}, {sentence}", *_filters(config)]
     return ", ".join([*parts, f"rows by {config.rows}"])
 
 
@@ -115,8 +130,17 @@ def _folds(c: DataConfig) -> str:
 
 
 def _time(c: DataConfig) -> str:
-    held_out = f"latest {100 * c.test:g} % by time held out (users and items known in train)"
-    return f"{held_out}, {_share(c.validation, 'of them')} (seed {c.seed})"
+    window = (
+        f"ratings since {c.test_since}" if c.test_since else f"latest {100 * c.test:g} % by time"
+    )
+    held_out = f"{window} held out (users and items known in train)"
+    within = "".join(f", {n} {day}" for n in ("since", "until") if (day := getattr(c, n)))
+    return f"{held_out}{within}, {_share(c.validation, 'of them')} (seed {c.seed})"
+
+
+def _month(c: DataConfig) -> str:
+    before = "the month before validation" if c.validation > 0 else "no validation"
+    return f"latest calendar month test, {before} (users and items known in train)"
 
 
 def _users(c: DataConfig) -> str:
@@ -139,6 +163,7 @@ _SENTENCES = {
     "random": _random,
     "folds": _folds,
     "time": _time,
+    "month": _month,
     "users": _users,
     "last": _last,
 }

@@ -20,7 +20,8 @@ class Ratings:
         items: int32 `[n]`, code or position of the item.
         values: float32 `[n]`.
         times: int64 `[n]`, seconds since 1970.
-        test: bool `[n]`, from the shipped test file; None where no fold was asked for.
+        test: int8 `[n]`, which of the fold's files it is from: 0 training, 1 test, 2 validation;
+            None where no fold was asked for.
         context: The event's own fields by name, `[n]`: int32 codes of categories, float32
             numbers (NaN where missing).
     """
@@ -43,7 +44,7 @@ class Ratings:
 
 
 CODED = ("category",)  # kinds of context that are codes; others are numbers
-_DTYPES = {"values": np.float32, "times": np.int64, "test": np.bool_}
+_DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
 
 
 def collect(

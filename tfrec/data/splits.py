@@ -14,6 +14,7 @@ from tfrec.data.ratings import Ratings
 HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
 _SPAWN_TEST, _SPAWN_VALIDATION = 0, 1  # independent streams of one seed
 _MIN_FOLD_IN = 5  # held-out users with fewer ratings have no targets (Liang et al.)
+DAYS = ("since", "test_since", "until")  # settings of the time split
 _MIN_LAST = 3  # ratings a user needs to give some away
 
 
@@ -68,6 +69,9 @@ def random_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: in
 def folds_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> Split:
     """Test is the shipped test file, validation a uniform share of the shipped train file.
 
+    Where the fold ships validation ratings too, they are the validation. They come from the same
+    window as the test, so a test row's input is the history only.
+
     Raises:
         ValueError: the source was not loaded with a fold.
     """
@@ -76,7 +80,9 @@ def folds_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
             f"--data split=folds needs the files of fold {config.fold!r}, but {config.dataset} was "
             "read without a fold; use --data split=random or a data set that ships folds"
         )
-    part = np.where(ratings.test, TEST, HISTORY).astype(np.int8)
+    part = np.array([HISTORY, TEST, VALIDATION], np.int8)[ratings.test.astype(np.int8)]
+    if (part == VALIDATION).any():
+        return Split(part, np.zeros(n_users, np.int8), test_history=("history",))
     rest = np.flatnonzero(part == HISTORY)
     part[_draw(rest, config.validation, config.seed, _SPAWN_VALIDATION)] = VALIDATION
     return Split(part, np.zeros(n_users, np.int8))
@@ -85,23 +91,60 @@ def folds_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
 def time_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> Split:
     """History is up to the (1 - test) quantile of time, the window after it is held out.
 
-    Ratings in the window by users or on items without history are dropped; then `validation`
-    of the window is drawn at random, the rest is test. A test row's input is the history only.
+    With `test_since` the window starts on that day instead; ratings before `since` and from
+    `until` on are dropped. Ratings in the window by users or on items without history are
+    dropped, too; then `validation` of the window is drawn at random, the rest is test. A test
+    row's input is the history only.
+
+    Raises:
+        ValueError: nothing is left before the window, or in it.
     """
-    held_out = ratings.times > np.quantile(ratings.times, 1 - config.test)
-    users, items = ratings.users[held_out], ratings.items[held_out]
-    known_user = _occurs(ratings.users[~held_out], n_users)[users]
-    known_item = _occurs(ratings.items[~held_out], n_items)[items]
+    times = ratings.times
+    outside = (times < seconds(config.since, -np.inf)) | (times >= seconds(config.until, np.inf))
+    if config.test_since:
+        held_out = times >= seconds(config.test_since)
+    else:
+        inside = times[~outside]
+        held_out = times > (np.quantile(inside, 1 - config.test) if len(inside) else 0)
     part = np.where(held_out, TEST, HISTORY).astype(np.int8)
-    part[held_out] = np.where(known_user & known_item, TEST, DROPPED)
+    part[outside] = DROPPED
+    _refuse_empty(part, config)
+    dropped = _drop_unknown(part, ratings, n_users, n_items)
     window = np.flatnonzero(part == TEST)
     part[_draw(window, config.validation, config.seed, _SPAWN_VALIDATION)] = VALIDATION
-    dropped = {
-        "user_not_in_train": int((~known_user).sum()),
-        "item_not_in_train": int((known_user & ~known_item).sum()),
-    }
+    dropped["outside_since_until"] = int(outside.sum())
     group = np.zeros(n_users, np.int8)
     return Split(part, group, test_history=("history",), dropped=_nonzero(dropped))
+
+
+def month_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> Split:
+    """The latest calendar month (UTC) that has ratings is test, the one before it validation.
+
+    Without `validation` only the latest is held out. Ratings in these months by users or on
+    items without history are dropped.
+
+    Raises:
+        ValueError: nothing is left before them, or the month before the latest has no ratings.
+    """
+    months = ratings.times.astype("datetime64[s]").astype("datetime64[M]")
+    last = months.max()
+    part = np.where(months == last, TEST, HISTORY).astype(np.int8)
+    if config.validation > 0:
+        part[months == last - 1] = VALIDATION
+    if not (part == HISTORY).any():
+        raise ValueError(
+            f"--data split=month: {config.dataset} has no ratings before the months held out, "
+            f"{last} being the latest; hold out that one alone with --data validation=0, or use "
+            "another split, such as --split=random"
+        )
+    if config.validation > 0 and not (part == VALIDATION).any():
+        raise ValueError(
+            f"--data split=month: {config.dataset} has no ratings in {last - 1}, the month "
+            f"before the latest, {last}; hold out that one alone with --data validation=0"
+        )
+    dropped = _drop_unknown(part, ratings, n_users, n_items)
+    note = f"test month {last}"
+    return Split(part, np.zeros(n_users, np.int8), dropped=_nonzero(dropped), note=note)
 
 
 def users_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int) -> Split:
@@ -157,9 +200,37 @@ SPLITS = {
     "random": random_split,
     "folds": folds_split,
     "time": time_split,
+    "month": month_split,
     "users": users_split,
     "last": last_split,
 }
+
+
+def seconds(day: str, otherwise: float = 0.0) -> float:
+    """Seconds since 1970 at the start of an ISO day (UTC), or `otherwise` for ""."""
+    return float(np.datetime64(day, "s").astype(np.int64)) if day else otherwise
+
+
+def _refuse_empty(part: np.ndarray, config: DataConfig) -> None:
+    """Refuses days that leave no training rating, or nothing in a window that was asked for."""
+    for code, what in ((HISTORY, "before the test window"), (TEST, "in the test window")):
+        if not (part == code).any() and (code == HISTORY or config.test_since):
+            days = " ".join(f"{n}={getattr(config, n)}" for n in DAYS if getattr(config, n))
+            raise ValueError(
+                f"--data {days}: {config.dataset} has no ratings {what}; choose other days"
+            )
+
+
+def _drop_unknown(part: np.ndarray, ratings: Ratings, n_users: int, n_items: int) -> dict[str, int]:
+    """Marks held-out ratings by users or on items without history as DROPPED; counts them."""
+    history, held_out = part == HISTORY, np.flatnonzero(part > HISTORY)
+    known_user = _occurs(ratings.users[history], n_users)[ratings.users[held_out]]
+    known_item = _occurs(ratings.items[history], n_items)[ratings.items[held_out]]
+    part[held_out[~(known_user & known_item)]] = DROPPED
+    return {
+        "user_not_in_train": int((~known_user).sum()),
+        "item_not_in_train": int((known_user & ~known_item).sum()),
+    }
 
 
 def _held_out_users(config: DataConfig, n_users: int) -> np.ndarray:

@@ -58,17 +58,19 @@ def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame
 
 
 def ratings_are_good(table: pyarrow.Table, scale: layouts.RatingScale) -> bool:
-    """Whether no id is empty and every value and time is in its range."""
+    """Whether no id is empty and every value and time, where there, is in its range."""
     for name in ("user", "item"):
         if (
             name in table.column_names
             and pyarrow.compute.any(pyarrow.compute.equal(table[name], "")).as_py()
         ):
             return False
-    value = table["value"].to_numpy()
-    good = ((value >= scale.minimum) & (value <= scale.maximum)).all()  # false for NaN
-    if scale.labels:
-        good &= ((value == scale.minimum) | (value == scale.maximum)).all()
+    good = True
+    if "value" in table.column_names:
+        value = table["value"].to_numpy()
+        good = ((value >= scale.minimum) & (value <= scale.maximum)).all()  # false for NaN
+        if scale.labels:
+            good &= ((value == scale.minimum) | (value == scale.maximum)).all()
     if "time" in table.column_names:
         time = table["time"].to_numpy()
         good &= ((time >= 0) & (time < layouts.LAST_TIME)).all()

@@ -15,6 +15,7 @@ import pandas
 from tfrec.config import known_names
 from tfrec.datasets import columns, files, layouts, places, prize, source
 
+_TRAIN_ROWS, _TEST_ROWS, _VALIDATION_ROWS = 0, 1, 2  # as `source.RawDataset` has them
 _TRAIN = re.compile(r"(?:^|.*/)([^/]+)_TRAIN/[^/]+$")
 _NOT_RATINGS = re.compile(
     r"(^|/)(\.|movie_titles|probe|qualifying|judging|readme|license)", re.IGNORECASE
@@ -32,8 +33,9 @@ def read(
         found: A folder or zip of parts (those called `part-*`, if any), loose parts, or
             the Prize's files.
         scale: Allowed ratings.
-        fold: None, or the prefix of DeepRec's folders: "N3M" reads N3M_TRAIN, then N3M_TEST
-            as the test rows; "N3M_VALID" takes N3M_VALID as the test rows.
+        fold: None, or the prefix of DeepRec's folders: "N3M" reads N3M_TRAIN, then N3M_VALID
+            (if it is there) as the validation rows and N3M_TEST as the test rows; "N3M_VALID"
+            takes N3M_VALID as the test rows.
 
     Raises:
         FileNotFoundError: no ratings there.
@@ -42,14 +44,14 @@ def read(
     prize_files = prize.rating_files(found)
     if prize_files:
         _refuse_fold(name, fold)
-        ratings, is_test = prize_files, [False] * len(prize_files)
+        ratings, codes = prize_files, [_TRAIN_ROWS] * len(prize_files)
         has_times, items, also_read = True, *prize.titles(found)
     else:
-        ratings, is_test = _parts(name, found, fold)
+        ratings, codes = _parts(name, found, fold)
         has_times, items, also_read = _has_times(ratings), prize.no_titles(), []
 
     def frames() -> Iterator[pandas.DataFrame]:
-        for file, test in zip(ratings, is_test, strict=True):
+        for file, test in zip(ratings, codes, strict=True):
             reader = prize.read_ratings if prize_files else _read_part
             for frame in reader(file, scale):
                 yield frame if fold is None else frame.assign(test=test)
@@ -64,14 +66,15 @@ def read(
         rating_max=scale.maximum,
         rating_step=scale.step,
         has_times=has_times,
+        brings_validation=_VALIDATION_ROWS in codes,
         locate=places.locator(ratings, is_rating=prize.is_rating if prize_files else bool),
     )
 
 
 def _parts(
     name: str, found: files.Files, fold: str | None
-) -> tuple[list[files.TextFile], list[bool]]:
-    """The parts to read, in order, and which of them are test."""
+) -> tuple[list[files.TextFile], list[int]]:
+    """The parts to read, in order, and what they are."""
     names = [n for n in found.names if not _NOT_RATINGS.search(n)]
     names = [n for n in names if n.endswith((".txt", ".txt.gz", ".tsv", ".tsv.gz"))]
     if not names:
@@ -88,12 +91,12 @@ def _parts(
             f"--split=folds --data fold={folds[0]}, or pass one folder with --raw"
         )
     own = [n for n in names if pathlib.PurePosixPath(n).name.startswith("part-")]
-    return [found.file(n) for n in own or names], [False] * len(own or names)
+    return [found.file(n) for n in own or names], [_TRAIN_ROWS] * len(own or names)
 
 
 def _fold_parts(
     name: str, found: files.Files, names: list[str], folds: list[str], fold: str
-) -> tuple[list[files.TextFile], list[bool]]:
+) -> tuple[list[files.TextFile], list[int]]:
     prefix, _, test = fold.partition("_")
     if prefix not in folds:
         raise ValueError(
@@ -101,15 +104,19 @@ def _fold_parts(
             + known_names(prefix, folds or ["none"])
         )
     test = test or "TEST"
-    train_names = [n for n in names if f"/{prefix}_TRAIN/" in f"/{n}"]
-    test_names = [n for n in names if f"/{prefix}_{test}/" in f"/{n}"]
-    if not test_names:
+    wanted = {"TRAIN": _TRAIN_ROWS, "VALID": _VALIDATION_ROWS, test: _TEST_ROWS}
+    found_parts = [
+        (n, code)
+        for folder, code in wanted.items()
+        for n in names
+        if f"/{prefix}_{folder}/" in f"/{n}"
+    ]
+    if _TEST_ROWS not in dict(found_parts).values():
         raise FileNotFoundError(
             f"--data fold={fold}: {found.where} has no {prefix}_{test}/*.txt; make it with "
             "DeepRec's converter, or use another split, such as --split=random"
         )
-    is_test = [False] * len(train_names) + [True] * len(test_names)
-    return [found.file(n) for n in train_names + test_names], is_test
+    return [found.file(n) for n, _ in found_parts], [code for _, code in found_parts]
 
 
 def _read_part(file: files.TextFile, scale: layouts.RatingScale) -> Iterator[pandas.DataFrame]:

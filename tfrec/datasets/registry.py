@@ -7,13 +7,20 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from tfrec.config import known_names
-from tfrec.datasets import criteo, download, files, layouts, movielens, netflix, source
+from tfrec.config import DataConfig, known_names
+from tfrec.datasets import (
+    criteo,
+    download,
+    files,
+    layouts,
+    movielens,
+    netflix,
+    santander,
+    source,
+    tabular,
+)
 
-Reader = Callable[
-    [str, files.Files, layouts.RatingScale, str | None],
-    source.RawDataset,
-]
+Reader = Callable[..., source.RawDataset]  # (name, files, scale, fold)
 
 _GROUPLENS = "https://files.grouplens.org/datasets/movielens/"
 _LICENCE = (
@@ -39,6 +46,7 @@ class Entry:
         sha256: Hash of the file at `url`; None where nobody has published it.
         how_to_get: For sets without `url`: where the user gets it.
         embedded: A copy in this package, as a path below `tfrec/datasets`; "" if none.
+        named_columns: Its reader takes what --columns says as a last argument.
     """
 
     reader: Reader
@@ -49,6 +57,7 @@ class Entry:
     sha256: str | None = None
     how_to_get: str = ""
     embedded: str = ""
+    named_columns: bool = False
 
 
 DATASETS: dict[str, Entry] = {
@@ -112,6 +121,19 @@ DATASETS: dict[str, Entry] = {
             "mv_*.txt) from whoever licenses them to you, or DeepRec's tab-separated parts"
         ),
     ),
+    "santander": Entry(
+        santander.read,
+        layouts.RatingScale(1, 1, 1),
+        ("santander", "train_ver2.csv.zip", "train_ver2.csv", "train_ver2.csv.gz"),
+        licence=(
+            "Santander and Kaggle: for the competition and for non-commercial research, not to be "
+            "passed on; the competition's rules have the exact terms."
+        ),
+        how_to_get=(
+            "Kaggle gives it to whoever accepts the competition's rules: get train_ver2.csv from "
+            "kaggle.com/c/santander-product-recommendation"
+        ),
+    ),
     "criteo": Entry(
         criteo.read,
         layouts.RatingScale(0, 1, 1, labels=True),
@@ -125,11 +147,27 @@ DATASETS: dict[str, Entry] = {
             "data (dac.tar.gz) from Criteo AI Lab and unpack its train.txt"
         ),
     ),
+    "tabular": Entry(
+        tabular.read,
+        layouts.RatingScale(0, 0, 0),  # found out
+        (),
+        licence="your own",
+        how_to_get="it is your own table, a .csv, .tsv or .parquet: pass it with --raw=FILE",
+        named_columns=True,
+    ),
 }
 
 
+def open_as(data: DataConfig, raw: str | pathlib.Path | None = None) -> source.RawDataset:
+    """Opens what the settings name; arguments and errors as those of `load`."""
+    return load(data.dataset, raw, data.fold if data.split == "folds" else None, data.columns)
+
+
 def load(
-    name: str, raw: str | pathlib.Path | None = None, fold: str | None = None
+    name: str,
+    raw: str | pathlib.Path | None = None,
+    fold: str | None = None,
+    columns: str = "",
 ) -> source.RawDataset:
     """Opens a data set.
 
@@ -142,17 +180,32 @@ def load(
         raw: The zip, a folder with its files, a folder that holds the zip, or (netflix) a
             file or a glob pattern.
         fold: A ready split that comes with the set: its chunks have the column `test`.
+        columns: tabular: which columns are what, see there.
 
     Raises:
-        ValueError: unknown name or fold, or damaged or malformed files.
+        ValueError: unknown name, fold or columns, or damaged or malformed files.
         FileNotFoundError: no such file.
         ConnectionError: the download failed.
     """
     if name not in DATASETS:
         raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, DATASETS))
     entry = DATASETS[name]
+    if entry.named_columns:
+        if raw is None:
+            raise FileNotFoundError(f"--raw is missing: {entry.how_to_get}")
+        return entry.reader(name, _files(name, entry, raw), entry.scale, fold, columns)
+    if columns:
+        raise ValueError(
+            f"--columns={columns}: {name} knows its own columns; leave it out, or read the files "
+            "with --dataset=tabular"
+        )
     found = _files(name, entry, raw)
     return entry.reader(name, found, entry.scale, fold)
+
+
+def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Where a data set lies in a folder of data sets; None if it is not there."""
+    return _among(folder, DATASETS[name])
 
 
 def cache_dir() -> pathlib.Path:

@@ -19,8 +19,9 @@ class RawDataset:
         name: Key of the registry.
         chunks: Starts a new pass over the ratings in file order. Each chunk is a frame of
             about a million rows: `user` (str), `item` (str), `value` (float32), `time`
-            (int64, unix seconds, 0 where unknown), and `test` (bool) only where a fold was
-            asked for. Raises `ValueError` at the first bad line.
+            (int64, unix seconds, 0 where unknown), and `test` only where a fold was asked for:
+            1 (or True) for its test rows, 2 for validation rows that it brings, 0 for training.
+            Raises `ValueError` at the first bad line.
         users: Column `user` and the side fields the set has, all strings: `gender`,
             `age`, `occupation`, `zip`. No rows where the set says nothing about users.
         items: Column `item` and side fields, all strings: `title`, `genres` (joined by
@@ -34,6 +35,7 @@ class RawDataset:
         kinds: Which columns are fields for models that read side information: kind by
             column of `users`, of `items`, or of the chunks. Kinds as in `schema.Field`;
             "prefix" is the category of a text's first three characters.
+        brings_validation: Whether the fold brings validation rows.
         has_ids: False where users and items are only places in the files.
         locate: Names the place of a rating, given its number (from 0, over all chunks): file
             and line. May be slow: it is for errors.
@@ -49,5 +51,6 @@ class RawDataset:
     rating_step: float
     has_times: bool
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)
+    brings_validation: bool = False
     has_ids: bool = True
     locate: Callable[[int], str] = rating_number

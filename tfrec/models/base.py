@@ -66,7 +66,8 @@ class Recommender(keras.Model):
         """Builds the model and makes its variables by one real call.
 
         Raises:
-            ValueError: the data was prepared with rows of the other kind, or has no ids.
+            ValueError: the data was prepared with rows of the other kind, has no ids, or, for a
+                model of ratings, has only one rating.
         """
         if cls.needs_ids and not info.has_ids:
             raise ValueError(
@@ -81,6 +82,12 @@ class Recommender(keras.Model):
                 f"{cls.__name__} with these settings reads rows by {wanted}, the data is prepared "
                 f"with rows by {info.rows}: prepare another --data_dir with --data rows={wanted}"
                 + (f", or train with --set rows={info.rows}" if can_change else "")
+            )
+        if model.task == "rating" and info.rating_min == info.rating_max:
+            raise ValueError(
+                f"{cls.__name__} predicts ratings, but all of {info.name} are {info.rating_max:g}: "
+                "there is nothing to predict; use a model that ranks, such as --model=multdae or "
+                "multvae"
             )
         model(model.empty_features())
         return model

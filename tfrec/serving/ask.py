@@ -130,12 +130,13 @@ def layout(answer: dict[str, np.ndarray], data_dir: pathlib.Path) -> str:
         fields = pd.read_csv(data_dir / ITEM_FIELDS_FILE, dtype=str, keep_default_na=False)
         if "genres" in fields:
             genres = dict(zip(fields["item"], fields["genres"], strict=True))
-    lines = [f"{'':>4} {'item':>8} {'score':>8}  {'title':48} genres"]
+    wide = max(8, *(len(item.decode()) for item in answer["items"]))
+    lines = [f"{'':>4} {'item':>{wide}} {'score':>8}  {'title':48} {'genres' if genres else ''}"]
     for rank, (item, title, score) in enumerate(
         zip(answer["items"], answer["titles"], answer["scores"], strict=True), 1
     ):
         if item:
             name = title.decode()[:48]
             about = genres.get(item.decode(), "")
-            lines.append(f"{rank:>4} {item.decode():>8} {score:>8.3f}  {name:48} {about}")
-    return "\n".join(lines)
+            lines.append(f"{rank:>4} {item.decode():>{wide}} {score:>8.3f}  {name:48} {about}")
+    return "\n".join(line.rstrip() for line in lines)

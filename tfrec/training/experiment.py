@@ -31,9 +31,17 @@ SHOWN = {
 }
 
 
-def default_data_dir(data: DataConfig) -> str:
-    """Where `data` is prepared when no --data_dir is given: a folder of the cache."""
+def default_data_dir(data: DataConfig, raw: str = "") -> str:
+    """Where `data` is prepared when no --data_dir is given: a folder of the cache.
+
+    Args:
+        data: How it is prepared.
+        raw: Its raw files: a user's own tables all have the same name.
+    """
     text = json.dumps(config_lib.to_dict(data), sort_keys=True)
+    entry = datasets.DATASETS.get(data.dataset)
+    if entry and entry.named_columns:
+        text += str(pathlib.Path(raw).absolute())
     name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return str(datasets.cache_dir() / "prepared" / name)
 
@@ -61,13 +69,12 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
             return info
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
-    fold = data.fold if data.split == "folds" else None
-    found = datasets.load(data.dataset, raw, fold)
+    found = datasets.open_as(data, raw)
     return prepare.prepare(found, data, data_dir, progress=not is_there)
 
 
 def _refuse_other_settings(old: dict, data: DataConfig, data_dir: str) -> None:
-    new = config_lib.to_dict(data)
+    new, old = config_lib.to_dict(data), config_lib.to_dict(DataConfig()) | old
     changes = [
         f"{name} is {old.get(name)!r}, asked for is {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
@@ -156,7 +163,8 @@ class Experiment:
     def report(self, sampled: str = ""):
         """An empty report of the model's task; `sampled` as for `evaluate_run`."""
         if not sampled:
-            return metrics.report_for(self.task, self.info)
+            cuts = self.config.train.cuts if self.task == "ranking" else ()
+            return metrics.report_for(self.task, self.info, **({"ks": cuts} if cuts else {}))
         sampler, _, negatives = sampled.partition("-")
         if self.task != "ranking" or not negatives.isdecimal():
             raise ValueError(
@@ -197,7 +205,7 @@ class Experiment:
             monitor=self.monitor,
             higher_is_better=self.higher_is_better,
             callbacks=[
-                EpochLine(SHOWN[self.task]),
+                EpochLine(tuple(dict.fromkeys((*SHOWN[self.task], self.monitor)))),
                 *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
             ],
             progress=progress,

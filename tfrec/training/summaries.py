@@ -12,7 +12,7 @@ from tfrec.training.runs import RunDir
 TABLE = (
     *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
     *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
-    *("hr@10", "mrr@100", "coverage@10", "n_rows"),
+    *("map@7", "recall@7", "hr@10", "mrr@100", "coverage@10", "n_rows"),
     *("auc", "gauc", "logloss", "calibration", "ece", "positives", "n_events"),
 )
 

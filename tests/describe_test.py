@@ -1,0 +1,204 @@
+"""Descriptions of prepared data: counts by brute force, every leak found, the page."""
+
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from commands_test import run
+from conftest import checkerboard
+
+from tfrec.config import DataConfig
+from tfrec.data import description, description_page, description_text, prepare, records
+from tfrec.data.description import Description
+from tfrec.schema import PARTS, DatasetInfo, feature_names
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """`made(**settings)` -> directory of the prepared checkerboard."""
+    known = {}
+
+    def make(**settings):
+        key = str(settings)
+        if key not in known:
+            known[key] = tmp_path_factory.mktemp("described") / "data"
+            config = DataConfig(dataset="board", **settings)
+            prepare.prepare(checkerboard(False), config, known[key], progress=False)
+        return known[key]
+
+    return make
+
+
+def described(data_dir):
+    return Description(data_dir, DatasetInfo.load(data_dir))
+
+
+def verdicts(found):
+    return dict(map(reversed, description_text.checks(found)))
+
+
+SETTINGS = [
+    {"split": "random", "test": 0.2},
+    {"split": "time", "test": 0.3, "rows": "item"},
+    {"split": "users", "test": 6, "validation": 6, "fold_in": "time"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: s["split"])
+def test_counts_are_those_of_the_records(monkeypatch, made, settings):
+    monkeypatch.setattr(description, "_ROWS", 7)
+    data_dir = made(**settings)
+    info, found = DatasetInfo.load(data_dir), described(data_dir)
+    lists, by_row, by_column, on_train = {}, {}, {}, set()
+    for row in records.read_rows(data_dir, info):
+        for part in PARTS:
+            columns = row[feature_names(part)[0]].tolist()
+            key = row["group"], part
+            lists[key] = lists.get(key, 0) + len(columns)
+            by_row[row["user"]] = by_row.get(row["user"], 0) + len(columns)
+            for column in columns:
+                by_column[column] = by_column.get(column, 0) + 1
+            if key == ("train", "history"):
+                on_train |= set(columns)
+    assert {k: n for k, n in found.lists.items() if n} == {k: n for k, n in lists.items() if n}
+    assert found.row_counts.tolist() == [by_row.get(i, 0) for i in range(info.n_rows)]
+    assert found.column_counts.tolist() == [by_column.get(i, 0) for i in range(info.n_columns)]
+    assert set(np.flatnonzero(found.train_counts)) == on_train
+    assert found.values.sum() == sum(by_row.values())
+    assert sum(n.sum() for n in found.months.values()) == found.values.sum() - 1  # one at time 0
+    halves = found.values.sum(0)
+    assert halves[[0, 4]].min() > 0 and not halves[1:4].any()  # ratings are 1 or 5
+    assert found.density.shape == (min(40, info.n_rows), min(40, info.n_columns))
+    np.testing.assert_allclose(found.density.mean(), 1 - info.sparsity, atol=1e-9)
+
+
+def test_a_random_split_is_clean_but_not_by_time(made):
+    found = described(made(split="random", test=0.2))
+    said = verdicts(found)
+    assert said["no pair of user and item is in two parts, or twice in one"] == "ok"
+    note = next(s for s in said if "split=random does not go by time" in s)
+    assert re.match(
+        r"[\d,]+ of 320 test ratings are earlier than the last input of their user", note
+    )
+    assert said[note] == "note"
+    assert "LEAK" not in said.values()
+
+
+def test_splits_by_time_come_after_training(made):
+    for settings in (SETTINGS[1], {"split": "last"}):
+        assert "LEAK" not in verdicts(described(made(**settings))).values()
+    with_input = verdicts(described(made(**SETTINGS[2])))
+    assert with_input["0 users are tested without any input"] == "ok"
+
+
+def spoilt(data_dir, folder, spoil):
+    """A copy whose rows went through `spoil(user, lists)`: items, values, times by part."""
+    shutil.copytree(data_dir, folder)
+    info = DatasetInfo.load(data_dir)
+    for file in folder.glob("*.tfrecord"):
+        file.unlink()
+    columns, values, times, starts = [], [], [], [0]
+    rows = {row["user"]: row for row in records.read_rows(data_dir, info)}
+    for user in range(info.n_rows):
+        lists = {p: [rows[user][n].tolist() for n in feature_names(p)] for p in PARTS}
+        spoil(user, lists)
+        for part in PARTS:
+            for all_, some in zip((columns, values, times), lists[part]):
+                all_ += some
+            starts.append(len(columns))
+    made = records.Rows(np.array(columns), np.array(values, np.float32), np.array(times), {},
+                        np.array(starts))  # fmt: skip
+    records.write_group(folder, "train", 1, made, np.arange(info.n_rows), progress=False)
+    return folder
+
+
+def test_pairs_in_two_parts_are_a_leak(made, tmp_path):
+    def spoil(user, lists):
+        if user < 3:  # a test rating in the input, too
+            for input_, test in zip(lists["history"], lists["test"]):
+                input_.append(test[0])
+        if user == 5:
+            for validation in lists["validation"]:
+                validation.append(validation[0])
+
+    said = verdicts(described(spoilt(made(split="random", test=0.2), tmp_path / "x", spoil)))
+    assert said["3 pairs of user and item are both in history and test"] == "LEAK"
+    assert said["1 pairs of user and item are twice in validation"] == "LEAK"
+    assert not any("no pair" in sentence for sentence in said)
+
+
+def test_a_test_before_training_is_a_leak_of_a_split_by_time(made, tmp_path):
+    def spoil(user, lists):
+        if user == 7 and lists["test"][2]:
+            lists["test"][2][0] = 1
+
+    for split in ("time", "last"):
+        data_dir = made(split=split, test=0.3)
+        said = verdicts(described(spoilt(data_dir, tmp_path / split, spoil)))
+        (leak,) = (sentence for sentence, verdict in said.items() if verdict == "LEAK")
+        assert re.match(r"1 of [\d,]+ test ratings are earlier than the last ", leak)
+
+
+def test_what_is_cold_is_told(made, tmp_path):
+    def spoil(user, lists):
+        if user == 4:
+            lists["history"] = lists["validation"] = [[], [], []]
+        for part in ("history", "validation"):  # nobody is trained on item 9
+            keep = [i for i, column in enumerate(lists[part][0]) if column != 9]
+            lists[part] = [[numbers[i] for i in keep] for numbers in lists[part]]
+
+    found = described(spoilt(made(split="random", test=0.2), tmp_path / "x", spoil))
+    n = int(found.test_counts[9])
+    said = verdicts(found)
+    assert said[f"{n} of 320 test ratings are on 1 cold items"] == "note"
+    assert said["1 users are tested without any input"] == "note"
+
+
+def test_the_command_prints_a_table_and_writes_a_page(capsys, made, tmp_path):
+    data_dir = made(**SETTINGS[2])
+    page = tmp_path / "a.html"
+    done = run(capsys, "describe", f"--data_dir={data_dir}", f"--html={page}")
+    assert done.status == 0 and done.err == ""
+    assert re.search(r"^ratings +1,600: 1,120 train, ", done.out, re.M)
+    assert re.search(r"^values +1: 50.0 %, 5: 50.0 %$", done.out, re.M)
+    assert "held-out users" in done.out and "train rows, train: 1970-01-01 00:00 to" in done.out
+    text = page.read_text()
+    assert text.count("<svg") == 6 and "Sparsity" in text and "<h2>Leaks</h2>" in text
+    assert not re.search(r"<(link|script|img|image)[^>]*(src|href)=.http", text)  # alone by itself
+    sizes = [description_page.plot(description_page.draw_sizes, described(data_dir)) for _ in "12"]
+    assert sizes[0] == sizes[1] and sizes[0] in text  # the same bytes for the same data
+    assert [p.name for p in tmp_path.iterdir()] == ["a.html"]
+
+
+def test_without_matplotlib_the_table_is_there_and_the_page_names_the_extra(
+    capsys, monkeypatch, made, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    data_dir = f"--data_dir={made(**SETTINGS[0])}"
+    done = run(capsys, "describe", data_dir, f"--html={tmp_path / 'a.html'}")
+    assert done.status == 1 and "pip install 'tfrec[viz]'" in done.err
+    assert done.out == "" and not list(tmp_path.iterdir())
+    assert run(capsys, "describe", data_dir).status == 0
+
+
+def test_a_page_of_one_value_without_times(made, tmp_path):
+    """Implicit data: every plot has something to say, and names are escaped."""
+    raw = checkerboard(True)
+    (frame,) = raw.chunks()
+    frame = frame.assign(value=np.float32(1), time=0)
+    raw.chunks, raw.has_times, raw.name = (lambda: iter([frame])), False, "<b>&"
+    raw.rating_min = raw.rating_max = 1.0
+    prepare.prepare(raw, DataConfig(), tmp_path / "data", progress=False)
+    found = described(tmp_path / "data")
+    assert found.values.shape == (3, 1) and not found.has_times
+    description_page.write(found, tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text()
+    assert "&lt;b&gt;&amp;" in text and "<b>&" not in text and "no times are known" in text
+    assert "none known" in description_text.table(found)
+
+
+def test_nothing_prepared(capsys, tmp_path):
+    done = run(capsys, "describe", f"--data_dir={tmp_path}")
+    assert done.status == 1 and "nothing is prepared in --data_dir" in done.err

@@ -1,0 +1,376 @@
+"""A user's own table: separators, kinds of times, Parquet, and what is said about bad ones."""
+
+import datetime
+import gzip
+import importlib.metadata
+import json
+import pathlib
+import re
+import sys
+import types
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import tensorflow as tf
+from commands_test import run
+
+from tfrec.config import DataConfig
+from tfrec.datasets import files, registry, tabular
+from tfrec.training import experiment
+
+NAMED = "user=customer_id,item=sku,value=stars,time=bought_at,title=name"
+TABLE = pd.DataFrame(
+    {
+        "name": ["Mug, blue", "Tea", 'A "fine" pen', "Mug, blue"],
+        "customer_id": ["007", "8", "8", "9"],
+        "bought_at": [86_400, 1_700_000_000, 1_700_000_001, 1_700_003_600],
+        "sku": ["m1", "t", "p", "m1"],
+        "stars": ["1", "4.5", "2", "3"],
+    }
+)
+EVENTS = {
+    "user": ["007", "8", "8", "9"],
+    "item": ["m1", "t", "p", "m1"],
+    "value": [1.0, 4.5, 2.0, 3.0],
+    "time": [86_400, 1_700_000_000, 1_700_000_001, 1_700_003_600],
+}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch, tmp_path):
+    """Only what a test passes is found: no data folder, an empty cache."""
+    monkeypatch.delenv("TFREC_DATA", raising=False)
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+
+
+def put(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def load(path, columns=NAMED):
+    return registry.load("tabular", path, columns=columns)
+
+
+def events(raw):
+    return pd.concat(raw.chunks(), ignore_index=True).to_dict("list")
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";", "|"])
+@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "unheard-of"])
+def test_separator_and_packing_are_found_out(tmp_path, separator, ending):
+    text = TABLE.to_csv(sep=separator, index=False).encode()
+    path = put(tmp_path / f"a.{ending}", gzip.compress(text) if ending.endswith("gz") else text)
+    raw = load(path)
+    assert events(raw) == EVENTS
+    assert raw.items.to_dict("list") == {
+        "item": ["m1", "t", "p"],
+        "title": ["Mug, blue", "Tea", 'A "fine" pen'],
+    }
+    assert (raw.rating_min, raw.rating_max, raw.rating_step) == (1.0, 4.5, 0.5 + 0.5)
+    assert raw.has_times and raw.users.empty
+    assert raw.locate(2) == f"{path}, line 4"
+
+
+def test_blocks_cut_anywhere_and_line_breaks_in_quotes(tmp_path, monkeypatch):
+    text = TABLE.replace("Tea", "Tea\nfor two\r\n").to_csv(index=False)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 60)
+    raw = load(put(tmp_path / "a.csv", text))
+    assert events(raw) == EVENTS
+    assert raw.locate(2) == f"{tmp_path}/a.csv, line 6"
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_by_position(tmp_path, header):
+    path = put(tmp_path / "a.csv", TABLE.to_csv(index=False, header=header))
+    raw = load(path, "user=2,item=4,value=5,time=3")
+    assert events(raw) == EVENTS
+    assert raw.locate(0).endswith(f"line {1 + header}")
+
+
+def test_a_header_that_looks_like_data_and_the_other_way_round(tmp_path):
+    path = put(tmp_path / "a.csv", "u,i\nx,y\n")
+    assert events(load(path, "user=1,item=2"))["user"] == ["u", "x"]
+    assert events(load(path, "user=1,item=2,header=yes"))["user"] == ["x"]
+
+
+def test_names_of_ours_need_no_flag_and_capitals_do_not_matter(tmp_path):
+    path = put(tmp_path / "a.csv", "User,ITEM,rating\n1,2,3\n")
+    raw = load(path, "")
+    assert events(raw) == {"user": ["1"], "item": ["2"], "value": [1.0], "time": [0]}
+    assert not raw.has_times
+    assert (raw.rating_min, raw.rating_max, raw.rating_step) == (1.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("1700000000", 1_700_000_000), ("2023-11-14", 1_699_920_000)),
+        *(("2023-11-14T22:13:20", 1_700_000_000), ("2023-11-14 22:13:20.999", 1_700_000_000)),
+        *(("2023-11-14T22:13:20Z", 1_700_000_000), ("2023-11-15T00:13:20+02:00", 1_700_000_000)),
+    ],
+)
+def test_kinds_of_times(tmp_path, text, seconds):
+    path = put(tmp_path / "a.csv", f"user,item,time\n1,2,{text}\n")
+    assert events(load(path, ""))["time"] == [seconds]
+    if "02:00" not in text:
+        pa.parquet.write_table(
+            pa.table({"user": [1], "item": [2], "time": [text]}), tmp_path / "a.pq"
+        )
+        assert events(load(tmp_path / "a.pq", ""))["time"] == [seconds]
+
+
+@pytest.mark.parametrize("packed_rows", [1, 1000])
+def test_parquet(tmp_path, packed_rows):
+    when = pd.to_datetime(TABLE["bought_at"], unit="s")
+    table = TABLE.assign(stars=TABLE["stars"].astype(float), bought_at=when, note=None)
+    table.to_parquet(tmp_path / "a.parquet", row_group_size=packed_rows)
+    raw = load(tmp_path / "a.parquet")
+    assert events(raw) == EVENTS
+    assert raw.items["title"].tolist() == ["Mug, blue", "Tea", 'A "fine" pen']
+    assert raw.locate(3) == f"{tmp_path}/a.parquet, row 4"
+
+
+def test_parquet_of_other_types(tmp_path):
+    day = datetime.date(2023, 11, 14)
+    table = pa.table({"user": [1.0, 2.0], "item": pa.array(["x", "y"]).dictionary_encode(),
+                      "time": [day, day], "value": pa.array([1, 5], pa.int8())})  # fmt: skip
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    assert events(load(tmp_path / "a.parquet", "")) == {
+        "user": ["1", "2"],
+        "item": ["x", "y"],
+        "value": [1.0, 5.0],
+        "time": [1_699_920_000] * 2,
+    }
+
+
+def test_a_folder_is_read_in_order_of_names(tmp_path):
+    put(tmp_path / "b.csv", "user,item\n3,1\n")
+    put(tmp_path / "a.csv", "item,user\n1,1\n1,2\n")
+    put(tmp_path / "README.txt", "about")
+    raw = load(tmp_path, "")
+    assert events(raw)["user"] == ["1", "2", "3"]
+    assert raw.locate(2) == f"{tmp_path}/b.csv, line 2"
+
+
+CSV = TABLE.to_csv(index=False)
+BAD = {
+    "a name that is not there": (
+        CSV, "user=custmer_id,item=sku",
+        r"a.csv, line 1: no column 'custmer_id' for user among the 5 separated by comma: did you "
+        r"mean 'customer_id'\? known: name, customer_id, .*--columns ...,user=COLUMN",
+    ),
+    "no names at all": (CSV, "", r"line 1: no column 'user' for user .* known: name, customer_id"),
+    "the wrong separator": (
+        CSV, NAMED + ",separator=semicolon",
+        r"line 1: no column 'customer_id' .* among the 1 separated by semicolon: .*separator=tab\|",
+    ),
+    "a line too long": (
+        CSV + "x,1,2,3,4,5\n", NAMED,
+        r"a.csv, line 6: 6 columns separated by comma, 5 are expected: 'x,1,2,3,4,5'; mend that "
+        r"line \(a field .*in double quotes\), or .*separator=tab\|comma",
+    ),
+    "a line with another separator": (CSV + "x;1;2;3;4\n", NAMED, r"line 6: 1 columns sep"),
+    "no number": (
+        CSV + "x,1,86400,3,many\n", NAMED,
+        r"a.csv, line 6, column 5 \(stars\): 'many' is not a number; mend that line, or name "
+        r"another column with --columns ...,value=COLUMN",
+    ),
+    "no value": (CSV + "x,1,86400,3,\n", NAMED, r"line 6, column 5 \(stars\): '' is not a number"),
+    "not a number": (CSV + "x,1,86400,3,nan\n", NAMED, r"line 6, column 5 \(stars\): 'nan' is not"),
+    "no id": (CSV + "x,,86400,3,1\n", NAMED, r"line 6, column 2 .*: the user id is em"),
+    "milliseconds": (
+        CSV + "x,1,1700000000000,3,1\n", NAMED,
+        r"column 3 \(bought_at\): '1700000000000' is not a time in seconds.*divide them by 1000",
+    ),
+    "another kind of time": (CSV + "x,1,2023-11-14,3,1\n", NAMED, r"column 3 .*'2023-11-14'"),
+    "a time of no kind": (
+        "user,item,time\n1,2,31/01/2024\n", "",
+        r"a.csv, line 2, column 3 \(time\): '31/01/2024' is neither whole seconds since 1970 nor "
+        r"an ISO time .*--columns ...,time=COLUMN, or leave time= out",
+    ),
+    "a day written as a number": ("user,item,time\n1,2,20240131\n", "", r"'20240131' is nei"),
+    "a time before 1970": (
+        "user,item,time\n1,2,2024-01-31\n1,3,1969-01-31\n", "",
+        r"line 3, column 3 \(time\): '1969-01-31' is not a time from 1970 on",
+    ),
+    "a mixed time": (
+        "user,item,time\n1,2,2024-01-31\n1,3,2024-01-31T00:00:00Z\n", "", r"line 3.*no time like",
+    ),
+    "bytes": (b"user,item\n1,2\n1,\xff\n", "", r"line 3, column 2 \(item\): not utf-8 text"),
+    "a quote that closes late": (
+        'user,item\n1,2\n1,"x\n1,2\n1,3"\n', "",
+        r"line 3, column 2 \(item\): 'x\\n1,2\\n1,3' holds a line break; does a quote not close",
+    ),
+    "a quote that stays open": (
+        "user,item\n1,2\n" + '1,"x\n' + "1,2\n" * 40_000, "", r"line 3: .*does a quote not close",
+    ),
+    "one column": ("user\n1\n2\n", "user=1,item=2", r"line 1: no separator cuts .*separator=tab\|"),
+    "nothing": ("", "", "a.csv is empty"),
+    "a header alone": ("user,item\n", "", "a.csv is empty: it has no data lines"),
+    "a position too far": (CSV, "user=1,item=9", r"--columns item=9: .* the columns 1 to 5, sep"),
+    "names without a header": (CSV, NAMED + ",header=no", r"no header .*--columns=user=1,item=2,v"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_tables_are_named(tmp_path, what):
+    text, columns, message = BAD[what]
+    path = put(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match=message) as raised:
+        list(load(path, columns).chunks())
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("user=a,itm=b", "--columns=user=a,itm=b: 'itm' is unknown; did you mean 'item'"),
+        ("user=a", "--columns=user=a: item=COLUMN is missing"),
+        ("user=a,item=b,user=c", "'user' is given twice"),
+        ("user", "'user' is not of the form name=column, such as --columns=user=customer_id"),
+        ("user=a,item=b,separator=;", "--columns separator=;: known: tab, comma"),
+    ],
+)
+def test_bad_flags_are_named(columns, message):
+    with pytest.raises(ValueError, match=message):
+        tabular.parse(columns)
+
+
+PARQUET = {
+    "a name that is not there": (
+        {"user": [1]},
+        "user=usr,item=user",
+        "no column 'usr' for user; did",
+    ),
+    "a missing id": ({"user": ["a", None], "item": [1, 2]}, "", "row 2, column user: .*is missing"),
+    "text for a value": (
+        {"user": [1], "item": [1], "value": ["x"]},
+        "",
+        "column value: .*as value",
+    ),
+    "milliseconds": (
+        {"user": [1], "item": [1], "time": [10**12]},
+        "",
+        "row 1, column time: .*1000",
+    ),
+    "half an id": ({"user": [1.5], "item": [1]}, "", "column user: double cannot be read as user"),
+}
+
+
+@pytest.mark.parametrize("what", PARQUET)
+def test_bad_parquet_is_named(tmp_path, what):
+    table, columns, message = PARQUET[what]
+    pa.parquet.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="a.parquet.*" + message):
+        load(tmp_path / "a.parquet", columns)
+
+
+def test_other_files_and_sets_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="a.parquet is damaged or no Parquet file"):
+        load(put(tmp_path / "a.parquet", b"no"))
+    (tmp_path / "b").mkdir()
+    put(tmp_path / "b/x.doc", "1")
+    put(tmp_path / "b/y.doc", "1")
+    with pytest.raises(FileNotFoundError, match=r"holds no table \(it holds: x.doc, y.doc\)"):
+        load(tmp_path / "b")
+    with pytest.raises(FileNotFoundError, match="--raw is missing: it is your own table"):
+        registry.load("tabular")
+    with pytest.raises(ValueError, match="--columns=user=a,item=b: ml-1m knows its own columns"):
+        registry.load("ml-1m", columns="user=a,item=b")
+    with pytest.raises(ValueError, match="split=folds: tabular comes without folds"):
+        registry.load("tabular", put(tmp_path / "a.csv", CSV), fold="u1", columns=NAMED)
+
+
+def test_tensorflow_io_is_not_here(tmp_path):
+    TABLE.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match="tensorflow-io is not installed; leave it out, pyarrow is"
+    ):
+        load(tmp_path / "a.parquet", "user=customer_id,item=sku,reader=tensorflow_io")
+    with pytest.raises(ValueError, match="it reads Parquet, .* is text; leave it out"):
+        load(put(tmp_path / "a.csv", CSV), NAMED + ",reader=tensorflow_io")
+
+
+@pytest.fixture
+def tensorflow_io(monkeypatch):
+    """A stand-in whose ops can be broken, as those of a release that does not fit are."""
+
+    def from_parquet(path, columns):
+        table = pa.parquet.read_table(path, columns=columns).to_pandas()
+        return tf.data.Dataset.from_tensor_slices({n: table[n].tolist() for n in columns})
+
+    text = types.SimpleNamespace(re2_full_match=lambda texts, pattern: True)
+    fake = types.ModuleType("tensorflow_io")
+    fake.experimental = types.SimpleNamespace(text=text)
+    fake.IODataset = types.SimpleNamespace(from_parquet=from_parquet)
+    monkeypatch.setitem(sys.modules, "tensorflow_io", fake)
+    version = importlib.metadata.version
+    found = {"tensorflow-io": "0.37.1"}
+    monkeypatch.setattr(importlib.metadata, "version", lambda n: found.get(n) or version(n))
+    return fake
+
+
+def test_tensorflow_io_that_works_reads_the_same(tmp_path, tensorflow_io):
+    TABLE.assign(stars=TABLE["stars"].astype(float)).to_parquet(tmp_path / "a.parquet")
+    raw = load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
+    assert events(raw) == EVENTS
+
+
+def test_tensorflow_io_is_tried_by_an_op(tmp_path, tensorflow_io):
+    def broken(texts, pattern):
+        raise NotImplementedError("unable to open file: libtensorflow_io.so")
+
+    tensorflow_io.experimental.text.re2_full_match = broken
+    TABLE.to_parquet(tmp_path / "a.parquet")
+    told = r"tensorflow-io 0.37.1 does not work with TensorFlow 2\.\d+.*pyarrow is the default"
+    with pytest.raises(ValueError, match=told):
+        load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
+
+
+def test_the_commands_say_it_in_one_line(capsys, tmp_path):
+    path = put(tmp_path / "a.csv", CSV.replace("4.5", "many"))
+    words = ["--dataset=tabular", f"--raw={path}", f"--data_dir={tmp_path / 'data'}"]
+    for columns, told in (
+        (NAMED, r"error: \S+a.csv, line 3, column 5 \(stars\): 'many' is not a number; mend"),
+        (
+            "user=who,item=sku",
+            r"error: \S+a.csv, line 1: no column 'who' for user among the 5",
+        ),
+    ):
+        done = run(capsys, "prepare", *words, f"--columns={columns}")
+        assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+        assert re.match(told, done.err), done.err
+    done = run(capsys, "prepare", "--dataset=tabular", f"--data_dir={tmp_path / 'data'}")
+    assert "error: --raw is missing: it is your own table" in done.err
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_prepared_trained_and_recommended(capsys, tmp_path):
+    """The whole road, from a semicolon table without values, times by ISO."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"who": draw.integers(0, 30, 400), "sku": draw.integers(0, 12, 400)})
+    table = table.drop_duplicates().assign(
+        at="2024-01-31", name=lambda t: "Thing " + t.sku.map(str)
+    )
+    path = put(tmp_path / "a.csv", table.to_csv(sep=";", index=False))
+    words = ["--dataset=tabular", f"--raw={path}", "--columns=user=who,item=sku,time=at,title=name"]
+    run_dir = f"--run_dir={tmp_path / 'run'}"
+    done = run(capsys, "train", "--model=popularity", *words, run_dir)
+    assert done.status == 0, done.err
+    data_dir = pathlib.Path(json.loads((tmp_path / "run/config.json").read_text())["data_dir"])
+    info = json.loads((data_dir / "info.json").read_text())
+    assert info["config"]["columns"] == "user=who,item=sku,time=at,title=name"
+    assert sum(info["n_ratings"].values()) == len(table)
+    done = run(capsys, "recommend", run_dir, "--items=3,4")
+    assert "Thing 5" in done.out and "Thing 3" not in done.out
+    put(tmp_path / "b.csv", table[:100].to_csv(index=False))
+    words[1] = f"--raw={tmp_path / 'b.csv'}"
+    done = run(capsys, "prepare", *words, f"--data_dir={tmp_path / 'data'}")
+    assert done.status == 0 and "81 train" in done.out
+    raws = ("a.csv", "./a.csv", "b.csv")
+    dirs = [experiment.default_data_dir(DataConfig(dataset="tabular"), raw) for raw in raws]
+    assert dirs[0] == dirs[1] != dirs[2]

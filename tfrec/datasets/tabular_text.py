@@ -1,0 +1,321 @@
+"""Delimited text of any kind: separator, header and kind of times are sniffed.
+
+Read through pyarrow, a block at a time, only the columns that are needed. Where it stumbles,
+Python's own csv takes a slow second look and names the line.
+"""
+
+import collections
+import csv
+import dataclasses
+import datetime
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
+
+import numpy
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
+
+from tfrec.config import known_names
+from tfrec.datasets import columns, complaints, files, layouts
+
+SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+ANY = layouts.RatingScale(-3e38, 3e38, 0)
+
+_LOOK = 50  # lines that are looked at
+_TIMES = {
+    "seconds": pyarrow.int64(),
+    "day": pyarrow.timestamp("us"),
+    "zoned": pyarrow.timestamp("us", "UTC"),
+}
+_COMPACT = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextTable:
+    """One file and how it is cut.
+
+    Attributes:
+        file: The file.
+        places: Our names of the columns that are read, and their positions from 0.
+        names: All columns as the file calls them, or "column 1" ... without a header.
+        separator: One character.
+        quoted: Fields may stand in double quotes.
+        header: Whether the first line names the columns.
+        times: "seconds", "day" (ISO without a zone) or "zoned".
+    """
+
+    file: files.TextFile
+    places: dict[str, int]
+    names: list[str]
+    separator: str
+    quoted: bool
+    header: bool
+    times: str = "seconds"
+
+    def frames(self) -> Iterator[pyarrow.Table]:
+        """Yields the columns of `places`, blocks of lines in file order; times in seconds.
+
+        Raises:
+            ValueError: a bad line, named.
+        """
+        try:
+            with self.file.opener() as stream:
+                for batch in self._open(stream):
+                    table = pyarrow.Table.from_batches([batch]).rename_columns(list(self.places))
+                    table = _in_seconds(table)
+                    if _breaks(table) or not columns.ratings_are_good(table, ANY):
+                        raise pyarrow.ArrowInvalid("a value is out of range")
+                    yield table
+        except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
+            self._complain(" ".join(str(error).split()))
+
+    def locate(self, number: int) -> str | None:
+        """The place of a row, counted from 0; None if there are fewer."""
+        found = next(itertools.islice(self._lines(), number, None), None)
+        return f"{self.file.where}, line {found[0]}" if found else None
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(1 for _ in self._lines())
+
+    def _open(self, stream: io.RawIOBase) -> pyarrow.csv.CSVStreamingReader:
+        types = {"value": pyarrow.float32(), "time": _TIMES[self.times]}
+        numbers = [str(place) for place in range(len(self.names))]
+        wanted = {str(place): name for name, place in self.places.items()}
+        return pyarrow.csv.open_csv(
+            stream,
+            pyarrow.csv.ReadOptions(
+                block_size=files.BLOCK_BYTES, column_names=numbers, skip_rows=int(self.header)
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=self.separator,
+                quote_char='"' if self.quoted else False,
+                newlines_in_values=self.quoted,
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types={n: types.get(name, pyarrow.string()) for n, name in wanted.items()},
+                include_columns=list(wanted),
+                null_values=[],
+                strings_can_be_null=False,
+            ),
+        )
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yields (number of the first line, fields) of each row, slowly."""
+        with self.file.opener() as stream:
+            text = io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+            reader, last = _reader(text, self.separator, self.quoted), 0
+            try:
+                for fields in reader:
+                    first, last = last + 1, reader.line_num
+                    if fields and not (self.header and first == 1):
+                        yield first, fields
+            except csv.Error as error:
+                raise ValueError(
+                    f"{self.file.where}, from line {last + 1}: {error}; does a quote not close?"
+                ) from None
+
+    def _complain(self, problem: str) -> NoReturn:
+        """Raises `ValueError` naming the first bad line."""
+        for line, fields in self._lines():
+            if reason := self._reason(fields):
+                raise ValueError(f"{self.file.where}, line {line}{reason}")
+        raise ValueError(f"{self.file.where}: {problem}")
+
+    def _reason(self, fields: list[str]) -> str:
+        """What is wrong with a row and what to do, starting with the column; "" if nothing is."""
+        if len(fields) != len(self.names):
+            text = self.separator.join(fields)[:60]
+            return (
+                f": {len(fields)} columns separated by {_called(self.separator)}, "
+                f"{len(self.names)} are expected: {text!r}; mend that line (a field that holds the "
+                "separator must stand in double quotes), or name another one with --columns ...,"
+                f"separator={'|'.join(SEPARATORS)}"
+            )
+        for name, place in self.places.items():
+            reason = self._field_reason(name, fields[place])
+            if reason:
+                cure = f"mend that line, or name another column with --columns ...,{name}=COLUMN"
+                return f", column {place + 1} ({self.names[place]}): {reason}; {cure}"
+        return ""
+
+    def _field_reason(self, name: str, text: str) -> str:
+        if text != text.encode("utf-8", "replace").decode():
+            return "not utf-8 text"
+        if name in ("user", "item") and len(text.splitlines()) > 1:
+            return f"{text[:40]!r} holds a line break; does a quote not close?"
+        if name != "time":
+            return complaints.field_reason(name, text, ANY)
+        if self.times == "seconds":
+            late = " (milliseconds? divide them by 1000)" if len(text) > 11 else ""
+            reason = complaints.field_reason(name, text, ANY)
+            return reason + late if reason else ""
+        if time_kind(text) != self.times:
+            return f"{text!r} is no time like those before it (ISO, such as 2024-01-31T12:30:00)"
+        year = text[:4]
+        return "" if "1970" <= year < "2106" else f"{text!r} is not a time from 1970 on"
+
+
+def sniff(
+    file: files.TextFile, wanted: Mapping[str, str], separator: str = "", header: str = ""
+) -> TextTable:
+    """Looks at the first lines of a file.
+
+    Args:
+        file: The file.
+        wanted: Our names and the file's: names of its header, or positions from 1. Empty: the
+            header's own `user`, `item`, and, where it has them, `value`, `time`, `title`.
+        separator: Key of `SEPARATORS`; empty: found out.
+        header: "yes", "no", or empty: found out.
+
+    Raises:
+        ValueError: no columns or not those that are wanted, or times of no known kind.
+    """
+    lines = _first_lines(file)
+    mark = SEPARATORS.get(separator) or _separator(file, lines, wanted)
+    quoted = mark in ",;" or any('"' in line for line in lines)
+    rows = [row for row in _reader(lines, mark, quoted) if row]
+    places = {name: int(place) - 1 for name, place in wanted.items() if place.isdigit()}
+    by_position = bool(wanted) and len(places) == len(wanted)
+    has_header = not by_position or _is_header(rows, places) if not header else header == "yes"
+    if not has_header and not by_position:
+        given = ",".join(f"{name}={i}" for i, name in enumerate(wanted or ("user", "item"), 1))
+        raise ValueError(
+            f"--columns: {file.where} has no header (header=no), so columns go by position, such "
+            f"as --columns={given},header=no"
+        )
+    names = [text.strip() for text in rows[0]]
+    if not has_header:
+        names = [f"column {i}" for i in range(1, len(names) + 1)]
+    if not by_position:
+        places = _by_name(file, wanted, names, mark)
+    for name, place in places.items():
+        if not 0 <= place < len(names):
+            raise ValueError(
+                f"--columns {name}={place + 1}: {file.where} has the columns 1 to {len(names)}, "
+                f"separated by {_called(mark)}"
+            )
+    table = TextTable(file, places, names, mark, quoted, has_header)
+    data = rows[has_header:]
+    if not data:
+        raise ValueError(f"{file.where} is empty: it has no data lines")
+    return dataclasses.replace(table, times=_times(table, data[0])) if "time" in places else table
+
+
+def time_kind(text: str) -> str:
+    """Whether a text is "seconds", a "day" or a "zoned" time; "" for none we know."""
+    if _COMPACT.fullmatch(text):
+        return ""  # 20240131 is a day, not a second of August 1970
+    if text.isdigit():
+        return "seconds"
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return "zoned" if found.tzinfo else "day"
+
+
+def _breaks(table: pyarrow.Table) -> bool:
+    """Whether an id holds a line break."""
+    found = (pyarrow.compute.match_substring(table[name], "\n") for name in ("user", "item"))
+    return any(pyarrow.compute.any(column).as_py() for column in found)
+
+
+def _in_seconds(table: pyarrow.Table) -> pyarrow.Table:
+    if "time" not in table.column_names or table["time"].type == pyarrow.int64():
+        return table
+    micros = table["time"].cast(pyarrow.int64()).to_numpy()
+    place = table.column_names.index("time")
+    return table.set_column(place, "time", pyarrow.array(numpy.floor_divide(micros, 1_000_000)))
+
+
+def _first_lines(file: files.TextFile) -> list[str]:
+    """The first lines that are not blank."""
+    with file.opener() as stream:
+        text = stream.read(1 << 20).decode("utf-8-sig", "replace")
+    lines = [line for line in text.splitlines(keepends=True)[: 2 * _LOOK] if line.strip()]
+    if not lines:
+        raise ValueError(f"{file.where} is empty: it has no lines")
+    return lines[:_LOOK]
+
+
+def _reader(lines, separator: str, quoted: bool):
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=separator, quoting=quoting)
+
+
+def _separator(file: files.TextFile, lines: list[str], wanted: Mapping[str, str]) -> str:
+    """The separator that cuts the lines alike and, where names are wanted, gives them."""
+    best, most = "", 1
+    names = {name.casefold() for name in wanted.values() if not name.isdigit()}
+    for mark in SEPARATORS.values():
+        rows = [row for row in _reader(lines, mark, quoted='"' in "".join(lines)) if row]
+        if names and len(rows[0]) > 1 and names <= {t.strip().casefold() for t in rows[0]}:
+            return mark
+        (n, times), = collections.Counter(map(len, rows)).most_common(1)  # fmt: skip
+        if n > most and times >= 0.8 * len(rows):
+            best, most = mark, n
+    if not best:
+        raise ValueError(
+            f"{file.where}, line 1: no separator cuts the first lines alike ("
+            f"{', '.join(SEPARATORS)} were tried): {lines[0].strip()[:60]!r}; name it with "
+            f"--columns ...,separator={'|'.join(SEPARATORS)}"
+        )
+    return best
+
+
+def _is_header(rows: list[list[str]], places: Mapping[str, int]) -> bool:
+    """Whether the first line is unlike the others where numbers and times should stand."""
+    for name, place in places.items():
+        if name in ("value", "time") and place < len(rows[0]):
+            text = rows[0][place].strip()
+            number = complaints.field_reason("value", text, ANY) == ""
+            if not (number or (name == "time" and time_kind(text))):
+                return True
+    return False
+
+
+def _by_name(
+    file: files.TextFile, wanted: Mapping[str, str], names: Sequence[str], mark: str
+) -> dict[str, int]:
+    """Positions of the named columns; capitals do not matter.
+
+    Raises:
+        ValueError: a column is not there, or twice.
+    """
+    found = [name.casefold() for name in names]
+    if not wanted:
+        ours = ("user", "item", "value", "time", "title")
+        wanted = {name: name for name in ours if name in ("user", "item") or name in found}
+    for name, text in wanted.items():
+        n = found.count(text.casefold())
+        if n != 1:
+            raise ValueError(
+                f"{file.where}, line 1: {'no' if not n else f'{n} times the'} column {text!r} for "
+                f"{name} among the {len(names)} separated by {_called(mark)}: "
+                f"{known_names(text, names)[:200]}; say which it is with --columns ...,{name}="
+                "COLUMN (a name, or a position from 1), and what stands between columns with "
+                f"separator={'|'.join(SEPARATORS)}"
+            )
+    return {name: found.index(text.casefold()) for name, text in wanted.items()}
+
+
+def _called(separator: str) -> str:
+    return next(name for name, mark in SEPARATORS.items() if mark == separator)
+
+
+def _times(table: TextTable, row: list[str]) -> str:
+    text = row[table.places["time"]] if table.places["time"] < len(row) else ""
+    kind = time_kind(text)
+    if not kind:
+        raise ValueError(
+            f"{table.file.where}, line {1 + table.header}, column {table.places['time'] + 1} "
+            f"({table.names[table.places['time']]}): {text!r} is neither whole seconds since 1970 "
+            "nor an ISO time (2024-01-31, 2024-01-31T12:30:00, with Z or +01:00 behind it); mend "
+            "the column, name another one with --columns ...,time=COLUMN, or leave time= out"
+        )
+    return kind

@@ -1,0 +1,35 @@
+"""Command: what a prepared directory holds: a table, its leaks, and a page with plots."""
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("data_dir", "", "the prepared data", flag_values=FLAGS)
+flags.DEFINE_string("html", "", "also write a page with plots there", flag_values=FLAGS)
+
+
+def main() -> None:
+    """Flags, one pass, a table."""
+    data_dir = cli.require(FLAGS, "data_dir")
+    cli.start_tensorflow()
+    from tfrec.data import description, description_page, description_text
+    from tfrec.schema import DatasetInfo
+
+    info = DatasetInfo.load(data_dir)
+    if FLAGS.html:
+        description_page.pyplot()  # refuses before the work, not after it
+    found = description.Description(data_dir, info)
+    print(description_text.table(found))
+    if FLAGS.html:
+        description_page.write(found, FLAGS.html)
+        print(f"page: {FLAGS.html}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Describes prepared data and looks for leaks.",
+        "python -m tfrec.describe --data_dir=data/ml1m --html=ml1m.html",
+    )
