@@ -59,7 +59,7 @@ def random_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: in
     Test is drawn first and from a stream of its own, so it is the same for every `validation`.
     """
     part = np.zeros(len(ratings), np.int8)
-    part[_draw(np.arange(len(ratings)), config.test, config.seed, _SPAWN_TEST)] = TEST
+    part[_draw(_numbers(len(ratings)), config.test, config.seed, _SPAWN_TEST)] = TEST
     rest = np.flatnonzero(part == HISTORY)
     part[_draw(rest, config.validation, config.seed, _SPAWN_VALIDATION)] = VALIDATION
     return Split(part, np.zeros(n_users, np.int8))
@@ -212,7 +212,14 @@ def _by_user(
 def _draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.ndarray:
     """Draws round(share * n) of the candidates without replacement."""
     generator = np.random.default_rng([seed, spawn])
+    if len(candidates) < 2**31:  # half the memory, the same draws
+        candidates = candidates.astype(np.int32)
     return generator.permutation(candidates)[: round(share * len(candidates))]
+
+
+def _numbers(n: int) -> np.ndarray:
+    """0 to n - 1, in four bytes each where that is enough."""
+    return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
 
 
 def _occurs(codes: np.ndarray, n: int) -> np.ndarray:
