@@ -53,7 +53,6 @@ def prepare(
             `data_dir` holds something else.
     """
     protocol.check(config)
-    protocol.check_source(config, raw)
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
     if data_dir.exists() and any(data_dir.iterdir()):
@@ -63,7 +62,7 @@ def prepare(
                 print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
             return info
     with _written_aside(data_dir) as directory:
-        return _prepare_into(directory, raw, config, mark, progress, run)
+        return write(directory, raw, config, progress, run)
 
 
 def fingerprint(raw: Any, config: DataConfig) -> str:
@@ -81,19 +80,20 @@ def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
     return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
 
 
-def _prepare_into(
+def write(
     directory: pathlib.Path,
     raw: Any,
     config: DataConfig,
-    mark: str,
-    progress: bool,
-    run: blocks.Run | None,
+    progress: bool = True,
+    run: blocks.Run | None = None,
 ) -> DatasetInfo:
-    """Does the work of `prepare` in an empty directory."""
+    """Does the work of `prepare` in an empty directory; arguments and errors as there."""
+    protocol.check(config)
+    protocol.check_source(config, raw)
     run = run or _one_by_one(progress)
     work = directory / "blocks"
     work.mkdir()
-    info, tasks, orders = _plan(directory, work, raw, config, mark, progress)
+    info, tasks, orders = _plan(directory, work, raw, config, progress)
     run(blocks.encode, tasks)
     run(blocks.gather, blocks.files(work, directory, orders))
     shutil.rmtree(work)
@@ -107,7 +107,6 @@ def _plan(
     work: pathlib.Path,
     raw: Any,
     config: DataConfig,
-    mark: str,
     progress: bool,
 ) -> tuple[DatasetInfo, list[blocks.Block], dict[str, np.ndarray]]:
     """Everything but the rows, which it leaves scattered in `work`.
@@ -145,7 +144,7 @@ def _plan(
         n_items=len(item_ids),
         sparsity=1 - len(data) / (len(user_ids) * len(item_ids)),
         dropped=dropped | split.dropped,
-        fingerprint=mark,
+        fingerprint=fingerprint(raw, config),
         format=records.FORMAT_VERSION,
         fields=_fields(columns, data, in_train, raw),
         has_ids=getattr(raw, "has_ids", True),
