@@ -4,12 +4,16 @@ The runner is always named, by default the in-process FnApiRunner. Beam's own de
 DirectRunner, may first try to download another runner's program, so it is refused.
 """
 
+import logging
 import pathlib
 import pickle
 import tempfile
 from typing import Any
 
 from tfrec.config import known_names
+
+# Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
+logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
 
 try:
     import apache_beam as beam

@@ -1,5 +1,6 @@
 """Counts as tensorflow_metadata's statistics, which TFDV reads and shows."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -132,7 +133,7 @@ def _fill_standard(histogram: _Histogram, numbers: Numbers) -> None:
 def _fill_quantiles(histogram: _Histogram, counts: Mapping[float, int], n: int = 10) -> None:
     histogram.type = _Histogram.QUANTILES
     edges, share = _quantiles(counts, n), sum(counts.values()) / n
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         histogram.buckets.add(low_value=low, high_value=high, sample_count=share)
 
 
