@@ -120,7 +120,7 @@ def encode(block: Block) -> int:
         _read_column(directory, name, pieces) for name in ("row", "column", "value", "time", "part")
     )
     lists = (row - first).astype(np.int64) * len(schema.PARTS) + part
-    order = np.lexsort((time, lists))  # stable: ties stay in file order
+    order = _order(lists, time)
     per_row = np.bincount(lists, minlength=(end - first) * len(schema.PARTS))
     per_row = per_row.reshape(-1, len(schema.PARTS))
     found = {"user": np.arange(first, end)}
@@ -139,6 +139,13 @@ def encode(block: Block) -> int:
             file.write(record)
     np.save(directory / f"sizes-{block.number}.npy", np.array(sizes, np.int64))
     return len(sizes)
+
+
+def _order(lists: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The order by list, then time; ties stay in file order."""
+    if len(times) and times.min() >= 0 and times.max() < 2**32:
+        return np.argsort(lists << 32 | times, kind="stable")  # one key: in less than half the time
+    return np.lexsort((times, lists))
 
 
 def files(

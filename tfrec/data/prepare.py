@@ -205,7 +205,7 @@ def _columns(
         ("user", data.users, len(tables["user"])),
         ("item", data.items, len(tables["item"])),
     ):
-        used = np.bincount(positions[in_train], minlength=n) > 0
+        used = splits.occurs(positions[in_train], n)
         found += fields.of_table(tables[of], of, _kinds(raw), used)
     found += texts.of_titles(config.title_vectors, tables["item"], _kinds(raw))
     return [*found, *fields.of_events(data.context, categories, in_train, config.min_category)]
@@ -232,9 +232,9 @@ def _to_positions(
     data: Ratings, user_ids: list[str], item_ids: list[str], every_user: bool = False
 ) -> tuple[Ratings, list[str], list[str]]:
     """Replaces codes by positions among the sorted ids that occur in `data`."""
-    used_users = np.bincount(data.users, minlength=len(user_ids)) > 0
+    used_users = splits.occurs(data.users, len(user_ids))
     user_ids, users = vocabulary.select(user_ids, used_users | every_user)
-    used_items = np.bincount(data.items, minlength=len(item_ids)) > 0
+    used_items = splits.occurs(data.items, len(item_ids))
     item_ids, items = vocabulary.select(item_ids, used_items)
     data = dataclasses.replace(data, users=users[data.users], items=items[data.items])
     return data, user_ids, item_ids

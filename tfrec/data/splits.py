@@ -90,8 +90,8 @@ def time_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int)
     """
     held_out = ratings.times > np.quantile(ratings.times, 1 - config.test)
     users, items = ratings.users[held_out], ratings.items[held_out]
-    known_user = _occurs(ratings.users[~held_out], n_users)[users]
-    known_item = _occurs(ratings.items[~held_out], n_items)[items]
+    known_user = occurs(ratings.users[~held_out], n_users)[users]
+    known_item = occurs(ratings.items[~held_out], n_items)[items]
     part = np.where(held_out, TEST, HISTORY).astype(np.int8)
     part[held_out] = np.where(known_user & known_item, TEST, DROPPED)
     window = np.flatnonzero(part == TEST)
@@ -122,7 +122,7 @@ def users_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
     """
     group = _held_out_users(config, n_users)
     of_rating = group[ratings.users]
-    known = _occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
+    known = occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
     part = np.where(known, HISTORY, DROPPED).astype(np.int8)
     for code in (VALIDATION, TEST):
         events = np.flatnonzero((of_rating == code) & known)
@@ -213,7 +213,7 @@ def _draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.nda
     """Draws round(share * n) of the candidates without replacement."""
     generator = np.random.default_rng([seed, spawn])
     if len(candidates) < 2**31:  # half the memory, the same draws
-        candidates = candidates.astype(np.int32)
+        candidates = candidates.astype(np.int32, copy=False)
     return generator.permutation(candidates)[: round(share * len(candidates))]
 
 
@@ -222,7 +222,7 @@ def _numbers(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
 
 
-def _occurs(codes: np.ndarray, n: int) -> np.ndarray:
+def occurs(codes: np.ndarray, n: int) -> np.ndarray:
     """Which of the n codes occur, bool `[n]`."""
     mask = np.zeros(n, bool)
     mask[codes] = True
