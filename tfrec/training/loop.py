@@ -129,15 +129,16 @@ class Trainer:
             logs = self.epoch(make_train(epoch), epoch)
             _refuse_not_finite(logs, epoch)
             trained = time.perf_counter() - start
-            measured = validate() if validate else {}
             progress.epoch += 1
+            due = progress.epoch % self.config.validate_every == 0 or progress.epoch == epochs
+            measured = validate() if due and validate else {}
             progress.seconds += time.perf_counter() - start
-            if self._is_best(progress, measured, monitor, higher_is_better):
+            if due and self._is_best(progress, measured, monitor, higher_is_better):
                 progress.best_epoch, progress.stale = progress.epoch, 0
                 progress.metrics = measured
                 on_best()
-            else:
-                progress.stale += 1
+            elif due:
+                progress.stale += self.config.validate_every
             logs |= {f"val_{k}": v for k, v in measured.items()}
             listeners.on_epoch_end(epoch, logs | {"seconds": trained})
             on_epoch(progress)
@@ -188,10 +189,12 @@ def make_evaluator(
     alone = strategies.is_multiworker(strategy)
 
     @tf.function
-    def step(batches, depth):
+    def step(batches, depth, keep):
         def on_replica(batch):
             features, targets = batch
             scores = model.score(features)
+            if keep:
+                scores = keep(features, targets, scores)
             if depth:
                 _, scores = ranking.top_k(scores, features["items"], depth)
             return features, targets, scores
@@ -199,9 +202,9 @@ def make_evaluator(
         return strategy.run(on_replica, args=(next(batches),))
 
     def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
-        depth = getattr(report, "depth", 0)
+        depth, keep = getattr(report, "depth", 0), getattr(report, "keep", None)
         batches = dataset if alone else strategy.experimental_distribute_dataset(dataset)
-        for result in steps(lambda iterator: step(iterator, depth), batches):
+        for result in steps(lambda iterator: step(iterator, depth, keep), batches):
             parts = list(_replicas(strategy, result))
             for features, targets, scores in parts[:1] if alone else parts:
                 report.update(features, targets, scores)
