@@ -81,7 +81,7 @@ def measure(
 
 def _batches(model: Recommender, data_dir: pathlib.Path) -> tf.data.Dataset:
     if model.reads == "histories" or model.task == "ranking":
-        return inputs.histories(data_dir, model.info, "test", _BATCH, max_items=model.max_items)
+        return inputs.histories(data_dir, model.info, "test", _BATCH, by_length=model.max_items)
     return inputs.events(data_dir, model.info, "test", _EVENTS, context=model.context)
 
 
