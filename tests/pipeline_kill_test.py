@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from pipeline_data_test import pack, ratings
 
@@ -114,13 +113,13 @@ def test_ten_kills_of_the_whole_pipeline(tmp_path):
         if ended:
             assert ended == -signal.SIGKILL
             kills.append(moment / lasts)
+            print(f"killed after {moment:.0f} of {lasts:.0f} s", flush=True)
             continue
         data, weights_now = finished()
         assert data == due
-        for a, b in zip(weights, weights_now, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert len(weights_now) > 4 and weights_now == weights
         ends += 1
-    print(f"a run lasts {lasts:.0f} s; killed at {[f'{k:.2f}' for k in kills]}; {ends} ends")
+        print("ended with the same bytes", flush=True)
 
 
 def outcome(root, push):
@@ -135,5 +134,6 @@ def outcome(root, push):
     }
     prefix = str(push / "autoencoder/1/variables/variables")
     reader = tf.train.load_checkpoint(prefix)
-    names = sorted(reader.get_variable_to_shape_map())
-    return data, [reader.get_tensor(n) for n in names if n != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    # Keras numbers them in an order of its own.
+    return data, sorted(reader.get_tensor(name).tobytes() for name in names)
