@@ -76,7 +76,8 @@ def collect(
             columns.setdefault(plural, []).append(coder.encode(chunk[plural[:-1]]))
         for plural, name in (("values", "value"), ("times", "time"), ("test", "test")):
             if name in chunk:
-                column = chunk[name].to_numpy(_DTYPES[plural])
+                # A copy: a view would keep the whole chunk.
+                column = chunk[name].to_numpy(_DTYPES[plural], copy=True)
                 columns.setdefault(plural, []).append(column)
         for name in (name for name in kinds or {} if name in chunk):
             column = _context(chunk[name], categories.get(name))
