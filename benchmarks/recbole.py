@@ -23,6 +23,7 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 import time
 
 from absl import flags
@@ -137,19 +138,23 @@ def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     import pandas as pd
 
     from tfrec import schema
-    from tfrec.data import ratings, records, splits, vocabulary
+    from tfrec.data import blocks, ratings, records, splits, vocabulary
 
     frames = [pd.read_csv(csv_dir / f"{part}.csv", dtype=str) for part in PARTS]
     part = np.repeat(np.arange(3, dtype=np.int8), [len(frame) for frame in frames])
     data, *ids, _ = ratings.collect(frame.assign(value=1.0, time=0) for frame in frames)
     (users, user_at), (items, item_at) = (vocabulary.select(x, np.full(len(x), True)) for x in ids)
     data = dataclasses.replace(data, users=user_at[data.users], items=item_at[data.items])
-    rows = records.group_rows(data, part, "user", len(users))
-    has = rows.counts > 0
+    counts = blocks.counts(data, part, "user", len(users))
+    has = counts > 0
     data_dir.mkdir(parents=True, exist_ok=True)
     vocabulary.write(data_dir / schema.USERS_FILE, users)
     vocabulary.write(data_dir / schema.ITEMS_FILE, items)
-    records.write_group(data_dir, "train", 1, rows, np.flatnonzero(has.any(1)), progress=False)
+    with tempfile.TemporaryDirectory() as work:
+        tasks = blocks.scatter(pathlib.Path(work), data, part, "user", counts)
+        blocks.in_process(blocks.encode, tasks)
+        order = blocks.dealt("train", 1, np.flatnonzero(has.any(1)))
+        blocks.in_process(blocks.gather, blocks.files(pathlib.Path(work), data_dir, order))
     info = schema.DatasetInfo(
         name=DATA.dataset,
         protocol=f"{DATA.dataset}, the interactions of RecBole's split (by user, 80/10/10)",
@@ -160,7 +165,7 @@ def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
         row_counts={name: int(has[:, code].sum()) for code, name in enumerate(PARTS)},
         test_history=("history",),
         rating_mean=1.0,
-        max_history=int(rows.counts[:, splits.HISTORY].max()),
+        max_history=int(counts[:, splits.HISTORY].max()),
         config=config_lib.to_dict(DATA),
         format=records.FORMAT_VERSION,
     )

@@ -1,1 +1,1 @@
-"""The TFX-style input pipeline: not built yet, see CHANGELOG.md."""
+"""The TFX-style pipeline: raw files in, a pushed SavedModel out, in TFX's words and order."""

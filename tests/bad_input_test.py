@@ -233,7 +233,7 @@ def full_for_tensorflow(*args, **kwargs):
 @pytest.mark.parametrize(
     ("where", "write"),
     [
-        ("tfrec.data.records.write_group", full_for_tensorflow),
+        ("tfrec.data.blocks.gather", full_for_tensorflow),
         ("tfrec.data.vocabulary.write", full),
         ("tfrec.training.runs.RunDir.write_json", full),
         ("keras.Model.save", full),

@@ -233,3 +233,17 @@ def test_bayesian_fm_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "myfm", None)
     with pytest.raises(ValueError, match="pip install myfm"):
         load("bayesian_fm").myfm()
+
+
+def test_made_up_ratings_have_the_shape_they_are_named_after(tmp_path):
+    ingest = load("ingest")
+
+    found = list(ingest.made_up("netflix", 0.0005, 0))
+    again = list(ingest.made_up("netflix", 0.0005, 0))
+    assert len(found) == 17_770  # each film has a rating
+    assert all((a[1] == b[1]).all() and (a[2] == b[2]).all() for a, b in zip(found, again))
+    assert all(len(np.unique(users)) == len(users) for _, users, _, _ in found)
+    n = sum(len(users) for _, users, _, _ in found)
+    assert 0.7 * 50_240 < n < 1.3 * 50_240
+    assert {v for _, _, values, _ in found for v in values.tolist()} == {1, 2, 3, 4, 5}
+    assert ingest.write_span("netflix", 0.0005, 0, tmp_path / "span") == n

@@ -18,14 +18,14 @@ from tfrec.data.prepare import prepare
 from tfrec.models.registry import MODELS
 
 
-def run(capsys, command, *words):
+def run(capsys, command, *words, package="tfrec"):
     """Runs `python -m tfrec.COMMAND WORDS` in this process: status, out, err."""
     capsys.readouterr()
     status, message = 0, ""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [f"tfrec.{command}", *words])
+        patch.setattr(sys, "argv", [f"{package}.{command}", *words])
         try:
-            runpy.run_module(f"tfrec.{command}", run_name="__main__")
+            runpy.run_module(f"{package}.{command}", run_name="__main__")
         except SystemExit as end:  # a text goes to stderr, with status 1
             status, message = (1, f"{end.code}\n") if isinstance(end.code, str) else (end.code, "")
     out, err = capsys.readouterr()

@@ -1,6 +1,7 @@
 """Preparing: what lies in the directory, reproducibly; failures leave nothing."""
 
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -12,8 +13,7 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import prepare as prepare_module
-from tfrec.data import records
+from tfrec.data import blocks, records, wire
 from tfrec.data.prepare import prepare
 from tfrec.schema import DatasetInfo
 
@@ -255,7 +255,7 @@ def test_foreign_directories_are_left_alone(tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("where", ["write_group", "info"])
+@pytest.mark.parametrize("where", ["records", "info"])
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, where):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -263,13 +263,13 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, where):
     if where == "info":
         monkeypatch.setattr(DatasetInfo, "to_dict", full)
     else:
-        encode, calls = records.encode, []
+        examples = wire.examples
 
         def fails_halfway(*args):
-            calls.append(args)
-            return full() if len(calls) > 10 else encode(*args)
+            yield from itertools.islice(examples(*args), 10)
+            full()
 
-        monkeypatch.setattr(records, "encode", fails_halfway)
+        monkeypatch.setattr(wire, "examples", fails_halfway)
     with pytest.raises(OSError, match="No space left"):
         prepare(make_raw(make_frame()), DataConfig(), tmp_path / "d", progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -283,7 +283,7 @@ def test_a_failure_keeps_what_was_there(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepare_module.records, "write_group", full)
+    monkeypatch.setattr(blocks, "gather", full)
     with pytest.raises(OSError, match="No space left"):
         prepare(raw, DataConfig(seed=1), tmp_path / "d", progress=False, overwrite=True)
     assert contents(tmp_path / "d") == before
@@ -327,3 +327,21 @@ def test_ml_1m_bytes_do_not_depend_on_the_chunks(tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert (info.n_users, info.n_items) == (6040, 3706)
     assert sum(info.n_ratings.values()) == 1_000_209
+
+
+def test_blocks_do_not_change_the_bytes(tmp_path, monkeypatch):
+    """Nor does the order in which their tasks are done, nor ids that come as categories."""
+    frame, config = make_frame(), DataConfig(split="last", shards=3)
+    prepare(make_raw(frame), config, tmp_path / "a", progress=False)
+    coded = frame.astype({"user": "category", "item": "category"})
+    monkeypatch.setattr(blocks, "_RATINGS", 50)
+    monkeypatch.setattr(blocks, "_SLICE", 70)
+    done = []
+
+    def backwards(function, tasks):
+        done.append(len(tasks))
+        return [function(task) for task in reversed(tasks)]
+
+    prepare(make_raw(coded), config, tmp_path / "b", progress=False, run=backwards)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert done[0] >= 5 and done[1] == 3

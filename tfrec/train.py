@@ -39,6 +39,7 @@ flags.DEFINE_integer("replicas", 0, "mirrored: devices, 0 for all", flag_values=
 flags.DEFINE_string(
     "run_dir", "", "where the run is written (default: runs/<model>)", flag_values=FLAGS
 )
+flags.DEFINE_string("warm_start", "", "an earlier run to start from, by raw id", flag_values=FLAGS)
 flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
 
@@ -71,6 +72,7 @@ def resolve(preset: str):
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
         preset=preset,
+        warm_start=FLAGS.warm_start,
         versions=runs.versions(),
     )
 

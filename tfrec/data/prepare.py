@@ -18,7 +18,7 @@ import tqdm
 from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import fields, protocol, ratings, records, splits, texts, vocabulary
+from tfrec.data import blocks, fields, protocol, ratings, records, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
 from tfrec.datasets.source import rating_number
 from tfrec.schema import DatasetInfo
@@ -30,6 +30,7 @@ def prepare(
     data_dir: str | pathlib.Path,
     progress: bool = True,
     overwrite: bool = False,
+    run: blocks.Run | None = None,
 ) -> DatasetInfo:
     """Prepares `raw` in `data_dir`; does nothing where just that is prepared already.
 
@@ -42,6 +43,7 @@ def prepare(
         data_dir: The directory to make.
         progress: Show bars on stderr.
         overwrite: Replace what is prepared in `data_dir` with other settings.
+        run: Runs the tasks that write rows (see `blocks`); default: one after the other.
 
     Returns:
         What `data_dir` holds now.
@@ -51,7 +53,6 @@ def prepare(
             `data_dir` holds something else.
     """
     protocol.check(config)
-    protocol.check_source(config, raw)
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
     if data_dir.exists() and any(data_dir.iterdir()):
@@ -61,7 +62,7 @@ def prepare(
                 print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
             return info
     with _written_aside(data_dir) as directory:
-        return _prepare_into(directory, raw, config, mark, progress)
+        return write(directory, raw, config, progress, run)
 
 
 def fingerprint(raw: Any, config: DataConfig) -> str:
@@ -79,13 +80,46 @@ def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
     return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
 
 
-def _prepare_into(
-    directory: pathlib.Path, raw: Any, config: DataConfig, mark: str, progress: bool
+def write(
+    directory: pathlib.Path,
+    raw: Any,
+    config: DataConfig,
+    progress: bool = True,
+    run: blocks.Run | None = None,
 ) -> DatasetInfo:
-    """Does the work of `prepare` in an empty directory."""
+    """Does the work of `prepare` in an empty directory; arguments and errors as there."""
+    protocol.check(config)
+    protocol.check_source(config, raw)
+    run = run or _one_by_one(progress)
+    work = directory / "blocks"
+    work.mkdir()
+    info, tasks, orders = _plan(directory, work, raw, config, progress)
+    run(blocks.encode, tasks)
+    run(blocks.gather, blocks.files(work, directory, orders))
+    shutil.rmtree(work)
+    text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
+    (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
+    return info
+
+
+def _plan(
+    directory: pathlib.Path,
+    work: pathlib.Path,
+    raw: Any,
+    config: DataConfig,
+    progress: bool,
+) -> tuple[DatasetInfo, list[blocks.Block], dict[str, np.ndarray]]:
+    """Everything but the rows, which it leaves scattered in `work`.
+
+    This is the only time that all ratings are in memory, as numbers.
+
+    Returns:
+        The info, the blocks to encode, and the rows of each record file in their order.
+    """
     data, user_ids, item_ids, categories, dropped = _read(raw, config, progress)
     split = splits.split(data, config, len(user_ids), len(item_ids))
     kept = split.part != splits.DROPPED
+    part = split.part if kept.all() else split.part[kept]
     # Held-out users keep their place even without a rating left; other ids must occur.
     everyone = config.split == "users"
     data, user_ids, item_ids = _to_positions(data.take(kept), user_ids, item_ids, everyone)
@@ -96,7 +130,7 @@ def _prepare_into(
 
     n_rows = len(user_ids) if config.rows == "user" else len(item_ids)
     group = split.group if everyone else np.zeros(n_rows, np.int8)
-    in_train = split.part[kept] == splits.HISTORY
+    in_train = part == splits.HISTORY
     if everyone:
         in_train &= group[data.users] == 0
     columns = _columns(data, in_train, tables, categories, raw, config)
@@ -104,27 +138,37 @@ def _prepare_into(
     data = dataclasses.replace(
         data, context={c.field.name: c.entries for c in columns if c.field.of == "event"}
     )
-    rows = records.group_rows(data, split.part[kept], config.rows, n_rows)
+    counts = blocks.counts(data, part, config.rows, n_rows)
     info = DatasetInfo(
         n_users=len(user_ids),
         n_items=len(item_ids),
         sparsity=1 - len(data) / (len(user_ids) * len(item_ids)),
         dropped=dropped | split.dropped,
-        fingerprint=mark,
+        fingerprint=fingerprint(raw, config),
         format=records.FORMAT_VERSION,
         fields=_fields(columns, data, in_train, raw),
         has_ids=getattr(raw, "has_ids", True),
         **_described(raw, config, split),
-        **_measured(rows, group, split),
+        **_measured(counts, group, split),
+        rating_mean=float(data.values[in_train].mean(dtype=np.float64)),
     )
+    orders: dict[str, np.ndarray] = {}
     for code, name in enumerate(split.groups):
-        stored = np.flatnonzero((rows.counts.sum(1) > 0) & (group == code))
-        order = records.shuffled(stored, config.seed, code)
-        shards = config.shards if name == "train" else 1
-        records.write_group(directory, name, shards, rows, order, progress)
-    text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
-    (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
-    return info
+        stored = np.flatnonzero((counts.sum(1) > 0) & (group == code))
+        order = blocks.shuffled(stored, config.seed, code)
+        orders |= blocks.dealt(name, config.shards if name == "train" else 1, order)
+    return info, blocks.scatter(work, data, part, config.rows, counts), orders
+
+
+def _one_by_one(progress: bool) -> blocks.Run:
+    """`blocks.in_process` with a bar on stderr."""
+    quiet = None if progress else True  # None: quiet unless on a terminal
+
+    def run(function: Any, tasks: list[Any]) -> list[Any]:
+        bar = tqdm.tqdm(tasks, f"writing, {function.__name__}", disable=quiet)
+        return blocks.in_process(function, bar)
+
+    return run
 
 
 def _read(
@@ -161,7 +205,7 @@ def _columns(
         ("user", data.users, len(tables["user"])),
         ("item", data.items, len(tables["item"])),
     ):
-        used = np.bincount(positions[in_train], minlength=n) > 0
+        used = splits.occurs(positions[in_train], n)
         found += fields.of_table(tables[of], of, _kinds(raw), used)
     found += texts.of_titles(config.title_vectors, tables["item"], _kinds(raw))
     return [*found, *fields.of_events(data.context, categories, in_train, config.min_category)]
@@ -188,9 +232,9 @@ def _to_positions(
     data: Ratings, user_ids: list[str], item_ids: list[str], every_user: bool = False
 ) -> tuple[Ratings, list[str], list[str]]:
     """Replaces codes by positions among the sorted ids that occur in `data`."""
-    used_users = np.bincount(data.users, minlength=len(user_ids)) > 0
+    used_users = splits.occurs(data.users, len(user_ids))
     user_ids, users = vocabulary.select(user_ids, used_users | every_user)
-    used_items = np.bincount(data.items, minlength=len(item_ids)) > 0
+    used_items = splits.occurs(data.items, len(item_ids))
     item_ids, items = vocabulary.select(item_ids, used_items)
     data = dataclasses.replace(data, users=users[data.users], items=items[data.items])
     return data, user_ids, item_ids
@@ -211,13 +255,13 @@ def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, A
     }
 
 
-def _measured(rows: records.Rows, group: np.ndarray, split: splits.Split) -> dict[str, Any]:
-    """The counts and the mean that `DatasetInfo` reports.
+def _measured(counts: np.ndarray, group: np.ndarray, split: splits.Split) -> dict[str, Any]:
+    """The counts that `DatasetInfo` reports.
 
     Raises:
         ValueError: there is nothing to train on.
     """
-    counts, in_train = rows.counts, group == 0
+    in_train = group == 0
     n_train = int(counts[in_train, splits.HISTORY].sum())
     if not n_train:
         raise ValueError(
@@ -233,10 +277,8 @@ def _measured(rows: records.Rows, group: np.ndarray, split: splits.Split) -> dic
     if len(split.groups) > 1:
         for code, name in ((splits.VALIDATION, "validation"), (splits.TEST, "test")):
             n_ratings[f"{name}_fold_in"] = int(counts[group == code, splits.HISTORY].sum())
-    is_train = np.repeat(np.outer(in_train, [True, False, False]), counts.ravel())
     return {
         "n_ratings": n_ratings,
-        "rating_mean": float(rows.values[is_train].mean(dtype=np.float64)),
         "max_history": int(counts[in_train, splits.HISTORY].max()),
         "row_counts": _row_counts(counts, group),
     }

@@ -38,6 +38,8 @@ class Ratings:
 
     def take(self, kept: np.ndarray) -> "Ratings":
         """The ratings that `kept` (a mask or indices) picks, in that order."""
+        if kept.dtype == bool and kept.all():  # spares a second copy of all columns
+            return self
         columns = (getattr(self, name) for name in ("users", "items", "values", "times", "test"))
         context = {name: column[kept] for name, column in self.context.items()}
         return Ratings(*(None if column is None else column[kept] for column in columns), context)
@@ -75,7 +77,8 @@ def collect(
             columns.setdefault(plural, []).append(coder.encode(chunk[plural[:-1]]))
         for plural, name in (("values", "value"), ("times", "time"), ("test", "test")):
             if name in chunk:
-                column = chunk[name].to_numpy(_DTYPES[plural])
+                # A copy: a view would keep the whole chunk.
+                column = chunk[name].to_numpy(_DTYPES[plural], copy=True)
                 columns.setdefault(plural, []).append(column)
         for name in (name for name in kinds or {} if name in chunk):
             column = _context(chunk[name], categories.get(name))
@@ -130,12 +133,10 @@ def drop_duplicates(
     Raises:
         ValueError: `keep` is "error" and there are duplicates.
     """
-    pairs = ratings.users.astype(np.int64) * len(item_ids) + ratings.items
-    ordered = np.sort(pairs)
-    n = int((ordered[1:] == ordered[:-1]).sum())
-    del ordered
+    n = _repeats(_pairs(ratings, len(item_ids)))
     if not n:
         return ratings, 0
+    pairs = _pairs(ratings, len(item_ids))
     order = np.lexsort((ratings.times, pairs))  # stable: ties stay in file order
     same = pairs[order[1:]] == pairs[order[:-1]]
     if keep == "error":
@@ -149,6 +150,20 @@ def drop_duplicates(
     end = np.ones(1, bool)
     is_kept = np.concatenate([~same, end] if keep == "last" else [end, ~same])
     return ratings.take(np.sort(order[is_kept])), n
+
+
+def _pairs(ratings: Ratings, n_items: int) -> np.ndarray:
+    """A number for each pair of user and item, int64 `[n]`."""
+    pairs = ratings.users.astype(np.int64)
+    pairs *= n_items
+    pairs += ratings.items
+    return pairs
+
+
+def _repeats(numbers: np.ndarray) -> int:
+    """How many of the numbers came before; sorts them in place."""
+    numbers.sort()
+    return int(np.count_nonzero(numbers[1:] == numbers[:-1]))
 
 
 def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[str, int]]:

@@ -60,7 +60,7 @@ def random_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: in
     Test is drawn first and from a stream of its own, so it is the same for every `validation`.
     """
     part = np.zeros(len(ratings), np.int8)
-    part[_draw(np.arange(len(ratings)), config.test, config.seed, _SPAWN_TEST)] = TEST
+    part[_draw(_numbers(len(ratings)), config.test, config.seed, _SPAWN_TEST)] = TEST
     rest = np.flatnonzero(part == HISTORY)
     part[_draw(rest, config.validation, config.seed, _SPAWN_VALIDATION)] = VALIDATION
     return Split(part, np.zeros(n_users, np.int8))
@@ -165,7 +165,7 @@ def users_split(ratings: Ratings, config: DataConfig, n_users: int, n_items: int
     """
     group = _held_out_users(config, n_users)
     of_rating = group[ratings.users]
-    known = _occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
+    known = occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
     part = np.where(known, HISTORY, DROPPED).astype(np.int8)
     for code in (VALIDATION, TEST):
         events = np.flatnonzero((of_rating == code) & known)
@@ -224,8 +224,8 @@ def _refuse_empty(part: np.ndarray, config: DataConfig) -> None:
 def _drop_unknown(part: np.ndarray, ratings: Ratings, n_users: int, n_items: int) -> dict[str, int]:
     """Marks held-out ratings by users or on items without history as DROPPED; counts them."""
     history, held_out = part == HISTORY, np.flatnonzero(part > HISTORY)
-    known_user = _occurs(ratings.users[history], n_users)[ratings.users[held_out]]
-    known_item = _occurs(ratings.items[history], n_items)[ratings.items[held_out]]
+    known_user = occurs(ratings.users[history], n_users)[ratings.users[held_out]]
+    known_item = occurs(ratings.items[history], n_items)[ratings.items[held_out]]
     part[held_out[~(known_user & known_item)]] = DROPPED
     return {
         "user_not_in_train": int((~known_user).sum()),
@@ -283,10 +283,17 @@ def _by_user(
 def _draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.ndarray:
     """Draws round(share * n) of the candidates without replacement."""
     generator = np.random.default_rng([seed, spawn])
+    if len(candidates) < 2**31:  # half the memory, the same draws
+        candidates = candidates.astype(np.int32, copy=False)
     return generator.permutation(candidates)[: round(share * len(candidates))]
 
 
-def _occurs(codes: np.ndarray, n: int) -> np.ndarray:
+def _numbers(n: int) -> np.ndarray:
+    """0 to n - 1, in four bytes each where that is enough."""
+    return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
+
+
+def occurs(codes: np.ndarray, n: int) -> np.ndarray:
     """Which of the n codes occur, bool `[n]`."""
     mask = np.zeros(n, bool)
     mask[codes] = True

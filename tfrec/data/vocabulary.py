@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,25 +18,41 @@ class Coder:
         self._what = what
         self._codes: dict[str, int] = {}
         self._rows = 0
+        self._known: tuple[pd.Index | None, np.ndarray] = None, np.zeros(0, np.int32)
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """Returns the codes of `column`, int32 `[len(column)]`; new ids get the next numbers.
 
+        All ids of a categorical column get codes, whether they occur or not.
+
         Raises:
             ValueError: an id is missing, empty or contains a line break.
         """
-        local, uniques = pd.factorize(column)
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            local, table = column.cat.codes.to_numpy(), self._of_categories(column.cat.categories)
+        else:
+            local, uniques = pd.factorize(column)
+            table = self._of_ids(uniques)
         if len(local) and local.min() < 0:
             row = self._rows + int(np.argmin(local)) + 1
             raise ValueError(f"rating {row}: the {self._what} id is missing")
-        codes, ids = self._codes, [str(raw_id) for raw_id in uniques]
+        self._rows += len(local)
+        return table[local]
+
+    def _of_categories(self, categories: pd.Index) -> np.ndarray:
+        """Codes of a categorical's ids, looked up once for all chunks that share them."""
+        if self._known[0] is not categories:
+            self._known = categories, self._of_ids(categories)
+        return self._known[1]
+
+    def _of_ids(self, found: Iterable[object]) -> np.ndarray:
+        """Codes of ids, int32; new ones get the next numbers."""
+        codes, ids = self._codes, [str(raw_id) for raw_id in found]
         for raw_id in ids:
             if raw_id not in codes:
                 self._check(raw_id)
                 codes[raw_id] = len(codes)
-        self._rows += len(local)
-        table = np.fromiter(map(codes.__getitem__, ids), np.int32, len(ids))
-        return table[local]
+        return np.fromiter(map(codes.__getitem__, ids), np.int32, len(ids))
 
     def _check(self, raw_id: str) -> None:
         """A vocabulary file has one id a line, so an id is neither empty nor two lines."""

@@ -4,7 +4,7 @@ Reports keep one value a row (or a rating, an event) and reduce at the end in fl
 order of the row ids: no number depends on the batch size, the order of batches or the replicas.
 """
 
-from tfrec.metrics.comparison import Comparison, comparable, compare, holm
+from tfrec.metrics.comparison import Comparison, comparable, compare, holm, metric_value
 from tfrec.metrics.ctr_report import CtrReport
 from tfrec.metrics.ranking_report import RankingReport
 from tfrec.metrics.rating_report import RatingReport
@@ -25,5 +25,6 @@ __all__ = [
     "compare",
     "higher_is_better",
     "holm",
+    "metric_value",
     "report_for",
 ]

@@ -104,6 +104,19 @@ def compare(
     )
 
 
+def metric_value(values: Report | SavedValues, metric: str) -> float:
+    """A metric over all users of `values`: their mean, or the pooled quotient.
+
+    Raises:
+        ValueError: unknown metric.
+    """
+    columns = values.per_user()
+    _require_known(metric, columns, "measured")
+    column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
+    total = columns[count].sum() if count else len(columns[column])
+    return float(scale(columns[column].sum() / total))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979) for testing several comparisons at once.
 

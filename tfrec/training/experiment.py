@@ -19,7 +19,7 @@ from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, optimizers, strategies
+from tfrec.training import loop, optimizers, strategies, warm_start
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -199,6 +199,8 @@ class Experiment:
         if resume and self.run_dir.state.exists():
             progress = loop.Progress(**self.run_dir.load_state(self.model))
             print(f"resuming after epoch {progress.epoch}", flush=True)
+        else:
+            self._warm_start()
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
             self._validate if self.has("validation") else None,
@@ -232,12 +234,20 @@ class Experiment:
         self.evaluator = loop.make_evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
         trainer = loop.Trainer(self.model, self.strategy, config)
+        self._warm_start()
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
             callbacks=[EpochLine(())],
         )
         self._write(lambda: self.run_dir.save_model(self.model))
+
+    def _warm_start(self) -> None:
+        """Starts the model from an earlier run, where the run asks for it."""
+        earlier, config = self.config.warm_start, self.config
+        if earlier:
+            said = warm_start.start(self.model, config.data_dir, earlier, config.train)
+            print(said, flush=True)
 
     def _write(self, action) -> None:
         """Only one worker writes."""

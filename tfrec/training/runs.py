@@ -41,6 +41,7 @@ class RunConfig:
     strategy: str = "one"
     replicas: int = 0
     preset: str = ""
+    warm_start: str = ""  # an earlier run whose weights this one starts from
     versions: dict = dataclasses.field(default_factory=dict)
 
     @property

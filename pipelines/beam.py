@@ -1,0 +1,161 @@
+"""The engine on Apache Beam: in-process, with several workers, or on a cluster.
+
+The runner is always named, by default the in-process FnApiRunner. Beam's own default,
+DirectRunner, may first try to download another runner's program, so it is refused.
+"""
+
+import logging
+import pathlib
+import pickle
+import tempfile
+from typing import Any
+
+from tfrec.config import known_names
+
+# Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
+logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
+
+try:
+    import apache_beam as beam
+    from apache_beam.options import pipeline_options
+except ImportError as error:
+    raise ImportError(
+        "--runner needs Apache Beam: pip install 'tfrec[pipelines]', or give --runner=local"
+    ) from error
+
+DEFAULT = "FnApiRunner"
+_DOWNLOADS = ("DirectRunner", "SwitchingDirectRunner")
+
+
+class Beam:
+    """Runs each map or combine as one Beam pipeline.
+
+    Elements are tasks: names of files with chunks of columns. Results are small; workers leave
+    them as files in a directory that they share with this process.
+
+    Args:
+        runner: A runner's name, such as FnApiRunner, FlinkRunner, DataflowRunner.
+        options: Beam's options, "name=value".
+        work_dir: A directory that all workers see.
+
+    Raises:
+        ValueError: unknown option, or a runner that may download something.
+    """
+
+    def __init__(self, runner: str, options: list[str], work_dir: str | pathlib.Path):
+        if runner in _DOWNLOADS:
+            raise ValueError(
+                f"--runner={runner} may try to download the program of another runner: name one, "
+                f"such as --runner={DEFAULT} (in-process) or --runner=PrismRunner"
+            )
+        self.runner, self.work_dir = runner, pathlib.Path(work_dir)
+        self.options = make_options(runner, options)
+
+    def map(self, function, tasks):
+        if not tasks:
+            return []
+        with self._results() as results:
+            keep = _Keep(results, function)
+            with self._pipeline() as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create(list(enumerate(tasks)), reshuffle=False)
+                    | beam.Reshuffle()
+                    | f"{function.__name__}" >> beam.MapTuple(keep)
+                )
+            return [_load(results, number) for number in range(len(tasks))]
+
+    def combine(self, function, merge, tasks):
+        with self._results() as results:
+            keys = sorted({key for key, _ in tasks})
+            names = {key: str(number) for number, key in enumerate(keys)}
+            with self._pipeline() as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create([(names[key], task) for key, task in tasks], reshuffle=False)
+                    | beam.Reshuffle()
+                    | f"{function.__name__}" >> beam.MapTuple(_Keyed(function))
+                    | beam.CombinePerKey(_Merge(merge))
+                    | beam.MapTuple(_Keep(results))
+                )
+            return {key: _load(results, name) for key, name in names.items()}
+
+    def _pipeline(self) -> beam.Pipeline:
+        if self.runner == DEFAULT:
+            from apache_beam.runners.portability import fn_api_runner
+
+            return beam.Pipeline(fn_api_runner.FnApiRunner(), options=self.options)
+        return beam.Pipeline(self.runner, options=self.options)
+
+    def _results(self) -> tempfile.TemporaryDirectory:
+        """A directory for the results of one pipeline, removed afterwards."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".beam-", dir=self.work_dir)
+
+
+class _Keep:
+    """Writes a result to the file of its key; done twice it writes the same."""
+
+    def __init__(self, directory: str, function=lambda task: task):
+        self._directory, self._function = directory, function
+
+    def __call__(self, key: Any, task: Any) -> None:
+        path = pathlib.Path(self._directory) / str(key)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(pickle.dumps(self._function(task)))
+        pathlib.Path(file.name).replace(path)
+
+
+class _Keyed:
+    """Applies a function to the value of a pair."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, key: str, task: Any) -> tuple[str, Any]:
+        return key, self._function(task)
+
+
+class _Merge(beam.CombineFn):
+    """A function of two results as Beam wants it."""
+
+    def __init__(self, merge):
+        self._merge = merge
+
+    def create_accumulator(self):
+        return None
+
+    def add_input(self, accumulator, result):
+        return result if accumulator is None else self._merge(accumulator, result)
+
+    def merge_accumulators(self, accumulators):
+        merged = None
+        for accumulator in accumulators:
+            if accumulator is not None:
+                merged = self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(self, accumulator):
+        return accumulator
+
+
+def make_options(runner: str, assignments: list[str]) -> pipeline_options.PipelineOptions:
+    """Beam's options; a name that Beam does not know is an error, which Beam would pass over.
+
+    Raises:
+        ValueError: not "name=value", or an unknown name.
+    """
+    for text in assignments:
+        if "=" not in text:
+            raise ValueError(f"--beam {text!r} is not of the form name=value")
+    known = pipeline_options.PipelineOptions([]).get_all_options()
+    for name in (text.partition("=")[0] for text in assignments):
+        if name not in known:
+            raise ValueError(f"--beam {name}: Beam has no such option; " + known_names(name, known))
+    words = [f"--{text}" for text in assignments]
+    words = [word.removesuffix("=true") for word in words]  # Beam's switches take no value
+    return pipeline_options.PipelineOptions([f"--runner={runner}", *words])
+
+
+def _load(results: str, key: Any) -> Any:
+    return pickle.loads((pathlib.Path(results) / str(key)).read_bytes())

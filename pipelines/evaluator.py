@@ -1,0 +1,284 @@
+"""Evaluator: blesses a model, or says why not.
+
+blessing.json  whether it is blessed, the reasons if not, all metrics, each slice side by side
+               with the model that is served now
+
+Blessed is what meets every threshold and is not worse than the served model: neither on the
+whole nor, by Holm's correction, on a slice, by the paired test of `tfrec.metrics.compare`.
+"""
+
+import dataclasses
+import json
+import pathlib
+import re
+from typing import Any
+
+from absl import flags
+
+from pipelines import artifacts, trainer, transform
+from tfrec import cli
+from tfrec.config import known_names
+
+COMPONENT = "evaluator"
+BLESSING = "blessing.json"
+DEMANDS = ("not_worse", "better", "thresholds")
+LEVEL = 0.05  # of the tests
+_LEAST = 20  # users of a slice that is tested
+_THRESHOLD = re.compile(r"(?:(.+):\s*)?([\w@]+)\s*([<>])\s*(-?[\d.]+(?:e-?\d+)?)")
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("rows", "", "prepared rows, as made by transform", flag_values=FLAGS)
+flags.DEFINE_string("run_dir", "", "a run, as made by trainer", flag_values=FLAGS)
+flags.DEFINE_string("against", "", "the run of the served model", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "threshold", [], "such as 'rmse<0.95' or 'new items: rmse<1.1'", flag_values=FLAGS
+)
+flags.DEFINE_string("bless", "not_worse", ", ".join(DEMANDS), flag_values=FLAGS)
+flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demand:
+    """What a model must reach.
+
+    Attributes:
+        thresholds: Such as "rmse<0.95", or "new items: rmse<1.1" on a slice.
+        bless: "not_worse" or "better" than the served model, or "thresholds" alone.
+    """
+
+    thresholds: tuple[str, ...] = ()
+    bless: str = "not_worse"
+
+    def __post_init__(self):
+        if self.bless not in DEMANDS:
+            raise ValueError(
+                f"--bless={self.bless} is unknown; " + known_names(self.bless, DEMANDS)
+            )
+        for text in self.thresholds:
+            if not _THRESHOLD.fullmatch(text):
+                raise ValueError(
+                    f"--threshold {text!r} is not METRIC<NUMBER or METRIC>NUMBER, with SLICE: "
+                    "before it for a slice"
+                )
+
+
+def run(
+    rows: artifacts.Artifact,
+    trained: artifacts.Artifact,
+    served: artifacts.Artifact | None,
+    demand: Demand,
+    path: pathlib.Path | None = None,
+    root: pathlib.Path | None = None,
+) -> artifacts.Artifact:
+    """Measures a run on the test split of its rows and writes the blessing.
+
+    Args:
+        rows: Prepared data.
+        trained: The run.
+        served: The run of the model that is served now, if there is one.
+        demand: What must hold.
+        path: As in `artifacts.make`.
+        root: As in `artifacts.make`.
+    """
+
+    def build(directory: pathlib.Path) -> None:
+        blessing = judge(rows, trained, served, demand)
+        text = json.dumps(blessing, indent=2, default=float) + "\n"
+        (directory / BLESSING).write_text(text)
+        print(table(blessing), flush=True)
+
+    inputs = {"rows": rows, "run": trained} | ({"served": served} if served else {})
+    settings = dataclasses.asdict(demand)
+    return artifacts.make(path, COMPONENT, settings, inputs, build, root=root)
+
+
+def judge(
+    rows: artifacts.Artifact,
+    trained: artifacts.Artifact,
+    served: artifacts.Artifact | None,
+    demand: Demand,
+) -> dict[str, Any]:
+    """The blessing as it is written."""
+    import numpy as np
+
+    from pipelines import measure, slices
+    from tfrec import metrics
+    from tfrec.training import experiment, runs
+
+    model = runs.RunDir(trained.path).load_model()
+    metric = experiment.MONITOR[model.task]
+    nothing = np.zeros(0, np.int64)
+    reasons: list[str] = []
+    other = None
+    if served and demand.bless != "thresholds":
+        try:
+            other, learned = _served_model(served, rows, model)
+        except ValueError as error:
+            reasons.append(
+                f"the served model can not be compared ({error}); --bless=thresholds goes without"
+            )
+    known = _items_of(served) if other is not None else None
+    cut = slices.of(rows.path, model.info, known)
+    try:
+        new = measure.measure(model, rows.path, cut, learned if other is not None else nothing)
+        old = measure.measure(other, rows.path, cut, learned) if other is not None else None
+    except ValueError as error:
+        if other is None:
+            raise
+        reasons.append(
+            f"nothing is left to compare on that the served model was not trained on ({error}): "
+            "use --split=time"
+        )
+        new, old = measure.measure(model, rows.path, cut, nothing), None
+    table: dict[str, dict] = {}
+    for name, values in new.values.items():
+        table[name] = {"users": len(values.users), metric: metrics.metric_value(values, metric)}
+        if old and len(values.users) >= _LEAST:
+            found = metrics.compare(values, old.values[name], metric)
+            table[name] |= {
+                "served": metrics.metric_value(old.values[name], metric),
+                "difference": found.mean_difference,
+                "low": found.low,
+                "high": found.high,
+                "p": found.p_value,
+            }
+    reasons += _missed(demand.thresholds, new)
+    if old:
+        reasons += _worse(table, metric, metrics.higher_is_better(metric), demand.bless)
+    return {
+        "blessed": not reasons,
+        "reasons": reasons,
+        "metric": metric,
+        "result": new.result,
+        "slices": table,
+        "served": served.fingerprint if served else None,
+        "protocol": new.protocol,
+    }
+
+
+def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
+    """The served model, carried over to these rows, and what it was trained on of them."""
+    import numpy as np
+
+    from pipelines import measure
+    from tfrec.data import fields
+    from tfrec.models import registry
+    from tfrec.schema import INFO_FILE
+    from tfrec.training import runs, warm_start
+
+    run = runs.RunDir(served.path)
+    old, config = run.load_model(), run.config()
+    if old.task != model.task or old.info.rows != model.info.rows:
+        raise ValueError(f"it is for {old.task} with rows by {old.info.rows}")
+    if served.inputs["rows"] == rows.fingerprint:
+        return old, np.zeros(0, np.int64)
+    old_dir = pathlib.Path(config.data_dir)
+    if not (old_dir / INFO_FILE).exists():
+        raise ValueError(f"its data in {old_dir} is gone")
+    carried = registry.model_class(config.model).create(model.info, config.model_config)
+    if carried.reads == "events":
+        carried.take_tables(fields.read(rows.path))
+    warm_start.transfer(old, carried, old_dir, rows.path)
+    return carried, measure.learned_by(old_dir, old.info, rows.path, model.info)
+
+
+def _items_of(run: artifacts.Artifact) -> set[str]:
+    """Raw ids of the items that a run knew."""
+    from tfrec.data import vocabulary
+    from tfrec.schema import ITEMS_FILE
+    from tfrec.training import runs
+
+    data_dir = pathlib.Path(runs.RunDir(run.path).config().data_dir)
+    return set(vocabulary.read(data_dir / ITEMS_FILE))
+
+
+def _missed(thresholds: tuple[str, ...], new) -> list[str]:
+    """The thresholds that do not hold, in words.
+
+    Raises:
+        ValueError: unknown metric or slice.
+    """
+    from tfrec import metrics
+
+    missed = []
+    for text in thresholds:
+        name, metric, sign, number = _THRESHOLD.fullmatch(text).groups()
+        if name is None:
+            if metric not in new.result:
+                raise ValueError(f"--threshold {text!r}: " + known_names(metric, new.result))
+            found = new.result[metric]
+        elif name in new.values:
+            found = metrics.metric_value(new.values[name], metric)
+        else:
+            raise ValueError(
+                f"--threshold {text!r}: no such slice; {known_names(name, new.values)}"
+            )
+        if not (found < float(number) if sign == "<" else found > float(number)):
+            missed.append(f"{text} does not hold: it is {found:.4f}")
+    return missed
+
+
+def _worse(table: dict[str, dict], metric: str, higher: bool, bless: str) -> list[str]:
+    """Where the new model is significantly worse than the served one, or not better."""
+    from tfrec import metrics
+
+    tested = [name for name, row in table.items() if "p" in row]
+    adjusted = dict(zip(tested, metrics.holm([table[n]["p"] for n in tested]), strict=True))
+    reasons = []
+    for name in tested:
+        row = table[name]
+        is_worse = (row["difference"] < 0) == higher and row["difference"] != 0
+        p = row["p"] if name == "all" else adjusted[name]
+        where = "" if name == "all" else f" on the slice {name!r}"
+        if is_worse and p < LEVEL:
+            reasons.append(
+                f"worse than the served model{where}: {metric} {row[metric]:.4f}, served "
+                f"{row['served']:.4f}, p = {p:.4f}"
+            )
+        elif name == "all" and bless == "better" and (is_worse or p >= LEVEL):
+            reasons.append(
+                f"not significantly better than the served model: {metric} {row[metric]:.4f}, "
+                f"served {row['served']:.4f}, p = {p:.4f}"
+            )
+    return reasons
+
+
+def table(blessing: dict[str, Any]) -> str:
+    """The blessing for people."""
+    metric = blessing["metric"]
+    lines = [f"{'slice':28}{'users':>9}{metric:>12}{'served':>10}{'p':>9}"]
+    for name, row in blessing["slices"].items():
+        line = f"{name[:27]:28}{row['users']:>9,}{row[metric]:>12.4f}"
+        lines.append(line + (f"{row['served']:>10.4f}{row['p']:>9.4f}" if "p" in row else ""))
+    verdict = "blessed" if blessing["blessed"] else "not blessed: " + "; ".join(blessing["reasons"])
+    return "\n".join([*lines, verdict])
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """The blessing in an artefact."""
+    return json.loads((path / BLESSING).read_text())
+
+
+def main() -> None:
+    """Flags, one call, and failure where it is not blessed."""
+    load = artifacts.Artifact.load
+    rows = load(cli.require(FLAGS, "rows"), transform.COMPONENT)
+    trained = load(cli.require(FLAGS, "run_dir"), trainer.COMPONENT)
+    served = load(FLAGS.against, trainer.COMPONENT) if FLAGS.against else None
+    demand = Demand(tuple(FLAGS.threshold), FLAGS.bless)
+    output = pathlib.Path(cli.require(FLAGS, "output"))
+    cli.start_tensorflow()
+    blessing = read(run(rows, trained, served, demand, output).path)
+    if not blessing["blessed"]:
+        raise ValueError("not blessed: " + "; ".join(blessing["reasons"]))
+    print(f"next: python -m pipelines.pusher --run_dir={trained.path} --blessing={output}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Measures a run by slices, against thresholds and the served model.",
+        "python -m pipelines.evaluator --rows=rows --run_dir=run --threshold='ndcg@100>0.3' "
+        "--output=blessing",
+    )

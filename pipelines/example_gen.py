@@ -1,0 +1,118 @@
+"""ExampleGen: the raw files of a span, through any reader of tfrec, to columnar chunks.
+
+A text file in a zip can only be read from its start, so a span is one task, which streams;
+several spans are read side by side where the engine has several workers.
+"""
+
+import dataclasses
+import pathlib
+import re
+
+from absl import flags
+
+from pipelines import artifacts, engine, spans
+from tfrec import cli
+from tfrec.datasets import registry
+
+COMPONENT = "example_gen"
+_SPAN = "{SPAN}"
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
+flags.DEFINE_string("raw", "", "the raw files of one span: a zip or a folder", flag_values=FLAGS)
+flags.DEFINE_string("fold", "", "a shipped fold, such as u1", flag_values=FLAGS)
+flags.DEFINE_string("output", "", "the span's directory to make", flag_values=FLAGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where one span comes from.
+
+    Attributes:
+        number: The span's.
+        dataset: Key of the data set registry.
+        raw: Its raw files; None for wherever the data set is found.
+        fold: A shipped fold, or None.
+    """
+
+    number: int
+    dataset: str
+    raw: str | None = None
+    fold: str | None = None
+
+
+def sources(dataset: str, raw: str | None, fold: str | None) -> list[Source]:
+    """The spans that --raw names: one, or all that match where it holds `{SPAN}`.
+
+    Raises:
+        FileNotFoundError: nothing matches the pattern.
+    """
+    if not raw or _SPAN not in raw:
+        return [Source(1, dataset, raw or None, fold)]
+    path = pathlib.Path(raw)
+    if path.parent != pathlib.Path(str(path.parent).replace(_SPAN, "")):
+        raise ValueError(f"--raw={raw}: {_SPAN} must stand in the last part of the path")
+    pattern = re.compile(re.escape(path.name).replace(re.escape(_SPAN), r"(\d+)"))
+    folder = path.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    found = {int(m.group(1)): m.group(0) for m in map(pattern.fullmatch, names) if m}
+    if not found:
+        raise FileNotFoundError(f"--raw={raw}: nothing in {folder} matches; {_SPAN} is a number")
+    return [Source(n, dataset, str(folder / found[n]), fold) for n in sorted(found)]
+
+
+def make(
+    source: Source, path: pathlib.Path | None = None, root: pathlib.Path | None = None
+) -> artifacts.Artifact:
+    """Makes the span's directory; a task of an engine.
+
+    Raises:
+        ValueError, FileNotFoundError: there are no such raw files.
+    """
+    raw = registry.load(source.dataset, source.raw, source.fold)
+    return artifacts.make(
+        path,
+        COMPONENT,
+        {"dataset": source.dataset, "fold": source.fold},
+        {"raw": raw.fingerprint},
+        lambda directory: spans.write(raw, directory),
+        root=root,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Make:
+    """`make` in a root, as a function of the source alone."""
+
+    root: pathlib.Path
+    __name__ = COMPONENT
+
+    def __call__(self, source: Source) -> artifacts.Artifact:
+        return make(source, root=self.root)
+
+
+def run(
+    found: list[Source], root: pathlib.Path, engine: engine.Engine
+) -> dict[int, artifacts.Artifact]:
+    """Makes the artefacts of all spans, by number."""
+    made = engine.map(_Make(root), found)
+    return {source.number: artifact for source, artifact in zip(found, made, strict=True)}
+
+
+def main() -> None:
+    """Flags, one call, where the span lies."""
+    output = cli.require(FLAGS, "output")
+    source = Source(1, FLAGS.dataset, FLAGS.raw or None, FLAGS.fold or None)
+    span = spans.Span.load(make(source, pathlib.Path(output)).path)
+    if span.error:
+        raise ValueError(span.error)
+    print(f"span: {span.about['n']:,} events   next: python -m pipelines.statistics_gen")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Reads the raw files of a span to columnar chunks (Parquet) and side tables.",
+        "python -m pipelines.example_gen --dataset=ml-1m --raw=ml-1m.zip --output=span-1",
+    )

@@ -1,0 +1,137 @@
+"""The pipeline: the components in their order, each doing only what changed.
+
+example_gen, statistics_gen     span by span
+schema_gen                      once
+example_validator               all spans, against the schema and each other
+transform                       all spans to rows
+statistics_gen, example_validator   the rows' splits, test against training
+trainer, evaluator, pusher
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from pipelines import (
+    artifacts,
+    engine,
+    evaluator,
+    example_gen,
+    example_validator,
+    pusher,
+    schema_gen,
+    statistics_gen,
+    trainer,
+    transform,
+)
+from pipelines.artifacts import Artifact
+from tfrec.config import DataConfig
+
+LAST_RUN = "pipeline.json"  # the artefacts of the last run, by step
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a run is asked for.
+
+    Attributes:
+        sources: The spans.
+        data: How ratings become rows.
+        choice: The model and its training.
+        demand: What it must reach.
+        push_dir: Root of the served models.
+        schema: The schema's file; None for one in the pipeline's root.
+        warm_start: Start from the served model that earlier spans have made.
+        k: Items that an answer holds.
+    """
+
+    sources: list[example_gen.Source]
+    data: DataConfig
+    choice: trainer.Choice
+    demand: evaluator.Demand
+    push_dir: pathlib.Path = pathlib.Path("saved_models")
+    schema: pathlib.Path | None = None
+    warm_start: bool = False
+    k: int = 20
+
+
+def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathlib.Path:
+    """Runs everything that is not done yet; returns the version that is pushed.
+
+    Args:
+        settings: What to do.
+        root: Where artefacts lie.
+        engine: Does the work of example_gen, statistics_gen and transform.
+
+    Raises:
+        ValueError: anomalies in the data, a model that is not blessed, or settings that can
+            not work; nothing was pushed.
+    """
+    with artifacts.locked(root):
+        made, schema = prepared(settings, root, engine)
+        rows, choice = made["transform"], settings.choice
+        served = pusher.served(settings.push_dir, choice.model)
+        earlier = _earlier(served, rows) if settings.warm_start else None
+        made["trainer"] = trainer.run(rows, choice, earlier, root=root)
+        # A model is not held against itself, but against what was served before it.
+        if served and served.fingerprint == made["trainer"].fingerprint:
+            served = _held_against(root, served)
+        made["evaluator"] = evaluator.run(rows, made["trainer"], served, settings.demand, root=root)
+        _note(root, made, schema)
+        version = pusher.run(made["trainer"], made["evaluator"], settings.push_dir, settings.k)
+        artifacts.sweep(root, made)
+        return version
+
+
+def prepared(
+    settings: Settings, root: pathlib.Path, engine: engine.Engine
+) -> tuple[dict[str, Artifact], pathlib.Path]:
+    """The steps up to validated rows: their artefacts, and the schema's file."""
+    schema = settings.schema or root / schema_gen.COMPONENT / "schema.pbtxt"
+    examples = example_gen.run(settings.sources, root, engine)
+    statistics = {n: statistics_gen.of_span(x, engine, root=root) for n, x in examples.items()}
+    first = min(examples)
+    schema_gen.run(schema, examples[first], statistics[first])
+    valid = example_validator.of_spans(examples, statistics, schema, root=root)
+    example_validator.check(valid)
+    rows = transform.run(examples, settings.data, engine, root=root)
+    of_splits = statistics_gen.of_rows(rows, engine, root=root)
+    skew = example_validator.of_splits(of_splits, schema, root=root)
+    example_validator.check(skew)
+    made = {f"examples-{n}": x for n, x in examples.items()}
+    made |= {f"statistics-{n}": x for n, x in statistics.items()}
+    made |= {"anomalies": valid, "transform": rows, "splits": of_splits, "skew": skew}
+    return made, schema
+
+
+def _earlier(served: Artifact | None, rows: Artifact) -> Artifact | None:
+    """The run to start from: the served one, or what that one started from on these rows."""
+    if served is None or served.inputs["rows"] != rows.fingerprint:
+        return served
+    mark = served.inputs.get("earlier")
+    if mark is None:
+        return None
+    return _find(served.path.parent, trainer.COMPONENT, mark)
+
+
+def _held_against(root: pathlib.Path, served: Artifact) -> Artifact | None:
+    """What the served run was held against when it was blessed."""
+    for record in sorted((root / evaluator.COMPONENT).glob(f"*/{artifacts.RECORD}")):
+        found = Artifact.load(record.parent)
+        if found.inputs["run"] == served.fingerprint and evaluator.read(found.path)["blessed"]:
+            mark = found.inputs.get("served")
+            return _find(root / trainer.COMPONENT, trainer.COMPONENT, mark) if mark else None
+    return None
+
+
+def _find(folder: pathlib.Path, component: str, mark: str) -> Artifact | None:
+    path = folder / mark[:16]
+    return Artifact.load(path, component) if path.exists() else None
+
+
+def _note(root: pathlib.Path, made: dict[str, Artifact], schema: pathlib.Path) -> None:
+    """Writes where everything of this run lies."""
+    paths = {name: str(artifact.path) for name, artifact in made.items()} | {"schema": str(schema)}
+    aside = root / f".partial-{LAST_RUN}"
+    aside.write_text(json.dumps(paths, indent=2) + "\n")
+    aside.replace(root / LAST_RUN)

@@ -1,0 +1,163 @@
+"""Pusher: a blessed run becomes the next version that TF Serving loads; rollback takes it back.
+
+A version is written aside, proved by a fresh process, and renamed to `<push_dir>/<model>/<n>`.
+It says in `assets.extra/pushed.json` what it was made of, so the same model is pushed once. A
+version that was rolled back keeps its files as `.rolled_back-<n>`, which TF Serving passes over;
+its number is not used again.
+"""
+
+import json
+import pathlib
+import shutil
+
+from absl import flags
+
+from pipelines import artifacts, evaluator, trainer
+from tfrec import cli
+
+COMPONENT = "pusher"
+_PUSHED = "assets.extra/pushed.json"
+_ROLLED_BACK = ".rolled_back-"
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("run_dir", "", "a run, as made by trainer", flag_values=FLAGS)
+flags.DEFINE_string("blessing", "", "its blessing, as made by evaluator", flag_values=FLAGS)
+flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
+flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("rollback", "", "the model whose newest version goes", flag_values=FLAGS)
+
+
+def run(
+    trained: artifacts.Artifact, blessing: artifacts.Artifact, push_dir: pathlib.Path, k: int = 20
+) -> pathlib.Path:
+    """Publishes a blessed run; returns its version's directory.
+
+    Raises:
+        ValueError: it is not blessed, the blessing is another run's, or it was rolled back.
+    """
+    found = evaluator.read(blessing.path)
+    if blessing.inputs["run"] != trained.fingerprint:
+        raise ValueError(f"{blessing.path} is not the blessing of {trained.path}")
+    if not found["blessed"]:
+        raise ValueError(f"not blessed, nothing was pushed: {'; '.join(found['reasons'])}")
+    base = (push_dir / trained.settings["model"]).absolute()
+    mark = {"run": str(trained.path.absolute()), "fingerprint": trained.fingerprint, "k": k}
+    if (version := _already(base, mark)) is not None:
+        _say("unchanged", version)
+        return version
+    from tfrec.serving import export
+    from tfrec.training import runs
+
+    base.mkdir(parents=True, exist_ok=True)
+    for left in base.glob(".pushing-*"):  # by a run that was killed
+        shutil.rmtree(left)
+    number = 1 + max((_number(version) for version in _versions(base)), default=0)
+    aside = base / f".pushing-{number}"
+    aside.mkdir()
+    try:
+        run_dir = runs.RunDir(trained.path)
+        made = export.export(run_dir.load_model(), run_dir.config().data_dir, str(aside), k)
+        (made / _PUSHED).write_text(json.dumps(mark, indent=2) + "\n")
+        version = made.rename(base / str(number))
+    finally:
+        shutil.rmtree(aside)
+    _say("pushed", version)
+    return version
+
+
+def _already(base: pathlib.Path, mark: dict) -> pathlib.Path | None:
+    """The newest version if it is just what is to be pushed.
+
+    Raises:
+        ValueError: it was pushed before and rolled back.
+    """
+    same = [version for version in _versions(base) if _pushed(version) == mark]
+    for version in same:
+        if version.name.startswith(_ROLLED_BACK):
+            raise ValueError(
+                f"this model was rolled back and is not pushed again: {version}; rename it to "
+                "its number to serve it after all"
+            )
+    newest = max(_versions(base), key=_number, default=None)
+    return newest if newest in same else None
+
+
+def served(push_dir: pathlib.Path, model: str) -> artifacts.Artifact | None:
+    """The run whose model is served: that of the highest version; None without one.
+
+    Raises:
+        ValueError: its run is gone.
+    """
+    versions = [v for v in _versions(push_dir / model) if v.name.isdigit()]
+    if not versions:
+        return None
+    newest = max(versions, key=_number)
+    run_dir = _pushed(newest).get("run")
+    if not run_dir:
+        return None  # exported by hand
+    try:
+        return artifacts.Artifact.load(run_dir, trainer.COMPONENT)
+    except FileNotFoundError:
+        raise ValueError(
+            f"the run of the served model {newest} is gone ({run_dir}), so nothing can be compared "
+            f"with it: bring it back, or use another --push_dir"
+        ) from None
+
+
+def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
+    """Takes the newest version from TF Serving; returns the version that is served now.
+
+    Raises:
+        ValueError: there are not two versions.
+    """
+    base = push_dir / model
+    versions = sorted((v for v in _versions(base) if v.name.isdigit()), key=_number)
+    if len(versions) < 2:
+        raise ValueError(
+            f"--rollback={model}: {base} has {len(versions)} version(s), none to go back to"
+        )
+    newest = versions[-1]
+    newest.rename(base / f"{_ROLLED_BACK}{newest.name}")
+    _say("rolled back", newest)
+    return versions[-2]
+
+
+def _versions(base: pathlib.Path) -> list[pathlib.Path]:
+    """Versions, those that were rolled back among them."""
+    paths = base.iterdir() if base.is_dir() else []
+    return sorted(p for p in paths if p.name.removeprefix(_ROLLED_BACK).isdigit())
+
+
+def _number(version: pathlib.Path) -> int:
+    return int(version.name.removeprefix(_ROLLED_BACK))
+
+
+def _pushed(version: pathlib.Path) -> dict:
+    path = version / _PUSHED
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _say(what: str, path: pathlib.Path) -> None:
+    print(f"{COMPONENT:18}{what:>10}  {path}", flush=True)
+
+
+def main() -> None:
+    """Flags, one call."""
+    push_dir = pathlib.Path(FLAGS.push_dir)
+    if FLAGS.rollback:
+        print(f"served: {rollback(push_dir, FLAGS.rollback)}")
+        return
+    load = artifacts.Artifact.load
+    trained = load(cli.require(FLAGS, "run_dir"), trainer.COMPONENT)
+    blessing = load(cli.require(FLAGS, "blessing"), evaluator.COMPONENT)
+    cli.start_tensorflow()
+    run(trained, blessing, push_dir, FLAGS.k)
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Publishes a blessed run as PUSH_DIR/<model>/<version>, or takes the newest one back.",
+        "python -m pipelines.pusher --rollback=ease --push_dir=saved_models",
+    )

@@ -1,0 +1,179 @@
+"""StatisticsGen: streaming statistics of a span, or of the splits of prepared rows.
+
+FeatureStats.pb  tensorflow_metadata's DatasetFeatureStatisticsList, one data set a split
+index.html       the same for people
+sketches.npz     of each split, a sample of its events' hashes: what spans have in common
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from absl import flags
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from pipelines import artifacts, engine, example_gen, spans, statistics, statistics_page
+from pipelines import statistics_proto as protos
+from pipelines.engine import Engine
+from tfrec import cli
+
+COMPONENT = "statistics_gen"
+STATISTICS = "FeatureStats.pb"
+_SKETCHES = "sketches.npz"
+_BATCH = 1024  # rows parsed at once
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("examples", "", "a span, as made by example_gen", flag_values=FLAGS)
+flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
+flags.DEFINE_string("runner", "local", "local, or a runner of Beam", flag_values=FLAGS)
+flags.DEFINE_multi_string("beam", [], "name=value of Beam's options", flag_values=FLAGS)
+
+
+def of_span(
+    examples: artifacts.Artifact,
+    engine: Engine,
+    path: pathlib.Path | None = None,
+    root: pathlib.Path | None = None,
+) -> artifacts.Artifact:
+    """Statistics of a span; empty ones of a span that could not be read."""
+
+    def build(directory: pathlib.Path) -> None:
+        span = spans.Span.load(examples.path)
+        tasks = [("span", str(file)) for file in span.files]
+        found = engine.combine(statistics.of_chunk, statistics.merge_splits, tasks)
+        splits = found.get("span", {})
+        texts = {name: span.texts(name) for name in span.coded}
+        _write(directory, span.about["name"], splits, texts, _in_table(span, splits))
+
+    return artifacts.make(path, COMPONENT, {}, {"examples": examples}, build, root=root)
+
+
+def of_rows(
+    prepared: artifacts.Artifact,
+    engine: Engine,
+    path: pathlib.Path | None = None,
+    root: pathlib.Path | None = None,
+) -> artifacts.Artifact:
+    """Statistics of the splits of prepared rows, as `pipelines.transform` made them."""
+
+    def build(directory: pathlib.Path) -> None:
+        from tfrec.data import vocabulary
+        from tfrec.schema import ITEMS_FILE, USERS_FILE, DatasetInfo
+
+        info = DatasetInfo.load(prepared.path)
+        files = sorted(prepared.path.glob("*.tfrecord"))
+        found = engine.combine(_of_file, statistics.merge_splits, [("rows", str(f)) for f in files])
+        texts = {
+            name: vocabulary.read(prepared.path / file)
+            for name, file in (("user", USERS_FILE), ("item", ITEMS_FILE))
+        }
+        _write(directory, info.protocol, found["rows"], texts, {})
+
+    return artifacts.make(path, COMPONENT, {}, {"rows": prepared}, build, root=root)
+
+
+def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
+    """The statistics in an artefact, by split."""
+    content = (path / STATISTICS).read_bytes()
+    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+    return {dataset.name: dataset for dataset in found.datasets}
+
+
+def sketch(path: pathlib.Path) -> np.ndarray:
+    """The sketch of all events of an artefact, whatever their split."""
+    with np.load(path / _SKETCHES) as found:
+        all_hashes = [np.zeros(0, np.uint64), *found.values()]
+    return np.unique(np.concatenate(all_hashes))[: statistics.SKETCH]
+
+
+def _write(
+    directory: pathlib.Path,
+    title: str,
+    splits: statistics.Splits,
+    texts: Mapping[str, Sequence[str]],
+    shares: Mapping[str, Mapping[str, float]],
+) -> None:
+    found = statistics_pb2.DatasetFeatureStatisticsList()
+    for name, counts in sorted(splits.items()):
+        more = _sparsity(counts) | shares.get(name, {})
+        found.datasets.append(protos.dataset(name, counts, texts, more))
+    (directory / STATISTICS).write_bytes(found.SerializeToString(deterministic=True))
+    (directory / "index.html").write_text(statistics_page.page(title, found), encoding="utf-8")
+    np.savez(directory / _SKETCHES, **{name: counts.sketch for name, counts in splits.items()})
+
+
+def _sparsity(counts: statistics.Counts) -> dict[str, float]:
+    """Share of pairs of the users and items in use that no event is about."""
+    used = [np.count_nonzero(counts.codes.get(name, [])) for name in ("user", "item")]
+    pairs = used[0] * used[1]
+    return {"sparsity": 1 - counts.n / pairs} if pairs else {}
+
+
+def _in_table(span: spans.Span, splits: statistics.Splits) -> dict[str, dict[str, float]]:
+    """Share of each split's events whose item (user) has a row in the side table."""
+    shares: dict[str, dict[str, float]] = {name: {} for name in splits}
+    for of in ("user", "item"):
+        known = set(span.table(of)[of])
+        if not known:
+            continue
+        is_known = np.array([text in known for text in span.texts(of)], bool)
+        for name, counts in splits.items():
+            by_code = counts.codes.get(of, np.zeros(0))
+            if by_code.sum():
+                share = by_code[is_known[: len(by_code)]].sum() / by_code.sum()
+                shares[name][f"{of}: share in side table"] = float(share)
+    return shares
+
+
+def _of_file(file: str) -> statistics.Splits:
+    """Counts a record file, by split; a task of an engine."""
+    import tensorflow as tf
+
+    from tfrec import schema
+
+    info = schema.DatasetInfo.load(pathlib.Path(file).parent)
+    group = pathlib.Path(file).name.partition("-")[0]
+    found: statistics.Splits = {}
+    spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
+    for part in schema.PARTS:
+        items, values, times = schema.feature_names(part)
+        spec[items] = spec[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+        spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
+    for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
+        parsed = tf.io.parse_example(batch, spec)
+        for part in schema.PARTS:
+            items, values, times = (parsed[name] for name in schema.feature_names(part))
+            row = np.repeat(parsed["user"].numpy(), items.row_lengths().numpy())
+            column = items.flat_values.numpy()
+            user, item = (row, column) if info.rows == "user" else (column, row)
+            frame = pd.DataFrame({"user": user, "item": item, "value": values.flat_values.numpy()})
+            frame["time"] = times.flat_values.numpy()
+            if len(frame):
+                one = {_split(group, part): statistics.of_events(frame, {"user": "", "item": ""})}
+                found = statistics.merge_splits(found, one)
+    return found
+
+
+def _split(group: str, part: str) -> str:
+    """The split that a part of a row in a file group belongs to."""
+    if part != "history":
+        return part
+    return "train" if group == "train" else f"{group}_fold_in"
+
+
+def main() -> None:
+    """Flags, one call, where the page lies."""
+    examples = artifacts.Artifact.load(cli.require(FLAGS, "examples"), example_gen.COMPONENT)
+    output = pathlib.Path(cli.require(FLAGS, "output"))
+    made = of_span(examples, engine.make(FLAGS.runner, FLAGS.beam, output.parent), output)
+    print(f"look at: {made.path / 'index.html'}   next: python -m pipelines.schema_gen")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Counts a span: missing values, histograms, quantiles, top ids, sparsity, time range.",
+        "python -m pipelines.statistics_gen --examples=span-1 --output=statistics-1",
+    )

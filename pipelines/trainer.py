@@ -1,0 +1,130 @@
+"""Trainer: rows to a run directory, by tfrec's own experiment.
+
+The artefact is what `tfrec.recommend`, `evaluate` and `export` take as --run_dir. A run that was
+killed goes on after its last finished epoch.
+"""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from pipelines import artifacts, transform
+from tfrec import cli
+from tfrec import config as config_lib
+from tfrec.config import DataConfig, TrainConfig
+
+COMPONENT = "trainer"
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("rows", "", "prepared rows, as made by transform", flag_values=FLAGS)
+flags.DEFINE_string("model", "deeprec", "which model", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "set", [], "name=value of the model's settings, such as dropout=0.5", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "train", [], "name=value of training, such as epochs=10", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "warm_start", "", "an earlier run, as made by trainer, to start from", flag_values=FLAGS
+)
+flags.DEFINE_string("output", "", "the run directory to make", flag_values=FLAGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which model, and how it is trained.
+
+    Attributes:
+        model: Key of the model registry.
+        settings: The model's own numbers, in full.
+        train: Those of training.
+        rows: What a row is for it.
+    """
+
+    model: str
+    settings: dict
+    train: TrainConfig
+    rows: str
+
+
+def choose(model: str, settings: list[str], train: list[str]) -> Choice:
+    """The paper's numbers with `name=value` applied; imports TensorFlow.
+
+    Raises:
+        ValueError: unknown model or setting.
+    """
+    from tfrec.models import registry
+
+    cls = registry.model_class(model)
+    own = config_lib.override(cls.Config(), settings, "--set")
+    trained = config_lib.override(cls.paper, train, "--train")
+    return Choice(model, config_lib.to_dict(own), trained, cls.rows(own))
+
+
+def run(
+    rows: artifacts.Artifact,
+    choice: Choice,
+    earlier: artifacts.Artifact | None = None,
+    path: pathlib.Path | None = None,
+    root: pathlib.Path | None = None,
+) -> artifacts.Artifact:
+    """Trains.
+
+    Args:
+        rows: Prepared data.
+        choice: What to train.
+        earlier: A run to start from.
+        path: As in `artifacts.make`.
+        root: As in `artifacts.make`.
+    """
+
+    def build(directory: pathlib.Path) -> None:
+        import tensorflow as tf
+
+        from tfrec.training import experiment, runs, summaries
+
+        config = runs.RunConfig(
+            model=choice.model,
+            settings=choice.settings,
+            data=config_lib.from_dict(DataConfig, rows.settings),
+            data_dir=str(rows.path.absolute()),
+            train=choice.train,
+            warm_start=str(earlier.path.absolute()) if earlier else "",
+            versions=runs.versions(),
+        )
+        run_dir = runs.RunDir(directory)
+        resumes = run_dir.exists
+        trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
+        run_dir.start(config, resume=resumes)
+        print(summaries.summary(trial.info, trial.model), flush=True)
+        print(summaries.table(trial.run(resumes)), flush=True)
+        for left in directory.glob(".*"):  # half-written by a run that was killed
+            left.unlink()
+
+    inputs = {"rows": rows} | ({"earlier": earlier} if earlier else {})
+    settings = {
+        "model": choice.model,
+        "settings": choice.settings,
+        "train": config_lib.to_dict(choice.train),
+    }
+    return artifacts.make(path, COMPONENT, settings, inputs, build, root=root, resumes=True)
+
+
+def main() -> None:
+    """Flags, one call, the next command."""
+    rows = artifacts.Artifact.load(cli.require(FLAGS, "rows"), transform.COMPONENT)
+    output = pathlib.Path(cli.require(FLAGS, "output"))
+    earlier = artifacts.Artifact.load(FLAGS.warm_start, COMPONENT) if FLAGS.warm_start else None
+    cli.start_tensorflow()
+    run(rows, choose(FLAGS.model, FLAGS["set"].value, FLAGS.train), earlier, output)
+    print(f"next: python -m pipelines.evaluator --rows={rows.path} --run_dir={output}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Trains a model on prepared rows; goes on where it was killed.",
+        "python -m pipelines.trainer --rows=rows --model=ease --output=run",
+    )

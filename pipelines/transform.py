@@ -1,0 +1,83 @@
+"""Transform: spans to rows, exactly as `tfrec.data.prepare` writes them.
+
+The directory is what `tfrec.train --data_dir` takes. Filters and split look at all ratings at
+once, as numbers, in this process; the rows are then sorted, encoded and written block by block
+and file by file, by whoever the engine has.
+"""
+
+import pathlib
+from collections.abc import Mapping
+
+from absl import flags
+
+from pipelines import artifacts, engine, example_gen, spans
+from tfrec import cli
+from tfrec import config as config_lib
+from tfrec.config import DataConfig
+
+COMPONENT = "transform"
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_multi_string("examples", [], "spans in order, repeated", flag_values=FLAGS)
+flags.DEFINE_string("split", "random", "random, folds, time, users or last", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
+)
+flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
+flags.DEFINE_string("runner", "local", "local, or a runner of Beam", flag_values=FLAGS)
+flags.DEFINE_multi_string("beam", [], "name=value of Beam's options", flag_values=FLAGS)
+
+
+def run(
+    examples: Mapping[int, artifacts.Artifact],
+    data: DataConfig,
+    engine: engine.Engine,
+    path: pathlib.Path | None = None,
+    root: pathlib.Path | None = None,
+) -> artifacts.Artifact:
+    """Prepares the spans, one after the other, as one data set.
+
+    Args:
+        examples: Spans by number.
+        data: How ratings become rows.
+        engine: Does the work.
+        path: As in `artifacts.make`.
+        root: As in `artifacts.make`.
+
+    Raises:
+        ValueError: the settings can not work with these data.
+    """
+
+    def build(directory: pathlib.Path) -> None:
+        from tfrec.data import prepare
+
+        raw = spans.as_raw([spans.Span.load(examples[n].path) for n in sorted(examples)])
+        prepare.write(directory, raw, data, progress=False, run=engine.map)
+
+    inputs = {f"examples-{number}": made for number, made in examples.items()}
+    return artifacts.make(path, COMPONENT, config_lib.to_dict(data), inputs, build, root=root)
+
+
+def main() -> None:
+    """Flags, one call, the next command."""
+    load = artifacts.Artifact.load
+    examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
+    if not examples:
+        raise ValueError("--examples is missing: a span, as made by pipelines.example_gen")
+    output = pathlib.Path(cli.require(FLAGS, "output"))
+    cli.start_tensorflow()
+    data = config_lib.data_config(
+        DataConfig(), examples[0].settings["dataset"], FLAGS.split, FLAGS.data
+    )
+    worker = engine.make(FLAGS.runner, FLAGS.beam, output.parent)
+    run(dict(enumerate(examples, 1)), data, worker, output)
+    print(f"next: python -m pipelines.trainer --rows={output}")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Filters, splits and writes rows, vocabularies, side tables and info.json.",
+        "python -m pipelines.transform --examples=span-1 --split=time --output=rows",
+    )

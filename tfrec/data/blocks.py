@@ -1,0 +1,210 @@
+"""Rows are written block by block: scattered by row, sorted and encoded, gathered in files.
+
+Once each rating has its part of its row, nothing needs all ratings at once: `scatter` cuts
+them into blocks of neighbouring rows on disk, `encode` makes the records of a block, `gather`
+writes one record file. The latter two are functions of a small task, so that they run one
+after the other here, or side by side in the workers of a pipeline, and write the same bytes.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec import schema
+from tfrec.data import wire
+from tfrec.data.ratings import Ratings
+
+_RATINGS = 1_000_000  # of a block: its sorting and encoding takes about 100 MB
+_SLICE = 4_000_000  # ratings scattered at once
+_CUT = "cut.json"
+
+Run = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
+"""Applies a function to each task and returns the results in order."""
+
+
+def in_process(function: Callable[[Any], Any], tasks: list[Any]) -> list[Any]:
+    """The plain `Run`: one task after the other."""
+    return [function(task) for task in tasks]
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A task of `encode`: the block's number in the directory that `scatter` filled."""
+
+    directory: str
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A task of `gather`.
+
+    Attributes:
+        directory: What `scatter` filled; holds the file's rows, in order, as `<name>.npy`.
+        path: The record file to write.
+    """
+
+    directory: str
+    path: str
+
+
+def counts(ratings: Ratings, part: np.ndarray, rows: str, n_rows: int) -> np.ndarray:
+    """Ratings by row and part, int64 `[n_rows, 3]`."""
+    n_parts = len(schema.PARTS)
+    total = np.zeros(n_rows * n_parts, np.int64)
+    row = _row(ratings, rows)
+    for at in _slices(len(row)):
+        total += np.bincount(row[at].astype(np.int64) * n_parts + part[at], minlength=len(total))
+    return total.reshape(-1, n_parts)
+
+
+def scatter(
+    directory: pathlib.Path, ratings: Ratings, part: np.ndarray, rows: str, counts: np.ndarray
+) -> list[Block]:
+    """Writes the ratings to `directory`, in file order within each block of rows.
+
+    Args:
+        directory: An empty directory.
+        ratings: With positions, in file order.
+        part: int8 `[n]`, the part of each rating, none dropped.
+        rows: "user" or "item".
+        counts: Ratings by row and part, `[n_rows, 3]`.
+
+    Returns:
+        The blocks, tasks of `encode`.
+    """
+    block_of_row = ((np.cumsum(counts.sum(1)) - 1).clip(0) // _RATINGS).astype(np.uint16)
+    n_blocks = int(block_of_row[-1]) + 1
+    row = _row(ratings, rows)
+    columns = {
+        "row": row,
+        "column": ratings.items if rows == "user" else ratings.users,
+        "value": ratings.values,
+        "time": ratings.times,
+        "part": part,
+        **{f"field_{name}": entries for name, entries in ratings.context.items()},
+    }
+    bounds = []
+    with contextlib.ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_open_column(directory, name, column))
+            for name, column in columns.items()
+        }
+        for at in _slices(len(row)):
+            block = block_of_row[row[at]]
+            order = np.argsort(block, kind="stable")
+            ends = np.cumsum(np.bincount(block, minlength=n_blocks)) + at.start
+            bounds.append([at.start, *ends.tolist()])
+            for name, column in columns.items():
+                column[at][order].tofile(files[name])
+    first = np.searchsorted(block_of_row, np.arange(n_blocks + 1)).tolist()
+    cut = {"rows": first, "bounds": bounds, "fields": sorted(ratings.context)}
+    (directory / _CUT).write_text(json.dumps(cut))
+    return [Block(str(directory), number) for number in range(n_blocks)]
+
+
+def encode(block: Block) -> int:
+    """Sorts a block's ratings into rows and writes the rows' records; returns how many."""
+    directory = pathlib.Path(block.directory)
+    cut = json.loads((directory / _CUT).read_text())
+    first, end = cut["rows"][block.number : block.number + 2]
+    pieces = [(b[block.number], b[block.number + 1]) for b in cut["bounds"]]
+    row, column, value, time, part = (
+        _read_column(directory, name, pieces) for name in ("row", "column", "value", "time", "part")
+    )
+    lists = (row - first).astype(np.int64) * len(schema.PARTS) + part
+    order = _order(lists, time)
+    per_row = np.bincount(lists, minlength=(end - first) * len(schema.PARTS))
+    per_row = per_row.reshape(-1, len(schema.PARTS))
+    found = {"user": np.arange(first, end)}
+    starts = {"user": np.arange(end - first + 1)}
+    fields = {name: _read_column(directory, f"field_{name}", pieces) for name in cut["fields"]}
+    for p, name in enumerate(schema.PARTS):
+        of_part = order[part[order] == p]  # row after row
+        features = dict(zip(schema.feature_names(name), (column, value, time), strict=True))
+        features |= {schema.context_name(name, field): x for field, x in fields.items()}
+        found |= {feature: entries[of_part] for feature, entries in features.items()}
+        starts |= dict.fromkeys(features, np.concatenate([[0], np.cumsum(per_row[:, p])]))
+    sizes = []
+    with (directory / f"records-{block.number}").open("wb") as file:
+        for record in wire.examples(found, starts):
+            sizes.append(len(record))
+            file.write(record)
+    np.save(directory / f"sizes-{block.number}.npy", np.array(sizes, np.int64))
+    return len(sizes)
+
+
+def _order(lists: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The order by list, then time; ties stay in file order."""
+    if len(times) and times.min() >= 0 and times.max() < 2**32:
+        return np.argsort(lists << 32 | times, kind="stable")  # one key: in less than half the time
+    return np.lexsort((times, lists))
+
+
+def files(
+    directory: pathlib.Path, target: pathlib.Path, orders: Mapping[str, np.ndarray]
+) -> list[File]:
+    """Tasks of `gather`: record files with the rows of `orders`, in that order, by file name."""
+    for name, order in orders.items():
+        np.save(directory / f"{name}.npy", order)
+    return [File(str(directory), str(target / name)) for name in orders]
+
+
+def gather(file: File) -> int:
+    """Writes one record file from the encoded blocks; returns its number of records."""
+    directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
+    first = np.array(json.loads((directory / _CUT).read_text())["rows"])
+    ends = [np.cumsum(np.load(directory / f"sizes-{b}.npy")) for b in range(len(first) - 1)]
+    rows = np.load(directory / f"{path.name}.npy")
+    block = np.searchsorted(first, rows, side="right") - 1
+    with contextlib.ExitStack() as stack:
+        sources = [
+            stack.enter_context((directory / f"records-{b}").open("rb")).fileno()
+            for b in range(len(ends))
+        ]
+        writer = stack.enter_context(tf.io.TFRecordWriter(str(path)))
+        for b, place in zip(block.tolist(), (rows - first[block]).tolist(), strict=True):
+            start, end = int(ends[b][place - 1]) if place else 0, int(ends[b][place])
+            writer.write(os.pread(sources[b], end - start, start))
+    return len(rows)
+
+
+def shuffled(candidates: np.ndarray, seed: int, group: int) -> np.ndarray:
+    """The order in which a group's rows are stored, so that small shuffle buffers suffice."""
+    return np.random.default_rng([seed, 2, group]).permutation(candidates)
+
+
+def dealt(group: str, shards: int, order: np.ndarray) -> dict[str, np.ndarray]:
+    """Deals rows out to `shards` files, never more than there are rows: by file name."""
+    shards = max(1, min(shards, len(order)))
+    names = [f"{group}-{i:05d}-of-{shards:05d}.tfrecord" for i in range(shards)]
+    return {name: order[i::shards] for i, name in enumerate(names)}
+
+
+def _row(ratings: Ratings, rows: str) -> np.ndarray:
+    return ratings.users if rows == "user" else ratings.items
+
+
+def _slices(n: int) -> Iterable[slice]:
+    return (slice(start, min(n, start + _SLICE)) for start in range(0, n, _SLICE))
+
+
+@contextlib.contextmanager
+def _open_column(directory: pathlib.Path, name: str, like: np.ndarray) -> Iterator[Any]:
+    """A file that becomes the `.npy` of an array of `like`'s type and length."""
+    with (directory / f"column-{name}.npy").open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(like)
+        np.lib.format.write_array_header_1_0(file, header | {"fortran_order": False})
+        yield file
+
+
+def _read_column(directory: pathlib.Path, name: str, pieces: list[tuple[int, int]]) -> np.ndarray:
+    column = np.load(directory / f"column-{name}.npy", mmap_mode="r")
+    return np.concatenate([column[start:end] for start, end in pieces])
