@@ -29,6 +29,7 @@ class Recommender(keras.Model):
         reads: "histories" or "events": picks the reader.
         max_items: Length at which histories are cut, or None.
         needs_ids: Whether the data must name users and items.
+        knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
         paper: Training settings of the paper, the defaults of `tfrec.train`.
     """
@@ -37,6 +38,7 @@ class Recommender(keras.Model):
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
     needs_ids: ClassVar[bool] = True
+    knows_users: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
     paper: ClassVar[TrainConfig] = TrainConfig()
 
