@@ -1,7 +1,5 @@
 """Command: a trained run -> a SavedModel version for TF Serving."""
 
-import pathlib
-
 from absl import flags
 
 from tfrec import cli
@@ -18,7 +16,7 @@ def main() -> None:
     """Flags, one call, and the request that works."""
     path = cli.require(FLAGS, "run_dir")
     cli.start_tensorflow()
-    from tfrec.serving import export
+    from tfrec.serving import about, export
     from tfrec.training import runs
 
     run = runs.RunDir(path)
@@ -26,11 +24,11 @@ def main() -> None:
     export_dir = FLAGS.export_dir or f"saved_models/{config.model}"
     print("exporting, then replaying requests in a fresh process ...", flush=True)
     version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k)
-    name = pathlib.Path(export_dir).name
-    print(f"exported: {version}")
-    print(f"serve:    tensorflow_model_server --rest_api_port=8501 --model_name={name} \\")
-    print(f"            --model_base_path={version.parent}")
-    print(f"ask:      {export.rest_request(version, name)}")
+    print(f"exported: {version}\n")
+    print(about.summary(version))
+    print(f"\nserve: tensorflow_model_server --rest_api_port=8501 --model_name={version.parent.name}")
+    print(f"         --model_base_path={version.parent}")
+    print(f"more requests, and what they mean: {version / about.README}")
 
 
 if __name__ == "__main__":

@@ -101,9 +101,24 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
             f"than the newest {n} goes into `exclude`. An Example's lists may be longer.",
             "",
         ]
-    lines += ["## Requests", "```", python_line(top, version), ""]
-    lines += [curl_line(top, endpoint, name) for endpoint in about["signatures"]]
+    requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
+    asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
+    lines += ["## Requests", "```", python_line(version, *asked), ""]
+    lines += [curl_line(name, endpoint, body) for endpoint, body in requests.items()]
     return "\n".join([*lines, "```", ""])
+
+
+def summary(version: pathlib.Path) -> str:
+    """An export's signatures, a line each, and two requests that work."""
+    signatures = json.loads((version / SIGNATURES).read_text())["signatures"]
+    body = json.loads((version / REQUEST).read_text())
+    lines = ["signatures:"]
+    for endpoint, spec in signatures.items():
+        sides = (_cell(spec[side]).replace("`", "") for side in ("inputs", "outputs"))
+        lines.append(f"  {endpoint}: {' -> '.join(sides)}")
+    asked = signatures["serving_default"]["inputs"], body
+    ask = [python_line(version, *asked), curl_line(version.parent.name, "serving_default", body)]
+    return "\n".join([*lines, "", "ask the files, or a server:", *ask])
 
 
 def _cell(specs: dict) -> str:
@@ -166,22 +181,19 @@ def _plain(entry):
     return entry.tolist() if hasattr(entry, "tolist") else entry
 
 
-def curl_line(top: Answers, endpoint: str, name: str) -> str:
+def curl_line(name: str, endpoint: str, body: dict) -> str:
     """A command that TF Serving answers."""
-    body = rest_body(small_request(top, endpoint))
     if endpoint != "serving_default":
         body = {"signature_name": endpoint, **body}
     text = json.dumps(body, ensure_ascii=False)
     return f"curl -d {shlex.quote(text)} http://localhost:8501/v1/models/{name}:predict"
 
 
-def python_line(top: Answers, version: pathlib.Path) -> str:
-    """A command that asks the SavedModel without a server."""
-    request = small_request(top, "serving_default")
-    specs = specs_of(top.endpoints()["serving_default"])
+def python_line(version: pathlib.Path, inputs: dict, body: dict) -> str:
+    """A command that asks the SavedModel's `serving_default` without a server."""
     sent = ", ".join(
-        f"{name}=tf.constant({array.tolist()!r}, {specs[name].dtype.name!r})"
-        for name, array in request.items()
+        f"{name}=tf.constant({entries!r}, {inputs[name]['dtype']!r})"
+        for name, entries in body["inputs"].items()
     )
     code = (
         "import tensorflow as tf; "
