@@ -140,9 +140,7 @@ def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
     assert {"serving_default", "recommend", "recommend_example", "rate"} <= set(answers)
     assert (answers["serving_default"]["items"] != answers["recommend"]["items"]).any()
     for one, other in (("items", "classes"), ("scores", "scores")):
-        np.testing.assert_array_equal(
-            answers["recommend_example"][one], answers["classify"][other]
-        )
+        np.testing.assert_array_equal(answers["recommend_example"][one], answers["classify"][other])
 
 
 class Windowed(SVAE):

@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from tfrec.serving import (
     known_users,
     replay,
     signatures,
-    warmup,
 )
 
 N = 40  # users and items of the checkerboard
@@ -353,6 +351,55 @@ def test_titles_may_be_in_any_script_and_the_data_may_go(model, data_dir, tmp_pa
         items=tf.constant([["i1"]]), values=tf.constant([[5.0]])
     )
     assert answer["titles"].numpy()[0, 0].decode().startswith("Amélie 天使 ")
+
+
+# ------------------------------------------------------------------ the dry run
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "autorec", "mf"])
+def test_a_dry_run_reads_no_ratings(board, tmp_path, name):
+    """Vocabularies and info are all it needs: it takes seconds whatever the data's size."""
+    cls = MODELS[name]
+    source, _ = board(cls.rows(cls.Config()))
+    data = shutil.copytree(source, tmp_path, ignore=lambda *_: RECORDS, dirs_exist_ok=True)
+    before = sorted(data.iterdir())
+    model = made(data, name, **{"latent": 4} if name == "mf" else {"hidden": (4,)})
+    weights = model.get_weights()
+    export.dry_run(model, data)
+    assert sorted(data.iterdir()) == before
+    for a, b in zip(weights, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [
+        (lambda self, features: tf.py_function(lambda x: x, [features["values"]], tf.float32),
+         "EagerPyFunc is no operation of a server"),
+        (lambda self, features: features["ratings"], "'ratings'"),
+    ],
+)  # fmt: skip
+def test_a_model_that_can_not_be_exported_is_refused_before_training(
+    data_dir, monkeypatch, score, told
+):
+    monkeypatch.setattr(MODELS["autoencoder"], "score", score)
+    model = made(data_dir, "autoencoder", hidden=(4,))
+    with pytest.raises(ValueError, match="can not be exported, so nothing was trained") as error:
+        export.dry_run(model, data_dir)
+    assert told in str(error.value)
+    assert "--nodry_run" in str(error.value)
+
+
+def test_a_dry_run_under_replicas(mirrored, data_dir):
+    with mirrored.scope():
+        model = made(data_dir, "autoencoder", hidden=(4,))
+    export.dry_run(model, data_dir)
+
+
+# ------------------------------------------------------------------ what lies beside
 
 
 @pytest.fixture(scope="module", params=["history", "user"])

@@ -38,9 +38,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
-flags.DEFINE_bool(
-    "dry_run", True, "first see whether the model can be exported", flag_values=FLAGS
-)
+flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported", flag_values=FLAGS)
 
 
 def resolve():

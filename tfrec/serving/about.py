@@ -139,8 +139,10 @@ def meaning(top: Answers, endpoint: str) -> str:
     if isinstance(words, dict):
         return words[top.kind]
     by_event = "score" in top.endpoints()
-    if endpoint in ("classify", "regress") and by_event and (
-        endpoint == "regress" or top.model.task == "ctr"
+    if (
+        endpoint in ("classify", "regress")
+        and by_event
+        and (endpoint == "regress" or top.model.task == "ctr")
     ):
         names = ", ".join(f"`{name}`" for name in specs_of(top.endpoints()["score"]))
         return words.replace("`item`", "the event").format(features=names)

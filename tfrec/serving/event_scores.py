@@ -8,8 +8,9 @@ import tensorflow as tf
 from tfrec.data import inputs, vocabulary
 from tfrec.models.events import EventModel
 from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
+from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
-from tfrec.serving.tables import UNKNOWN, position_table
+from tfrec.serving.tables import position_table
 
 LABELS = ("0", "1")
 
@@ -82,10 +83,9 @@ class EventScores(Answers):
 
         What an Example does not hold is unknown.
         """
-        missing = {tf.string: UNKNOWN, tf.float32: np.nan, tf.int64: 0}
         dtypes = {name: self._dtype(name) for name in self.names}
-        spec = {n: tf.io.FixedLenFeature([], dtype, missing[dtype]) for n, dtype in dtypes.items()}
-        return {"outputs": self.call("score", **tf.io.parse_example(inputs, spec))["scores"]}
+        event = examples.parse_singles(inputs, dtypes)
+        return {"outputs": self.call("score", **event)["scores"]}
 
     def classify(self, inputs) -> dict[str, tf.Tensor]:
         """Probabilities of no click and of a click, as a server's Classify wants them."""

@@ -11,25 +11,40 @@ import tensorflow as tf
 
 from tfrec.serving.tables import UNKNOWN
 
+MISSING = {tf.string: UNKNOWN, tf.float32: float("nan"), tf.int64: 0}
 
-def parse(
-    serialized: tf.Tensor, lists: Sequence[str] = (), singles: Sequence[str] = ()
-) -> dict[str, tf.Tensor]:
-    """Reads raw ids; what an Example does not hold is "".
+
+def parse_lists(serialized: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
+    """Reads lists of raw ids; one that an Example does not hold is empty.
 
     Args:
         serialized: string `[batch]`.
-        lists: Features of any length.
-        singles: Features of one value at most.
+        names: Of the features.
 
     Returns:
-        string `[batch, longest]` for lists, padded with "", and `[batch]` for singles.
+        string `[batch, longest]`, padded with "", by name.
     """
-    spec = {name: tf.io.RaggedFeature(tf.string) for name in lists}
-    spec |= {name: tf.io.FixedLenFeature([], tf.string, UNKNOWN) for name in singles}
+    spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
     parsed = tf.io.parse_example(serialized, spec)
-    return {name: parsed[name].to_tensor(UNKNOWN) for name in lists} | {
-        name: parsed[name] for name in singles
+    return {name: parsed[name].to_tensor(UNKNOWN) for name in names}
+
+
+def parse_singles(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf.Tensor]:
+    """Reads features of one value; what is missing or empty is "", NaN or 0.
+
+    Args:
+        serialized: string `[batch]`.
+        dtypes: string, float32 or int64 by name.
+
+    Returns:
+        `[batch]` by name.
+    """
+    spec = {name: tf.io.RaggedFeature(dtype) for name, dtype in dtypes.items()}
+    parsed = tf.io.parse_example(serialized, spec)
+    # A feature of fixed length would refuse a list that is there, but empty.
+    return {
+        name: parsed[name].to_tensor(MISSING[dtype], shape=[None, 1])[:, 0]
+        for name, dtype in dtypes.items()
     }
 
 

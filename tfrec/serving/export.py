@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -17,7 +18,13 @@ from tfrec.serving.answers import Answers
 ANSWERS = "answers.npz"  # the model's own, beside it until it is published
 
 
-def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> pathlib.Path:
+def export(
+    model: Recommender,
+    data_dir: str,
+    export_dir: str,
+    k: int = 20,
+    make: Callable[..., Answers] = signatures.make,
+) -> pathlib.Path:
     """Writes `export_dir/<version>` and returns it.
 
     The version is one more than the highest there. It is written under a name that TF
@@ -29,6 +36,7 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
         data_dir: Where its data was prepared.
         export_dir: The model's base path for TF Serving.
         k: Items an answer holds.
+        make: What makes the signatures, with the arguments of `signatures.make`.
 
     Raises:
         ValueError: TF Serving could not serve it, or the reloaded SavedModel answers
@@ -40,7 +48,7 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
     aside = base / f".writing-{os.getpid()}"
     aside.mkdir()
     try:
-        top = signatures.make(model, data_dir, k, aside / "titles.txt")
+        top = make(model, data_dir, k, aside / "titles.txt")
         write(top, aside / "model")
         version = base / str(next_version(base))
         write_extras(top, aside / "model", version)
@@ -70,7 +78,7 @@ def dry_run(model: Recommender, data_dir: str, k: int = 20) -> None:
         try:
             top = signatures.make(model, data_dir, k, path / "titles.txt", with_ratings=False)
             write(top, path / "model")
-        except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
             raise ValueError(
                 f"{type(model).__name__} can not be exported, so nothing was trained: {error}; "
                 "mend the model, or train without this check by --nodry_run"

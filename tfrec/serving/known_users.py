@@ -116,8 +116,10 @@ class UserTopK(TopK):
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
-        lists = examples.parse(inputs, ["exclude", "allow"], ["user"])
-        return self.call("recommend", **lists)
+        lists = examples.parse_lists(inputs, ["exclude", "allow"])
+        return self.call(
+            "recommend", **lists, **examples.parse_singles(inputs, {"user": tf.string})
+        )
 
     def classify(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend_example` as a server's Classify wants it."""
@@ -125,7 +127,7 @@ class UserTopK(TopK):
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
-        told = examples.parse(inputs, (), ["user", "item"])
+        told = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))
         rated = self.call("rate", user=told["user"], candidates=told["item"][:, tf.newaxis])
         return {"outputs": rated["scores"][:, 0]}
 
@@ -238,10 +240,10 @@ def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, np.ndarray, 
     if data_dir is None:
         return codes, *NOTHING
     users, items = [], []
-    for features, _ in inputs.histories(data_dir, info, "all", 512, fill=True):
-        rows = features["user"].numpy()
-        codes[rows[rows >= 0]] = model.encode(features).numpy()[rows >= 0]
-        batch_row, column = np.nonzero(features["items"].numpy() >= 0)
-        users.append(features["items"].numpy()[batch_row, column])
+    for batch, _ in inputs.histories(data_dir, info, "all", 512, fill=True):
+        rows = batch["user"].numpy()
+        codes[rows[rows >= 0]] = model.encode(batch).numpy()[rows >= 0]
+        batch_row, column = np.nonzero(batch["items"].numpy() >= 0)
+        users.append(batch["items"].numpy()[batch_row, column])
         items.append(rows[batch_row])
     return codes, np.concatenate(users), np.concatenate(items)

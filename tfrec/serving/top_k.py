@@ -124,7 +124,7 @@ class HistoryTopK(TopK):
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
-        lists = examples.parse(inputs, ["items", "exclude", "allow"])
+        lists = examples.parse_lists(inputs, ["items", "exclude", "allow"])
         exclude = tf.concat([lists["items"], lists["exclude"]], axis=1)  # whatever is too old
         history = self.history(inputs, lists["items"])
         return self.call("recommend", **history, exclude=exclude, allow=lists["allow"])
@@ -135,9 +135,10 @@ class HistoryTopK(TopK):
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
-        told = examples.parse(inputs, ["items"], ["item"])
-        history = self.history(inputs, told["items"])
-        rated = self.call("rate", **history, candidates=told["item"][:, tf.newaxis])
+        items = examples.parse_lists(inputs, ["items"])["items"]
+        item = examples.parse_singles(inputs, {"item": tf.string})["item"]
+        history = self.history(inputs, items)
+        rated = self.call("rate", **history, candidates=item[:, tf.newaxis])
         return {"outputs": rated["scores"][:, 0]}
 
     def history(self, serialized: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
