@@ -1,6 +1,7 @@
 """What an export says about itself: a page in words, the same for programs, requests that work."""
 
 import base64
+import functools
 import json
 import pathlib
 import shlex
@@ -103,7 +104,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
         ]
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
     asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
-    lines += ["## Requests", "```", python_line(version, *asked), ""]
+    lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]
     lines += [curl_line(name, endpoint, body) for endpoint, body in requests.items()]
     return "\n".join([*lines, "```", ""])
 
@@ -193,13 +194,14 @@ def curl_line(name: str, endpoint: str, body: dict) -> str:
 
 def python_line(version: pathlib.Path, inputs: dict, body: dict) -> str:
     """A command that asks the SavedModel's `serving_default` without a server."""
+    quoted = functools.partial(json.dumps, ensure_ascii=False)  # fits between a shell's quotes
     sent = ", ".join(
-        f"{name}=tf.constant({entries!r}, {inputs[name]['dtype']!r})"
+        f"{name}=tf.constant({quoted(entries)}, {quoted(inputs[name]['dtype'])})"
         for name, entries in body["inputs"].items()
     )
     code = (
         "import tensorflow as tf; "
-        f"ask = tf.saved_model.load({str(version)!r}).signatures['serving_default']; "
+        f'ask = tf.saved_model.load({quoted(str(version))}).signatures["serving_default"]; '
         f"print(ask({sent}))"
     )
     return f"python -c {shlex.quote(code)}"
