@@ -19,6 +19,7 @@ from tfrec.training.runs import RunConfig, RunDir
 # A line a model: small settings, and training that solves the checkerboard.
 CODED = {"epochs": 60, "learning_rate": 0.02, "batch_size": 10}
 KERNEL = {"hidden": (8,), "regularization": 0.1, "kernel_regularization": 0.001}
+NEXT = {"epochs": 20, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10}
 EVENTS = {"epochs": 15, "learning_rate": 0.02, "batch_size": 100}
 SMALL = {
     "deeprec": (
@@ -57,8 +58,12 @@ SMALL = {
     ),
     "svae": (
         {"embedding": 8, "recurrent": 8, "hidden": (4,), "latent": 1, "ahead": 40},
-        {"epochs": 20, "learning_rate": 0.02, "batch_size": 10},
+        {"epochs": 35, "learning_rate": 0.02, "batch_size": 10},
     ),
+    "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
+    "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
+    "bert4rec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
+    "hstu": ({"width": 16, "dropout": 0.0, "loss": "softmax"}, {**NEXT, "epochs": 30}),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (

@@ -197,17 +197,29 @@ def test_a_dataset_read_twice_gives_one_order(prepared):
     assert order_of(batches) == order_of(batches)
 
 
-def test_max_items_keeps_the_newest(prepared):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_rows_of_like_length_share_batches(prepared, split):
     data_dir, info = prepared()
-    batches = inputs.histories(data_dir, info, "train", 5, max_items=4, fill=True)
-    history = rows_of((data_dir, info), "history")
-    newest = {user: row[-4:] for user, row in history.items()}
-    assert lists_of(batches) == newest
-    assert lists_of(batches, "target_items", "target_values") == newest
-    assert batches.element_spec[0]["items"].shape == [5, 4]
-    batches = inputs.histories(data_dir, info, "test", 5, max_items=4)
-    targets = rows_of((data_dir, info), "test")
-    assert lists_of(batches, "target_items", "target_values") == targets
+    shuffle = split == "train"
+    plain = inputs.histories(data_dir, info, split, 5, shuffle=shuffle, fill=True)
+    sorted_in = inputs.histories(data_dir, info, split, 5, shuffle=shuffle, by_length=6, fill=True)
+    assert lists_of(sorted_in) == lists_of(plain)
+    assert padding_of(sorted_in) < padding_of(plain)
+    again = inputs.histories(data_dir, info, split, 5, shuffle=shuffle, by_length=6, fill=True)
+    assert order_of(sorted_in) == order_of(again)
+
+
+def test_another_epoch_has_other_batches_of_like_length(prepared):
+    data_dir, info = prepared()
+    orders = [
+        order_of(inputs.histories(data_dir, info, "train", 5, shuffle=True, by_length=6, epoch=e))
+        for e in (0, 1)
+    ]
+    assert orders[0] != orders[1]
+
+
+def padding_of(batches):
+    return sum(int((f["items"] < 0).sum()) for f, _ in batches.as_numpy_iterator())
 
 
 def events_of(batches):

@@ -8,6 +8,12 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
 flags.DEFINE_string("part", "test", "validation or test", flag_values=FLAGS)
 flags.DEFINE_string(
+    "sampled",
+    "",
+    "rank among sampled items only, as old papers do: uniform-100 or popularity-100",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
     "against", "", "another run on the same data, to compare with", flag_values=FLAGS
 )
 flags.DEFINE_string("metric", "", "of the comparison (default: the task's own)", flag_values=FLAGS)
@@ -22,7 +28,7 @@ def main() -> None:
     if FLAGS.against:
         print(summaries.compare_runs(path, FLAGS.against, FLAGS.metric))
         return
-    result, protocol = experiment.evaluate_run(path, FLAGS.part)
+    result, protocol = experiment.evaluate_run(path, FLAGS.part, FLAGS.sampled)
     for name, value in result.items():
         print(f"{name:22}{summaries.number(value):>12}")
     print(f"protocol: {protocol}")

@@ -197,6 +197,17 @@ def _row_hash(seen: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(spread, axis=1, keepdims=True)  # padding adds 0, order does not matter
 
 
+def uniform_of(rows: tf.Tensor, n: tf.Tensor, seed: int = 0) -> tf.Tensor:
+    """`[batch, n]` float32 in (0, 1): a hash of each row's id, the item's position and `seed`.
+
+    Unlike a generator's, a row's numbers do not depend on the batch around it.
+    """
+    row = _mix(tf.cast(rows, tf.int64)[:, tf.newaxis] + (seed + 1) * _ODD_2)
+    item = _mix(tf.range(1, tf.cast(n, tf.int64) + 1, dtype=tf.int64))
+    bits = tf.bitwise.bitwise_and(_mix(row + item), (1 << 23) - 1)
+    return (tf.cast(bits, tf.float32) + 0.5) / (1 << 23)
+
+
 def _mix(x: tf.Tensor) -> tf.Tensor:
     """Scrambles int64 (multiplications wrap around); 0 stays 0."""
     x = x * _ODD_1

@@ -18,6 +18,7 @@ from tfrec.schema import DatasetInfo
 _BUFFER = 10_000  # serialized records in the shuffle buffer; the files are shuffled already
 _BLOCK = 512  # records looked at together where rows without ratings are left out
 _WINDOW = 1 << 20  # events shuffled together
+_POOL = 32  # batches among which rows of like length are sought
 
 _SPLITS = {
     # split: (parts of the input, parts of the targets)
@@ -38,7 +39,7 @@ def histories(
     shuffle: bool = False,
     seed: int = 0,
     epoch: int = 0,
-    max_items: int | None = None,
+    by_length: int | None = None,
     fill: bool = False,
 ) -> tf.data.Dataset:
     """Reads rows as padded histories.
@@ -59,8 +60,8 @@ def histories(
         shuffle: Shuffle the rows.
         seed: With `epoch`, seeds the shuffling: equal pairs give equal orders.
         epoch: Number of the pass; each has its own order.
-        max_items: Keep only the newest `max_items` of the input (and of a training row's
-            targets) and make L just that; default: all, L is the longest of the batch.
+        by_length: Batch rows with others of like length, counted up to this: sequence models then
+            compute little for padding.
         fill: Fill the last batch in training too.
 
     Returns:
@@ -78,9 +79,7 @@ def histories(
     def batch(serialized: tf.Tensor) -> tuple[dict, dict]:
         parsed = tf.io.parse_example(serialized, parsing.spec(inputs, targets))
         items, values = parsing.merged(parsed, inputs)
-        if max_items:
-            items, values = items[:, -max_items:], values[:, -max_items:]
-        items, values = (parsing.padded(x, batch_size, max_items) for x in (items, values))
+        items, values = (parsing.padded(x, batch_size) for x in (items, values))
         features = {
             "user": parsing.filled(parsed["user"], batch_size),
             "items": items,
@@ -92,6 +91,8 @@ def histories(
         return features, {"target_items": items, "target_values": values}
 
     rows = _rows(data_dir, info, split, shuffle, seed, epoch)
+    if by_length:
+        rows = _of_like_length(rows, inputs, batch_size, by_length, _mix(seed, epoch))
     rows = rows.batch(batch_size, drop_remainder=not fill)
     return _finish(rows.map(batch, tf.data.AUTOTUNE), info.row_counts[split], batch_size, fill)
 
@@ -221,6 +222,32 @@ def _rows(
     if shuffle:
         rows = rows.shuffle(_BUFFER, seed=_mix(seed, epoch), reshuffle_each_iteration=False)
     return rows
+
+
+def _of_like_length(
+    rows: tf.data.Dataset, parts: Sequence[str], batch_size: int, longest: int, seed: int
+) -> tf.data.Dataset:
+    """Reorders rows so that a batch's are about as long, its place being random.
+
+    Pools of `_POOL` batches are sorted by length and cut into batches, which are shuffled.
+    """
+    names = [schema.feature_names(part)[0] for part in parts]
+    spec = {name: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for name in names}
+
+    def reorder(index: tf.Tensor, serialized: tf.Tensor) -> tf.Tensor:
+        parsed = tf.io.parse_example(serialized, spec)
+        lengths = tf.add_n([parsed[name].row_lengths() for name in names])
+        n_batches = tf.size(lengths) // batch_size
+        whole = n_batches * batch_size  # the rest, too few for a batch, stays behind
+        order = tf.argsort(tf.minimum(lengths[:whole], longest), stable=True)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.reshape(order, [n_batches, batch_size]), [seed, index]
+        )
+        order = tf.concat([tf.reshape(order, [-1]), tf.range(whole, tf.size(lengths))], 0)
+        return tf.gather(serialized, order)
+
+    pools = rows.batch(_POOL * batch_size).enumerate()
+    return pools.map(reorder, tf.data.AUTOTUNE).unbatch()
 
 
 def _keep(parts: Sequence[str]) -> Callable[[tf.Tensor], tf.Tensor]:

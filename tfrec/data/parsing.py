@@ -93,10 +93,10 @@ def flat(parsed: dict, parts: Sequence[str], context: Sequence[str]) -> list[tf.
     return [column[0] if len(parts) == 1 else tf.concat(column, 0) for column in columns]
 
 
-def padded(ragged: tf.RaggedTensor, batch_size: int, length: int | None = None) -> tf.Tensor:
-    """Dense `[batch_size, length or the longest]`; missing rows are all padding."""
+def padded(ragged: tf.RaggedTensor, batch_size: int) -> tf.Tensor:
+    """Dense `[batch_size, longest]`; missing rows are all padding."""
     default = schema.PAD if ragged.dtype == tf.int32 else 0
-    return ragged.to_tensor(default, shape=[batch_size, length])
+    return ragged.to_tensor(default, shape=[batch_size, None])
 
 
 def filled(positions: tf.Tensor, batch_size: int) -> tf.Tensor:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfrec.layers.transformer import Block
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class TextEncoder(keras.layers.Layer):
@@ -39,36 +41,7 @@ class TextEncoder(keras.layers.Layer):
         x = self.tokens(codes)
         x = self.dropout(self.norm(x + self.places[: codes.shape[1]]), training=training)
         for block in self.blocks:
-            x = block(x, known, training=training)
+            x = block(x, known[:, None, :], training=training)
         weights = tf.cast(known, x.dtype)[:, :, None]
         total = tf.reduce_sum(x * weights, axis=1)
         return tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1))
-
-
-@keras.saving.register_keras_serializable("tfrec")
-class Block(keras.layers.Layer):
-    """y = LN(x + attention(x)); LN(y + W2 gelu(W1 y)), W1 four times as wide (post-LN).
-
-    Args:
-        width: Of the vectors.
-        heads: Of the attention.
-        dropout: Rate on what each half adds.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float, **kwargs):
-        super().__init__(**kwargs)
-        self.attention = keras.layers.MultiHeadAttention(heads, width // heads, name="attention")
-        self.wide = keras.layers.Dense(4 * width, "gelu", name="wide")
-        self.narrow = keras.layers.Dense(width, name="narrow")
-        self.norms = [
-            keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{half}")
-            for half in ("attention", "dense")
-        ]
-        self.dropout = keras.layers.Dropout(dropout)
-
-    def call(self, x, known, training=False):
-        """`[batch, length, width]` and, bool `[batch, length]`, which places to look at."""
-        seen = self.attention(x, x, attention_mask=known[:, None, :])
-        x = self.norms[0](x + self.dropout(seen, training=training))
-        added = self.narrow(self.wide(x))
-        return self.norms[1](x + self.dropout(added, training=training))

@@ -10,6 +10,7 @@ from tfrec.metrics.ranking_report import RankingReport
 from tfrec.metrics.rating_report import RatingReport
 from tfrec.metrics.registry import REPORTS, higher_is_better, report_for
 from tfrec.metrics.report import Report, SavedValues
+from tfrec.metrics.sampled import SampledRankingReport
 
 __all__ = [
     "REPORTS",
@@ -18,6 +19,7 @@ __all__ = [
     "RankingReport",
     "RatingReport",
     "Report",
+    "SampledRankingReport",
     "SavedValues",
     "compare",
     "higher_is_better",

@@ -27,7 +27,8 @@ class Recommender(keras.Model):
         task: "rating", "ranking" or "ctr": picks the report; where it depends on the
             settings, `task_for` says it and each model has its own.
         reads: "histories" or "events": picks the reader.
-        max_items: Length at which histories are cut, or None.
+        max_items: How many of a history's newest items the model looks at, or None for all:
+            training batches hold rows of like length, counted up to this.
         needs_ids: Whether the data must name users and items.
         knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
@@ -100,7 +101,7 @@ class Recommender(keras.Model):
         raise NotImplementedError
 
     def objective(self, features, targets, scores) -> tf.Tensor:
-        """One loss a row, float32 `[batch]`; `scores` is all that `call` returned, as float32."""
+        """One loss a row, float32 `[batch]`; `scores` is all that `call` returned, in float32."""
         raise NotImplementedError
 
     def begin_epoch(self, epoch: int, rows: tf.data.Dataset) -> None:
@@ -122,7 +123,7 @@ class Recommender(keras.Model):
         and for all models.
         """
         del sample_weight, training
-        y_pred = tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), y_pred)
+        y_pred = tf.nest.map_structure(_float32, y_pred)
         rows = self.objective(x, y, y_pred)
         real = tf.cast(x["user"] >= 0, tf.float32)
         mean = tf.math.divide_no_nan(tf.reduce_sum(rows * real), tf.reduce_sum(real))
@@ -148,3 +149,8 @@ class Recommender(keras.Model):
         info = DatasetInfo.from_dict(fields.pop("info"))
         settings = config_lib.from_dict(cls.Config, fields.pop("config"))
         return cls.create(info, settings, **fields)
+
+
+def _float32(part: tf.Tensor) -> tf.Tensor:
+    """Floats of any precision as float32; whole numbers as they are."""
+    return tf.cast(part, tf.float32) if part.dtype.is_floating else part

@@ -4,6 +4,7 @@ from tfrec.config import known_names
 from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
 from tfrec.models.base import Recommender
+from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.bertrating import BertRating
 from tfrec.models.biases import Biases
 from tfrec.models.cdae import CDAE
@@ -14,11 +15,14 @@ from tfrec.models.ease import EASE
 from tfrec.models.easevae import EASEVAE
 from tfrec.models.fm import FM
 from tfrec.models.glocalk import GLocalK
+from tfrec.models.gru4rec import GRU4Rec
+from tfrec.models.hstu import HSTU
 from tfrec.models.mf import MF
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
 from tfrec.models.recvae import RecVAE
+from tfrec.models.sasrec import SASRec
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
@@ -36,6 +40,10 @@ MODELS: dict[str, type[Recommender]] = {
     "sparsefc": SparseFC,
     "glocalk": GLocalK,
     "svae": SVAE,
+    "gru4rec": GRU4Rec,
+    "sasrec": SASRec,
+    "bert4rec": BERT4Rec,
+    "hstu": HSTU,
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,

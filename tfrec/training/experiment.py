@@ -8,6 +8,7 @@ import resource
 import time
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrec import config as config_lib
@@ -149,16 +150,34 @@ class Experiment:
             seed=train.seed,
             epoch=epoch,
             fill=whole or not training,
-            **({"max_items": model.max_items} if by_row else {"context": model.context}),
+            **({"by_length": model.max_items} if by_row else {"context": model.context}),
         )
 
-    def report(self):
-        """An empty report of the model's task."""
-        return metrics.report_for(self.task, self.info)
+    def report(self, sampled: str = ""):
+        """An empty report of the model's task; `sampled` as for `evaluate_run`."""
+        if not sampled:
+            return metrics.report_for(self.task, self.info)
+        sampler, _, negatives = sampled.partition("-")
+        if self.task != "ranking" or not negatives.isdecimal():
+            raise ValueError(
+                f"--sampled={sampled}: a sampler and a number, such as uniform-100, for models "
+                f"that rank; this one's task is {self.task}"
+            )
+        return metrics.SampledRankingReport(self.info, sampler, self.popularity(), int(negatives))
 
-    def measure(self, split: str) -> tuple[dict[str, float], object]:
+    def popularity(self) -> np.ndarray:
+        """Training ratings of each item, `[n_items]`."""
+        counts = np.zeros(self.info.n_items, np.int64)
+        for _, targets in inputs.histories(
+            self.config.data_dir, self.info, "train", 512, fill=True
+        ):
+            items = targets["target_items"].numpy()
+            counts += np.bincount(items[items >= 0], minlength=self.info.n_items)
+        return counts
+
+    def measure(self, split: str, sampled: str = "") -> tuple[dict[str, float], object]:
         """Evaluates the model on `split`; returns its numbers and the report behind them."""
-        report = self.report()
+        report = self.report(sampled)
         return self.evaluator(self.batches(split), report), report
 
     def has(self, split: str) -> bool:
@@ -247,8 +266,18 @@ class Experiment:
         return result
 
 
-def evaluate_run(path: str, part: str) -> tuple[dict[str, float], str]:
-    """Measures a finished run on "validation" or "test"; returns numbers and protocol."""
+def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
+    """Measures a finished run again.
+
+    Args:
+        path: The run directory.
+        part: "validation" or "test".
+        sampled: Rank among sampled items instead of all: "uniform-100" or "popularity-100", with
+            any number.
+
+    Returns:
+        The numbers and the protocol.
+    """
     if part not in ("validation", "test"):
         raise ValueError(f"--part={part} is unknown; known: validation, test")
     run_dir = RunDir(path)
@@ -260,5 +289,5 @@ def evaluate_run(path: str, part: str) -> tuple[dict[str, float], str]:
         )
     trial = Experiment(config, run_dir, tf.distribute.get_strategy())
     trial.restore()
-    result, report = trial.measure(part)
+    result, report = trial.measure(part, sampled)
     return result, report.protocol

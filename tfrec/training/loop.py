@@ -188,10 +188,12 @@ def make_evaluator(
     alone = strategies.is_multiworker(strategy)
 
     @tf.function
-    def step(batches, depth):
+    def step(batches, depth, keep):
         def on_replica(batch):
             features, targets = batch
             scores = model.score(features)
+            if keep:
+                scores = keep(features, targets, scores)
             if depth:
                 _, scores = ranking.top_k(scores, features["items"], depth)
             return features, targets, scores
@@ -199,9 +201,9 @@ def make_evaluator(
         return strategy.run(on_replica, args=(next(batches),))
 
     def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
-        depth = getattr(report, "depth", 0)
+        depth, keep = getattr(report, "depth", 0), getattr(report, "keep", None)
         batches = dataset if alone else strategy.experimental_distribute_dataset(dataset)
-        for result in steps(lambda iterator: step(iterator, depth), batches):
+        for result in steps(lambda iterator: step(iterator, depth, keep), batches):
             parts = list(_replicas(strategy, result))
             for features, targets, scores in parts[:1] if alone else parts:
                 report.update(features, targets, scores)

@@ -1,0 +1,181 @@
+"""SASRec and BERT4Rec beside RecBole's on ml-100k: CPU seconds an epoch, NDCG@10 after it.
+
+    python benchmarks/recbole_sequence.py --recbole_python=PATH [--models=sasrec] [--epochs=1]
+
+PATH as in recbole.py. Both sides hold out each user's last item for test and the last but one for
+validation, learn from the same sequences with the same sizes (width 64, 2 blocks, 2 heads, inner
+256, window 50), and rank all unseen items. RecBole makes a training sample of every prefix, tfrec
+predicts at every place of a row. Each side trains `--epochs` epochs and is tested as it then
+stands; with --ours_epochs tfrec goes on, its epoch chosen on validation, and is tested once more.
+One thread a side; seconds are CPU seconds of training alone.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+from absl import flags
+
+from tfrec import cli
+from tfrec import config as config_lib
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("recbole_python", "", "as for recbole.py", flag_values=FLAGS)
+flags.DEFINE_list("models", ["sasrec", "bert4rec"], "which", flag_values=FLAGS)
+flags.DEFINE_integer("epochs", 1, "of both sides", flag_values=FLAGS)
+flags.DEFINE_integer("ours_epochs", 0, "of tfrec beyond that, 0 for none", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
+flags.DEFINE_string("out", "runs/recbole_sequence", "where all is written", flag_values=FLAGS)
+
+PEERS = {"sasrec": "SASRec", "bert4rec": "BERT4Rec"}
+SIZES = {"window": 50, "width": 64, "blocks": 2, "heads": 2}
+# Rows, not prefixes, make a batch here: a few, for as many steps as an epoch of so few rows can
+# have. RecBole keeps its own settings.
+OURS = {
+    "sasrec": ({**SIZES, "loss": "softmax", "attention_dropout": 0.0}, {"learning_rate": 1e-3}),
+    "bert4rec": (
+        {**SIZES, "attention_dropout": 0.0, "mask": 0.3},
+        {"optimizer": "adam", "weight_decay": 0.0, "learning_rate": 1e-3},
+    ),
+}
+ALWAYS = {"batch_size": 16, "monitor": "ndcg@10", "refit": False}
+
+
+def main() -> None:
+    """Runs RecBole, then tfrec on the same sequences; prints a line a side."""
+    python = cli.require(FLAGS, "recbole_python")
+    out = pathlib.Path(FLAGS.out).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FLAGS.models:
+        if name not in PEERS:
+            raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
+    peers = {name: run_recbole(python, name, out) for name in FLAGS.models}
+    one_thread()
+    prepare_sequences(out / "sequences.json", out / "data")
+    lines = []
+    for name in FLAGS.models:
+        lines += [peers[name], run_ours(name, out, FLAGS.epochs)]
+        lines[-1]["times_less"] = peers[name]["cpu_seconds"] / lines[-1]["cpu_seconds"]
+        if FLAGS.ours_epochs:
+            lines.append(run_ours(name, out, FLAGS.ours_epochs))
+    (out / "results.json").write_text(json.dumps(lines, indent=2) + "\n")
+    print(
+        f"{'model':9} {'side':8} {'epochs':>6} {'CPU s an epoch':>15} {'NDCG@10':>8} {'HR@10':>7}"
+    )
+    for line in lines:
+        print(
+            f"{line['model']:9} {line['side']:8} {line['epochs']:>6} {line['cpu_seconds']:>15.1f} "
+            f"{line['ndcg@10']:>8.4f} {line['hr@10']:>7.4f}"
+            + (f"  {line['times_less']:.0f} times less" if "times_less" in line else "")
+        )
+
+
+def run_recbole(python: str, name: str, out: pathlib.Path) -> dict:
+    """Trains RecBole's model for `--epochs` epochs, unless an earlier call has done so.
+
+    Raises:
+        ValueError: it failed.
+    """
+    result = out / f"recbole-{name}-{FLAGS.epochs}.json"
+    if not result.exists():
+        script = pathlib.Path(__file__).with_name("recbole_sequence_side.py")
+        command = [python, "-W", "ignore", "-I", str(script), PEERS[name], str(FLAGS.epochs)]
+        command += [str(result), str(out / "sequences.json")]
+        if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
+            raise ValueError(f"RecBole failed under --recbole_python={python}: see recbole.py")
+    return {"model": name, "side": "RecBole", **json.loads(result.read_text())}
+
+
+def one_thread() -> None:
+    """TensorFlow on one thread, like the other side."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def prepare_sequences(path: pathlib.Path, data_dir: pathlib.Path) -> None:
+    """Prepares the sequences RecBole has written, the last two items of each held out."""
+    import pandas as pd
+
+    from tfrec.data.prepare import prepare
+    from tfrec.datasets.source import RawDataset
+
+    sequences = json.loads(path.read_text())
+    frame = pd.DataFrame(
+        [(u, i, time) for u, items in sequences.items() for time, i in enumerate(items)],
+        columns=["user", "item", "time"],
+    ).assign(value=1.0)
+    nothing = pd.DataFrame({"user": []}), pd.DataFrame({"item": []})
+    source = RawDataset("ml-100k", lambda: iter([frame]), *nothing, "recbole", 1, 1, 0, True)
+    prepare(source, DATA, data_dir, overwrite=True, progress=False)
+
+
+DATA = config_lib.DataConfig(dataset="ml-100k", split="last", shards=1)
+
+
+def run_ours(name: str, out: pathlib.Path, epochs: int) -> dict:
+    """Trains for `epochs`, keeps the best by validation, tests once."""
+    import tensorflow as tf
+
+    from tfrec.models import registry
+    from tfrec.training import experiment, runs
+
+    settings, train = OURS[name]
+    cls = registry.model_class(name)
+    config = runs.RunConfig(
+        model=name,
+        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
+        data=DATA,
+        data_dir=str(out / "data"),
+        train=dataclasses.replace(
+            cls.paper, **{**ALWAYS, **train, "epochs": epochs, "seed": FLAGS.seed}
+        ),
+    )
+    run_dir = runs.RunDir(out / f"{name}-{epochs}")
+    run_dir.start(config, overwrite=True)
+    trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
+    seconds = TrainingSeconds(trial)
+    progress = trial.fit(resume=False)
+    trial.restore()
+    result, _ = trial.measure("test")
+    return {
+        "model": name,
+        "side": "tfrec",
+        "epochs": progress.epoch,
+        "cpu_seconds": seconds.total / progress.epoch,
+        **{metric: result[metric] for metric in ("ndcg@10", "hr@10")},
+    }
+
+
+class TrainingSeconds:
+    """CPU seconds of an experiment's training, from asking for a pass to its validation."""
+
+    def __init__(self, trial):
+        self.total, self._begun = 0.0, 0.0
+        self._batches, self._measure = trial.batches, trial.measure
+        trial.batches, trial.measure = self.batches, self.measure
+
+    def batches(self, split, epoch=0):
+        """Notes when training begins."""
+        if split == "train":
+            self._begun = time.process_time()
+        return self._batches(split, epoch)
+
+    def measure(self, split, *args):
+        """Notes when training has ended."""
+        if split == "validation":
+            self.total += time.process_time() - self._begun
+        return self._measure(split, *args)
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Compares tfrec's sequence models with RecBole's on ml-100k.",
+        "python benchmarks/recbole_sequence.py --recbole_python=recbole-env/bin/python",
+    )

@@ -1,0 +1,282 @@
+"""Sequence models: windows, who sees whom, the losses by hand."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.layers import next_item, windows
+from tfrec.layers.transformer import looks_at
+from tfrec.models.bert4rec import BERT4Rec
+from tfrec.models.gru4rec import GRU4Rec
+from tfrec.models.hstu import HSTU
+from tfrec.models.sasrec import SASRec
+from tfrec.schema import PAD, DatasetInfo
+
+N_ITEMS = 12
+INFO = DatasetInfo(
+    "toy", "toy split", "user", 4, N_ITEMS, n_ratings={"train": 16}, row_counts={"train": 4}
+)
+SMALL = {"window": 6, "width": 8}
+CAUSAL = [SASRec, GRU4Rec, HSTU]
+MODELS = [*CAUSAL, BERT4Rec]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=lambda cls: cls.__name__)
+def model(request):
+    return made(request.param)
+
+
+def made(cls, **settings):
+    tf.random.set_seed(0)
+    model = cls.create(INFO, dataclasses.replace(cls.Config(), **{**SMALL, **settings}))
+    # Larger weights than a start's, so that what should matter shows.
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    return model
+
+
+def features(*rows, values=1.0):
+    longest = max(map(len, rows))
+    items = np.array([[*row, *[PAD] * (longest - len(row))] for row in rows], np.int32)
+    return {
+        "user": tf.range(len(rows)),
+        "items": tf.constant(items),
+        "values": tf.where(items >= 0, values, 0.0),
+    }
+
+
+def test_windows_hold_the_newest_items_on_the_right():
+    items = [[3, 1, 2, PAD], [PAD, 5, PAD, 6], [PAD] * 4]
+    found = windows.newest(tf.constant(items), 2)
+    np.testing.assert_array_equal(found, [[1, 2], [5, 6], [PAD, PAD]])
+    assert windows.newest(tf.constant(items), 9).shape == (3, 3)
+    assert windows.newest(tf.constant([[PAD]]), 9).numpy().tolist() == [[PAD, PAD]]
+
+
+def test_earlier_windows_are_whole_ones_and_drawn_for_a_share_of_long_rows_only():
+    model = made(SASRec, slide=0.5)
+    rows = tf.constant([list(range(9)), [*range(4), *[PAD] * 5]] * 500)
+    found = model.window_of(rows, 6, training=True).numpy()
+    starts = np.bincount(found[::2, 0], minlength=4)
+    assert (found[::2] == found[::2, :1] + np.arange(6)).all()
+    np.testing.assert_allclose(starts / 500, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.06)
+    assert (found[1::2] == [PAD, PAD, 0, 1, 2, 3]).all()
+    assert (model.window_of(rows, 6, training=False).numpy()[::2] == np.arange(3, 9)).all()
+
+
+def test_who_looks_at_whom():
+    known = tf.constant([[False, True, True]])
+    causal = looks_at(known, causal=True).numpy()[0]
+    np.testing.assert_array_equal(causal, [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
+    assert looks_at(known, causal=False).numpy().tolist() == [[[False, True, True]]]
+
+
+def test_padding_and_the_batch_around_never_change_a_score(model):
+    alone = model.score(features([1, 2, 3])).numpy()[0]
+    items = features([1, 2, 3])["items"].numpy()[0]
+    for padded in ([PAD, PAD, *items], [*items, PAD], [1, PAD, 2, PAD, 3]):
+        np.testing.assert_allclose(model.score(features(padded))[0], alone, atol=1e-5)
+    among = model.score(features([4, 5, 6, 7, 8, 9, 10], [1, 2, 3], [11]))[1]
+    np.testing.assert_allclose(among, alone, atol=1e-5)
+
+
+def test_only_the_window_counts_and_its_order_does(model):
+    newest = [1, 2, 3, 4, 5, 6]
+    scores = model.score(features([7, 8, *newest], [9, *newest], newest[::-1])).numpy()
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
+    assert np.abs(scores[0] - scores[2]).max() > 1e-3
+
+
+def test_an_empty_history_has_finite_scores(model):
+    assert np.isfinite(model.score(features([], [1]))).all()
+
+
+def test_values_and_held_out_targets_do_not_matter(model):
+    plain = model.score(features([1, 2, 3]))
+    np.testing.assert_array_equal(model.score(features([1, 2, 3], values=5.0)), plain)
+
+
+@pytest.mark.parametrize("cls", CAUSAL)
+def test_causal_models_see_no_later_item(cls):
+    model = made(cls)
+    one, other = (model.states(tf.constant([row]), False)[0] for row in ([1, 2, 3], [1, 2, 9]))
+    np.testing.assert_allclose(one[:2], other[:2], atol=1e-6)
+    assert np.abs(one[2] - other[2]).max() > 1e-3
+
+
+def test_hstu_by_numpy():
+    """One block, one head, by the formula of its docstring."""
+    model = made(HSTU, blocks=1, dropout=0.0)
+    tokens, block = np.array([3, 1, 2]), model.blocks[0]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.places.table.numpy()[-3:]
+    wide = layer_norm(x, block.norms[0]) @ block.wide.kernel.numpy() + block.wide.bias.numpy()
+    u, v, q, k = np.split(silu(wide), 4, axis=1)
+    distance = np.maximum(np.arange(3)[:, None] - np.arange(3), 0)
+    a = silu(q @ k.T + block.distance.numpy()[distance]) / 6 * np.tri(3)
+    gated = layer_norm(a @ v, block.norms[1]) * u
+    x = x + gated @ block.out.kernel.numpy() + block.out.bias.numpy()
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.states(tf.constant([tokens]), False)[0], expected, atol=1e-4)
+
+
+def layer_norm(x, layer):
+    centred = x - x.mean(axis=1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6)
+    return scaled * layer.gamma.numpy() + layer.beta.numpy()
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def test_bert4rec_fills_a_mask_by_what_comes_later_too():
+    model = made(BERT4Rec)
+    mask = model.the_mask
+    one, other = (
+        model.states(tf.constant([row]), False)[0, 1] for row in ([1, mask, 3], [1, mask, 9])
+    )
+    assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("cls", CAUSAL)
+def test_each_item_is_predicted_from_those_before_it(cls):
+    model = made(cls)
+    states, rows, items = model(features([1, 2, 3], [PAD, 4], list(range(8))))
+    assert items.numpy()[rows.numpy() == 0].tolist() == [1, 2, 3]
+    assert items.numpy()[rows.numpy() == 1].tolist() == [4]
+    assert items.numpy()[rows.numpy() == 2].tolist() == [2, 3, 4, 5, 6, 7]  # the window's
+    # The last prediction of a row is what `score` says of the items before.
+    last = model.score(features([1, 2]))[0]
+    table, bias = model.outputs()
+    logits = tf.linalg.matvec(table, states[2]) + bias
+    np.testing.assert_allclose(logits, last, atol=1e-5)
+
+
+def test_a_cut_window_predicts_its_first_item_from_what_came_before_it():
+    model = made(SASRec)
+    states, _, items = model(features(list(range(8))))
+    later = model.score(features([0, 1]))  # items 1 .. 6 are the window's inputs
+    logits = tf.linalg.matvec(model.table[:-1], states[0]) + model.bias
+    assert items[0] == 2
+    assert np.abs(logits - later[0]).max() > 1e-3  # it sees 1 alone, and its place is another
+    assert len(items) == 6
+
+
+def test_bert4rec_masks_a_share_of_the_places_and_sometimes_the_last_only():
+    model = made(BERT4Rec, window=100, mask=0.2, mask_last=0.25)
+    tokens = tf.tile(tf.concat([tf.fill([1, 20], PAD), tf.fill([1, 80], 3)], 1), [2000, 1])
+    masked = model.masked(tokens, training=True).numpy()
+    assert not masked[:, :20].any()
+    only_last = (masked.sum(axis=1) == 1) & masked[:, -1]
+    assert only_last.mean() == pytest.approx(0.25, abs=0.04)
+    assert masked[~only_last][:, 20:].mean() == pytest.approx(0.2, abs=0.01)
+    again = model.masked(tokens, training=True).numpy()
+    assert (masked != again).any()
+    calm = model.masked(tokens, training=False).numpy()
+    assert calm[:, -1].all() and calm.sum() == 2000
+
+
+def test_bert4rec_never_shows_what_is_to_be_filled_in():
+    """A masked item can be any: the prediction at its place stays."""
+    model = made(BERT4Rec)
+    (one, _, found), (other, _, filled) = (model(features(row)) for row in ([1, 2, 3], [1, 2, 9]))
+    assert (found.numpy().tolist(), filled.numpy().tolist()) == ([3], [9])
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_the_loss_of_a_row_is_a_sum_over_a_constant(monkeypatch):
+    model = made(SASRec, loss="softmax", dropout=0.0)
+    batch = features([1, 2, 3], [4])
+    states, rows, items = model(batch)
+    logits = states.numpy() @ model.table[:-1].numpy().T + model.bias.numpy()
+    nll = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), items]
+    expected = [nll[rows.numpy() == r].sum() / 4 for r in (0, 1)]  # 16 ratings in 4 rows
+    np.testing.assert_allclose(
+        model.objective(batch, None, (states, rows, items)), expected, rtol=1e-5
+    )
+
+
+# The losses, by NumPy.
+
+
+@pytest.fixture
+def places():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(5, 4)).astype("float32")
+    table, bias = rng.normal(size=(9, 4)).astype("float32"), rng.normal(size=9).astype("float32")
+    return states, np.array([0, 3, 3, 8, 1], np.int32), table, bias
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_softmax_over_all_items(places):
+    states, items, table, bias = places
+    logits = states @ table.T + bias
+    expected = -np.log(np.exp(logits)[range(5), items] / np.exp(logits).sum(1))
+    np.testing.assert_allclose(next_item.softmax(*map(tf.constant, places)), expected, rtol=1e-5)
+
+
+def test_sampled_softmax_leaves_out_accidental_hits(places):
+    states, items, table, bias = places
+    negatives = np.array([3, 5, 5], np.int32)
+    logits = states @ table.T + bias
+    expected = []
+    for row, item in zip(logits, items):
+        others = [row[j] for j in negatives if j != item]
+        expected.append(np.log(np.exp([row[item], *others]).sum()) - row[item])
+    got = next_item.sampled_softmax(*map(tf.constant, places), tf.constant(negatives))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_binary_cross_entropy_with_negatives_of_its_own(places):
+    states, items, table, bias = places
+    negatives = np.array([[1, 2], [3, 4], [5, 6], [7, 0], [1, 2]], np.int32)
+    logits = states @ table.T + bias
+    expected = []
+    for row, item, drawn in zip(logits, items, negatives):
+        wrong = sum(np.log(1 - sigmoid(row[j])) for j in drawn if j != item)
+        expected.append(-(np.log(sigmoid(row[item])) + wrong) / 3)
+    got = next_item.binary(*map(tf.constant, places), tf.constant(negatives))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_gbce_weighs_the_right_item_by_beta(places):
+    states, items, table, bias = places
+    beta = next_item.gbce_beta(256, 3416, 0.75)
+    assert beta == pytest.approx(0.306223, abs=1e-6)
+    assert next_item.gbce_beta(256, 3416, 0.0) == pytest.approx(1)
+    negatives = tf.constant([2, 4])
+    args = [*map(tf.constant, places), negatives]
+    right = np.log(sigmoid((states @ table.T + bias)[range(5), items]))
+    change = next_item.binary(*args, beta) - next_item.binary(*args, 1.0)
+    np.testing.assert_allclose(change, (1 - beta) * right / 3, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", next_item.LOSSES)
+def test_every_loss_teaches_the_next_item(loss):
+    settings = {**SMALL, "loss": loss, "dropout": 0.0, "attention_dropout": 0.0, "negatives": 8}
+    keras.utils.set_random_seed(0)
+    model = SASRec.create(INFO, SASRec.Config(**settings))
+    batch = features([0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11])
+    model.compile(keras.optimizers.Adam(0.01))
+    targets = {"target_items": batch["items"], "target_values": batch["values"]}
+    for _ in range(300):
+        model.train_on_batch(batch, targets)
+    top = tf.argmax(model.score(features([0, 1, 2, 3, 4], [6, 7, 8, 9, 10])), axis=1)
+    assert top.numpy().tolist() == [5, 11]
+
+
+def test_a_window_of_one_item_is_refused():
+    with pytest.raises(ValueError, match="window=1: at least 2"):
+        made(GRU4Rec, window=1)
+
+
+def test_an_unknown_loss_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"loss=hinge is unknown; known: softmax, sampled, bce"):
+        made(SASRec, loss="hinge")

@@ -1,0 +1,52 @@
+"""GRU4Rec: Hidasi, Karatzoglou, Baltrunas and Tikk, "Session-based Recommendations with
+Recurrent Neural Networks", ICLR 2016.
+"""
+
+import dataclasses
+
+import keras
+
+from tfrec.config import TrainConfig
+from tfrec.models.sequence import Sequence
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class GRU4Rec(Sequence):
+    """x = drop(e);  h_t = GRU(x_1 .. x_t), layer on layer;  state = drop(W h_t + c).
+
+    Each place predicts the next item by state . e_i + b_i. Where nothing came before, h is 0.
+
+    Departs from the paper: whole histories instead of sessions side by side; items have learnt
+    vectors, which are the output's as well ("constrained embedding" of Hidasi and Karatzoglou,
+    CIKM 2018); the default loss is the softmax over all items, not BPR or TOP1 against a batch.
+    """
+
+    paper = TrainConfig(epochs=50, batch_size=128, learning_rate=1e-3)
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Sequence.Config):
+        """GRU4Rec's settings, with those of all sequence models.
+
+        Attributes:
+            recurrent: Units of each GRU.
+        """
+
+        recurrent: tuple[int, ...] = (128,)
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        self.dropout = keras.layers.Dropout(self.config.dropout)
+        self.layers_of_time = [
+            keras.layers.GRU(units, return_sequences=True, name=f"gru_{i}")
+            for i, units in enumerate(self.config.recurrent)
+        ]
+        self.out = keras.layers.Dense(self.config.width, name="out")
+
+    def states(self, tokens, training):
+        x = self.dropout(self.embed(tokens), training=training)
+        for layer in self.layers_of_time:
+            x = layer(x, mask=tokens >= 0, training=training)
+        return self.dropout(self.out(x), training=training)
+
+    def predicting(self, items, training):
+        return self.next_items(items, training)

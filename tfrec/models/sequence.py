@@ -1,0 +1,177 @@
+"""What sequence models share: a window on the history, one table of items, the losses."""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrec.layers import next_item, windows
+from tfrec.models.base import Recommender
+from tfrec.schema import PAD
+
+
+class Predicting(NamedTuple):
+    """The places of a batch that predict an item.
+
+    Attributes:
+        states: `[n, width]`, what the model knows there.
+        rows: int64 `[n]`, which row of the batch.
+        items: int32 `[n]`, the right item.
+    """
+
+    states: tf.Tensor
+    rows: tf.Tensor
+    items: tf.Tensor
+
+
+class Sequence(Recommender):
+    """A model of the newest `window` items, whose score of item i is state . e_i + b_i.
+
+    A subclass has a nested `Config` that extends this one and gives `states` (vectors at all
+    places of a window) and `predicting` (which places predict what, in training).
+
+    Held-out targets are no part of the loss, which looks at the input alone. It is a sum over
+    the row's predictions, divided by a constant, the mean number of them in a training row: with
+    the mean of each batch, a prediction would weigh more where rows are short.
+    """
+
+    task = "ranking"
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        """Settings of all sequence models.
+
+        Attributes:
+            window: Items that a prediction looks back on at most.
+            width: Size of the items' vectors and of the states.
+            dropout: Rate.
+            loss: "softmax" (over all items), "sampled" (softmax over the right item and
+                `negatives` uniform draws a step, shared by all places), "bce" (`negatives` draws
+                for each place) or "gbce" (`negatives` draws a step, shared, with `calibration`).
+                All draws are from all items, seen ones too.
+            negatives: See `loss`; softmax uses none.
+            calibration: gbce: its t.
+            slide: Share of the training rows longer than the window that show an earlier part of
+                theirs, any, instead of the newest.
+        """
+
+        window: int = 200
+        width: int = 64
+        dropout: float = 0.2
+        loss: str = "softmax"
+        negatives: int = 256
+        calibration: float = 0.75
+        slide: float = 0.0
+
+    deviation = 0.02  # of the vectors' truncated normal start
+
+    def __init__(self, info, config=None, **kwargs):
+        super().__init__(info, config, **kwargs)
+        next_item.check(self.config.loss)
+        if self.config.window < 2:
+            raise ValueError(f"--set window={self.config.window}: at least 2")
+        self.max_items = self.config.window
+        start = keras.initializers.TruncatedNormal(stddev=self.deviation)
+        # The last vector is no item's: what it stands for is the model's to say.
+        self.table = self.add_weight(
+            (info.n_items + 1, self.config.width), start, name="table", autocast=False
+        )
+        self.bias = self.add_weight((info.n_items,), "zeros", name="bias", autocast=False)
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+        """`[batch, L, width]` from int32 `[batch, L]`, -1 in front of short histories."""
+        raise NotImplementedError
+
+    def predicting(self, items: tf.Tensor, training: bool) -> Predicting:
+        """What of the input is predicted from where.
+
+        Args:
+            items: int32 `[batch, any]` in time order, padding anywhere.
+            training: False: without dropout, and with nothing drawn.
+        """
+        raise NotImplementedError
+
+    def query(self, items: tf.Tensor) -> tf.Tensor:
+        """The window whose last state scores the next item, int32 `[batch, L]`."""
+        return windows.newest(items, self.config.window)
+
+    def call(self, features, training=False):
+        """All places that predict."""
+        return tuple(self.predicting(tf.cast(features["items"], tf.int32), training))
+
+    def score(self, features):
+        items = tf.cast(features["items"], tf.int32)
+        last = tf.cast(self.states(self.query(items), False)[:, -1], tf.float32)
+        table, bias = self.outputs()
+        return tf.matmul(last, table, transpose_b=True) + bias
+
+    def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The items' vectors, `[n_items, width]`, and biases by which states are scored."""
+        return self.table[:-1], tf.convert_to_tensor(self.bias)
+
+    def embed(self, tokens: tf.Tensor) -> tf.Tensor:
+        """The items' vectors, `[batch, L, width]`; padding has the last one."""
+        x = tf.gather(self.table, tf.where(tokens >= 0, tokens, self.info.n_items))
+        return tf.cast(x, self.compute_dtype)
+
+    def next_items(self, items: tf.Tensor, training: bool) -> Predicting:
+        """Each place of the window predicts the item after it: for models that look back only.
+
+        The first item of a history is predicted, too, from nothing: so is a user without one.
+        """
+        length = self.config.window
+        tokens = self.window_of(items, length + 1, training)
+        before = tf.pad(tokens, [[0, 0], [1, 0]], constant_values=PAD)[:, :-1]
+        return self.at(self.states(before[:, -length:], training), tokens[:, -length:])
+
+    def window_of(self, items: tf.Tensor, length: int, training: bool) -> tf.Tensor:
+        """The newest `length` items; in training, for a share of longer rows, earlier ones."""
+        if not (training and self.config.slide):
+            return windows.newest(items, length)
+        spare = tf.reduce_sum(tf.cast(items >= 0, tf.float32), axis=1) - length
+        draws = self.uniform([2, tf.shape(items)[0]])
+        slides = tf.cast(draws[0] < self.config.slide, tf.float32)
+        skip = slides * tf.floor(draws[1] * (tf.maximum(spare, 0.0) + 1))
+        return windows.newest(items, length, tf.cast(skip, tf.int32))
+
+    @staticmethod
+    def at(states: tf.Tensor, items: tf.Tensor) -> Predicting:
+        """Predictions of the `items` int32 `[batch, L]` that are no padding."""
+        places = tf.where(items >= 0)
+        return Predicting(tf.gather_nd(states, places), places[:, 0], tf.gather_nd(items, places))
+
+    def objective(self, features, targets, scores):
+        """The loss; it looks at the input alone, held-out `targets` are no part of it."""
+        states, rows, items = scores
+        losses = self.loss_of(states, items)
+        sums = tf.math.unsorted_segment_sum(losses, rows, tf.shape(features["items"])[0])
+        return sums / self.per_row()
+
+    def per_row(self) -> float:
+        """About the mean number of predictions in a training row, at least 1."""
+        n_rows = max(1, self.info.row_counts.get("train", 1))
+        return float(np.clip(self.info.n_ratings.get("train", 0) / n_rows, 1, self.config.window))
+
+    def loss_of(self, states: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Loss of each prediction, float32 `[n]`."""
+        c, outputs = self.config, self.outputs()
+        if c.loss == "softmax":
+            return next_item.softmax(states, items, *outputs)
+        if c.loss == "bce":
+            negatives = self._draw([tf.shape(items)[0], c.negatives])
+            return next_item.binary(states, items, *outputs, negatives)
+        negatives = self._draw([c.negatives])
+        if c.loss == "sampled":
+            return next_item.sampled_softmax(states, items, *outputs, negatives)
+        beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
+        return next_item.binary(states, items, *outputs, negatives, beta)
+
+    def _draw(self, shape) -> tf.Tensor:
+        return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)
+
+    def uniform(self, shape) -> tf.Tensor:
+        """Random numbers of the run's own stream, float32 in [0, 1)."""
+        return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
