@@ -39,10 +39,8 @@ def main() -> None:
     version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k, make)
     print(f"exported: {version}\n")
     print(about.summary(version))
-    print(
-        f"\nserve: tensorflow_model_server --rest_api_port=8501 --model_name={version.parent.name}"
-    )
-    print(f"         --model_base_path={version.parent}")
+    print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")
+    print(f"  --rest_api_port=8501 --model_base_path={version.parent}")
     print(f"more requests, and what they mean: {version / about.README}")
 
 

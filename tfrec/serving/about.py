@@ -166,8 +166,8 @@ def _short(array: np.ndarray, length: int | None = None) -> np.ndarray:
     if array.ndim == 1:
         row = array[:1]
     elif length:
-        row = array[:1].copy()
-        row[:, FEW:] = np.zeros((), array.dtype)  # "" or 0
+        row = np.zeros([1, length], array.dtype)  # "" or 0
+        row[:, :FEW] = array[:1, -FEW:][:, :length]
     else:
         row = array[:1, :FEW]
     return np.nan_to_num(row) if array.dtype.kind == "f" else row

@@ -8,10 +8,10 @@ from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
 from tfrec.serving import examples
-from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, strings
+from tfrec.serving.answers import EXAMPLES, LOWEST, strings
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.tables import UNKNOWN, position_table
-from tfrec.serving.top_k import HistoryTopK, TopK, as_classes, features, no_lists
+from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
 
 BLOCK = 1 << 16  # items scored at once
 
@@ -67,16 +67,7 @@ class UserTopK(TopK):
     def __init__(self, model, data_dir, k, titles_file, pairs, block: int = BLOCK):
         super().__init__(model, data_dir, k, titles_file)
         self.users, self.block = Users(self.data_dir, model.info, pairs), block
-        user = strings("user")
-        self.add("serving_default", self.recommend_all, user)
-        self.add(
-            "recommend", self.recommend, user | strings("exclude", None) | strings("allow", None)
-        )
-        self.add("recommend_example", self.recommend_example, INPUTS)
-        self.add("rate", self.rate, user | strings("candidates", None))
-        self.add("classify", self.classify, INPUTS)
-        if model.task == "rating":
-            self.add("regress", self.regress, INPUTS)
+        self.add_all(strings("user"))
 
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
@@ -120,10 +111,6 @@ class UserTopK(TopK):
         return self.call(
             "recommend", **lists, **examples.parse_singles(inputs, {"user": tf.string})
         )
-
-    def classify(self, inputs) -> dict[str, tf.Tensor]:
-        """`recommend_example` as a server's Classify wants it."""
-        return as_classes(self.call("recommend_example", inputs=inputs))
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `user` and `item`, as a server's Regress wants it."""

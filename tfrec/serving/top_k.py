@@ -33,6 +33,26 @@ class TopK(Answers):
         self.raw_ids = line_table(self.data_dir / ITEMS_FILE)
         self.titles = line_table(titles_file)
 
+    def add_all(self, whose: dict[str, tf.TensorSpec]) -> None:
+        """The signatures that all have, by a subclass's methods.
+
+        Args:
+            whose: The inputs that say whose items are wanted.
+        """
+        lists = strings("exclude", None) | strings("allow", None)
+        self.add("serving_default", self.recommend_all, whose)
+        self.add("recommend", self.recommend, whose | lists)
+        self.add("recommend_example", self.recommend_example, INPUTS)
+        self.add("rate", self.rate, whose | strings("candidates", None))
+        self.add("classify", self.classify, INPUTS)
+        if self.model.task == "rating":
+            self.add("regress", self.regress, INPUTS)
+
+    def classify(self, inputs) -> dict[str, tf.Tensor]:
+        """`recommend_example` as a server's Classify wants it."""
+        answer = self.call("recommend_example", inputs=inputs)
+        return {"classes": answer["items"], "scores": answer["scores"]}
+
     def struck_out(self, seen: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
         """Positions `[batch, length]` of what was seen, with those of raw ids `exclude`."""
         return without_repeats(tf.concat([seen, self.positions.lookup(exclude)], axis=1))
@@ -85,15 +105,7 @@ class HistoryTopK(TopK):
         history = strings("items", length) | {
             "values": tf.TensorSpec([None, length], tf.float32, name="values")
         }
-        self.add("serving_default", self.recommend_all, history)
-        self.add(
-            "recommend", self.recommend, history | strings("exclude", None) | strings("allow", None)
-        )
-        self.add("recommend_example", self.recommend_example, INPUTS)
-        self.add("rate", self.rate, history | strings("candidates", None))
-        self.add("classify", self.classify, INPUTS)
-        if model.task == "rating":
-            self.add("regress", self.regress, INPUTS)
+        self.add_all(history)
 
     def recommend(self, items, values, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for histories.
@@ -129,10 +141,6 @@ class HistoryTopK(TopK):
         history = self.history(inputs, lists["items"])
         return self.call("recommend", **history, exclude=exclude, allow=lists["allow"])
 
-    def classify(self, inputs) -> dict[str, tf.Tensor]:
-        """`recommend_example` as a server's Classify wants it."""
-        return as_classes(self.call("recommend_example", inputs=inputs))
-
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
         items = examples.parse_lists(inputs, ["items"])["items"]
@@ -153,16 +161,17 @@ class HistoryTopK(TopK):
         return {"items": items, "values": values}
 
     def samples(self):
-        model = self.model
-        rows = inputs.histories(
-            self.data_dir, model.info, "all", EXAMPLES, fill=True, max_items=model.max_items
-        )
-        features, _ = next(iter(rows))
+        model, length = self.model, self.model.max_items
+        rows = inputs.histories(self.data_dir, model.info, "all", EXAMPLES, fill=True)
+        row, _ = next(iter(rows))
         ids = np.array([*vocabulary.read(self.data_dir / ITEMS_FILE), UNKNOWN])
-        empty = np.zeros_like(features["values"][:1])
+        items, values = ids[row["items"].numpy()], row["values"].numpy()
+        if length:
+            items, values = (x.numpy() for x in newest(items, values, row["items"] >= 0, length))
+            items = np.char.decode(items.astype(bytes), "utf-8")
         return self.item_samples() | {
-            "items": np.concatenate([ids[features["items"].numpy()], np.full(empty.shape, "")]),
-            "values": np.concatenate([features["values"].numpy(), empty]),
+            "items": np.concatenate([items, np.full_like(items[:1], UNKNOWN)]),
+            "values": np.concatenate([values, np.zeros_like(values[:1])]),
         }
 
 
@@ -176,11 +185,6 @@ def no_lists(like: tf.Tensor) -> dict[str, tf.Tensor]:
     """Empty lists for as many rows as `like` has: nothing is excluded, everything allowed."""
     nothing = tf.fill([tf.shape(like)[0], 0], UNKNOWN)
     return {"exclude": nothing, "allow": nothing}
-
-
-def as_classes(answer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """An answer in the names of a server's Classify."""
-    return {"classes": answer["items"], "scores": answer["scores"]}
 
 
 def without_repeats(positions: tf.Tensor) -> tf.Tensor:
