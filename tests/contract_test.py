@@ -57,13 +57,16 @@ SMALL = {
         {"epochs": 4, "iterations": 20, "batch_size": 16},
     ),
     "svae": (
-        {"embedding": 8, "recurrent": 8, "hidden": (4,), "latent": 1, "ahead": 40},
-        {"epochs": 35, "learning_rate": 0.02, "batch_size": 10},
+        {"embedding": 8, "recurrent": 16, "hidden": (8,), "latent": 4, "ahead": 40},
+        {"epochs": 30, "learning_rate": 0.02, "batch_size": 10},
     ),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
     "bert4rec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
-    "hstu": ({"width": 16, "dropout": 0.0, "loss": "softmax"}, {**NEXT, "epochs": 30}),
+    "hstu": (
+        {"width": 16, "dropout": 0.0, "loss": "softmax", "temperature": 0.2},
+        {**NEXT, "epochs": 45},
+    ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (
@@ -132,7 +135,7 @@ def _solve(name, board, strategy, folder):
     small, train = SMALL[name]
     model_config = dataclasses.replace(cls.Config(), **small)
     data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
-    train = dataclasses.replace(cls.paper, patience=0, **train)
+    train = dataclasses.replace(cls.paper, patience=0, validate_every=5, **train)
     config = RunConfig(name, config_lib.to_dict(model_config), data, data_dir, train)
     run_dir = RunDir(folder / "run")
     run_dir.start(config)

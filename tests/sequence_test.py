@@ -258,15 +258,17 @@ def test_gbce_weighs_the_right_item_by_beta(places):
     np.testing.assert_allclose(change, (1 - beta) * right / 3, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", next_item.LOSSES)
-def test_every_loss_teaches_the_next_item(loss):
+@pytest.mark.parametrize(
+    ("loss", "steps"), [("softmax", 60), ("sampled", 100), ("bce", 100), ("gbce", 300)]
+)
+def test_every_loss_teaches_the_next_item(loss, steps):
     settings = {**SMALL, "loss": loss, "dropout": 0.0, "attention_dropout": 0.0, "negatives": 8}
     keras.utils.set_random_seed(0)
-    model = SASRec.create(INFO, SASRec.Config(**settings))
+    model = SASRec.create(INFO, SASRec.Config(**settings, blocks=1))
     batch = features([0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11])
     model.compile(keras.optimizers.Adam(0.01))
     targets = {"target_items": batch["items"], "target_values": batch["values"]}
-    for _ in range(300):
+    for _ in range(steps):
         model.train_on_batch(batch, targets)
     top = tf.argmax(model.score(features([0, 1, 2, 3, 4], [6, 7, 8, 9, 10])), axis=1)
     assert top.numpy().tolist() == [5, 11]

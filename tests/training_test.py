@@ -81,6 +81,21 @@ def test_patience_0_never_stops(trial):
     assert (result["best_epoch"], result["epochs"]) == (1, 4)
 
 
+def test_validates_every_so_many_epochs_and_after_the_last(trial):
+    t = trial(epochs=5, validate_every=2)
+    weights = scripted(t, [2.0, 1.0, 3.0])
+    result = t.run()
+    assert len(weights) == 3
+    assert (result["best_epoch"], result["epochs"]) == (4, 5)
+
+
+def test_patience_counts_epochs_but_stops_at_a_validation(trial):
+    t = trial(epochs=9, validate_every=2, patience=3)
+    scripted(t, [1.0, 2.0, 2.0])
+    result = t.run()
+    assert (result["best_epoch"], result["epochs"]) == (2, 6)
+
+
 def test_another_metric_may_pick_the_epoch(trial):
     t = trial(monitor="rerank_precision@5")
     assert t.higher_is_better

@@ -95,6 +95,7 @@ class TrainConfig:
         clip_norm: Global gradient norm bound, 0 for none.
         iterations: lbfgs: iterations an epoch; its memory starts anew each epoch.
         patience: Epochs without a better validation before training stops; 0 never stops.
+        validate_every: Epochs between two validations; the last epoch always has one.
         monitor: Validation metric that picks the best epoch; empty: the task's own
             (rmse, ndcg@100).
         refit: After the best epoch is known, train anew on train + validation for as many
@@ -115,6 +116,7 @@ class TrainConfig:
     clip_norm: float = 0.0
     iterations: int = 20
     patience: int = 0
+    validate_every: int = 1
     monitor: str = ""
     refit: bool = False
     mixed_precision: bool = False
@@ -189,6 +191,7 @@ _MUST_BE = {
     "decay_factor": "more than 0",
     "clip_norm": "0 or more",
     "iterations": "at least 1",
+    "validate_every": "at least 1",
     "patience": "0 or more",
     "seed": "0 or more and less than 2^32",
     # models

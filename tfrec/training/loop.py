@@ -129,15 +129,16 @@ class Trainer:
             logs = self.epoch(make_train(epoch), epoch)
             _refuse_not_finite(logs, epoch)
             trained = time.perf_counter() - start
-            measured = validate() if validate else {}
             progress.epoch += 1
+            due = progress.epoch % self.config.validate_every == 0 or progress.epoch == epochs
+            measured = validate() if due and validate else {}
             progress.seconds += time.perf_counter() - start
-            if self._is_best(progress, measured, monitor, higher_is_better):
+            if due and self._is_best(progress, measured, monitor, higher_is_better):
                 progress.best_epoch, progress.stale = progress.epoch, 0
                 progress.metrics = measured
                 on_best()
-            else:
-                progress.stale += 1
+            elif due:
+                progress.stale += self.config.validate_every
             logs |= {f"val_{k}": v for k, v in measured.items()}
             listeners.on_epoch_end(epoch, logs | {"seconds": trained})
             on_epoch(progress)
