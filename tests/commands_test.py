@@ -58,14 +58,15 @@ def road(tmp_path_factory):
         for words in (
             ["prepare", "--split=time", f"--data_dir={data}", "--data", "test=0.2"],
             [*SMALL, f"--data_dir={data}", f"--run_dir={folder / 'run'}"],
-            ["train", "--model=biases", f"--data_dir={data}", f"--run_dir={folder / 'b'}"],
+            [*BIASES, f"--data_dir={data}", f"--run_dir={folder / 'b'}"],
         ):
             patch.setattr(sys, "argv", [f"tfrec.{words[0]}", *words[1:]])
             runpy.run_module(f"tfrec.{words[0]}", run_name="__main__")
         yield types.SimpleNamespace(folder=folder, data=data, run=str(folder / "run"))
 
 
-SMALL = ["train", "--model=autoencoder", "--set", "hidden=8", "--train", "epochs=1"]
+SMALL = ["train", "--model=autoencoder", "--set", "hidden=8", "--train", "epochs=1", "--nodry_run"]
+BIASES = ["train", "--model=biases", "--nodry_run"]
 
 
 def listing(folder):
@@ -84,6 +85,27 @@ def test_train_takes_prepared_data_as_it_is(road):
     assert config["data"]["split"] == "time"
     assert config["data"]["test"] == 0.2
     assert config["data_dir"] == road.data
+
+
+def test_a_dry_run_changes_nothing_of_the_training(tfrec, road, tmp_path):
+    words = [*SMALL[:-1], f"--data_dir={road.data}", f"--run_dir={tmp_path / 'run'}"]
+    assert tfrec(*words).status == 0
+    found = [json.loads((x / "run/metrics.json").read_text()) for x in (road.folder, tmp_path)]
+    assert found[0]["test"] == found[1]["test"]
+    assert found[0]["validation"] == found[1]["validation"]
+
+
+def test_a_model_that_can_not_be_exported_is_not_trained(tfrec, road, tmp_path, monkeypatch):
+    def score(self, features):
+        return features["ratings"]
+
+    monkeypatch.setattr(MODELS["autoencoder"], "score", score)
+    words = [*SMALL[:-1], f"--data_dir={road.data}", f"--run_dir={tmp_path / 'run'}"]
+    done = tfrec(*words)
+    assert done.status == 1
+    assert re.match("error: AutoEncoder can not be exported, so nothing was trained", done.err)
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_writes_what_later_commands_need(road):
@@ -187,6 +209,10 @@ def test_export_counts_versions_and_prints_a_request(tfrec, road, monkeypatch):
     assert sorted(p.name for p in base.iterdir()) == ["1", "2"]
     body = json.loads(re.search(r"curl -d '(.*)' http", done.out)[1])
     assert np.shape(body["inputs"]["items"]) == np.shape(body["inputs"]["values"]) == (1, 3)
+    assert "  recommend_example: inputs string [batch] -> items string [batch, 20], " in done.out
+    page = base / "2/README.md"
+    assert str(page) in done.out
+    assert page.read_text().startswith("# AutoEncoder on ml-latest-small\n")
 
 
 def test_list_presets_shows_every_number_with_its_source(tfrec):

@@ -105,6 +105,13 @@ def test_every_part_of_a_request_counts(model, data_dir):
         assert abs(asked(model, data_dir, **change) - before) > 1e-4, change
 
 
+def test_an_example_without_features_is_an_event_of_nobody_and_nothing(model, data_dir):
+    top = EventScores(model, data_dir)
+    empty = top.ask("regress", {"inputs": [tf.train.Example().SerializeToString()]})["outputs"]
+    unknown = {"user": "nobody", "item": "nothing", "site": "", "price": np.nan, "time": 0}
+    assert float(empty[0]) == pytest.approx(asked(model, data_dir, **unknown))
+
+
 def test_export_answers_recommend_and_score(model, data_dir, tmp_path):
     top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
     export.write(top, tmp_path / "1")
@@ -115,6 +122,12 @@ def test_export_answers_recommend_and_score(model, data_dir, tmp_path):
     answer = served["score"](**{k: tf.constant(v) for k, v in request.items()})["scores"]
     np.testing.assert_allclose(answer, top.ask("score", request)["scores"], rtol=1e-5)
     assert ((answer.numpy() > 0) & (answer.numpy() < 1)).all()
+    rows = served["regress"](inputs=tf.constant(top.example("regress")["inputs"]))["outputs"]
+    np.testing.assert_allclose(rows, answer, rtol=1e-5)
+    click = served["classify"](inputs=tf.constant(top.example("classify")["inputs"]))
+    assert click["classes"].numpy().tolist() == [[b"0", b"1"]] * 9
+    np.testing.assert_allclose(click["scores"].numpy()[:, 1], answer, rtol=1e-5)
+    np.testing.assert_allclose(click["scores"].numpy().sum(axis=1), 1, rtol=1e-5)
     best = served["serving_default"](user=tf.constant(["u1", "nobody"]))
     assert (best["items"].numpy()[0] == b"").all(), "u1 has seen everything"
     assert (best["items"].numpy()[1] != b"").all()

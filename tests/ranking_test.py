@@ -111,6 +111,57 @@ def test_a_constant_scorer_is_as_good_as_chance(order):
     assert abs(hit_rate - expected) < 0.007
 
 
+def test_only_what_is_allowed_is_returned():
+    scores = tf.constant([[0.1, 0.9, 0.5, 0.7]] * 4)
+    seen = tf.constant([[1], [-1], [-1], [-1]])
+    allow = tf.constant([[0, 1, -1], [-1, -1, -1], [2, 2, 9], [4, -7, -1]])
+    _, items = ranking.top_k(scores, seen, 4, allow)
+    assert items.numpy().tolist() == [
+        [0, -1, -1, -1],
+        [1, 3, 2, 0],  # padding only: everything
+        [2, -1, -1, -1],
+        [-1, -1, -1, -1],  # nobody the model knows: nothing
+    ]
+
+
+@pytest.mark.parametrize("block", [1, 7, 40, 100])
+@pytest.mark.parametrize("k", [3, 12, 60])
+def test_blocks_give_what_one_top_k_gives(block, k):
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=(6, 40)).astype("float32")
+    scores[1:3] = np.round(scores[1:3])  # ties within and across blocks
+    scores[3] = rng.choice(np.array([-0.0, 0.0], "float32"), 40)
+    scores[4, 5:] = -INF
+    seen = rng.integers(-1, 45, size=(6, 9), dtype="int32")
+    allow = np.full([6, 20], -1, "int32")
+    allow[5], allow[2] = rng.integers(-1, 40, 20), 99
+    held = []
+
+    def some(items):
+        held.append(items)
+        return tf.gather(scores, items, axis=1)
+
+    for limit in (None, allow):
+        due = ranking.top_k(scores, seen, k, limit)
+        got = ranking.top_k_by_blocks(some, 40, seen, k, block, limit)
+        for a, b in zip(got, due, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert max(len(items) for items in held) == min(block, 40)
+    assert tf.concat(held, 0).numpy().tolist() == [*range(40)] * 2
+
+
+def test_blocks_refuse_scores_that_are_no_numbers():
+    scores = tf.constant([[1.0, 2.0, float("nan"), 0.0]])
+    pick = tf.function(
+        lambda: ranking.top_k_by_blocks(
+            lambda items: tf.gather(scores, items, axis=1), 4, tf.constant([[1]]), 1, 2
+        )
+    )
+    for run in (pick, pick.python_function):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
+            run()
+
+
 def test_the_exported_function_answers_the_same(tmp_path):
     class Picker(tf.Module):
         @tf.function(

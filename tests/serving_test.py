@@ -1,10 +1,11 @@
 """What a server answers, and what an export publishes."""
 
+import base64
 import functools
 import json
+import shlex
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfrec.data import inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import export, signatures
+from tfrec.serving import (
+    about,
+    answers,
+    checks,
+    examples,
+    export,
+    known_users,
+    replay,
+    signatures,
+)
 
 N = 40  # users and items of the checkerboard
 
@@ -47,10 +57,17 @@ def ask(top, *histories):
     """Answers to histories of (item, rating) pairs, padded to one batch."""
     length = max(map(len, histories))
     padded = [[*h, *[("", 0.0)] * (length - len(h))] for h in histories]
-    answer = top.recommend(
-        items=tf.constant([[item for item, _ in h] for h in padded], tf.string),
-        values=tf.constant([[float(value) for _, value in h] for h in padded]),
+    return sent(
+        top,
+        "serving_default",
+        items=[[item for item, _ in h] for h in padded],
+        values=[[float(value) for _, value in h] for h in padded],
     )
+
+
+def sent(top, endpoint, **request):
+    """The answer to a request, as arrays."""
+    answer = top.ask(endpoint, request)
     return {name: value.numpy() for name, value in answer.items()}
 
 
@@ -102,8 +119,128 @@ def test_the_seen_is_struck_out_and_the_rest_comes_best_first(top, model):
 
 def test_an_empty_request_is_answered(top):
     assert len(set(ask(top(), [("", 0.0)])["items"][0])) == 5
-    none = top().recommend(items=tf.zeros([2, 0], tf.string), values=tf.zeros([2, 0]))
+    none = sent(top(), "serving_default", items=np.zeros([2, 0], str), values=np.zeros([2, 0]))
     assert none["items"].shape == (2, 5)
+
+
+# ------------------------------------------------------------------ lists, Examples, candidates
+
+
+def padded(*rows):
+    length = max(map(len, rows))
+    return [[*row, *[""] * (length - len(row))] for row in rows]
+
+
+def recommended(top, exclude, allow, histories=(SHORT, LONG)):
+    """Ids of the answers to histories, with lists."""
+    length = max(map(len, histories))
+    return sent(
+        top,
+        "recommend",
+        items=padded(*[[item for item, _ in h] for h in histories]),
+        values=[[v for _, v in h] + [0] * (length - len(h)) for h in histories],
+        exclude=padded(*exclude),
+        allow=padded(*allow),
+    )
+
+
+def names(answer):
+    return [[x.decode() for x in row] for row in answer["items"]]
+
+
+def test_empty_lists_change_nothing(top):
+    plain, lists = ask(top(), SHORT, LONG), recommended(top(), [[], []], [[], [""]])
+    for name, array in plain.items():
+        np.testing.assert_array_equal(lists[name], array)
+
+
+def test_what_is_excluded_is_struck_out_and_the_next_best_move_up(top):
+    best = names(ask(top(10), SHORT, LONG))
+    cut = names(recommended(top(), [best[0][:3], ["nobody knows", "", "i3"]], [[], []]))
+    assert cut == [best[0][3:8], best[1][:5]]
+
+
+def test_only_what_is_allowed_is_recommended_best_first(top):
+    best = names(ask(top(1000), SHORT))[0]
+    some = [best[20], best[4], "i3", "nobody knows", best[30]]
+    assert names(recommended(top(), [[], []], [some, ["nobody knows"]])) == [
+        [best[4], best[20], best[30], "", ""],  # i3 is in the history
+        [""] * 5,
+    ]
+    assert names(recommended(top(), [[best[4]], []], [some, []]))[0][:2] == [best[20], best[30]]
+
+
+def test_examples_answer_like_lists_of_one_length(top):
+    values = np.array([[5, 1], [5, 5]], np.float32)
+    lists = {
+        "items": np.array(padded(["i3", "i4"], ["i7"])),
+        "exclude": np.array(padded(["i9"], [])),
+        "allow": np.array(padded([], ["i1", "i2"])),
+    }
+    due = sent(top(), "recommend", values=values, **lists)
+    for name, sent_too in (("all", {"values": values}), ("highest rating left out", {})):
+        rows = examples.serialize(lists | sent_too)
+        got = sent(top(), "recommend_example", inputs=rows)
+        np.testing.assert_array_equal(got["items"][1], due["items"][1], name)
+        same = (got["items"][0] == due["items"][0]).all()
+        assert same == bool(sent_too), "a missing value is the highest"
+    classes = sent(top(), "classify", inputs=rows)
+    np.testing.assert_array_equal(classes["classes"], got["items"])
+    nobody = sent(top(), "recommend_example", inputs=[tf.train.Example().SerializeToString()])
+    same_as_nothing = ask(top(), [("", 0)])
+    np.testing.assert_array_equal(nobody["items"], same_as_nothing["items"])
+
+
+def test_candidates_are_rated_as_the_model_scores_them(top, model):
+    ids = (top().data_dir / "items.txt").read_text().split()
+    features = {
+        "user": tf.constant([-1]),
+        "items": tf.constant([[ids.index("i3"), ids.index("i4")]]),
+        "values": tf.constant([[5.0, 1.0]]),
+    }
+    due = np.clip(model.score(features).numpy()[0], 1, 5)
+    candidates = [["i9", "", "i3", "nobody knows", "i9"]]
+    got = sent(top(), "rate", items=[["i3", "i4"]], values=[[5, 1]], candidates=candidates)
+    expected = [due[ids.index("i9")], -3.4028235e38, due[ids.index("i3")], -3.4028235e38]
+    np.testing.assert_allclose(got["scores"][0], [*expected, expected[0]], rtol=1e-5)
+    row = examples.serialize(
+        {
+            "items": np.array([["i3", "i4"]]),
+            "values": np.array([[5.0, 1.0]]),
+            "item": np.array(["i9"]),
+        }
+    )
+    regressed = sent(top(), "regress", inputs=row)["outputs"]
+    np.testing.assert_allclose(regressed, [due[ids.index("i9")]], rtol=1e-5)
+
+
+# ------------------------------------------------------------------ models of a fixed length
+
+
+def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_path):
+    data_dir, _ = board(likes_only=True)
+    windowed = type("Windowed", (MODELS["svae"],), {"max_items": 3})
+    small = MODELS["svae"].Config(embedding=4, recurrent=4, hidden=(4,), latent=2)
+    model = windowed.create(DatasetInfo.load(data_dir), small)
+    for weight in model.weights:
+        if "float" in weight.dtype:
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    top = signatures.make(model, data_dir, 100, tmp_path / "titles.txt")
+    long = np.array([["i1", "i2", "x", "i5", "i3", "i5", "i4"]])
+    got = sent(top, "recommend_example", inputs=examples.serialize({"items": long}))
+    due = sent(
+        top, "recommend",
+        items=[["i5", "i3", "i4"]], values=[[5, 5, 5]], exclude=long[:, :2], allow=[[""]],
+    )  # fmt: skip
+    np.testing.assert_array_equal(got["items"], due["items"])
+    assert {f"i{x}".encode() for x in range(N)} - set(got["items"][0]) == {
+        b"i1", b"i2", b"i3", b"i4", b"i5",
+    }  # fmt: skip
+    short = sent(top, "recommend_example", inputs=examples.serialize({"items": long[:, :1]}))
+    one = {"items": [["i1", "", ""]], "values": [[5, 0, 0]]}
+    np.testing.assert_array_equal(short["items"], sent(top, "serving_default", **one)["items"])
+    with pytest.raises(TypeError, match="None, 3"):
+        top.ask("serving_default", {"items": long, "values": np.zeros(long.shape)})
 
 
 # ------------------------------------------------------------------ item rows: known users
@@ -118,10 +255,10 @@ def item_rows(board):
 def test_known_users_of_a_model_with_item_rows(item_rows, tmp_path):
     model, data_dir = item_rows
     top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
-    answer = top.recommend(user=tf.constant(["u7", "nobody", "u0"]))
-    items = answer["items"].numpy()
+    answer = sent(top, "serving_default", user=["u7", "nobody", "u0"])
+    items = answer["items"]
     assert (items[1] == b"").all()
-    assert (answer["titles"].numpy()[1] == b"").all()
+    assert (answer["titles"][1] == b"").all()
     assert np.isfinite(answer["scores"]).all(), "JSON has no infinity"
     # The checkerboard is full: everything known, nothing left to recommend.
     assert (items[[0, 2]] == b"").all()
@@ -129,7 +266,7 @@ def test_known_users_of_a_model_with_item_rows(item_rows, tmp_path):
 
 def test_scores_of_item_rows_are_those_of_the_rows(item_rows):
     model, data_dir = item_rows
-    codes, seen, _ = signatures.encode_items(model, data_dir)
+    codes, seen, _ = known_users.encode_items(model, data_dir)
     users = tf.constant([7, 0])
     got = model.score_columns(codes, users).numpy()
     for features, _ in inputs.histories(data_dir, model.info, "all", 16, fill=True):
@@ -148,14 +285,12 @@ def in_process(monkeypatch):
     """Runs the check of an export here instead of in a fresh process (5 s)."""
 
     def run(command, **kwargs):
-        error = ""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["-c", *command[3:]])
-            try:
-                exec(command[2], {})
-            except SystemExit as end:
-                error = str(end.code)
-        return subprocess.CompletedProcess(command, bool(error), "", f"notice\n{error}\n")
+        assert command[1:3] == ["-m", "tfrec.serving.replay"]
+        try:
+            replay.compare(*command[3:])
+        except ValueError as error:
+            return subprocess.CompletedProcess(command, 1, "", f"notice\n{error}\n")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(export.subprocess, "run", run)
 
@@ -177,16 +312,16 @@ def test_versions_count_up_from_the_highest(model, data_dir, tmp_path, in_proces
 def test_a_model_that_answers_differently_is_not_published(
     model, data_dir, tmp_path, monkeypatch, in_process, wrong
 ):
-    right = export.replay
+    right = replay.save
 
-    def replay(top, path):
-        right(top, path)
+    def save(path, answers):
+        right(path, answers)
         with np.load(path) as file:
             arrays = dict(file)
-        arrays[f"serving_default/out/{wrong}"][2, 1] = 99 if wrong == "scores" else b"i0i"
+        arrays[f"serving_default/{wrong}"][2, 1] = 99 if wrong == "scores" else b"i0i"
         np.savez(path, **arrays)
 
-    monkeypatch.setattr(export, "replay", replay)
+    monkeypatch.setattr(replay, "save", save)
     (tmp_path / "old/1").mkdir(parents=True)
     told = rf"published: serving_default: {wrong} of request 2, place 1: .* from the SavedModel"
     for base in ("old", "new"):
@@ -218,35 +353,111 @@ def test_titles_may_be_in_any_script_and_the_data_may_go(model, data_dir, tmp_pa
     assert answer["titles"].numpy()[0, 0].decode().startswith("Amélie 天使 ")
 
 
+# ------------------------------------------------------------------ the dry run
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "autorec", "mf"])
+def test_a_dry_run_reads_no_ratings(board, tmp_path, name):
+    """Vocabularies and info are all it needs: it takes seconds whatever the data's size."""
+    cls = MODELS[name]
+    source, _ = board(cls.rows(cls.Config()))
+    data = shutil.copytree(source, tmp_path, ignore=lambda *_: RECORDS, dirs_exist_ok=True)
+    before = sorted(data.iterdir())
+    model = made(data, name, **{"latent": 4} if name == "mf" else {"hidden": (4,)})
+    weights = model.get_weights()
+    export.dry_run(model, data)
+    assert sorted(data.iterdir()) == before
+    for a, b in zip(weights, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [
+        (lambda self, features: tf.py_function(lambda x: x, [features["values"]], tf.float32),
+         "EagerPyFunc is no operation of a server"),
+        (lambda self, features: features["ratings"], "'ratings'"),
+    ],
+)  # fmt: skip
+def test_a_model_that_can_not_be_exported_is_refused_before_training(
+    data_dir, monkeypatch, score, told
+):
+    monkeypatch.setattr(MODELS["autoencoder"], "score", score)
+    model = made(data_dir, "autoencoder", hidden=(4,))
+    with pytest.raises(ValueError, match="can not be exported, so nothing was trained") as error:
+        export.dry_run(model, data_dir)
+    assert told in str(error.value)
+    assert "--nodry_run" in str(error.value)
+
+
+def test_a_dry_run_under_replicas(mirrored, data_dir):
+    with mirrored.scope():
+        model = made(data_dir, "autoencoder", hidden=(4,))
+    export.dry_run(model, data_dir)
+
+
+# ------------------------------------------------------------------ what lies beside
+
+
 @pytest.fixture(scope="module", params=["history", "user"])
 def exported(request, model, data_dir, item_rows, tmp_path_factory):
-    """A written SavedModel of each kind of request."""
+    """A written SavedModel of each kind of request, and what answers."""
     source = (model, data_dir) if request.param == "history" else item_rows
-    folder = tmp_path_factory.mktemp("exported")
+    folder = tmp_path_factory.mktemp("exported") / "films"
+    folder.mkdir()
     top = signatures.make(*source, 4, folder / "titles.txt")
     export.write(top, folder / "1")
-    export.write_request(top, folder / "1" / export.REQUEST)
-    return folder / "1"
+    export.write_extras(top, folder / "1", folder / "1")
+    return folder / "1", top
 
 
-def test_tf_serving_finds_one_endpoint_and_no_xla(exported):
-    proto = SavedModel.FromString((exported / "saved_model.pb").read_bytes())
+def test_the_static_check_knows_a_good_export(exported):
+    path, top = exported
+    proto = SavedModel.FromString((path / "saved_model.pb").read_bytes())
     (graph,) = proto.meta_graphs
     assert list(graph.meta_info_def.tags) == ["serve"]
-    assert set(graph.signature_def) - {"__saved_model_init_op"} == {"serving_default"}
-    signature = graph.signature_def["serving_default"]
-    assert signature.method_name == "tensorflow/serving/predict"
-    assert set(signature.outputs) == {"items", "titles", "scores"}
-    for function in graph.graph_def.library.function:
-        assert not function.attr["_XlaMustCompile"].b, function.signature.name
+    assert set(graph.signature_def) - {"__saved_model_init_op"} == set(top.endpoints())
+    assert set(graph.signature_def["classify"].outputs) == {"classes", "scores"}
+    assert set(graph.signature_def["regress"].outputs) == {"outputs"}
+    for name in ("serving_default", "recommend", "recommend_example"):
+        assert set(graph.signature_def[name].outputs) == {"items", "titles", "scores"}
+    checks.check(path, top.endpoints())
 
 
-def test_the_printed_request_is_one_that_the_signature_takes(exported):
-    line = export.rest_request(exported, "films")
-    assert line.endswith("http://localhost:8501/v1/models/films:predict")
-    body = json.loads(line.split("'")[1])
-    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
-    specs = served.structured_input_signature[1]
-    assert set(body["inputs"]) == set(specs)
-    answer = served(**{k: tf.constant(v, specs[k].dtype) for k, v in body["inputs"].items()})
-    assert answer["items"].shape[1] == 4
+def test_the_printed_lines_ask_the_export(exported, capsys):
+    path, top = exported
+    *_, python, curl = about.summary(path).splitlines()
+    body = json.loads(shlex.split(curl)[2])
+    assert shlex.split(curl)[3] == "http://localhost:8501/v1/models/films:predict"
+    assert set(body["inputs"]) == set(answers.specs_of(top.endpoints()["serving_default"]))
+    capsys.readouterr()
+    exec(shlex.split(python)[2], {})
+    printed = capsys.readouterr().out
+    for item in sent(top, "serving_default", **body["inputs"])["items"].ravel():
+        assert str(item) in printed
+
+
+def test_every_request_of_the_page_is_answered(exported):
+    path, top = exported
+    page = (path / "README.md").read_text()
+    bodies = [json.loads(shlex.split(x)[2]) for x in page.splitlines() if x.startswith("curl")]
+    names = [body.get("signature_name", "serving_default") for body in bodies]
+    assert names == list(top.endpoints())
+    described = json.loads((path / about.SIGNATURES).read_text())
+    assert described["kind"] == top.kind
+    for name, body in zip(names, bodies):
+        assert f"| `{name}` |" in page
+        request = {
+            key: [base64.b64decode(x["b64"]) if isinstance(x, dict) else x for x in column]
+            for key, column in body["inputs"].items()
+        }
+        answer = sent(top, name, **request)
+        due = described["signatures"][name]["outputs"]
+        assert set(answer) == set(due)
+        for key, array in answer.items():
+            assert [len(array), *due[key]["shape"][1:]] == list(array.shape) or None in due[key][
+                "shape"
+            ][1:]

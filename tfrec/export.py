@@ -1,6 +1,6 @@
 """Command: a trained run -> a SavedModel version for TF Serving."""
 
-import pathlib
+import os
 
 from absl import flags
 
@@ -12,25 +12,36 @@ flags.DEFINE_string(
     "export_dir", "", "base path (default: saved_models/<model>)", flag_values=FLAGS
 )
 flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_enum(
+    "index",
+    "exact",
+    ["exact", "tfrs"],
+    "how known users' items are found: exact, by blocks where there are many; tfrs: by an index "
+    "of TensorFlow Recommenders",
+    flag_values=FLAGS,
+)
 
 
 def main() -> None:
     """Flags, one call, and the request that works."""
     path = cli.require(FLAGS, "run_dir")
+    if FLAGS.index == "tfrs":
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be there before TensorFlow is
     cli.start_tensorflow()
-    from tfrec.serving import export
+    from tfrec.serving import about, export, retrieval, signatures
     from tfrec.training import runs
 
     run = runs.RunDir(path)
     config = run.config()
     export_dir = FLAGS.export_dir or f"saved_models/{config.model}"
     print("exporting, then replaying requests in a fresh process ...", flush=True)
-    version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k)
-    name = pathlib.Path(export_dir).name
-    print(f"exported: {version}")
-    print(f"serve:    tensorflow_model_server --rest_api_port=8501 --model_name={name} \\")
-    print(f"            --model_base_path={version.parent}")
-    print(f"ask:      {export.rest_request(version, name)}")
+    make = retrieval.make if FLAGS.index == "tfrs" else signatures.make
+    version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k, make)
+    print(f"exported: {version}\n")
+    print(about.summary(version))
+    print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")
+    print(f"  --rest_api_port=8501 --model_base_path={version.parent}")
+    print(f"more requests, and what they mean: {version / about.README}")
 
 
 if __name__ == "__main__":

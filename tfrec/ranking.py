@@ -11,7 +11,11 @@ histories get different orders (rows with equal ones share theirs), and the same
 always gets the same answer, whatever the batch around it.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
+
+from tfrec.schema import PAD
 
 _LOW_32_BITS = 0xFFFFFFFF
 _ODD_1 = 0x1E3779B97F4A7C15  # odd 61-bit multipliers: they spread neighbouring positions
@@ -30,16 +34,42 @@ def strike_out(scores: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         `[batch, n]` float32.
     """
     scores = tf.cast(scores, tf.float32)
-    seen = tf.convert_to_tensor(seen)
-    known = _known(seen, tf.shape(scores)[1])
-    rows = tf.broadcast_to(tf.range(tf.shape(seen)[0])[:, tf.newaxis], tf.shape(seen))
-    places = tf.stack([rows, tf.where(known, tf.cast(seen, tf.int32), 0)], axis=-1)
+    places, known = _places(seen, tf.shape(scores)[1])
     # Padding must point somewhere: it takes the minimum of item 0 and infinity.
     bounds = tf.where(known, -float("inf"), float("inf"))
     return tf.tensor_scatter_nd_min(scores, places, bounds)
 
 
-def top_k(scores: tf.Tensor, seen: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+def keep_only(scores: tf.Tensor, allow: tf.Tensor, limited: tf.Tensor | None = None) -> tf.Tensor:
+    """Sets the scores of all but the allowed items to minus infinity.
+
+    Args:
+        scores: `[batch, n]` float32.
+        allow: `[batch, L]` int positions, padded with -1; others outside `[0, n)` are nobody.
+        limited: `[batch, 1]` bool, the rows that it is for; default those where `allow` holds
+            anything but padding.
+
+    Returns:
+        `[batch, n]` float32.
+    """
+    limited = is_limited(allow) if limited is None else limited
+
+    def kept():
+        places, known = _places(allow, tf.shape(scores)[1])
+        marks = tf.tensor_scatter_nd_max(tf.zeros_like(scores), places, tf.cast(known, tf.float32))
+        return tf.where((marks > 0) | ~limited, scores, -float("inf"))
+
+    return tf.cond(tf.reduce_any(limited), kept, lambda: scores)
+
+
+def is_limited(allow: tf.Tensor) -> tf.Tensor:
+    """Which rows name anything to allow, `[batch, 1]`."""
+    return tf.reduce_any(allow != PAD, axis=1, keepdims=True)
+
+
+def top_k(
+    scores: tf.Tensor, seen: tf.Tensor, k: int, allow: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best items of each row that it has not seen, best first.
 
     Equal scores come in a fixed pseudo-random order (see the module's text).
@@ -49,6 +79,7 @@ def top_k(scores: tf.Tensor, seen: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Ten
             as minus infinity is never returned.
         seen: `[batch, L]` int positions to leave out, padded with -1.
         k: How many; may exceed n.
+        allow: `[batch, M]` int positions, as `keep_only` takes them; default all.
 
     Returns:
         values `[batch, k]` float32 and items `[batch, k]` int32. Where fewer than k items
@@ -57,45 +88,113 @@ def top_k(scores: tf.Tensor, seen: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Ten
     Raises:
         tf.errors.InvalidArgumentError: a score is NaN or plus infinity.
     """
-    scores, seen = tf.cast(scores, tf.float32), tf.convert_to_tensor(seen)
+    seen = tf.convert_to_tensor(seen)
+    scores = strike_out(_checked(scores), seen)
+    if allow is not None:
+        scores = keep_only(scores, allow)
+    n = tf.shape(scores)[1]
+    found = tf.minimum(k, n)
+    values, items = _best(scores, _row_hash(seen, n), 0, found)
+    return _named(values, items, k, found)
+
+
+def top_k_by_blocks(
+    score: Callable[[tf.Tensor], tf.Tensor],
+    n: int,
+    seen: tf.Tensor,
+    k: int,
+    block: int,
+    allow: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `top_k` gives, but never holds more than a block of scores.
+
+    Args:
+        score: int32 positions `[m]`, m at most `block` -> scores `[batch, m]`.
+        n: How many items there are.
+        seen: As for `top_k`.
+        k: As for `top_k`.
+        block: How many items are scored at once.
+        allow: As for `top_k`.
+
+    Returns:
+        As `top_k` does.
+    """
+    seen = tf.convert_to_tensor(seen)
+    row = _row_hash(seen, n)
+    limited = None if allow is None else is_limited(allow)
+    batch = tf.shape(seen)[0]
+
+    def step(start, keys, values, items):
+        size = tf.minimum(block, n - start)
+        scores = strike_out(_checked(score(start + tf.range(size))), seen - start)
+        if allow is not None:
+            scores = keep_only(scores, tf.where(allow == PAD, PAD, allow - start), limited)
+        more, places = _best(scores, row, start, tf.minimum(k, size))
+        places += start
+        keys = tf.concat([keys, _keys(more, row, places)], axis=1)
+        keys, best = tf.math.top_k(keys, tf.minimum(k, tf.shape(keys)[1]))
+        values = tf.gather(tf.concat([values, more], axis=1), best, batch_dims=1)
+        items = tf.gather(tf.concat([items, places], axis=1), best, batch_dims=1)
+        return start + size, keys, values, items
+
+    empty = [tf.zeros([batch, 0], dtype) for dtype in (tf.int64, tf.float32, tf.int32)]
+    shapes = [tf.TensorShape([]), *[tf.TensorShape([None, None])] * 3]
+    _, _, values, items = tf.while_loop(
+        lambda start, *_: start < n, step, [0, *empty], shapes, parallel_iterations=1
+    )
+    return _named(values, items, k, min(k, n))
+
+
+def _checked(scores: tf.Tensor) -> tf.Tensor:
+    """The scores as float32, none of them NaN or plus infinity."""
+    scores = tf.cast(scores, tf.float32)
     tf.debugging.Assert(
         tf.reduce_all(scores < float("inf")),  # false for NaN, too
         ["scores hold NaN or infinity: the model diverged, or divided by an empty row"],
     )
-    scores = strike_out(scores, seen)
+    return scores
+
+
+def _best(
+    scores: tf.Tensor, row: tf.Tensor, start: tf.Tensor | int, k: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Values and columns `[batch, k]` of the best; column 0 is the item at `start`."""
     n = tf.shape(scores)[1]
-    found = tf.minimum(k, n)
     values, items = tf.math.top_k(scores, tf.minimum(k + 1, n))  # one more: a tie at the cut
     tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -float("inf"))
-    values, items = tf.cond(
-        tf.reduce_any(tied),
-        lambda: _top_k_by_hash(scores, seen, found),
-        lambda: (values[:, :found], items[:, :found]),
-    )
-    items = tf.where(values > -float("inf"), items, -1)
+
+    def by_key():
+        _, items = tf.math.top_k(_keys(scores, row, start + tf.range(n)[tf.newaxis]), k)
+        return tf.gather(scores, items, batch_dims=1), items
+
+    return tf.cond(tf.reduce_any(tied), by_key, lambda: (values[:, :k], items[:, :k]))
+
+
+def _named(
+    values: tf.Tensor, items: tf.Tensor, k: int, found: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Fills up to k places; an item that may not be returned becomes -1."""
+    items = tf.where(values > -float("inf"), items, PAD)
     missing = [[0, 0], [0, k - found]]
     values = tf.pad(values, missing, constant_values=-float("inf"))
-    items = tf.pad(items, missing, constant_values=-1)
+    items = tf.pad(items, missing, constant_values=PAD)
     return tf.ensure_shape(values, [None, k]), tf.ensure_shape(items, [None, k])
 
 
-def _top_k_by_hash(scores: tf.Tensor, seen: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`tf.math.top_k` on 64-bit keys: the score in the high half, the hash in the low one."""
+def _keys(scores: tf.Tensor, row: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """64 bits to sort by: the score in the high half, the hash of row and item in the low one."""
     scores = tf.where(scores == 0.0, 0.0, scores)  # -0.0 equals 0.0, its bits do not
     bits = tf.cast(tf.bitcast(scores, tf.int32), tf.int64)
     # The bits of negative floats grow as the float falls; turned over, they rise with it.
     rising = tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, 0x7FFFFFFF), bits)
-    keys = rising * (_LOW_32_BITS + 1) + _tie_order(seen, tf.shape(scores)[1])
-    _, items = tf.math.top_k(keys, k)
-    return tf.gather(scores, items, batch_dims=1), items
+    item = _mix(tf.cast(items, tf.int64) + 1)
+    return rising * (_LOW_32_BITS + 1) + tf.bitwise.bitwise_and(_mix(row + item), _LOW_32_BITS)
 
 
-def _tie_order(seen: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """`[batch, n]` int64 in `[0, 2^32)`: a hash of each item and of the row's seen items."""
+def _row_hash(seen: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """A hash of what each row has seen, int64 `[batch, 1]`."""
     spread = _mix(tf.where(_known(seen, n), tf.cast(seen, tf.int64) + 1, 0))
-    row = tf.reduce_sum(spread, axis=1, keepdims=True)  # padding adds 0, order does not matter
-    item = _mix(tf.range(1, tf.cast(n, tf.int64) + 1, dtype=tf.int64))
-    return tf.bitwise.bitwise_and(_mix(row + item), _LOW_32_BITS)
+    return tf.reduce_sum(spread, axis=1, keepdims=True)  # padding adds 0, order does not matter
 
 
 def uniform_of(rows: tf.Tensor, n: tf.Tensor, seed: int = 0) -> tf.Tensor:
@@ -114,6 +213,17 @@ def _mix(x: tf.Tensor) -> tf.Tensor:
     x = x * _ODD_1
     x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, 31)) * _ODD_2
     return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, 29))
+
+
+def _places(positions: tf.Tensor, n: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where positions `[batch, L]` are in `[batch, n]`, and which are there at all.
+
+    Those that are not point to column 0.
+    """
+    positions = tf.convert_to_tensor(positions)
+    known = _known(positions, n)
+    rows = tf.broadcast_to(tf.range(tf.shape(positions)[0])[:, tf.newaxis], tf.shape(positions))
+    return tf.stack([rows, tf.where(known, tf.cast(positions, tf.int32), 0)], axis=-1), known
 
 
 def _known(seen: tf.Tensor, n: tf.Tensor) -> tf.Tensor:

@@ -42,6 +42,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("warm_start", "", "an earlier run to start from, by raw id", flag_values=FLAGS)
 flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
+flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported", flag_values=FLAGS)
 
 
 def resolve(preset: str):
@@ -136,6 +137,10 @@ def run(preset: str, path: str, strategy) -> None:
         run_dir.check(config, FLAGS.resume, FLAGS.overwrite)
     trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
     print(summaries.summary(trial.info, trial.model), flush=True)
+    if FLAGS.dry_run and not strategies.is_multiworker(strategy):
+        from tfrec.serving import export
+
+        export.dry_run(trial.model, config.data_dir)
     print(summaries.table(train(trial)))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
 

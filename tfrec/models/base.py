@@ -30,6 +30,7 @@ class Recommender(keras.Model):
         max_items: How many of a history's newest items the model looks at, or None for all:
             training batches hold rows of like length, counted up to this.
         needs_ids: Whether the data must name users and items.
+        knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
         paper: Training settings of the paper, the defaults of `tfrec.train`.
     """
@@ -38,6 +39,7 @@ class Recommender(keras.Model):
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
     needs_ids: ClassVar[bool] = True
+    knows_users: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
     paper: ClassVar[TrainConfig] = TrainConfig()
 

@@ -129,13 +129,32 @@ class BertRating(EventModel):
         return self.bias + tf.cast(scores, tf.float32), squares
 
     def score_items(self, users, items):
+        p, _ = self.vectors("user", users)
+        q = self._item_vectors(items)
+        return self.bias + tf.cast(tf.matmul(p, q, transpose_b=True), tf.float32)
+
+    def _item_vectors(self, items):
+        """Q of many items, `[n, tower]`, a block at a time."""
         n = tf.size(items)
         size = tf.minimum(BLOCK, n)
         blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
-        p, _ = self.vectors("user", users)
-        q = tf.map_fn(lambda b: self.vectors("item", b)[0], blocks, fn_output_signature=p.dtype)
-        q = tf.reshape(q, [-1, self.config.tower])[:n]
-        return self.bias + tf.cast(tf.matmul(p, q, transpose_b=True), tf.float32)
+        q = tf.map_fn(
+            lambda b: self.vectors("item", b)[0], blocks, fn_output_signature=self.compute_dtype
+        )
+        return tf.reshape(q, [-1, self.config.tower])[:n]
+
+    def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors of positions `[n]`, -1 for nobody; their product is the score.
+
+        Returns:
+            [p, b] and [q, 1], float32 `[n, tower + 1]`.
+        """
+        p, q = (
+            tf.cast(x, tf.float32)
+            for x in (self.vectors("user", users)[0], self._item_vectors(items))
+        )
+        bias = tf.fill([tf.shape(p)[0], 1], tf.convert_to_tensor(self.bias))
+        return tf.concat([p, bias], axis=1), tf.concat([q, tf.ones_like(q[:, :1])], axis=1)
 
 
 @keras.saving.register_keras_serializable("tfrec")

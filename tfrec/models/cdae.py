@@ -55,6 +55,7 @@ class CDAE(Recommender):
     """
 
     task = "ranking"
+    knows_users = True
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
 
     @dataclasses.dataclass(frozen=True)

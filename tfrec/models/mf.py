@@ -171,6 +171,18 @@ class MF(EventModel):
         scores = self._mean(q) + bias[:, None] + tf.gather(self.item_bias, items)
         return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)
 
+    def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors of positions `[n]`, -1 for nobody; their product is the score.
+
+        Returns:
+            [p, mu + b_u, 1] and [q, 1, b_i], float32 `[n, latent + 2]`.
+        """
+        vectors, bias, _ = self.users(users)
+        q, item_bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
+        of_users = vectors, (self._mean(q) + bias)[:, None], tf.ones_like(bias)[:, None]
+        of_items = q, tf.ones_like(item_bias)[:, None], item_bias[:, None]
+        return tuple(tf.cast(tf.concat(x, axis=1), tf.float32) for x in (of_users, of_items))
+
 
 def _squares(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(x), axis=-1)

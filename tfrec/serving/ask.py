@@ -6,11 +6,10 @@ import tempfile
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tfrec.data import records, vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo
-from tfrec.serving import signatures
+from tfrec.serving import examples, signatures
 from tfrec.training.runs import RunDir
 
 
@@ -46,17 +45,18 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
     notes = []
     if by_user:
         position(data_dir, user)  # refuses an unknown user
-        request = {"user": tf.constant([user])}
+        endpoint, request = "serving_default", {"user": np.array([user])}
     else:
         read, asked = (parse, items) if items else (stored, user)
         history, notes = read(data_dir, model.info, asked)
-        request = {
-            "items": tf.constant([list(history)]),
-            "values": tf.constant([list(history.values())]),
-        }
+        columns = [list(history)], [list(history.values())]
+        rows = dict(zip(("items", "values"), map(np.array, columns), strict=True))
+        endpoint, request = "recommend_example", {"inputs": examples.serialize(rows)}
+        if user and model.knows_users:
+            endpoint, request = "recommend_user", {"user": np.array([user])}
     with tempfile.TemporaryDirectory() as folder:
         top = signatures.make(model, data_dir, k, pathlib.Path(folder) / "titles.txt")
-        answer = {name: value.numpy()[0] for name, value in top.recommend(**request).items()}
+        answer = {name: value.numpy()[0] for name, value in top.ask(endpoint, request).items()}
     return "\n".join([*notes, layout(answer, data_dir)])
 
 

@@ -8,12 +8,14 @@ import tensorflow as tf
 from tfrec.data import inputs, vocabulary
 from tfrec.models.events import EventModel
 from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
-from tfrec.serving.tables import position_table, tables_of
+from tfrec.serving import examples
+from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
+from tfrec.serving.tables import position_table
 
-EXAMPLES = 8  # events in a request that is replayed
+LABELS = ("0", "1")
 
 
-class EventScores(tf.Module):
+class EventScores(Answers):
     """What a model thinks of events, all in one graph.
 
     A request holds `user` and `item`, string `[batch]`, where the data has ids, `time`, int64
@@ -26,24 +28,29 @@ class EventScores(tf.Module):
         data_dir: Where its data was prepared.
     """
 
+    kind = "events"
+
     def __init__(self, model: EventModel, data_dir: str | pathlib.Path):
-        super().__init__(name="event_scores")
-        data_dir = pathlib.Path(data_dir)
-        self.model, self.data_dir = model, data_dir
+        super().__init__(model, data_dir)
         self.fields = {f.name: f for f in model.info.fields if f.name in model.context}
         self.ids = {}
         if model.info.has_ids:
             self.ids = {
-                "user": position_table(data_dir / USERS_FILE),
-                "item": position_table(data_dir / ITEMS_FILE),
+                "user": position_table(self.data_dir / USERS_FILE),
+                "item": position_table(self.data_dir / ITEMS_FILE),
             }
         self.categories = {
-            f.name: position_table(data_dir / vocabulary_file(f.name))
+            f.name: position_table(self.data_dir / vocabulary_file(f.name))
             for f in self.fields.values()
             if f.kind == "category"
         }
         spec = {name: tf.TensorSpec([None], self._dtype(name), name=name) for name in self.names}
-        self.score = tf.function(self._score, input_signature=[spec])
+        for name in ("serving_default", "score"):
+            self.add(name, self.score, spec)
+        if model.task in ("rating", "ctr"):
+            self.add("regress", self.regress, INPUTS)
+        if model.task == "ctr":
+            self.add("classify", self.classify, INPUTS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +65,7 @@ class EventScores(tf.Module):
     def _is_number(self, name: str) -> bool:
         return self.fields[name].kind == "number"
 
-    def _score(self, request) -> dict[str, tf.Tensor]:
+    def score(self, **request) -> dict[str, tf.Tensor]:
         """`scores`, float32 `[batch]`: ratings, or for clicks their probabilities."""
         nothing = tf.zeros_like(next(iter(request.values())), tf.int32)
         features = {"user": nothing, "item": nothing}
@@ -69,25 +76,27 @@ class EventScores(tf.Module):
                 features[name] = self.categories[name].lookup(raw) + 1
             else:
                 features[name] = raw if name == "time" else standardised(self.fields[name], raw)
-        scores = self.model.score(features)
-        return {"scores": tf.sigmoid(scores) if self.model.task == "ctr" else scores}
+        return {"scores": self.told(self.score_of(features))}
 
-    def endpoints(self, name: str = "serving_default") -> dict:
-        """The signature by its name."""
-        return {name: self.score}
+    def regress(self, inputs) -> dict[str, tf.Tensor]:
+        """`score` for serialized Examples, as a server's Regress wants it: `[batch]`.
 
-    def ask(self, endpoint: str, request) -> dict[str, tf.Tensor]:
-        """Answers a request: a dict of arrays by name."""
-        del endpoint
-        return self.score({name: tf.constant(array) for name, array in request.items()})
+        What an Example does not hold is unknown.
+        """
+        dtypes = {name: self._dtype(name) for name in self.names}
+        event = examples.parse_singles(inputs, dtypes)
+        return {"outputs": self.call("score", **event)["scores"]}
 
-    def tables(self) -> list[tf.lookup.StaticHashTable]:
-        """The lookup tables, which an export must track."""
-        return tables_of(self)
+    def classify(self, inputs) -> dict[str, tf.Tensor]:
+        """Probabilities of no click and of a click, as a server's Classify wants them."""
+        click = self.call("regress", inputs=inputs)["outputs"]
+        return {
+            "classes": tf.tile(tf.constant([LABELS]), [tf.size(click), 1]),
+            "scores": tf.stack([1 - click, click], axis=1),
+        }
 
-    def example(self, endpoint: str) -> dict[str, np.ndarray]:
-        """A request made of the data's own first events, and one of nobody and nothing."""
-        del endpoint
+    def samples(self) -> dict[str, np.ndarray]:
+        """The data's own first events, and one of nobody and nothing."""
         model, found = self.model, {}
         batches = inputs.events(
             self.data_dir, model.info, "all", EXAMPLES, fill=True, context=model.context

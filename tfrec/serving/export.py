@@ -6,58 +6,41 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 
-import keras
-import numpy as np
+import tensorflow as tf
 
 from tfrec.models.base import Recommender
-from tfrec.serving import signatures
+from tfrec.serving import about, checks, replay, signatures, warmup
+from tfrec.serving.answers import Answers
 
-REQUEST = "assets.extra/request.json"  # an example; TF Serving ignores what else lies there
-REPLAY = "replay.npz"  # requests and answers, beside the model until it is published
-
-# Runs in a process of its own, so that nothing but the files can answer.
-CHECK = """
-import sys, numpy as np, tensorflow as tf
-signatures = tf.saved_model.load(sys.argv[1]).signatures
-with np.load(sys.argv[2]) as file:
-    replay = {tuple(k.split("/")): v for k, v in file.items()}
-for endpoint in sorted({k[0] for k in replay}):
-    sent = {k[2]: tf.constant(v) for k, v in replay.items() if k[:2] == (endpoint, "in")}
-    due = {k[2]: v for k, v in replay.items() if k[:2] == (endpoint, "out")}
-    for name, answer in signatures[endpoint](**sent).items():
-        got, due_here = answer.numpy(), due[name]
-        if name == "scores":
-            same = np.isclose(got, due_here, rtol=1e-4, atol=1e-4)
-        else:
-            # Two items whose scores differ by rounding only may change places.
-            ties = np.isclose(due["scores"][:, 1:], due["scores"][:, :-1], rtol=1e-5, atol=1e-5)
-            may_swap = np.pad(ties, [(0, 0), (0, 1)]) | np.pad(ties, [(0, 0), (1, 0)])
-            got = got.astype("S")
-            among = (got[:, :, None] == due_here[:, None, :]).any(2)
-            same = (got == due_here) | (may_swap & among & (got != b""))
-        for place in np.argwhere(~same)[:1]:
-            got, due_here = got[tuple(place)], due_here[tuple(place)]
-            sys.exit(f"{endpoint}: {name} of request {place[0]}, place {place[-1]}: {got} from "
-                     f"the SavedModel, {due_here} from the model")
-"""
+ANSWERS = "answers.npz"  # the model's own, beside it until it is published
 
 
-def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> pathlib.Path:
+def export(
+    model: Recommender,
+    data_dir: str,
+    export_dir: str,
+    k: int = 20,
+    make: Callable[..., Answers] = signatures.make,
+) -> pathlib.Path:
     """Writes `export_dir/<version>` and returns it.
 
     The version is one more than the highest there. It is written under a name that TF
-    Serving ignores, loaded in a fresh process, its answers compared with the model's, and
-    only then renamed.
+    Serving ignores, checked, loaded in a fresh process, its answers to the warm-up requests
+    compared with the model's, and only then renamed.
 
     Args:
         model: A trained model.
         data_dir: Where its data was prepared.
         export_dir: The model's base path for TF Serving.
         k: Items an answer holds.
+        make: What makes the signatures, with the arguments of `signatures.make`.
 
     Raises:
-        ValueError: the reloaded SavedModel answers differently; nothing is published.
+        ValueError: TF Serving could not serve it, or the reloaded SavedModel answers
+            differently; nothing is published.
     """
     base = pathlib.Path(export_dir).absolute()
     is_new = not base.exists()
@@ -65,12 +48,13 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
     aside = base / f".writing-{os.getpid()}"
     aside.mkdir()
     try:
-        top = signatures.make(model, data_dir, k, aside / "titles.txt")
+        top = make(model, data_dir, k, aside / "titles.txt")
         write(top, aside / "model")
-        write_request(top, aside / "model" / REQUEST)
-        replay(top, aside / REPLAY)
-        check(aside)
         version = base / str(next_version(base))
+        write_extras(top, aside / "model", version)
+        requests = {name: top.example(name) for name in top.endpoints()}
+        replay.save(aside / ANSWERS, {name: top.ask(name, r) for name, r in requests.items()})
+        check(aside)
         (aside / "model").rename(version)
     except BaseException:
         shutil.rmtree(aside)
@@ -81,41 +65,66 @@ def export(model: Recommender, data_dir: str, export_dir: str, k: int = 20) -> p
     return version
 
 
-def write(top: signatures.TopK, path: pathlib.Path) -> None:
-    """All endpoints; vocabularies and titles become assets."""
-    archive = keras.export.ExportArchive()
-    archive.track(top.model)
-    for table in top.tables():
-        archive.track(table)
-    for name, function in top.endpoints().items():
-        archive.add_endpoint(name, function)
-    archive.write_out(path, verbose=False)
+def dry_run(model: Recommender, data_dir: str, k: int = 20) -> None:
+    """Writes the model, trained or not, to a temporary folder and checks what is there.
+
+    Takes seconds: reads no ratings and asks nothing.
+
+    Raises:
+        ValueError: it could not be exported; says why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder)
+        try:
+            top = signatures.make(model, data_dir, k, path / "titles.txt", with_ratings=False)
+            write(top, path / "model")
+        except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
+            raise ValueError(
+                f"{type(model).__name__} can not be exported, so nothing was trained: {error}; "
+                "mend the model, or train without this check by --nodry_run"
+            ) from error
 
 
-def replay(top: signatures.TopK, path: pathlib.Path) -> None:
-    """Notes the model's own answers to a few requests, an empty one among them."""
-    noted = {}
-    for endpoint in top.endpoints():
-        sent = top.example(endpoint)
-        for name, answer in top.ask(endpoint, sent).items():
-            array = answer.numpy()
-            noted[f"{endpoint}/out/{name}"] = array.astype("S") if array.dtype == object else array
-        noted.update({f"{endpoint}/in/{name}": array for name, array in sent.items()})
-    np.savez(path, **noted)
+def write(top: Answers, path: pathlib.Path) -> None:
+    """All endpoints, checked; vocabularies and titles become assets.
+
+    The saved object holds nothing but concrete functions, the variables that they read and the
+    tables. Were it to hold Keras' layers, a server could not find the variables;
+    `keras.export.ExportArchive`, which mends that too, traces and stores each function twice.
+
+    Raises:
+        ValueError: TF Serving could not serve it.
+    """
+    functions = {name: f.get_concrete_function() for name, f in top.endpoints().items()}
+    saved = tf.Module()
+    read = {id(v): v for function in functions.values() for v in function.graph.variables}
+    saved.read, saved.tables = list(read.values()), top.tables()
+    tf.saved_model.save(saved, str(path), signatures=functions)
+    checks.check(path, functions)
 
 
-def write_request(top: signatures.TopK, path: pathlib.Path) -> None:
-    """Writes the body of a REST request that `serving_default` answers; short histories."""
-    request = top.example("serving_default")
-    path.parent.mkdir()
-    short = {k: (v[:1, :3] if v.ndim > 1 else v[:1]).tolist() for k, v in request.items()}
-    path.write_text(json.dumps({"inputs": short}))
+def write_extras(top: Answers, path: pathlib.Path, version: pathlib.Path) -> None:
+    """What TF Serving does not need: a page, the same for programs, requests to warm up.
+
+    Args:
+        top: What answers.
+        path: Where the SavedModel is.
+        version: Where it will be.
+    """
+    name = version.parent.name
+    (path / "assets.extra").mkdir()
+    (path / about.README).write_text(about.readme(top, name, version))
+    (path / about.SIGNATURES).write_text(json.dumps(about.describe(top), indent=1))
+    body = about.rest_body(about.small_request(top, "serving_default"))
+    (path / about.REQUEST).write_text(json.dumps(body))
+    requests = {endpoint: top.example(endpoint) for endpoint in top.endpoints()}
+    warmup.write(path / warmup.FILE, name, requests)
 
 
 def check(aside: pathlib.Path) -> None:
-    """Loads the SavedModel in a fresh process and replays the requests."""
+    """Loads the SavedModel in a fresh process and replays the warm-up requests."""
     done = subprocess.run(
-        [sys.executable, "-c", CHECK, str(aside / "model"), str(aside / REPLAY)],
+        [sys.executable, "-m", replay.__name__, str(aside / "model"), str(aside / ANSWERS)],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -130,9 +139,3 @@ def check(aside: pathlib.Path) -> None:
 def next_version(base: pathlib.Path) -> int:
     """One more than the highest version in `base`."""
     return 1 + max((int(p.name) for p in base.iterdir() if p.name.isdigit()), default=0)
-
-
-def rest_request(version: pathlib.Path, name: str) -> str:
-    """A `curl` line that TF Serving answers from the export in `version`."""
-    body = (version / REQUEST).read_text()
-    return f"curl -d '{body}' http://localhost:8501/v1/models/{name}:predict"

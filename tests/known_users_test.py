@@ -1,0 +1,109 @@
+"""What a server answers for users by raw id."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.data import fields, inputs
+from tfrec.models.registry import MODELS
+from tfrec.schema import DatasetInfo
+from tfrec.serving import examples, known_users, signatures
+
+N = 40
+SETTINGS = {
+    "mf": {"latent": 4},
+    "autorec": {"hidden": (4,)},
+    "deepfm": {"task": "rating", "latent": 4, "hidden": (4,), "dropout": 0.0},
+    "cdae": {"latent": 4, "fold_in_steps": 5},
+}
+
+
+@pytest.fixture(scope="module")
+def made(board):
+    """`made(name)` -> a model of random weights and its data: likes, half of all pairs."""
+
+    def make(name):
+        cls = MODELS[name]
+        config = cls.Config(**SETTINGS[name])
+        data_dir, _ = board(cls.rows(config), likes_only=True)
+        model = cls.create(DatasetInfo.load(data_dir), config)
+        if model.reads == "events":
+            model.take_tables(fields.read(data_dir))
+        rng = np.random.default_rng(2)
+        for weight in model.weights:
+            if "float" in weight.dtype:
+                weight.assign(rng.normal(scale=0.3, size=weight.shape))
+        return model, data_dir
+
+    return make
+
+
+def asked(top, endpoint, **request):
+    return {name: x.numpy() for name, x in top.ask(endpoint, request).items()}
+
+
+@pytest.mark.parametrize("name", ["mf", "autorec", "deepfm"])
+def test_a_known_user_is_offered_what_he_has_not_rated(made, tmp_path, name):
+    top = signatures.make(*made(name), 100, tmp_path / "titles.txt")
+    items = asked(top, "serving_default", user=["u7", "u0"])["items"]
+    odd, even = ({f"i{x}".encode() for x in range(start, N, 2)} for start in (1, 0))
+    assert set(items[0]) - {b""} == even
+    assert set(items[1]) - {b""} == odd
+
+
+@pytest.mark.parametrize("name", ["mf", "autorec", "deepfm"])
+def test_blocks_and_lists_of_known_users(made, tmp_path, name):
+    model, data_dir = made(name)
+    kind = {"autorec": known_users.ItemRowTopK}.get(name, known_users.EventTopK)
+    whole, blocks = (
+        kind(model, data_dir, 7, tmp_path / f"titles{block}.txt", block=block)
+        for block in (1 << 16, 6)
+    )
+    lists = {
+        "user": ["u7", "nobody", "u1"],
+        "exclude": [["i2", "i4"], ["", ""], ["", "nothing"]],
+        "allow": [["", "", ""], ["i8", "i9", ""], ["i1", "i2", "i4"]],
+    }
+    for endpoint, request in (("serving_default", {"user": lists["user"]}), ("recommend", lists)):
+        due, got = (asked(top, endpoint, **request) for top in (whole, blocks))
+        np.testing.assert_array_equal(got["items"], due["items"])
+        np.testing.assert_allclose(got["scores"], due["scores"], rtol=1e-5)
+    assert not {b"i2", b"i4"} & set(got["items"][0])
+    assert set(got["items"][2]) == {b"i2", b"i4", b""}, "u1 has rated i1"
+    rows = examples.serialize({name: np.array(column) for name, column in lists.items()})
+    by_row = asked(blocks, "recommend_example", inputs=rows)
+    np.testing.assert_array_equal(by_row["items"], got["items"])
+
+
+def test_candidates_of_known_users(made, tmp_path):
+    model, data_dir = made("mf")
+    top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
+    users, items = ((top.data_dir / f"{x}s.txt").read_text().split() for x in ("user", "item"))
+    scores = model.score({"user": tf.constant([users.index("u7"), -1])}).numpy().clip(1, 5)
+    got = asked(top, "rate", user=["u7", "nobody"], candidates=[["i3", "", "i4"]] * 2)["scores"]
+    due = scores[:, [items.index("i3"), items.index("i4")]]
+    np.testing.assert_allclose(got[:, [0, 2]], due, rtol=1e-5)
+    assert (got[:, 1] < -3e38).all()
+    row = examples.serialize({"user": np.array(["u7"]), "item": np.array(["i4"])})
+    np.testing.assert_allclose(asked(top, "regress", inputs=row)["outputs"], due[0, 1:], rtol=1e-5)
+
+
+def test_a_model_of_histories_that_knows_users(made, tmp_path):
+    """CDAE: by id with the user's own vector, which his history alone does not bring."""
+    model, data_dir = made("cdae")
+    top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
+    users = (top.data_dir / "users.txt").read_text().split()
+    got = asked(top, "recommend_user", user=["u7", "nobody"])
+    features, _ = next(iter(inputs.histories(data_dir, model.info, "all", N, fill=True)))
+    row = features["user"].numpy().tolist().index(users.index("u7"))
+    one = {name: x[row : row + 1] for name, x in features.items()}
+    scores = model.score(one).numpy()[0]
+    scores[one["items"].numpy()] = -np.inf
+    np.testing.assert_allclose(got["scores"][0], np.sort(scores)[::-1][:5], rtol=1e-4)
+    items = (top.data_dir / "items.txt").read_text().split()
+    history = [[items[i] for i in one["items"].numpy()[0] if i >= 0]]
+    values = np.ones_like(history, float)
+    folded_in = asked(top, "serving_default", items=history, values=values)
+    assert (folded_in["scores"] != got["scores"][0]).any()
+    empty = asked(top, "serving_default", items=[[""]], values=[[0]])
+    np.testing.assert_array_equal(got["items"][1], empty["items"][0])

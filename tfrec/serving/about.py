@@ -1,0 +1,207 @@
+"""What an export says about itself: a page in words, the same for programs, requests that work."""
+
+import base64
+import functools
+import json
+import pathlib
+import shlex
+
+import numpy as np
+
+from tfrec.serving import examples
+from tfrec.serving.answers import Answers, specs_of
+
+README = "README.md"
+SIGNATURES = "assets.extra/signatures.json"  # TF Serving ignores what else lies there
+REQUEST = "assets.extra/request.json"
+FEW = 3  # places of a list in a request that is shown
+
+MEANING = {
+    "serving_default": {
+        "history": "the k best items for a history, best first",
+        "user": "the k best items for a known user, best first; what he has rated is left out",
+        "events": "the prediction for each event",
+    },
+    "recommend": "the same; `exclude` is left out, too, and only `allow` may be chosen from where "
+    "a row of it names anything",
+    "recommend_example": "the same for serialized `tf.train.Example`s: lists of any length share "
+    "a batch. Features: {features}",
+    "recommend_user": "the k best items for a known user, by what he has rated",
+    "rate": "what the model thinks of the candidates",
+    "score": "the prediction for each event",
+    "classify": "for the Classify API. Features of an Example: {features}",
+    "regress": "for the Regress API: the prediction for `item`. Features of an Example: {features}",
+}
+FEATURES = {
+    "history": "`items`, `values`, `exclude`, `allow`, all optional lists; `item` (regress); a "
+    "value that is missing is the highest",
+    "user": "`user`, the lists `exclude` and `allow`, and `item` (regress)",
+}
+NOTES = """
+Ids are raw ids as in the data. `""` is padding and may stand anywhere; unknown ids and repeats are
+harmless. An answer's place that no item fills has the id `""` and the lowest finite float32 as its
+score. Predictions are {prediction}.
+
+A server that batches requests of different lengths pads them with the first value it finds. Begin
+each list with a `""` (and `values` with a 0), or ask `recommend_example`, and nothing changes.
+"""
+PREDICTIONS = {
+    "rating": "ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of "
+    "the best items are not cut",
+    "ctr": "probabilities in `rate`, `score`, `regress` and `classify`, logits elsewhere",
+    "ranking": "scores that only have an order",
+}
+
+
+def describe(top: Answers) -> dict:
+    """All signatures with dtypes and shapes (None: any), as JSON types."""
+    outputs = {
+        name: function.get_concrete_function().structured_outputs
+        for name, function in top.endpoints().items()
+    }
+    return {
+        "kind": top.kind,
+        "model": type(top.model).__name__.lower(),
+        "task": top.model.task,
+        "k": getattr(top, "k", None),
+        "max_items": top.model.max_items,
+        "signatures": {
+            name: {
+                "inputs": {alias: _spec(s) for alias, s in specs_of(function).items()},
+                "outputs": {alias: _spec(t) for alias, t in outputs[name].items()},
+            }
+            for name, function in top.endpoints().items()
+        },
+    }
+
+
+def _spec(tensor) -> dict:
+    return {"dtype": tensor.dtype.name, "shape": tensor.shape.as_list()}
+
+
+def readme(top: Answers, name: str, version: pathlib.Path) -> str:
+    """The page beside the SavedModel."""
+    about, info = describe(top), top.model.info
+    lines = [
+        f"# {type(top.model).__name__} on {info.name}",
+        "",
+        f"A TensorFlow SavedModel by tfrec, to be served as `{name}`.",
+        "",
+        "| signature | inputs | outputs | what it answers |",
+        "|---|---|---|---|",
+    ]
+    for endpoint, spec in about["signatures"].items():
+        cells = _cell(spec["inputs"]), _cell(spec["outputs"]), meaning(top, endpoint)
+        lines.append(f"| `{endpoint}` | {' | '.join(cells)} |")
+    prediction = PREDICTIONS[top.model.task].format(low=info.rating_min, high=info.rating_max)
+    lines += [NOTES.format(prediction=prediction)]
+    if top.model.max_items:
+        n = top.model.max_items
+        lines += [
+            f"`items` and `values` hold exactly {n} places, older items first; what is older "
+            f"than the newest {n} goes into `exclude`. An Example's lists may be longer.",
+            "",
+        ]
+    requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
+    asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
+    lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]
+    lines += [curl_line(name, endpoint, body) for endpoint, body in requests.items()]
+    return "\n".join([*lines, "```", ""])
+
+
+def summary(version: pathlib.Path) -> str:
+    """An export's signatures, a line each, and two requests that work."""
+    signatures = json.loads((version / SIGNATURES).read_text())["signatures"]
+    body = json.loads((version / REQUEST).read_text())
+    lines = ["signatures:"]
+    for endpoint, spec in signatures.items():
+        sides = (_cell(spec[side]).replace("`", "") for side in ("inputs", "outputs"))
+        lines.append(f"  {endpoint}: {' -> '.join(sides)}")
+    asked = signatures["serving_default"]["inputs"], body
+    ask = [python_line(version, *asked), curl_line(version.parent.name, "serving_default", body)]
+    return "\n".join([*lines, "", "ask the files, or a server:", *ask])
+
+
+def _cell(specs: dict) -> str:
+    named = [
+        f"`{name}` {spec['dtype']} [{', '.join(_dimensions(spec['shape']))}]"
+        for name, spec in specs.items()
+    ]
+    return ", ".join(named)
+
+
+def _dimensions(shape: list) -> list[str]:
+    return ["batch", *("any" if size is None else str(size) for size in shape[1:])]
+
+
+def meaning(top: Answers, endpoint: str) -> str:
+    """What a signature answers, in words."""
+    words = MEANING[endpoint]
+    if isinstance(words, dict):
+        return words[top.kind]
+    by_event = "score" in top.endpoints()
+    if (
+        endpoint in ("classify", "regress")
+        and by_event
+        and (endpoint == "regress" or top.model.task == "ctr")
+    ):
+        names = ", ".join(f"`{name}`" for name in specs_of(top.endpoints()["score"]))
+        return words.replace("`item`", "the event").format(features=names)
+    return words.format(features=FEATURES.get(top.kind, ""))
+
+
+def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:
+    """The first row of the request that is replayed, with short lists."""
+    specs = specs_of(top.endpoints()[endpoint])
+    if "inputs" in specs:
+        return {"inputs": examples.serialize({n: _short(a) for n, a in top.sampled.items()})[:1]}
+    return {
+        name: _short(top.sampled[name], spec.shape[1] if spec.shape.rank > 1 else None)
+        for name, spec in specs.items()
+    }
+
+
+def _short(array: np.ndarray, length: int | None = None) -> np.ndarray:
+    """One row of a few places; the rest of a fixed length is padding. JSON knows no NaN."""
+    if array.ndim == 1:
+        row = array[:1]
+    elif length:
+        row = np.zeros([1, length], array.dtype)  # "" or 0
+        row[:, :FEW] = array[:1, -FEW:][:, :length]
+    else:
+        row = array[:1, :FEW]
+    return np.nan_to_num(row) if array.dtype.kind == "f" else row
+
+
+def rest_body(request: dict[str, np.ndarray]) -> dict:
+    """The request as TF Serving's REST API takes it, in columns."""
+    return {"inputs": {name: [_plain(x) for x in array] for name, array in request.items()}}
+
+
+def _plain(entry):
+    if isinstance(entry, bytes):
+        return {"b64": base64.b64encode(entry).decode()}
+    return entry.tolist() if hasattr(entry, "tolist") else entry
+
+
+def curl_line(name: str, endpoint: str, body: dict) -> str:
+    """A command that TF Serving answers."""
+    if endpoint != "serving_default":
+        body = {"signature_name": endpoint, **body}
+    text = json.dumps(body, ensure_ascii=False)
+    return f"curl -d {shlex.quote(text)} http://localhost:8501/v1/models/{name}:predict"
+
+
+def python_line(version: pathlib.Path, inputs: dict, body: dict) -> str:
+    """A command that asks the SavedModel's `serving_default` without a server."""
+    quoted = functools.partial(json.dumps, ensure_ascii=False)  # fits between a shell's quotes
+    sent = ", ".join(
+        f"{name}=tf.constant({quoted(entries)}, {quoted(inputs[name]['dtype'])})"
+        for name, entries in body["inputs"].items()
+    )
+    code = (
+        "import tensorflow as tf; "
+        f'ask = tf.saved_model.load({quoted(str(version))}).signatures["serving_default"]; '
+        f"print(ask({sent}))"
+    )
+    return f"python -c {shlex.quote(code)}"

@@ -1,0 +1,98 @@
+"""What all exports share: signatures by name, over functions of raw ids.
+
+`tfrec.recommend` calls these functions, `tfrec.export` writes them into the SavedModel, TF
+Serving runs them: the same functions, the same numbers. Only core TensorFlow operations.
+
+A server wants every input of a signature in every request; so there is a lean
+`serving_default` and a full `recommend`, and no input that may be missing.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.models.base import Recommender
+from tfrec.serving import examples
+from tfrec.serving.tables import tables_of
+
+EXAMPLES = 8  # rows in a request that is replayed
+LOWEST = tf.float32.min  # the score of nothing: JSON has no infinity
+INPUTS = {"inputs": tf.TensorSpec([None], tf.string, name="inputs")}  # serialized Examples
+
+Signature = tf.types.experimental.PolymorphicFunction
+
+
+def strings(name: str, *length: int | None) -> dict[str, tf.TensorSpec]:
+    """The input `name`, raw ids: `[batch]`, or `[batch, length]` with a length (None: any)."""
+    return {name: tf.TensorSpec([None, *length], tf.string, name=name)}
+
+
+def specs_of(function: Signature) -> dict[str, tf.TensorSpec]:
+    """A signature's inputs."""
+    return function.input_signature[0]
+
+
+class Answers:
+    """Signatures by name. A subclass fills `signatures` and gives `samples`.
+
+    Attributes:
+        kind: What a request names: "history", "user" or "events".
+    """
+
+    kind = ""
+
+    def __init__(self, model: Recommender, data_dir: str | pathlib.Path):
+        self.model, self.data_dir = model, pathlib.Path(data_dir)
+        self.signatures: dict[str, Signature] = {}
+        # One graph for all signatures, which call each other for the same reason.
+        self.score_of = tf.function(model.score)
+
+    def add(self, name: str, function: Callable, specs: dict[str, tf.TensorSpec]) -> None:
+        """A signature that is `function(**tensors)`; keys of `specs` name its inputs."""
+        self.signatures[name] = tf.function(
+            lambda request: function(**request), input_signature=[specs], autograph=False
+        )
+
+    def call(self, name: str, **request: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Another signature's answer, inside a graph."""
+        return self.signatures[name](request)
+
+    def endpoints(self) -> dict[str, Signature]:
+        """The signatures by name."""
+        return dict(self.signatures)
+
+    def ask(self, endpoint: str, request) -> dict[str, tf.Tensor]:
+        """Answers a request: a dict of arrays by name, as it is sent to `endpoint`."""
+        function = self.signatures[endpoint]
+        specs = specs_of(function)
+        return function({n: tf.constant(a, specs[n].dtype) for n, a in request.items()})
+
+    def example(self, endpoint: str) -> dict[str, np.ndarray]:
+        """A request to `endpoint`: rows of the data, and one of nobody and nothing."""
+        return {
+            name: examples.serialize(self.sampled) if name == "inputs" else self.sampled[name]
+            for name in specs_of(self.signatures[endpoint])
+        }
+
+    @functools.cached_property
+    def sampled(self) -> dict[str, np.ndarray]:
+        """The samples, read once."""
+        return self.samples()
+
+    def samples(self) -> dict[str, np.ndarray]:
+        """What the inputs of all signatures may hold, by name; the same number of rows each."""
+        raise NotImplementedError
+
+    def tables(self) -> list[tf.lookup.StaticHashTable]:
+        """The lookup tables, which an export must track."""
+        return tables_of(self)
+
+    def told(self, scores: tf.Tensor) -> tf.Tensor:
+        """Scores as predictions: ratings in their range, for clicks the probability."""
+        info = self.model.info
+        if self.model.task == "rating":
+            return tf.clip_by_value(scores, info.rating_min, info.rating_max)
+        return tf.sigmoid(scores) if self.model.task == "ctr" else scores

@@ -1,0 +1,236 @@
+"""The k best items for users by raw id: models that have weights of each user."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec import ranking
+from tfrec.data import inputs, vocabulary
+from tfrec.models.base import Recommender
+from tfrec.schema import PAD, USERS_FILE, DatasetInfo
+from tfrec.serving import examples
+from tfrec.serving.answers import EXAMPLES, LOWEST, strings
+from tfrec.serving.event_scores import EventScores
+from tfrec.serving.tables import UNKNOWN, position_table
+from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
+
+BLOCK = 1 << 16  # items scored at once
+
+
+class Users:
+    """Users by raw id, and what each has rated.
+
+    Args:
+        data_dir: Where the data was prepared.
+        info: Its info.
+        pairs: All ratings as positions of users and of items, `[n]` each.
+    """
+
+    def __init__(self, data_dir, info: DatasetInfo, pairs: tuple[np.ndarray, np.ndarray]):
+        users, items = pairs
+        self.file = data_dir / USERS_FILE
+        self.positions = position_table(self.file)
+        order = np.argsort(users, kind="stable")
+        splits = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=info.n_users))])
+        self.seen = tf.Variable(items[order].astype(np.int32), trainable=False, name="seen")
+        self.seen_splits = tf.Variable(splits, trainable=False, name="seen_splits")
+
+    def seen_by(self, users: tf.Tensor) -> tf.Tensor:
+        """What users by position have rated, int32 `[batch, longest]`, padding -1."""
+        history = tf.RaggedTensor.from_row_splits(self.seen, self.seen_splits, validate=False)
+        seen = tf.gather(history, tf.maximum(users, 0)).to_tensor(PAD)
+        return tf.where(users[:, None] >= 0, seen, PAD)
+
+    def samples(self) -> dict[str, np.ndarray]:
+        """Raw ids of the first users, and one of nobody."""
+        ids = vocabulary.read(self.file)
+        users = [*(ids[row % len(ids)] for row in range(EXAMPLES)), "no such user"]
+        return {"user": np.array(users)}
+
+
+class UserTopK(TopK):
+    """The k best items for users by raw id, what they have rated struck out.
+
+    A subclass says in `scores` what it thinks of items for users by position. Where there are
+    more items than a block they are scored block by block, so that memory is bounded.
+
+    Args:
+        model: A trained model.
+        data_dir: Where its data was prepared.
+        k: As for `TopK`.
+        titles_file: As for `TopK`.
+        pairs: As for `Users`.
+        block: How many items are scored at once.
+    """
+
+    kind = "user"
+
+    def __init__(self, model, data_dir, k, titles_file, pairs, block: int = BLOCK):
+        super().__init__(model, data_dir, k, titles_file)
+        self.users, self.block = Users(self.data_dir, model.info, pairs), block
+        self.add_all(strings("user"))
+
+    def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
+        raise NotImplementedError
+
+    def recommend(self, user, exclude, allow) -> dict[str, tf.Tensor]:
+        """Top k for users by raw id.
+
+        Args:
+            user: string `[batch]`.
+            exclude: As for `HistoryTopK.recommend`.
+            allow: As for `HistoryTopK.recommend`.
+
+        Returns:
+            As `HistoryTopK.recommend`.
+        """
+        users = self.users.positions.lookup(user)
+        seen = self.struck_out(self.users.seen_by(users), exclude)
+        n, allowed = self.model.info.n_items, self.allowed(allow)
+        if n <= self.block:
+            scores = self.scores(users, tf.range(n))
+            return self.named(*ranking.top_k(scores, seen, self.k, allowed))
+        return self.named(
+            *ranking.top_k_by_blocks(
+                lambda items: self.scores(users, items), n, seen, self.k, self.block, allowed
+            )
+        )
+
+    def recommend_all(self, user) -> dict[str, tf.Tensor]:
+        """`recommend` without lists."""
+        return self.call("recommend", user=user, **no_lists(user))
+
+    def rate(self, user, candidates) -> dict[str, tf.Tensor]:
+        """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
+        scores = self.scores(self.users.positions.lookup(user), tf.range(self.model.info.n_items))
+        return self.of_candidates(scores, candidates)
+
+    def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
+        """`recommend` for serialized Examples, string `[batch]`."""
+        lists = examples.parse_lists(inputs, ["exclude", "allow"])
+        return self.call(
+            "recommend", **lists, **examples.parse_singles(inputs, {"user": tf.string})
+        )
+
+    def regress(self, inputs) -> dict[str, tf.Tensor]:
+        """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
+        told = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))
+        rated = self.call("rate", user=told["user"], candidates=told["item"][:, tf.newaxis])
+        return {"outputs": rated["scores"][:, 0]}
+
+    def samples(self):
+        return self.item_samples() | self.users.samples()
+
+    def tables(self):
+        return [*super().tables(), self.users.positions]
+
+
+class ItemRowTopK(UserTopK):
+    """For models whose rows are items (I-AutoRec); an unknown user gets no items.
+
+    Such a model has weights for each user and can not score a history it was not trained
+    on; what it needs at serving are the items' codes and the users' weights.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
+        codes, *pairs = encode_items(model, data_dir if with_ratings else None)
+        super().__init__(model, data_dir, k, titles_file, pairs, **options)
+        self.codes = tf.Variable(codes, trainable=False, name="codes")
+
+    def scores(self, users, items):
+        codes = tf.gather(self.codes, items)
+        scores = self.model.score_columns(codes, tf.maximum(users, 0))
+        return tf.where(users[:, None] >= 0, scores, -float("inf"))  # never in an answer
+
+
+class EventTopK(UserTopK):
+    """For models of events, which know users by id; an unknown user gets what others like.
+
+    `score` answers for single events, with the context that the model reads.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
+        pairs = stored_pairs(model.info, data_dir) if with_ratings else NOTHING
+        super().__init__(model, data_dir, k, titles_file, pairs, **options)
+        self.scorer = EventScores(model, data_dir)
+        self.signatures |= {
+            name: function
+            for name, function in self.scorer.signatures.items()
+            if name != "serving_default"
+        }
+
+    def scores(self, users, items):
+        return self.score_of({"user": users}, items)
+
+    def rate(self, user, candidates):
+        users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)
+        flat = tf.reshape(items, [-1])
+        event = {"user": tf.repeat(users, tf.shape(items)[1]), "item": flat}
+        scores = self.score_of(self.model.empty_features(tf.size(flat)) | event)
+        scores = tf.reshape(self.told(scores), tf.shape(items))
+        return {"scores": tf.where(candidates != UNKNOWN, scores, LOWEST)}
+
+    def samples(self):
+        return super().samples() | self.scorer.samples()
+
+    def tables(self):
+        return [*super().tables(), *self.scorer.tables()]
+
+
+class KnownHistoryTopK(HistoryTopK):
+    """For models that score any history, and know some users' better (CDAE).
+
+    `recommend_user` answers for users by raw id from their stored histories; an unknown one
+    gets what an empty history gets.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file, with_ratings=True):
+        super().__init__(model, data_dir, k, titles_file)
+        pairs = stored_pairs(model.info, data_dir) if with_ratings else NOTHING
+        self.users = Users(self.data_dir, model.info, pairs)
+        self.add("recommend_user", self.recommend_user, strings("user"))
+
+    def recommend_user(self, user) -> dict[str, tf.Tensor]:
+        """Top k for users by raw id, string `[batch]`; all their ratings count as 1."""
+        users = self.users.positions.lookup(user)
+        seen = self.users.seen_by(users)
+        known = features(seen, tf.ones_like(seen, tf.float32)) | {"user": users}
+        return self.named(*ranking.top_k(self.score_of(known), seen, self.k))
+
+    def samples(self):
+        return super().samples() | self.users.samples()
+
+    def tables(self):
+        return [*super().tables(), self.users.positions]
+
+
+NOTHING = np.zeros(0, np.int32), np.zeros(0, np.int32)
+
+
+def stored_pairs(info: DatasetInfo, data_dir) -> tuple[np.ndarray, np.ndarray]:
+    """All ratings, as positions of users and of items."""
+    batches = inputs.events(data_dir, info, "all", 1 << 16)
+    columns = zip(*((f["user"].numpy(), f["item"].numpy()) for f, _ in batches), strict=True)
+    users, items = (np.concatenate(column) for column in columns)
+    return users[users >= 0], items[users >= 0]
+
+
+def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One pass over all item rows; without a `data_dir` as if none had a rating.
+
+    Returns:
+        codes float32 `[n_items, size]`, then all ratings as positions of users and items.
+    """
+    info = model.info
+    empty = model.encode(model.empty_features()).numpy()
+    codes = np.repeat(empty, info.n_items, axis=0)
+    if data_dir is None:
+        return codes, *NOTHING
+    users, items = [], []
+    for batch, _ in inputs.histories(data_dir, info, "all", 512, fill=True):
+        rows = batch["user"].numpy()
+        codes[rows[rows >= 0]] = model.encode(batch).numpy()[rows >= 0]
+        batch_row, column = np.nonzero(batch["items"].numpy() >= 0)
+        users.append(batch["items"].numpy()[batch_row, column])
+        items.append(rows[batch_row])
+    return codes, np.concatenate(users), np.concatenate(items)

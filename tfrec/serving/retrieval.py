@@ -1,0 +1,91 @@
+"""The index of TensorFlow Recommenders (TFRS), behind its one door: the extra `tfrs`.
+
+TFRS is made of Keras 2, whose package it finds only where TF_USE_LEGACY_KERAS=1 was set before
+TensorFlow was imported; so it is for a process of its own (`tfrec.export --index=tfrs`).
+Our models stay Keras 3 there, and what is exported needs neither.
+"""
+
+import importlib.util
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.models.base import Recommender
+from tfrec.schema import PAD
+from tfrec.serving.answers import LOWEST
+from tfrec.serving.known_users import EventTopK
+
+SWITCH = "TF_USE_LEGACY_KERAS"
+# TFRS takes 1e5 off the scores of what is excluded; places that no item may fill lie between.
+NOBODY, NOBODY_SCORE = -2, -1e4
+
+
+def require() -> None:
+    """Checks that TFRS can be used; imports nothing.
+
+    Raises:
+        ValueError: it is not installed, or TensorFlow was imported without the switch.
+    """
+    if importlib.util.find_spec("tensorflow_recommenders") is None:
+        raise ValueError(
+            "--index=tfrs needs TensorFlow Recommenders: `pip install 'tfrec[tfrs]'` brings it; "
+            "--index=exact needs nothing and finds the same items"
+        )
+    if os.environ.get(SWITCH) != "1":
+        raise ValueError(
+            f"TensorFlow Recommenders needs {SWITCH}=1 in the environment before TensorFlow is "
+            "imported, in a process of its own; `python -m tfrec.export --index=tfrs` sees to it"
+        )
+
+
+def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path) -> EventTopK:
+    """What answers for a factorised model, its `serving_default` from the index.
+
+    Raises:
+        ValueError: TFRS can not be used, or the model has no factors.
+    """
+    require()
+    if not hasattr(model, "factors"):
+        raise ValueError(
+            f"--index=tfrs: {type(model).__name__} has no vectors of users and items whose "
+            "product is the score; models that have: mf, bertrating"
+        )
+    return IndexTopK(model, data_dir, k, titles_file)
+
+
+class IndexTopK(EventTopK):
+    """`serving_default` by `BruteForce` of TFRS, all else as ever.
+
+    It is exact; of equal scores the item that comes first in the vocabulary wins.
+    """
+
+    def __init__(self, model, data_dir, k, titles_file):
+        super().__init__(model, data_dir, k, titles_file)
+        import tensorflow_recommenders as tfrs
+
+        info, splits = model.info, self.users.seen_splits.numpy()
+        # It asks for k + longest items: fill up with places that nobody fills.
+        self.longest = int(np.diff(splits).max())
+        missing = max(0, self.k + self.longest - info.n_items)
+        users = tf.concat([tf.range(info.n_users), [PAD]], axis=0)  # the last: nobody known
+        queries, items = model.factors(users, tf.range(info.n_items))
+        queries = np.pad(queries, [(0, 0), (0, 1)], constant_values=1)
+        items = np.pad(items, [(0, missing), (0, 1)])
+        items[info.n_items :, -1] = NOBODY_SCORE
+        names = np.pad(np.arange(info.n_items), (0, missing), constant_values=NOBODY)
+        self.queries = tf.Variable(queries, trainable=False, name="queries")
+        self.index = tfrs.layers.factorized_top_k.BruteForce(k=self.k)
+        self.index.index(tf.constant(items), tf.constant(names, tf.int32))
+
+    def recommend_all(self, user) -> dict[str, tf.Tensor]:
+        """Top k for users by raw id, string `[batch]`."""
+        users = self.users.positions.lookup(user)
+        seen = self.users.seen_by(users)
+        seen = tf.pad(seen, [[0, 0], [0, self.longest - tf.shape(seen)[1]]], constant_values=PAD)
+        seen = tf.ensure_shape(seen, [None, self.longest])
+        query = tf.gather(self.queries, tf.where(users < 0, self.model.info.n_users, users))
+        scores, top = self.index.query_with_exclusions(query, seen)
+        answer = self.named(scores, top)
+        return answer | {"scores": tf.where(top >= 0, answer["scores"], LOWEST)}

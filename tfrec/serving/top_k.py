@@ -1,0 +1,233 @@
+"""The k best items for anybody's history: raw ids in, raw ids out, all in one graph."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfrec import ranking
+from tfrec.data import inputs, vocabulary
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD
+from tfrec.serving import examples
+from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
+from tfrec.serving.tables import UNKNOWN, line_table, position_table
+
+
+class TopK(Answers):
+    """Names the k best items, with raw ids and titles.
+
+    Args:
+        model: A trained model.
+        data_dir: Where its data was prepared: vocabularies and titles.
+        k: How many items an answer holds. Fixed, because a server that batches requests
+            can not batch scalars; clients slice.
+        titles_file: Where the titles are written, one a line; an asset of the export.
+    """
+
+    def __init__(self, model, data_dir, k: int, titles_file: pathlib.Path):
+        super().__init__(model, data_dir)
+        self.k = min(k, model.info.n_items)
+        write_titles(self.data_dir, titles_file)
+        self.positions = position_table(self.data_dir / ITEMS_FILE)
+        self.raw_ids = line_table(self.data_dir / ITEMS_FILE)
+        self.titles = line_table(titles_file)
+
+    def add_all(self, whose: dict[str, tf.TensorSpec]) -> None:
+        """The signatures that all have, by a subclass's methods.
+
+        Args:
+            whose: The inputs that say whose items are wanted.
+        """
+        lists = strings("exclude", None) | strings("allow", None)
+        self.add("serving_default", self.recommend_all, whose)
+        self.add("recommend", self.recommend, whose | lists)
+        self.add("recommend_example", self.recommend_example, INPUTS)
+        self.add("rate", self.rate, whose | strings("candidates", None))
+        self.add("classify", self.classify, INPUTS)
+        if self.model.task == "rating":
+            self.add("regress", self.regress, INPUTS)
+
+    def classify(self, inputs) -> dict[str, tf.Tensor]:
+        """`recommend_example` as a server's Classify wants it."""
+        answer = self.call("recommend_example", inputs=inputs)
+        return {"classes": answer["items"], "scores": answer["scores"]}
+
+    def struck_out(self, seen: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch, length]` of what was seen, with those of raw ids `exclude`."""
+        return without_repeats(tf.concat([seen, self.positions.lookup(exclude)], axis=1))
+
+    def allowed(self, allow: tf.Tensor) -> tf.Tensor:
+        """Positions of raw ids; an unknown one is n_items, so that it is not taken for padding."""
+        positions = self.positions.lookup(allow)
+        unknown = (positions == PAD) & (allow != UNKNOWN)
+        return tf.where(unknown, self.model.info.n_items, positions)
+
+    def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
+
+        A place that no item fills has the lowest finite score.
+        """
+        places = tf.cast(top, tf.int64)
+        return {
+            "items": self.raw_ids.lookup(places),
+            "titles": tf.strings.strip(self.titles.lookup(places)),
+            "scores": tf.maximum(scores, LOWEST),
+        }
+
+    def of_candidates(self, scores: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Predictions for raw ids `[batch, n]` out of all scores `[batch, n_items]`."""
+        positions = self.positions.lookup(candidates)
+        picked = tf.gather(scores, tf.maximum(positions, 0), batch_dims=1)
+        is_scored = (positions >= 0) & (picked > -float("inf"))
+        return {"scores": tf.where(is_scored, self.told(picked), LOWEST)}
+
+    def item_samples(self) -> dict[str, np.ndarray]:
+        """Samples of the lists of items that any request may hold."""
+        ids, n = vocabulary.read(self.data_dir / ITEMS_FILE), EXAMPLES + 1
+        exclude = [[*ids[:2], "no such item"] if row % 2 else [""] * 3 for row in range(n)]
+        some = ids[: max(1, min(50, len(ids) // 2))]
+        allow = [some if row % 3 else [""] * len(some) for row in range(n)]
+        candidates = [[*ids[:5], "no such item", ""]] * n
+        item = [*(ids[row % len(ids)] for row in range(EXAMPLES)), "no such item"]
+        lists = {"exclude": exclude, "allow": allow, "candidates": candidates, "item": item}
+        return {name: np.array(rows) for name, rows in lists.items()}
+
+
+class HistoryTopK(TopK):
+    """The k best items for anybody's history."""
+
+    kind = "history"
+
+    def __init__(self, model, data_dir, k, titles_file):
+        super().__init__(model, data_dir, k, titles_file)
+        length = model.max_items
+        history = strings("items", length) | {
+            "values": tf.TensorSpec([None, length], tf.float32, name="values")
+        }
+        self.add_all(history)
+
+    def recommend(self, items, values, exclude, allow) -> dict[str, tf.Tensor]:
+        """Top k for histories.
+
+        Args:
+            items: Raw ids, string `[batch, length]`, padding "". Unknown ids are ignored,
+                of an item sent twice the first rating counts.
+            values: Ratings, float32 `[batch, length]`.
+            exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
+            allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
+
+        Returns:
+            items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
+        """
+        positions = without_repeats(self.positions.lookup(items))
+        scores = self.score_of(features(positions, values))
+        seen = self.struck_out(positions, exclude)
+        return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+
+    def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
+        """`recommend` without lists."""
+        return self.call("recommend", items=items, values=values, **no_lists(items))
+
+    def rate(self, items, values, candidates) -> dict[str, tf.Tensor]:
+        """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
+        positions = without_repeats(self.positions.lookup(items))
+        return self.of_candidates(self.score_of(features(positions, values)), candidates)
+
+    def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
+        """`recommend` for serialized Examples, string `[batch]`."""
+        lists = examples.parse_lists(inputs, ["items", "exclude", "allow"])
+        exclude = tf.concat([lists["items"], lists["exclude"]], axis=1)  # whatever is too old
+        history = self.history(inputs, lists["items"])
+        return self.call("recommend", **history, exclude=exclude, allow=lists["allow"])
+
+    def regress(self, inputs) -> dict[str, tf.Tensor]:
+        """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
+        items = examples.parse_lists(inputs, ["items"])["items"]
+        item = examples.parse_singles(inputs, {"item": tf.string})["item"]
+        history = self.history(inputs, items)
+        rated = self.call("rate", **history, candidates=item[:, tf.newaxis])
+        return {"outputs": rated["scores"][:, 0]}
+
+    def history(self, serialized: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Items and values of Examples, the newest that the model can take.
+
+        A missing value is the highest.
+        """
+        values = examples.parse_values(serialized, items, self.model.info.rating_max)
+        if self.model.max_items:
+            known = without_repeats(self.positions.lookup(items)) != PAD
+            items, values = newest(items, values, known, self.model.max_items)
+        return {"items": items, "values": values}
+
+    def samples(self):
+        model, length = self.model, self.model.max_items
+        rows = inputs.histories(self.data_dir, model.info, "all", EXAMPLES, fill=True)
+        row, _ = next(iter(rows))
+        ids = np.array([*vocabulary.read(self.data_dir / ITEMS_FILE), UNKNOWN])
+        items, values = ids[row["items"].numpy()], row["values"].numpy()
+        if length:
+            items, values = (x.numpy() for x in newest(items, values, row["items"] >= 0, length))
+            items = np.char.decode(items.astype(bytes), "utf-8")
+        return self.item_samples() | {
+            "items": np.concatenate([items, np.full_like(items[:1], UNKNOWN)]),
+            "values": np.concatenate([values, np.zeros_like(values[:1])]),
+        }
+
+
+def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What a model of histories reads, of nobody it knows."""
+    values = tf.where(positions != PAD, values, 0.0)
+    return {"user": tf.fill(tf.shape(positions)[:1], PAD), "items": positions, "values": values}
+
+
+def no_lists(like: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Empty lists for as many rows as `like` has: nothing is excluded, everything allowed."""
+    nothing = tf.fill([tf.shape(like)[0], 0], UNKNOWN)
+    return {"exclude": nothing, "allow": nothing}
+
+
+def without_repeats(positions: tf.Tensor) -> tf.Tensor:
+    """int32 `[batch, length]` with all but the first of equal positions in a row padded."""
+    order = tf.argsort(positions, axis=1, stable=True)
+    ordered = tf.gather(positions, order, batch_dims=1)
+    repeated = tf.concat(
+        [tf.zeros_like(ordered[:, :1], tf.bool), ordered[:, 1:] == ordered[:, :-1]], axis=1
+    )
+    back = tf.argsort(order, axis=1)
+    return tf.where(tf.gather(repeated, back, batch_dims=1), PAD, positions)
+
+
+def newest(
+    items: tf.Tensor, values: tf.Tensor, known: tf.Tensor, n: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The last n known ones of each row, `[batch, n]`, padded on the left.
+
+    Args:
+        items: string `[batch, length]`.
+        values: float32 `[batch, length]`.
+        known: bool `[batch, length]`.
+        n: How many.
+    """
+    items, values = tf.where(known, items, UNKNOWN), tf.where(known, values, 0.0)
+    order = tf.argsort(tf.cast(known, tf.int32), axis=1, stable=True)[:, -n:]
+    missing = [[0, 0], [n - tf.shape(order)[1], 0]]
+    items, values = (
+        tf.pad(tf.gather(x, order, batch_dims=1), missing, constant_values=padding)
+        for x, padding in ((items, UNKNOWN), (values, 0.0))
+    )
+    return tf.ensure_shape(items, [None, n]), tf.ensure_shape(values, [None, n])
+
+
+def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:
+    """Writes the items' titles in vocabulary order, one a line; a blank where unknown.
+
+    A table is not read from a file with empty lines.
+    """
+    fields = data_dir / ITEM_FIELDS_FILE
+    ids = (data_dir / ITEMS_FILE).read_text().splitlines()
+    titles = [""] * len(ids)
+    if fields.exists():
+        frame = pd.read_csv(fields, dtype=str, keep_default_na=False)
+        titles = list(frame["title"]) if "title" in frame else titles
+    path.write_text("".join((" ".join(t.split()) or " ") + "\n" for t in titles))
