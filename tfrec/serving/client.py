@@ -234,6 +234,12 @@ class Client:
         if len(n) > 1:
             raise ValueError(f"lists of one length a row, please, not of {sorted(n)}")
         specs = self._signature(signature)
+        if set(lists) != set(specs):
+            raise ValueError(
+                f"signature {signature!r} of {self.model} takes {', '.join(sorted(specs))}, not "
+                f"{', '.join(sorted(lists))}: models take histories (`recommend`) or users "
+                "(`recommend_users`)"
+            )
         for start in range(0, n.pop(), self.batch_size):
             part = {
                 name: arrays.pad(rows[start : start + self.batch_size], specs[name])

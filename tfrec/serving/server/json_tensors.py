@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 import re
 
 import numpy as np
@@ -16,7 +17,7 @@ INTEGERS = {
     tf.uint8: (-(2**31), 2**31), tf.int64: (-(2**63), 2**63),
     tf.uint32: (0, 2**32), tf.uint64: (0, 2**64),
 }  # fmt: skip
-FLOATS = (tf.float32, tf.float64)
+FLOATS = {tf.float32: 24, tf.float64: 53}  # binary digits
 DEEPEST = 32  # dimensions, of a tensor and of NumPy's arrays
 SHOWN = 200  # characters of a value in an error
 
@@ -231,10 +232,10 @@ def leaf(value, kind: tf.DType):
         fits = fits and isinstance(value, int) and low <= value < high
     elif kind in FLOATS:
         fits = fits and isinstance(value, int | float)
-        if fits and np.isfinite(value) and abs(value) > kind.max:
+        if fits and not _is_lossless(value, kind):
             raise invalid(
-                f"Cannot convert JSON value: {shown(value)} to "
-                f"{'float' if kind == tf.float32 else 'double'} without loss of precision."
+                f"Cannot convert JSON value: {shown(value)} to {_c_name(kind)} without loss of "
+                "precision."
             )
     elif kind != tf.bool:
         raise ServingError(
@@ -243,6 +244,18 @@ def leaf(value, kind: tf.DType):
     if not fits:
         raise _type_error(value, kind)
     return value
+
+
+def _is_lossless(value: float, kind: tf.DType) -> bool:
+    """Whether a number can be of that dtype: all integers of its digits, all finite floats."""
+    if isinstance(value, int):
+        return abs(value) < 1 << FLOATS[kind]
+    return not math.isfinite(value) or abs(value) <= float(kind.max)
+
+
+def _c_name(kind: tf.DType) -> str:
+    """A dtype as the real server calls it."""
+    return {tf.float32: "float", tf.float64: "double"}.get(kind, kind.name)
 
 
 def _bytes(value) -> bytes:
@@ -269,9 +282,9 @@ def decoded(text: str) -> bytes:
 
 
 def _type_error(value, kind: tf.DType) -> ServingError:
-    due = {tf.float32: "float", tf.float64: "double"}.get(kind, kind.name)
     return invalid(
-        f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: {due}"
+        f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: "
+        f"{_c_name(kind)}"
     )
 
 

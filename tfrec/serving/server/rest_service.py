@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import time
 
@@ -21,6 +22,7 @@ from tfrec.serving.server.errors import ServingError, invalid
 from tfrec.serving.server.inference import Inference
 from tfrec.serving.server.options import Options
 
+LOG = logging.getLogger(__name__)
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 ASK = re.compile(MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 ABOUT = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
@@ -81,6 +83,9 @@ class RestService:
             megabytes = self._options.rest_api_max_body_mb
             text = f"the body is longer than {megabytes} MB (--rest_api_max_body_mb)"
             return self._json({"error": text}, 413)
+        except Exception as error:  # a bug of ours: told, and the server lives
+            LOG.exception("%s %s", request.method, request.path)
+            return self._json({"error": f"{type(error).__name__}: {error}"}, 500)
 
     def _json(self, content: dict | str, status: int = 200) -> web.Response:
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
