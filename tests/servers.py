@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -150,21 +151,23 @@ def process(kind, flags):
     if kind == "real":
         command = [os.environ[BINARY]]
     command += [f"--{name}={value}" for name, value in flags.items()]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        end = time.monotonic() + 120
-        while not answers(flags["port"]):
-            assert started.poll() is None, started.stdout.read()
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        yield started
-    finally:
-        started.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            started.wait(20)
-        started.kill()
-        started.stdout.close()
-        started.wait()
+    with tempfile.TemporaryFile("w+") as out:
+        started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + 120
+            while not answers(flags["port"]):
+                if started.poll() is not None or time.monotonic() > end:
+                    out.seek(0)
+                    raise AssertionError(out.read())
+                time.sleep(0.1)
+            yield started
+        finally:
+            started.terminate()
+            try:
+                started.wait(20)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
 
 
 def answers(port):

@@ -34,13 +34,14 @@ class Spec(NamedTuple):
         return cls(np.dtype(BY_NUMBER.get(info.dtype, np.object_)), shape)
 
 
-def fill(proto, value, spec: Spec | None) -> None:
+def fill(proto, value, spec: Spec | None, readable: bool = False) -> None:
     """Writes an array or nested list into an empty TensorProto.
 
     Args:
         proto: The message.
         value: The array; strings as str or bytes.
         spec: Gives the dtype; None: the array's own.
+        readable: Numbers one by one, for people, and not as bytes, which is faster.
     """
     array = np.asarray(value, spec.dtype if spec else None)
     if array.dtype.kind in "US":
@@ -51,6 +52,8 @@ def fill(proto, value, spec: Spec | None) -> None:
     if array.dtype == object:
         strings = array.ravel().tolist()
         proto.string_val.extend(s if isinstance(s, bytes) else s.encode() for s in strings)
+    elif readable:
+        getattr(proto, FIELDS.get(array.dtype.type, "int_val")).extend(array.ravel().tolist())
     else:
         proto.tensor_content = array.tobytes()
 
