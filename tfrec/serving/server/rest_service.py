@@ -18,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfrec.serving.server import config_files, examples_json, json_tensors, monitoring, tensors
+from tfrec.serving.server.demo import Demo
 from tfrec.serving.server.errors import ServingError, invalid
 from tfrec.serving.server.inference import Inference
 from tfrec.serving.server.options import Options
@@ -49,6 +50,7 @@ class RestService:
     def __init__(self, options: Options, inference: Inference, metrics, pool):
         self._options, self._inference = options, inference
         self._metrics, self._pool = metrics, pool
+        self._demo = Demo(inference.models) if options.demo else None
         self._large = asyncio.Semaphore(LARGE_BODIES)
         self._metrics_path = None
         if options.monitoring_config_file:
@@ -67,6 +69,8 @@ class RestService:
         """Answers any request, errors as JSON."""
         if self._metrics_path and request.path == self._metrics_path:
             return web.Response(text=self._metrics.text(), headers={"Content-Type": "text/plain"})
+        if self._demo and request.method == "GET" and (page := self._demo.answer(request)):
+            return page
         if not request.path.lower().startswith("/v1/"):
             return self._json({"error": "Not found"}, 404)
         if request.method == "OPTIONS" and self._options.rest_api_enable_cors_support:

@@ -45,7 +45,8 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
             service = rest_service.RestService(options, inference, metrics, pool)
             runner = await rest_service.start(service, options)
             stack.push_async_callback(runner.cleanup)
-            log(f"HTTP/REST API at http://{options.host}:{options.rest_api_port}")
+            page = "; the page to try it is there" if options.demo else ""
+            log(f"HTTP/REST API at http://{options.host}:{options.rest_api_port}{page}")
         if options.port or options.grpc_socket_path:
             server = await grpc_service.start(options, inference, metrics, pool)
             stack.push_async_callback(server.stop, GRACE_SECONDS)
