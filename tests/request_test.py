@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 
 import pytest
 from client_test import target  # noqa: F401 (a fixture)
@@ -104,3 +105,20 @@ def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
         assert done.err.count("\n") == 1
     done = request_("--model_name=films", "--items=1", "--url=http://localhost:1")
     assert re.match("error: .*refused", done.err)
+
+
+def test_a_missing_package_is_named(request_, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    monkeypatch.delitem(sys.modules, "tfrec.serving.client")
+    done = request_("--model_name=films", "--items=1", "--target=localhost:1")
+    assert done.err == "error: the client needs grpcio: pip install 'tfrec[serving]'\n"
+
+
+def test_the_server_names_its_missing_package(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "tfrec.serving.server.run", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrec.serving.server.rest_service", raising=False)
+    monkeypatch.delattr("tfrec.serving.server.run", raising=False)
+    monkeypatch.delattr("tfrec.serving.server.rest_service", raising=False)
+    done = run(capsys, "serve", f"--model_base_path={tmp_path}")
+    assert done.err == "error: aiohttp is missing: pip install 'tfrec[serving]'\n"

@@ -25,7 +25,10 @@ def main() -> None:
     )
     options.check()
     cli.start_tensorflow()
-    from tfrec.serving.server import run
+    try:
+        from tfrec.serving.server import run
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'tfrec[serving]'") from None
 
     run.run(options)
 

@@ -124,8 +124,10 @@ def send_grpc(target: str, model: str, signature: str, row, timeout: float) -> d
     Raises:
         ValueError: the server answered with an error, or none answers.
     """
-    from tfrec.serving.client import Client, RequestError
-
+    try:
+        from tfrec.serving.client import Client, RequestError
+    except ImportError as error:
+        raise ValueError(error) from None
     try:
         with Client(target, model, timeout=timeout) as client:
             outputs = client.predict(row, signature)

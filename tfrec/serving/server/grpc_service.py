@@ -151,10 +151,8 @@ def credentials(path: str) -> grpc.ServerCredentials:
         ValueError: names the file.
     """
     config = config_files.read(path, "SSLConfig")
-    if "-----BEGIN" not in config.server_key or "-----BEGIN" not in config.server_cert:
-        raise ValueError(
-            f"{path}: server_key and server_cert must hold PEM texts (-----BEGIN ...), not paths"
-        )
+    if "BEGIN" not in config.server_key or "BEGIN" not in config.server_cert:
+        raise ValueError(f"{path}: server_key and server_cert must hold PEM texts, not paths")
     if config.client_verify and not config.custom_ca:
         raise ValueError(f"{path}: client_verify needs custom_ca, who signed the clients")
     return grpc.ssl_server_credentials(

@@ -65,8 +65,12 @@ def check_tensor(place: int, alias: str, info, dtype: int, array: np.ndarray) ->
             f"Expects arg[{place}] to be {names.get(due, due)} but {names.get(sent, sent)} is "
             "provided"
         )
-    due = tf.TensorShape(info.tensor_shape)
-    if not due.is_compatible_with(array.shape):
+    sizes = [d.size for d in info.tensor_shape.dim]
+    fits = len(sizes) == array.ndim and all(
+        due in (-1, size) for due, size in zip(sizes, array.shape, strict=True)
+    )
+    if not fits and not info.tensor_shape.unknown_rank:
+        due = tf.TensorShape(info.tensor_shape)
         raise invalid(f"{alias} must have shape {due}, not {tf.TensorShape(array.shape)}")
 
 

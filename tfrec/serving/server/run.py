@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 
+import tensorflow as tf
+
 from tfrec.serving.server import grpc_service, rest_service
 from tfrec.serving.server.inference import Inference
 from tfrec.serving.server.models import Models
@@ -59,6 +61,7 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
 def run(options: Options) -> None:
     """Serves until SIGINT or SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    tf.get_logger().setLevel("ERROR")  # it calls the loader deprecated: see engine.py
 
     async def main() -> None:
         stop = asyncio.Event()
