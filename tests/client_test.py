@@ -117,7 +117,7 @@ def test_histories_in_any_form(connect):
 
 def test_the_answer_is_the_models_own(connect, target):
     asked = {"items": tf.constant([["i3", "i4"]]), "values": tf.constant([[5.0, 1.0]])}
-    due = target.top.recommend(**asked)
+    due = target.top.ask("serving_default", asked)
     (got,) = connect("films").recommend([{"i3": 5, "i4": 1}])
     assert [place.item.encode() for place in got] == due["items"].numpy()[0].tolist()
     np.testing.assert_allclose([place.score for place in got], due["scores"][0], rtol=1e-5)
