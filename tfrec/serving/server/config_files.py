@@ -10,7 +10,7 @@ import pathlib
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import Message
 
-# Message -> field -> type; "?" is a wrapper message: `name { value: 1 }`, "*" repeated.
+# Message -> field -> type, "*" for repeated. The first three are wrappers: `name { value: 1 }`.
 FIELDS = {
     "Int64": {"value": "int64"},
     "Text": {"value": "string"},

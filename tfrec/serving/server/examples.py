@@ -96,7 +96,11 @@ def fill_classes(result, arrays: dict[str, np.ndarray]) -> None:
         if (array.dtype == object) != (name == "classes"):
             due = "DT_STRING" if name == "classes" else "DT_FLOAT"
             raise invalid(f"Expected {name} Tensor of {due}. Got: {array.dtype}")
-    first = next(iter(arrays.values()))
+    first, *others = arrays.values()
+    if any(array.shape != first.shape for array in others):
+        sizes = " vs. ".join(str(array.shape[1]) for array in arrays.values())
+        text = f"Tensors class and score should match in dim_size(1). Got {sizes}"
+        raise ServingError("INTERNAL", text)
     labels = arrays.get("classes")
     scores = arrays.get("scores")
     for row in range(len(first)):

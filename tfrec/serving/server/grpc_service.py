@@ -1,5 +1,6 @@
 """PredictionService, ModelService and health over gRPC."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -72,18 +73,18 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     Args:
         inference: Answers.
-        pool: Runs what takes long.
     """
 
-    def __init__(self, inference: Inference, pool: Callable[..., Awaitable]):
-        self._inference, self._pool = inference, pool
+    def __init__(self, inference: Inference):
+        self._inference = inference
 
     async def GetModelStatus(self, request, context):  # noqa: N802
         return await told(context, self._inference.status, request)
 
     async def HandleReloadConfigRequest(self, request, context):  # noqa: N802
         try:
-            await self._pool(self._inference.models.reload, request.config)
+            # It may wait minutes for a load: not in the threads that run requests.
+            await asyncio.to_thread(self._inference.models.reload, request.config)
         except ServingError as error:
             await context.abort(error.code, error.message)
         return model_management_pb2.ReloadConfigResponse()
@@ -97,7 +98,7 @@ async def told(context, call: Callable, request: Message) -> Message:
         await context.abort(error.code, error.message)
 
 
-async def start(options: Options, inference: Inference, metrics: Metrics, pool) -> grpc.aio.Server:
+async def start(options: Options, inference: Inference, metrics: Metrics) -> grpc.aio.Server:
     """Listens.
 
     Raises:
@@ -112,7 +113,7 @@ async def start(options: Options, inference: Inference, metrics: Metrics, pool) 
     server = grpc.aio.server(options=list({**limits, **own}.items()))
     service = PredictionService(inference, metrics)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    service = ModelService(inference, pool)
+    service = ModelService(inference)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
     if options.enable_grpc_healthcheck_service:
         servicer = health.aio.HealthServicer()

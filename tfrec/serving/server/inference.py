@@ -50,9 +50,10 @@ class Inference:
             ServingError: as all calls here do.
         """
         with self.models.lease(_spec(request)) as servable:
-            off_loop = request.ByteSize() > LARGE
-            read = self._pool(predicting.to_call, servable.model, request) if off_loop else None
-            aliases, call = await read if read else predicting.to_call(servable.model, request)
+            if request.ByteSize() > LARGE:
+                aliases, call = await self._pool(predicting.to_call, servable.model, request)
+            else:
+                aliases, call = predicting.to_call(servable.model, request)
             arrays = await self._run(servable, "Predict", call, deadline)
             return self._predict_response(servable, request, aliases, arrays)
 
@@ -124,14 +125,13 @@ class Inference:
 
     def metadata(self, request):
         """GetModelMetadata: all signatures."""
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
+        spec = _spec(request)
         if not request.metadata_field:
             raise invalid("must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid(f"Metadata field {field} is not supported")
-        with self.models.lease(request.model_spec) as servable:
+        with self.models.lease(spec) as servable:
             response = get_model_metadata_pb2.GetModelMetadataResponse()
             response.model_spec.name = servable.name
             response.model_spec.version.value = servable.version
@@ -143,10 +143,8 @@ class Inference:
 
     def status(self, request):
         """GetModelStatus: the state of all versions, or of one."""
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
         response = get_model_status_pb2.GetModelStatusResponse()
-        for version, (state, error) in self.models.states(request.model_spec).items():
+        for version, (state, error) in self.models.states(_spec(request)).items():
             told = response.model_version_status.add(version=version, state=state)
             told.status.error_code = error.number if error else 0
             told.status.error_message = error.message if error else ""

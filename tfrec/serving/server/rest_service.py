@@ -1,6 +1,7 @@
 """The REST API: /v1/models/..., metrics, and the demo's page."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -60,8 +61,7 @@ class RestService:
 
     def app(self) -> web.Application:
         """All addresses lead to one handler: paths are matched without regard to case."""
-        limit = self._options.rest_api_max_body_mb << 20
-        app = web.Application(client_max_size=limit)
+        app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.handle)
         return app
 
@@ -134,12 +134,26 @@ class RestService:
 
     async def _with_body(self, request: web.Request, message, method, deadline: float):
         """Reads the body and calls the method; few long bodies are in memory at a time."""
-        if (request.content_length or SMALL_BODY + 1) <= SMALL_BODY:
-            parsed = json_tensors.parse(await request.read())
-            return await method(message, parsed, deadline, here)
-        async with self._large:
-            parsed = await self._pool(json_tensors.parse, await request.read())
+        async with contextlib.AsyncExitStack() as place:
+            body = await self._body(request, place)
+            if len(body) <= SMALL_BODY:
+                return await method(message, json_tensors.parse(body), deadline, here)
+            parsed = await self._pool(json_tensors.parse, body)
             return await method(message, parsed, deadline, self._pool)
+
+    async def _body(self, request: web.Request, place: contextlib.AsyncExitStack) -> bytes:
+        """The body; once it turns out long, it waits for a place among the long ones."""
+        limit = self._options.rest_api_max_body_mb << 20
+        if (request.content_length or 0) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit, request.content_length)
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            if len(body) <= SMALL_BODY < len(body) + len(chunk):
+                await place.enter_async_context(self._large)
+            body += chunk
+            if len(body) > limit:
+                raise web.HTTPRequestEntityTooLarge(limit, len(body))
+        return bytes(body)
 
     async def _predict(self, message, body: dict, deadline: float, do) -> str:
         message.model_spec.signature_name = json_tensors.signature_name(body)
