@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2
-from servers import export_toy, free_port, serving
+from servers import export_toy, serving
 from tensorflow_serving.apis import predict_pb2
 
 from tfrec.models.registry import MODELS
@@ -227,33 +228,46 @@ def test_the_deadline_ends_a_call(connect):
     assert time.monotonic() - start < 10
 
 
-def test_an_unavailable_server_is_asked_again(tmp_path):
-    """The server comes up after the first attempt."""
-    export_toy(tmp_path, 1)
-    port = free_port()
-    found = []
+class Unavailable(grpc.GenericRpcHandler):
+    """Counts calls, and answers the first few with UNAVAILABLE."""
 
-    def ask():
-        with Client(f"localhost:{port}", "toy", timeout=60, attempts=5) as waiting:
-            while not found:
-                try:
-                    found.append(waiting.predict({"n": [1]}, "count")["next"].tolist())
-                except RequestError as error:
-                    assert error.code == "UNAVAILABLE"
+    def __init__(self, times):
+        self.calls, self.times = 0, times
 
-    with Client(f"localhost:{port}", "toy", attempts=1) as once, pytest.raises(RequestError):
-        start = time.monotonic()
-        once.status()
-    first = time.monotonic() - start
-    with Client(f"localhost:{port}", "toy", attempts=4) as often, pytest.raises(RequestError):
-        start = time.monotonic()
-        often.status()
-    assert time.monotonic() - start > first
-    thread = threading.Thread(target=ask)
-    thread.start()
-    with serving(model_name="toy", model_base_path=str(tmp_path), port=port):
-        thread.join(60)
-    assert found == [[2]]
+    def service(self, details):
+        def answer(request, context):
+            self.calls += 1
+            if self.calls <= self.times:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "later")
+            if "Status" not in details.method:
+                context.abort(grpc.StatusCode.INTERNAL, "broken")
+            return messages.GetModelStatusResponse().SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "times", "calls"), [(1, 9, 1), (4, 9, 4), (4, 2, 3)], ids=["once", "all", "some"]
+)
+def test_an_unavailable_server_is_asked_again(attempts, times, calls):
+    handler = Unavailable(times)
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with Client(f"127.0.0.1:{port}", "toy", timeout=30, attempts=attempts) as asking:
+            if calls > times:
+                assert asking.status() == {}
+            else:
+                with pytest.raises(RequestError, match="UNAVAILABLE: later"):
+                    asking.status()
+            assert handler.calls == calls
+            handler.times = 0
+            with pytest.raises(RequestError, match="INTERNAL: broken"):
+                asking.signatures()
+            assert handler.calls == calls + 1, "only UNAVAILABLE is asked again"
+    finally:
+        server.stop(None).wait()
 
 
 def test_the_policy_of_retries():
