@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import arrays, client, descriptor_set, export, messages, signatures
+from tfrec.serving import arrays, connection, descriptor_set, export, messages, signatures
 from tfrec.serving.client import Client, Recommendation, RequestError
 
 
@@ -271,11 +271,11 @@ def test_an_unavailable_server_is_asked_again(attempts, times, calls):
 
 
 def test_the_policy_of_retries():
-    options = dict(client.channel_options(4))
+    options = dict(connection.channel_options(4))
     assert '"retryableStatusCodes": ["UNAVAILABLE"]' in options["grpc.service_config"]
     assert '"maxAttempts": 4' in options["grpc.service_config"]
     assert options["grpc.max_receive_message_length"] == 2**31 - 1
-    assert dict(client.channel_options(1))["grpc.service_config"] == "{}"
+    assert dict(connection.channel_options(1))["grpc.service_config"] == "{}"
 
 
 # ------------------------------------------------------------------ messages

@@ -109,7 +109,9 @@ def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
 
 def test_a_missing_package_is_named(request_, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
-    monkeypatch.delitem(sys.modules, "tfrec.serving.client")
+    for name in ("client", "connection"):
+        monkeypatch.delitem(sys.modules, f"tfrec.serving.{name}")
+        monkeypatch.delattr(f"tfrec.serving.{name}")
     done = request_("--model_name=films", "--items=1", "--target=localhost:1")
     assert done.err == "error: the client needs grpcio: pip install 'tfrec[serving]'\n"
 

@@ -4,19 +4,23 @@ import ast
 import inspect
 import pathlib
 import re
+import runpy
 
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfrec import deploy, request
 from tfrec.serving.client import Client
+from tfrec.serving.connection import Connection
 from tfrec.serving.server import config_files
 from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.models import check
-from tfrec.serving.server.options import Options
+from tfrec.serving.server.configuration import check
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs/serving.md").read_text()
+
+
+def flags(command):
+    return set(runpy.run_module(f"tfrec.{command}")["FLAGS"])
 
 
 def blocks(language):
@@ -42,18 +46,16 @@ def test_the_configuration_files(tmp_path):
 
 @pytest.mark.parametrize("command", ["serve", "request", "deploy"])
 def test_flags_of_commands(command):
-    known = set(Options.__dataclass_fields__)
-    known = {"serve": known, "request": set(request.FLAGS), "deploy": set(deploy.FLAGS)}[command]
     lines = " ".join(blocks("bash")).replace("\\\n", " ").splitlines()
     used = {
         f for line in lines if f"tfrec.{command} " in line for f in re.findall(r"--(\w+)", line)
     }
     assert used
-    assert used <= known
+    assert used <= flags(command)
 
 
 def test_flags_in_the_text():
-    known = set(Options.__dataclass_fields__) | set(request.FLAGS) | set(deploy.FLAGS) | {"help"}
+    known = {"help", *flags("serve"), *flags("request"), *flags("deploy")}
     assert set(re.findall(r"--(\w+)", re.sub(r"-----\w+", "", TEXT))) <= known
 
 
@@ -64,5 +66,5 @@ def test_the_clients_names():
     for name in ("recommend", "recommend_users", "rate", "predict"):
         assert f"`{name}`" in TEXT
         assert hasattr(Client, name)
-    options = inspect.signature(Client).parameters
-    assert {"version", "label", "tls", "timeout", "attempts", "batch_size"} <= set(options)
+    options = {*inspect.signature(Client).parameters, *inspect.signature(Connection).parameters}
+    assert {"version", "label", "tls", "timeout", "attempts", "batch_size"} <= options

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
-from tensorflow_serving.config import model_server_config_pb2
 
-from tfrec.serving.server import config_files, warm_up
-from tfrec.serving.server.batching import Batcher, Settings
+from tfrec.serving.server import config_files, configuration, warm_up
+from tfrec.serving.server.batching import Batcher
+from tfrec.serving.server.configuration import Config
 from tfrec.serving.server.engine import SavedModel
 from tfrec.serving.server.errors import ServingError, invalid
 from tfrec.serving.server.options import Options
@@ -20,7 +20,6 @@ from tfrec.serving.server.versions import Servable, Versions
 PER_MODEL_BATCHING = "batching_params.pbtxt"  # in a version's folder
 TICK = 0.05  # seconds between two looks at the clock
 SECONDS_TO_LOAD = 600.0  # that a request to reload waits for
-Config = model_server_config_pb2.ModelServerConfig
 
 
 class Models:
@@ -42,7 +41,7 @@ class Models:
         self._watch = threading.Thread(target=self._watch_files, name="tfrec-watch", daemon=True)
         self._batching = None
         if options.enable_batching:
-            self._batching = batching_settings(options.batching_parameters_file)
+            self._batching = configuration.batching_settings(options.batching_parameters_file)
 
     # -------------------------------------------------------------- life
 
@@ -118,7 +117,7 @@ class Models:
         Raises:
             ServingError: it is refused; models that answer go on answering.
         """
-        check(config)
+        configuration.check(config)
         configs = {model.name: model for model in config.model_config_list.config}
         with self._changing:
             for name in set(self._models) - set(configs):
@@ -190,7 +189,7 @@ class Models:
         own = servable.model.path / PER_MODEL_BATCHING
         settings = self._batching
         if settings and self._options.enable_per_model_batching_parameters and own.exists():
-            settings = batching_settings(str(own))
+            settings = configuration.batching_settings(str(own))
         return Batcher(settings, servable.run_now) if settings else None
 
     def _session(self) -> tf.compat.v1.ConfigProto:
@@ -274,48 +273,3 @@ def folder_of(base: pathlib.Path, version: int) -> pathlib.Path:
         return plain
     same = [p for p in base.iterdir() if p.name.isdigit() and int(p.name) == version]
     return same[0] if same else plain
-
-
-def batching_settings(path: str) -> Settings:
-    """Of a file, or the defaults.
-
-    Raises:
-        ValueError: names the file.
-    """
-    if not path:
-        return Settings()
-    try:
-        return Settings.of(config_files.read(path, "BatchingParameters"))
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if path in text else f"{path}: {text}") from None
-
-
-def check(config: Config) -> None:
-    """Refuses a configuration that the real server would refuse.
-
-    Raises:
-        ServingError: says why.
-    """
-    if config.WhichOneof("config") != "model_config_list":
-        raise invalid(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only "
-            "ModelConfigList is currently supported"
-        )
-    names = set()
-    for model in config.model_config_list.config:
-        if model.name in names:
-            raise invalid(f"Illegal to list model {model.name} multiple times in config list")
-        names.add(model.name)
-        if not model.base_path.startswith("/"):
-            raise invalid(
-                f"Expected model {model.name} to have an absolute path or URI; "
-                f"got base_path()={model.base_path}"
-            )
-        platform = model.model_platform or ("tensorflow" if model.model_type == 1 else "")
-        if not platform:
-            raise invalid("Illegal setting neither model_type(deprecated) nor model_platform.")
-        if platform != "tensorflow":
-            raise invalid(f"model_platform of {model.name} is {platform!r}, not 'tensorflow'")
-        if model.HasField("logging_config"):
-            raise invalid("No request-logger-creator provided.")

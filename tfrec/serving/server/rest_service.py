@@ -18,7 +18,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfrec.serving.server import config_files, examples_json, json_tensors, monitoring, tensors
+from tfrec.serving.server import (
+    config_files,
+    examples_json,
+    json_answers,
+    json_tensors,
+    monitoring,
+    tensors,
+)
 from tfrec.serving.server.demo import Demo
 from tfrec.serving.server.errors import ServingError, invalid
 from tfrec.serving.server.inference import Inference
@@ -222,7 +229,7 @@ def fill_spec(spec, path: re.Match) -> None:
 
 def _predict_json(response, rows: bool) -> str:
     outputs = {name: tensors.to_array(proto) for name, proto in response.outputs.items()}
-    return json.dumps(json_tensors.answer(outputs, rows), ensure_ascii=False)
+    return json.dumps(json_answers.answer(outputs, rows), ensure_ascii=False)
 
 
 def _number(value: float) -> float:
