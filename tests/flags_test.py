@@ -17,7 +17,10 @@ from tfrec.config import DataConfig, TrainConfig
 from tfrec.models.registry import MODELS
 
 SOURCE = pathlib.Path(cli.__file__).parent
-COMMANDS = ("train", "blend", "prepare", "evaluate", "recommend", "export")
+COMMANDS = (
+    *("train", "blend", "prepare", "evaluate", "recommend", "export"),
+    *("serve", "request", "deploy", "doctor", "describe"),
+)
 
 
 @pytest.fixture
@@ -118,6 +121,11 @@ def test_examples_of_the_help_use_flags_that_exist(tfrec):
         (["recommend", "--run_dir={}/none"], "give one of --user=ID and --items="),
         (["export", "--run_dir={}/none"], "config.json does not exist: --run_dir"),
         (["export"], "--run_dir is missing"),
+        (["serve"], "give one of --model_base_path=DIR and --model_config_file=FILE"),
+        (["serve", "--rest_port=1"], "unknown flag --rest_port; did you mean '--rest_api_port'"),
+        (["serve", "--model_base_path={}/none"], "--model_base_path=.*none does not exist"),
+        (["request", "--model_name=m"], "give one of --items=item:rating,... and --user=ID"),
+        (["deploy", "--export_dir={}"], "--export_dir=.* holds no version: tfrec.export makes one"),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, list) else "",
 )

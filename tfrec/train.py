@@ -108,7 +108,8 @@ def main() -> None:
 
 def refuse_flags_of(members: tuple[str, ...]) -> None:
     """Refuses flags that each member of a blend would read in its own way."""
-    for name in ("model", "dataset", "data_dir", "split", "data", "set", "train"):
+    own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
+    for name in own:
         if members and FLAGS[name].value:
             raise ValueError(
                 f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "

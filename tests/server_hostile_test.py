@@ -1,0 +1,233 @@
+"""Requests that mean harm, against a process of its own: it answers, lives, stays small."""
+
+import contextlib
+import json
+import pathlib
+import socket
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from servers import eventually, export_toy, kind, serving  # noqa: F401 (a fixture)
+from tensorflow_serving.apis import predict_pb2
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def server(kind, tmp_path_factory):  # noqa: F811
+    base = tmp_path_factory.mktemp("toy")
+    export_toy(base, 1)
+    flags = {"model_name": "toy", "model_base_path": str(base), "rest_api_timeout_in_ms": 10_000}
+    with serving("process" if kind == "local" else kind, **flags) as running:
+        running.kind = kind
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def lives(server):
+    """After each test the server answers, and has not kept what it was sent."""
+    before = memory(server)
+    yield
+    status, text = server.http("/v1/models/toy:predict", GOOD)
+    assert (status, json.loads(text)) == (200, {"outputs": [8]})
+    assert server.process.poll() is None
+    eventually(lambda: memory(server) < before + 300, 20)
+
+
+GOOD = '{"signature_name": "count", "inputs": [7]}'
+
+
+def memory(server, peak=False):
+    """Resident megabytes."""
+    text = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    line = next(x for x in text.splitlines() if x.startswith("VmHWM" if peak else "VmRSS"))
+    return int(line.split()[1]) // 1024
+
+
+def error_of(server, body, path="/v1/models/toy:predict"):
+    status, text = server.http(path, body)
+    return status, json.loads(text)["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}",
+        b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+        b'{"signature_name": "count", "inputs": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}",
+        b'{"inputs": [' + b"[" * 500,
+    ],
+    ids=["lists", "objects", "many dimensions", "cut off"],
+)
+def test_deep_json(server, body):
+    status, told = error_of(server, body)
+    assert status == 400
+    assert told.startswith(("JSON Parse error", "Encountered list", "Missing"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"signature_name": "count", "inputs": ["\xff\xfe"]}',
+        b"\x80\x81\x82",
+        b'{"inputs": {"items": [["\\ud800"]], "values": [[1]]}}',
+        b"\x00" * 100,
+        b'{"inputs": ' + b"9" * 100_000 + b"}",
+        b'{"signature_name": "half", "inputs": [[' + b"9" * 1000 + b", 1]]}",
+        b"null",
+        b'"' + b"x" * 100_000 + b'"',
+    ],
+    ids=["in a string", "alone", "half a pair", "zeros", "digits", "fewer digits", "null", "text"],
+)
+def test_bytes_that_are_no_json(server, body):
+    status, told = error_of(server, body)
+    assert status == 400
+    assert told
+    assert len(told) <= 1024
+
+
+def test_invalid_utf8_in_a_tensor_is_data(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "toy"
+    request.inputs["items"].CopyFrom(tf.make_tensor_proto([[b"\xff\xfe\x00"]]))
+    request.inputs["values"].CopyFrom(tf.make_tensor_proto([[1.0]]))
+    response = server.stub.Predict(request)
+    assert tf.make_ndarray(response.outputs["items"])[0, 0] == b"\xff\xfe\x00"
+
+
+def test_a_body_of_100_megabytes(server):
+    body = b'{"signature_name": "count", "inputs": [' + b"7," * (50 * MEGABYTE - 30) + b"7]}"
+    try:
+        status, told = error_of(server, body)
+    except (ConnectionError, OSError):  # closed in the client's face: allowed, and answered below
+        status, told = 413, "longer than"
+    assert status in (400, 413)
+    if server.kind == "local":
+        assert "longer than" in told
+        assert memory(server, peak=True) < 2000
+
+
+def test_a_long_body_that_is_allowed(server):
+    """4 MB: parsed off the event loop."""
+    body = b'{"signature_name": "count", "inputs": [' + b"7.5," * MEGABYTE + b"7]}"
+    status, told = error_of(server, body)
+    assert (status, told[:50]) == (400, "JSON Value: 7.5 Type: Number is not of expected ty")
+
+
+def test_a_message_of_100_megabytes(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "count"
+    proto = request.inputs["n"]
+    proto.dtype = tf.float32.as_datatype_enum
+    proto.tensor_shape.dim.add(size=25 * MEGABYTE)
+    proto.tensor_content = bytes(100 * MEGABYTE)
+    with pytest.raises(grpc.RpcError) as error:
+        server.stub.Predict(request, timeout=60)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.value.details() == "Expects arg[0] to be int64 but float is provided"
+
+
+@pytest.mark.parametrize("shape", [[2**40], [2**31, 2**31, 4], [1] * 300])
+def test_a_small_message_that_claims_to_be_large(server, shape):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "count"
+    proto = request.inputs["n"]
+    proto.dtype = tf.int64.as_datatype_enum
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    proto.int64_val.append(1)
+    with pytest.raises(grpc.RpcError) as error:
+        server.stub.Predict(request, timeout=60)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_bytes_that_are_no_message(server):
+    call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    for body in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
+        with pytest.raises(grpc.RpcError):
+            call(body, timeout=20)
+    with pytest.raises(grpc.RpcError) as error:
+        server.channel.unary_unary("/tensorflow.serving.PredictionService/Else")(b"", timeout=20)
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_clients_that_go_before_the_answer(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "slow"
+    request.inputs["steps"].CopyFrom(tf.make_tensor_proto(np.array([50], np.int32)))
+    asked = [server.stub.Predict.future(request) for _ in range(20)]
+    time.sleep(0.05)
+    for one in asked:
+        one.cancel()
+    body = json.dumps({"signature_name": "slow", "inputs": [50]}).encode()
+    for _ in range(10):
+        with connection(server) as gone:
+            gone.sendall(head(len(body)) + body)
+
+
+def connection(server):
+    host, port = server.rest.split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def head(length):
+    return (
+        f"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def test_slow_clients_are_given_up_and_hold_nobody_up(server):
+    """Bodies that never end: others are answered meanwhile, and these after the time limit."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(connection(server)) for _ in range(20)]
+        for number, one in enumerate(slow):
+            # Some promise more than is read at once.
+            one.sendall(head(1000 if number % 2 else 30 * MEGABYTE) + b'{"inputs"')
+        start = time.monotonic()
+        assert server.http("/v1/models/toy:predict", GOOD)[0] == 200
+        assert time.monotonic() - start < 9
+        if server.kind == "local":
+            for one in slow[:4]:
+                assert b" 504 " in one.recv(100)  # its socket waits 20 s
+
+
+def test_a_body_in_pieces_of_no_told_length(server):
+    body = GOOD.encode()
+    head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connection(server) as one:
+        one.sendall(head)
+        for start in range(0, len(body), 7):
+            piece = body[start : start + 7]
+            one.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        one.sendall(b"0\r\n\r\n")
+        assert b'{"outputs": [8]}' in one.recv(1000).replace(b"\n", b"").replace(b"    ", b" ")
+
+
+def test_a_thousand_idle_connections(server):
+    with contextlib.ExitStack() as stack:
+        for number in range(1000):
+            one = stack.enter_context(connection(server))
+            if number % 3 == 0:
+                one.sendall(b"POST /v1/models")
+        assert server.http("/v1/models/toy:predict", GOOD)[0] == 200
+        idle = [stack.enter_context(grpc.insecure_channel(server.target)) for _ in range(20)]
+        for one in idle:
+            grpc.channel_ready_future(one).result(20)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = "toy", "count"
+        request.inputs["n"].CopyFrom(tf.make_tensor_proto(np.array([7])))
+        assert server.stub.Predict(request, timeout=20).outputs["next"].int64_val == [8]
+
+
+def test_garbage_instead_of_http(server):
+    for garbage in (b"\x16\x03\x01\x02\x00" * 100, b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 1000):
+        with connection(server) as one:
+            one.sendall(garbage)
+            one.settimeout(1)
+            with contextlib.suppress(OSError):
+                one.recv(1000)
+    with connection(server) as one, contextlib.suppress(ConnectionError):
+        one.sendall(b"GET /v1/models/toy HTTP/1.1\r\nX: " + b"x" * (10 * MEGABYTE))

@@ -1,0 +1,49 @@
+"""Command: what the real tensorflow_model_server needs beside the exports."""
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_multi_string(
+    "export_dir", [], "a model's export, BASE of BASE/<version>/; once a model", flag_values=FLAGS
+)
+flags.DEFINE_string("out_dir", "deploy", "where the files are written", flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "replace files that are there", flag_values=FLAGS)
+flags.DEFINE_string("image", "tensorflow/serving:latest", "container image", flag_values=FLAGS)
+flags.DEFINE_list(
+    "batch_sizes", ["1", "4", "16", "64"], "allowed_batch_sizes, the last the largest",
+    flag_values=FLAGS,
+)  # fmt: skip
+flags.DEFINE_integer(
+    "batch_timeout_micros", 1000, "that a request waits for others", 0, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "batch_threads", 4, "that run batches: the server's cores", 1, flag_values=FLAGS
+)
+
+
+def main() -> None:
+    """Flags, one call, and how to start it."""
+    from tfrec.serving import production
+
+    try:
+        sizes = [int(size) for size in FLAGS.batch_sizes]
+    except ValueError:
+        raise ValueError(f"--batch_sizes={','.join(FLAGS.batch_sizes)}: whole numbers") from None
+    content = production.files(
+        FLAGS.export_dir, FLAGS.image, sizes, FLAGS.batch_timeout_micros, FLAGS.batch_threads
+    )
+    for path in production.write(FLAGS.out_dir, content, FLAGS.overwrite):
+        print(f"wrote: {path}")
+    print(f"start: docker compose -f {FLAGS.out_dir}/docker-compose.yml up")
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Writes models.config, batching.config, monitoring.config, docker-compose.yml and "
+        "kubernetes.yaml.",
+        "python -m tfrec.deploy --export_dir=saved_models/deeprec --export_dir=saved_models/ease",
+    )

@@ -1,0 +1,32 @@
+"""TensorFlow Serving's messages without TensorFlow: the official ones, in a pool of their own.
+
+The pool is private, so that this module and `tensorflow_serving` live side by side in one
+process; on the wire the messages are the same.
+"""
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from tfrec.serving.descriptor_set import PATH
+
+_POOL = descriptor_pool.DescriptorPool()
+for _file in descriptor_pb2.FileDescriptorSet.FromString(PATH.read_bytes()).file:
+    _POOL.Add(_file)
+
+
+def _message(name: str):
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
+
+
+TensorProto = _message("tensorflow.TensorProto")
+Example = _message("tensorflow.Example")
+PredictRequest = _message("tensorflow.serving.PredictRequest")
+PredictResponse = _message("tensorflow.serving.PredictResponse")
+GetModelStatusRequest = _message("tensorflow.serving.GetModelStatusRequest")
+GetModelStatusResponse = _message("tensorflow.serving.GetModelStatusResponse")
+GetModelMetadataRequest = _message("tensorflow.serving.GetModelMetadataRequest")
+GetModelMetadataResponse = _message("tensorflow.serving.GetModelMetadataResponse")
+SignatureDefMap = _message("tensorflow.serving.SignatureDefMap")
+VersionState = _POOL.FindEnumTypeByName(
+    "tensorflow.serving.ModelVersionStatus.State"
+).values_by_number
+DataType = _POOL.FindEnumTypeByName("tensorflow.DataType").values_by_name

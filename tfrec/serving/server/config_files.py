@@ -1,0 +1,77 @@
+"""The server's text files: models, batching, monitoring, TLS.
+
+`tensorflow-serving-api` has the messages of models.config only; those of the other files are
+described here, field by field, as TensorFlow Serving's own .proto files name them.
+"""
+
+import functools
+import pathlib
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import Message
+
+# Message -> field -> type, "*" for repeated. The first three are wrappers: `name { value: 1 }`.
+FIELDS = {
+    "Int64": {"value": "int64"},
+    "Text": {"value": "string"},
+    "Flag": {"value": "bool"},
+    "BatchingParameters": {
+        "max_batch_size": "Int64",
+        "batch_timeout_micros": "Int64",
+        "max_enqueued_batches": "Int64",
+        "num_batch_threads": "Int64",
+        "thread_pool_name": "Text",
+        "allowed_batch_sizes": "*int64",
+        "pad_variable_length_inputs": "bool",
+    },
+    "PrometheusConfig": {"enable": "bool", "path": "string"},
+    "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
+    "SSLConfig": {
+        "server_key": "string",
+        "server_cert": "string",
+        "custom_ca": "string",
+        "client_verify": "bool",
+    },
+}
+TYPES = descriptor_pb2.FieldDescriptorProto
+
+
+@functools.cache
+def _messages() -> dict[str, type[Message]]:
+    """The classes of `FIELDS`, in a pool of their own."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="tfrec_config_files.proto", package="tfrec", syntax="proto3"
+    )
+    for name, fields in FIELDS.items():
+        message = file.message_type.add(name=name)
+        for number, (field, kind) in enumerate(fields.items(), 1):
+            described = message.field.add(name=field, number=number)
+            repeated = kind.startswith("*")
+            described.label = TYPES.LABEL_REPEATED if repeated else TYPES.LABEL_OPTIONAL
+            kind = kind.removeprefix("*")
+            if kind in FIELDS:
+                described.type, described.type_name = TYPES.TYPE_MESSAGE, f".tfrec.{kind}"
+            else:
+                described.type = getattr(TYPES, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = {name: pool.FindMessageTypeByName(f"tfrec.{name}") for name in FIELDS}
+    return {name: message_factory.GetMessageClass(found[name]) for name in FIELDS}
+
+
+def read(path: str | pathlib.Path, message: str | Message) -> Message:
+    """Parses a text file.
+
+    Args:
+        path: The file.
+        message: An empty message, or the name of one of `FIELDS`.
+
+    Raises:
+        ValueError: not of that form; names file, line and column.
+    """
+    if isinstance(message, str):
+        message = _messages()[message]()
+    try:
+        return text_format.Parse(pathlib.Path(path).read_text(), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(f"Invalid protobuf file: '{path}': {error}") from None

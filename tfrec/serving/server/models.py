@@ -1,0 +1,275 @@
+"""All models: their configuration, the thread that watches folders and files, look-ups."""
+
+import contextlib
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import tensorflow as tf
+
+from tfrec.serving.server import config_files, configuration, warm_up
+from tfrec.serving.server.batching import Batcher
+from tfrec.serving.server.configuration import Config
+from tfrec.serving.server.engine import SavedModel
+from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.serving.server.options import Options
+from tfrec.serving.server.versions import Servable, Versions
+
+PER_MODEL_BATCHING = "batching_params.pbtxt"  # in a version's folder
+TICK = 0.05  # seconds between two looks at the clock
+SECONDS_TO_LOAD = 600.0  # that a request to reload waits for
+
+
+class Models:
+    """What the server knows.
+
+    Args:
+        options: The server's.
+        pool: Runs functions off the event loop.
+        log: Called with a line of text.
+    """
+
+    def __init__(self, options: Options, pool: Callable, log: Callable):
+        self._options, self._pool, self._log = options, pool, log
+        self._models: dict[str, Versions] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._changing = threading.Lock()
+        self._stopped = threading.Event()
+        self._loads = ThreadPoolExecutor(max(1, options.num_load_threads), "tfrec-load")
+        self._watch = threading.Thread(target=self._watch_files, name="tfrec-watch", daemon=True)
+        self._batching = None
+        if options.enable_batching:
+            self._batching = configuration.batching_settings(options.batching_parameters_file)
+
+    # -------------------------------------------------------------- life
+
+    def start(self) -> None:
+        """Reads the configuration, loads what is there and begins to watch.
+
+        Raises:
+            ValueError: a configuration that can not be served.
+        """
+        try:
+            self.reload(self._first_config(), wait=False, first=True)
+        except ServingError as error:
+            where = self._options.model_config_file or "--model_base_path"
+            raise ValueError(f"{where}: {error.message}") from None
+        self._wait_for_loads()
+        self._watch.start()
+
+    def _first_config(self) -> Config:
+        options = self._options
+        if options.model_config_file:
+            return config_files.read(options.model_config_file, Config())
+        base = pathlib.Path(options.model_base_path).absolute()
+        if not base.is_dir():
+            raise ValueError(f"--model_base_path={base} does not exist: tfrec.export makes one")
+        config = Config()
+        config.model_config_list.config.add(
+            name=options.model_name, base_path=str(base), model_platform="tensorflow"
+        )
+        return config
+
+    def stop(self) -> None:
+        """Ends the threads and frees the models."""
+        self._stopped.set()
+        if self._watch.is_alive():
+            self._watch.join()
+        for versions in self._models.values():
+            versions.retire()
+        self._loads.shutdown(wait=True)
+
+    def _watch_files(self) -> None:
+        """Looks for versions, and for a new configuration, when it is time."""
+        options = self._options
+        every = _seconds(options.file_system_poll_wait_seconds)
+        file_every = _seconds(options.model_config_file_poll_wait_seconds)
+        next_poll, next_file = time.monotonic() + every, time.monotonic() + file_every
+        while not self._stopped.wait(TICK):
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + every
+                for versions in list(self._models.values()):
+                    versions.poll()
+            if options.model_config_file and time.monotonic() >= next_file:
+                next_file = time.monotonic() + file_every
+                self._reload_file()
+
+    def _reload_file(self) -> None:
+        try:
+            self.reload(config_files.read(self._options.model_config_file, Config()), wait=False)
+        except (OSError, ValueError) as error:
+            self._log(f"{error}; the old configuration stays")
+        except ServingError as error:
+            self._log(f"{self._options.model_config_file}: {error.message}")
+
+    # -------------------------------------------------------------- configuration
+
+    def reload(self, config: Config, wait: bool = True, first: bool = False) -> None:
+        """Takes a new configuration: adds, changes and drops models, then sets the labels.
+
+        Args:
+            config: The whole of it.
+            wait: Until each model answers or has failed.
+            first: Labels must name versions that are loaded, and at the start none is.
+
+        Raises:
+            ServingError: it is refused; models that answer go on answering.
+        """
+        configuration.check(config)
+        configs = {model.name: model for model in config.model_config_list.config}
+        with self._changing:
+            for name in set(self._models) - set(configs):
+                self._models.pop(name).retire()
+                self._labels.pop(name, None)
+            for name, model in configs.items():
+                known = self._models.get(name)
+                if known is None:
+                    known = self._models[name] = self._versions(model)
+                known.config = model
+                known.poll()
+            if wait:
+                self._wait_for_loads()
+            self._set_labels(configs, first)
+            silent = [name for name in configs if not self._models[name].available()]
+        if wait and silent:
+            listed = ", ".join(silent)
+            raise ServingError("UNKNOWN", f"Some models did not become available: {{{listed}}}")
+
+    def _set_labels(self, configs, first: bool) -> None:
+        labels: dict[str, dict[str, int]] = {}
+        for name, model in configs.items():
+            available = () if first else self._models[name].available()
+            for label, version in sorted(model.version_labels.items()):
+                allowed = self._options.allow_version_labels_for_unavailable_models
+                if version not in available and not allowed:
+                    raise ServingError(
+                        "FAILED_PRECONDITION",
+                        f"Request to assign label to version {version} of model {name}, "
+                        "which is not currently available for inference",
+                    )
+                labels.setdefault(name, {})[label] = version
+        self._labels = labels
+
+    def _wait_for_loads(self) -> None:
+        end = time.monotonic() + SECONDS_TO_LOAD
+        while not all(v.settled() for v in self._models.values()) and time.monotonic() < end:
+            if self._stopped.wait(TICK / 5):
+                return
+
+    # -------------------------------------------------------------- loading
+
+    def _versions(self, config) -> Versions:
+        options = self._options
+        return Versions(
+            config,
+            lambda base, version: self._load(config.name, base, version),
+            self._loads.submit,
+            options.max_num_load_retries,
+            options.load_retry_interval_micros / 1e6,
+        )
+
+    def _load(self, name: str, base: pathlib.Path, version: int) -> Servable:
+        start = time.monotonic()
+        path = folder_of(base, version)
+        try:
+            model = SavedModel(path, self._options.saved_model_tags.split(","), self._session())
+            if self._options.enable_model_warmup:
+                warm_up.replay(model, self._options.num_request_iterations_for_warmup)
+        except ServingError as error:
+            self._log(f"{name} version {version} failed to load: {error.message}")
+            raise
+        self._log(f"{name} version {version} answers, loaded in {time.monotonic() - start:.1f} s")
+        servable = Servable(name, version, model, self._pool)
+        servable.batcher = self._batcher(servable)
+        return servable
+
+    def _batcher(self, servable: Servable) -> Batcher | None:
+        own = servable.model.path / PER_MODEL_BATCHING
+        settings = self._batching
+        if settings and self._options.enable_per_model_batching_parameters and own.exists():
+            settings = configuration.batching_settings(str(own))
+        return Batcher(settings, servable.run_now) if settings else None
+
+    def _session(self) -> tf.compat.v1.ConfigProto:
+        options = self._options
+        both = options.tensorflow_session_parallelism
+        return tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=both or options.tensorflow_intra_op_parallelism,
+            inter_op_parallelism_threads=both or options.tensorflow_inter_op_parallelism,
+        )
+
+    # -------------------------------------------------------------- look-ups
+
+    @contextlib.contextmanager
+    def lease(self, spec) -> Iterator[Servable]:
+        """The version that a `ModelSpec` asks for, held until the block ends.
+
+        Raises:
+            ServingError: no name, unknown label, or nothing that answers.
+        """
+        versions, version = self._named(spec)
+        if versions is None:
+            raise _not_found(spec.name, version)
+        with versions.lease(version) as servable:
+            if servable is None:
+                raise _not_found(spec.name, version)
+            yield servable
+
+    def _named(self, spec) -> tuple[Versions | None, int | None]:
+        if not spec.name:
+            raise invalid("ModelSpec has no name specified.")
+        version = spec.version.value if spec.HasField("version") else None
+        if spec.version_label:
+            version = self._labels.get(spec.name, {}).get(spec.version_label)
+            if version is None:
+                raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        return self._models.get(spec.name), version
+
+    def states(self, spec) -> dict[int, tuple[int, ServingError | None]]:
+        """State and error of a model's versions.
+
+        Raises:
+            ServingError: none is known.
+        """
+        versions, version = self._named(spec)
+        states = versions.states() if versions else {}
+        if not states:
+            raise ServingError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
+        if version is None:
+            return states
+        if version not in states:
+            raise ServingError(
+                "NOT_FOUND", f"Could not find version {version} of model {spec.name}"
+            )
+        return {version: states[version]}
+
+    def names(self) -> list[str]:
+        """Of all models."""
+        return list(self._models)
+
+    def known_name(self, request) -> str:
+        """The model that a request is for: clients must not make up names for the metrics."""
+        tasks = getattr(request, "tasks", [request])
+        name = tasks[0].model_spec.name if tasks else ""
+        return name if name in self._models else "(unknown)"
+
+
+def _seconds(wait: float) -> float:
+    """Between two looks: 0 and less stand for never again."""
+    return wait if wait > 0 else float("inf")
+
+
+def _not_found(name: str, version: int | None) -> ServingError:
+    asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    return ServingError("NOT_FOUND", f"Servable not found for request: {asked}")
+
+
+def folder_of(base: pathlib.Path, version: int) -> pathlib.Path:
+    """A version's folder; its name may have leading zeros."""
+    plain = base / str(version)
+    if plain.is_dir():
+        return plain
+    same = [p for p in base.iterdir() if p.name.isdigit() and int(p.name) == version]
+    return same[0] if same else plain

@@ -1,0 +1,86 @@
+"""The server's settings: the real server's flags by name, and few of its own."""
+
+import dataclasses
+import os
+
+CORES = os.cpu_count() or 1
+
+
+def _flag(default, text: str):
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Flags of `tensorflow_model_server`, with its defaults, and at the end the server's own."""
+
+    port: int = _flag(8500, "TCP port of gRPC; 0: none")
+    grpc_socket_path: str = _flag("", "listen to a UNIX socket at this path too")
+    rest_api_port: int = _flag(0, "TCP port of HTTP/REST; 0: none")
+    rest_api_timeout_in_ms: int = _flag(30_000, "time limit of a REST request")
+    rest_api_num_threads: int = _flag(4 * CORES, "threads that run requests, with gRPC's")
+    rest_api_enable_cors_support: bool = _flag(False, "let pages of other hosts ask")
+    model_name: str = _flag("default", "the model's name; not with --model_config_file")
+    model_base_path: str = _flag("", "holds the versions; not with --model_config_file")
+    model_config_file: str = _flag("", "text of a ModelServerConfig: several models")
+    model_config_file_poll_wait_seconds: int = _flag(0, "read that file again; 0: never")
+    file_system_poll_wait_seconds: float = _flag(1, "look for versions; 0: once")
+    allow_version_labels_for_unavailable_models: bool = _flag(
+        False, "labels may name versions that are not loaded"
+    )
+    saved_model_tags: str = _flag("serve", "comma-separated tags of the graph to load")
+    num_load_threads: int = _flag(0, "threads that load and unload versions; 0: one")
+    max_num_load_retries: int = _flag(5, "after a version failed to load")
+    load_retry_interval_micros: int = _flag(60_000_000, "between these")
+    enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests")
+    num_request_iterations_for_warmup: int = _flag(1, "times each of these is replayed")
+    enable_batching: bool = _flag(False, "run requests together")
+    batching_parameters_file: str = _flag("", "text of BatchingParameters")
+    enable_per_model_batching_parameters: bool = _flag(
+        False, "batching_params.pbtxt in a version's folder comes first"
+    )
+    monitoring_config_file: str = _flag("", "text of a MonitoringConfig: Prometheus metrics")
+    ssl_config_file: str = _flag("", "text of an SSLConfig, PEM contents: TLS for gRPC")
+    grpc_channel_arguments: str = _flag("", "comma-separated name=value for the gRPC server")
+    grpc_max_threads: int = _flag(4 * CORES, "threads that run requests, with REST's")
+    enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1.Health")
+    enable_serialization_as_tensor_content: bool = _flag(False, "answers in tensor_content")
+    enable_signature_method_name_check: bool = _flag(
+        False, "Classify and Regress take signatures of that method only"
+    )
+    tensorflow_intra_op_parallelism: int = _flag(0, "threads of one operation; 0: all cores")
+    tensorflow_inter_op_parallelism: int = _flag(0, "operations side by side; 0: all cores")
+    tensorflow_session_parallelism: int = _flag(0, "sets both of these")
+    host: str = _flag("localhost", "address to listen at; 0.0.0.0 opens it to the network")
+    rest_api_max_body_mb: int = _flag(64, "longer REST requests are refused")
+    demo: bool = _flag(False, "a page to try the model, at the REST port's root")
+
+    def check(self) -> None:
+        """Refuses what can not be served.
+
+        Raises:
+            ValueError: names the flag and the cure.
+        """
+        if bool(self.model_base_path) == bool(self.model_config_file):
+            raise ValueError("give one of --model_base_path=DIR and --model_config_file=FILE")
+        if not (self.port or self.rest_api_port or self.grpc_socket_path):
+            raise ValueError("nothing to listen to: --port, --rest_api_port, --grpc_socket_path")
+        if self.port and self.port == self.rest_api_port:
+            raise ValueError(f"--rest_api_port={self.port} is --port too: give another one")
+        if self.demo and not self.rest_api_port:
+            raise ValueError("--demo needs a port: --rest_api_port=8501")
+        if self.monitoring_config_file and not self.rest_api_port:
+            raise ValueError("--monitoring_config_file needs a port: --rest_api_port=8501")
+        if self.batching_parameters_file and not self.enable_batching:
+            raise ValueError("--batching_parameters_file needs --enable_batching")
+        for pair in self.channel_arguments():
+            if not pair[0]:
+                raise ValueError(f"--grpc_channel_arguments={self.grpc_channel_arguments}")
+
+    def channel_arguments(self) -> list[tuple[str, int | str]]:
+        """Settings of gRPC itself; whole numbers are passed as such."""
+        found = []
+        for pair in filter(None, self.grpc_channel_arguments.split(",")):
+            name, _, value = pair.partition("=")
+            found.append((name, int(value) if value.lstrip("-").isdigit() else value))
+        return found

@@ -1,0 +1,108 @@
+"""Puts the server together, runs it until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import threading
+
+import tensorflow as tf
+
+from tfrec.serving.server import grpc_service, rest_service
+from tfrec.serving.server.inference import Inference
+from tfrec.serving.server.models import Models
+from tfrec.serving.server.monitoring import Metrics
+from tfrec.serving.server.options import Options
+from tfrec.serving.server.pool import Pool
+
+SWITCH_SECONDS = 5e-4  # Python's 5 ms would let a request wait for another one's parsing
+GRACE_SECONDS = 5.0  # for requests under way when the server stops
+
+
+def log(text: str) -> None:
+    """A line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> None:
+    """Loads the models, listens, and returns when `stop` is set and requests have ended.
+
+    Args:
+        options: Checked ones.
+        stop: Ends the server.
+        ready: Called when all ports answer.
+
+    Raises:
+        ValueError: a configuration or a port that can not be served.
+    """
+    pool = Pool(max(options.grpc_max_threads, options.rest_api_num_threads))
+    metrics = Metrics()
+    models = Models(options, pool, log)
+    inference = Inference(models, options, pool, metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(pool.close)
+        stack.push_async_callback(asyncio.to_thread, models.stop)
+        await asyncio.to_thread(models.start)
+        if options.rest_api_port:
+            service = rest_service.RestService(options, inference, metrics, pool)
+            runner = await rest_service.start(service, options)
+            stack.push_async_callback(runner.cleanup)
+            page = "; the page to try it is there" if options.demo else ""
+            log(f"HTTP/REST API at http://{options.host}:{options.rest_api_port}{page}")
+        if options.port or options.grpc_socket_path:
+            server = await grpc_service.start(options, inference, metrics)
+            stack.push_async_callback(server.stop, GRACE_SECONDS)
+            port = f"{options.host}:{options.port}" if options.port else ""
+            log(f"gRPC at {port} {options.grpc_socket_path}")
+        ready()
+        await stop.wait()
+
+
+def run(options: Options) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    tf.get_logger().setLevel("ERROR")  # it calls the loader deprecated: see engine.py
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        await serve(options, stop)
+
+    asyncio.run(main())
+
+
+@contextlib.contextmanager
+def in_thread(options: Options):
+    """A server beside the caller's own work, in a thread of this process.
+
+    Raises:
+        ValueError: it can not be served.
+    """
+    ready, failed = threading.Event(), []
+    loop_and_stop = []
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop_and_stop.extend([asyncio.get_running_loop(), stop])
+        await serve(options, stop, ready.set)
+
+    def work() -> None:
+        try:
+            asyncio.run(main())
+        except Exception as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=work, name="tfrec-serve", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if failed:
+            raise failed[0]
+        yield options
+    finally:
+        if not failed:
+            loop_and_stop[0].call_soon_threadsafe(loop_and_stop[1].set)
+        thread.join()

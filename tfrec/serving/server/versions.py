@@ -1,0 +1,228 @@
+"""The versions of one model: what its folder holds, what is loaded, what answers."""
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from tfrec.serving.server.batching import Batcher
+from tfrec.serving.server.engine import Call, SavedModel
+from tfrec.serving.server.errors import ServingError
+
+START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50  # ModelVersionStatus.State
+
+
+class Servable:
+    """A version that answers.
+
+    Whoever uses it holds a lease; it is closed when the last one is given back.
+
+    Args:
+        name: The model's.
+        version: Its number.
+        model: The loaded SavedModel.
+        pool: Runs functions off the event loop: `await pool(function, *args)`.
+    """
+
+    def __init__(self, name: str, version: int, model: SavedModel, pool: Callable):
+        self.name, self.version, self.model = name, version, model
+        self.batcher: Batcher | None = None
+        self._pool = pool
+        self._leases, self._changed = 0, threading.Condition()
+
+    def take(self) -> None:
+        """Takes a lease."""
+        with self._changed:
+            self._leases += 1
+
+    def give_back(self) -> None:
+        """Ends a lease."""
+        with self._changed:
+            self._leases -= 1
+            self._changed.notify_all()
+
+    async def run(self, call: Call, deadline: float | None):
+        """Answers a call, in a batch where batching is on.
+
+        Args:
+            call: The call.
+            deadline: On the clock of `time.monotonic`, or None.
+
+        Returns:
+            An array a fetch.
+        """
+        if self.batcher and call.arrays:
+            return await self.batcher.run(call, deadline)
+        return await self.run_now(call, milliseconds_to(deadline))
+
+    async def run_now(self, call: Call, milliseconds: int | None):
+        """Answers a call as it is."""
+        # A run goes on in its thread when its client goes: it keeps a lease of its own.
+        self.take()
+        return await self._pool(self.model.run, call, milliseconds, after=self.give_back)
+
+    def close(self) -> None:
+        """Waits for the last lease and frees the model."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._leases)
+        self.model.close()
+
+
+def milliseconds_to(deadline: float | None) -> int | None:
+    """Time left.
+
+    Raises:
+        ServingError: none is.
+    """
+    if deadline is None:
+        return None
+    left = int(1e3 * (deadline - time.monotonic()))
+    if left <= 0:
+        raise ServingError("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    return left
+
+
+@dataclasses.dataclass
+class Entry:
+    """What is known of a version."""
+
+    state: int = START
+    error: ServingError | None = None
+    servable: Servable | None = None
+    tries: int = 0
+    next_try: float = 0.0
+
+
+class Versions:
+    """One model.
+
+    Args:
+        config: Its `ModelConfig`.
+        load: `(path, version) -> Servable`; raises ServingError.
+        submit: Runs a function in the thread of loads.
+        retries: After a failed load.
+        interval: Seconds between these.
+    """
+
+    def __init__(self, config, load: Callable, submit: Callable, retries: int, interval: float):
+        self.config = config
+        self._load, self._submit = load, submit
+        self._retries, self._interval = retries, interval
+        self._entries: dict[int, Entry] = {}
+        self._lock = threading.RLock()
+        self._wanted: set[int] = set()
+        self._gone = False
+
+    def poll(self) -> None:
+        """Looks into the folder, and starts what follows from it."""
+        with self._lock:
+            if not self._gone:
+                found = stored(pathlib.Path(self.config.base_path))
+                if found is not None:  # None: out of reach for now; what is loaded stays
+                    self._wanted = chosen(found, self.config.model_version_policy)
+            self._step()
+
+    def retire(self) -> None:
+        """The model is no longer configured: unloads everything."""
+        with self._lock:
+            self._gone, self._wanted = True, set()
+            self._step()
+
+    def _step(self) -> None:
+        """Loads before it unloads: a new version answers before the old one goes."""
+        for version in sorted(self._wanted, reverse=True):
+            entry = self._entries.setdefault(version, Entry())
+            unloaded = entry.state == END and entry.error is None
+            if unloaded:
+                entry = self._entries[version] = Entry()
+            may_retry = entry.tries <= self._retries and time.monotonic() >= entry.next_try
+            if entry.state == START and may_retry:
+                entry.state = LOADING
+                self._submit(self._load_now, version, entry)
+        answering = {v for v, e in self._entries.items() if e.state == AVAILABLE}
+        if not self._wanted or answering & self._wanted:
+            for version in answering - self._wanted:
+                self._entries[version].state = UNLOADING
+                self._submit(self._unload_now, self._entries[version])
+
+    def _load_now(self, version: int, entry: Entry) -> None:
+        if self._gone:
+            entry.state = END
+            return
+        try:
+            entry.servable = self._load(pathlib.Path(self.config.base_path), version)
+        except ServingError as error:
+            failed = error
+        except Exception as error:  # a load must never end the thread of loads
+            failed = ServingError("INTERNAL", f"{type(error).__name__}: {error}")
+        else:
+            failed = None
+        with self._lock:
+            entry.error, entry.tries = failed, entry.tries + 1
+            if failed is None:
+                entry.state = AVAILABLE
+            elif entry.tries <= self._retries:
+                entry.state, entry.next_try = START, time.monotonic() + self._interval
+            else:
+                entry.state = END
+            self._step()
+
+    def _unload_now(self, entry: Entry) -> None:
+        entry.servable.close()
+        entry.servable = None
+        with self._lock:
+            entry.state = END
+            self._step()
+
+    def settled(self) -> bool:
+        """Whether each wanted version has been tried, and no load is under way."""
+        with self._lock:
+            entries = [self._entries[v] for v in self._wanted]
+            return all(e.state != LOADING and (e.tries or e.state == AVAILABLE) for e in entries)
+
+    def available(self) -> list[int]:
+        """Versions that answer, sorted."""
+        with self._lock:
+            return sorted(v for v, e in self._entries.items() if e.state == AVAILABLE)
+
+    @contextlib.contextmanager
+    def lease(self, version: int | None) -> Iterator[Servable | None]:
+        """A version, or the highest one; None where it does not answer."""
+        with self._lock:
+            answering = self.available()
+            version = answering[-1] if version is None and answering else version
+            servable = self._entries[version].servable if version in answering else None
+            if servable:
+                servable.take()
+        try:
+            yield servable
+        finally:
+            if servable:
+                servable.give_back()
+
+    def states(self) -> dict[int, tuple[int, ServingError | None]]:
+        """State and error of all versions seen, the newest first."""
+        with self._lock:
+            return {v: (e.state, e.error) for v, e in sorted(self._entries.items(), reverse=True)}
+
+
+def stored(base: pathlib.Path) -> set[int] | None:
+    """The versions in a folder: names that are numbers; None where it can not be read."""
+    try:
+        names = [path.name for path in base.iterdir() if path.is_dir()]
+    except OSError:
+        return None
+    return {int(name) for name in names if re.fullmatch(r"\d{1,18}", name, re.ASCII)}
+
+
+def chosen(found: set[int], policy) -> set[int]:
+    """Those that a `ServableVersionPolicy` asks for: the latest where it asks for nothing."""
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return found
+    if kind == "specific":
+        return found & set(policy.specific.versions)
+    return set(sorted(found)[-max(1, policy.latest.num_versions) :])

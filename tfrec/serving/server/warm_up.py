@@ -1,0 +1,60 @@
+"""Requests stored with a version, replayed before it answers."""
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfrec.serving.server import examples, predicting
+from tfrec.serving.server.engine import Call, SavedModel
+from tfrec.serving.server.errors import ServingError, invalid
+
+FILE = "assets.extra/tf_serving_warmup_requests"  # a TFRecord of PredictionLog
+MOST = 1000
+
+
+def replay(model: SavedModel, iterations: int) -> None:
+    """Replays them; in the thread of loads.
+
+    Args:
+        model: A loaded version.
+        iterations: Times each is run.
+
+    Raises:
+        ServingError: one of them fails, and so does the load.
+    """
+    path = model.path / FILE
+    if not path.exists():
+        return
+    try:
+        records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    except tf.errors.OpError as error:
+        raise ServingError("DATA_LOSS", f"{path}: {error.message}") from None
+    if len(records) > MOST:
+        raise invalid(f"Number of warmup records exceeds the maximum ({MOST}) at {path}")
+    for record in records:
+        for call in _calls(model, record):
+            for _ in range(iterations):
+                model.run(call)
+
+
+def _calls(model: SavedModel, record: bytes) -> list[Call]:
+    """What a record asks for."""
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError:
+        raise ServingError(
+            "DATA_LOSS", "Failed to parse warmup record: it is no PredictionLog"
+        ) from None
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        return [predicting.to_call(model, log.predict_log.request)[1]]
+    if kind in ("classify_log", "regress_log"):
+        request = getattr(log, kind).request
+        method = examples.CLASSIFY if kind == "classify_log" else examples.REGRESS
+        tasks = [(request.model_spec, method)]
+    elif kind == "multi_inference_log":
+        request = log.multi_inference_log.request
+        tasks = [(task.model_spec, task.method_name) for task in request.tasks]
+    else:
+        raise ServingError("UNIMPLEMENTED", f"Unsupported log_type for warmup: {kind}")
+    return [examples.to_call(model, spec, request.input, method)[0] for spec, method in tasks]
