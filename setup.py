@@ -23,6 +23,7 @@ DEV = [
     *SERVING,
     *PIPELINES,
     "matplotlib>=3.9",
+    "pyyaml>=6",
     "pytest>=8.4",
     "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
@@ -38,8 +39,12 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["tfrec", "tfrec.*"]),
-    package_data={"tfrec.datasets": ["embedded/*"]},
+    packages=find_packages(include=["tfrec", "tfrec.*", "pipelines"]),
+    package_data={
+        "tfrec.datasets": ["embedded/*"],
+        "tfrec.serving": ["messages.binpb"],
+        "tfrec.serving.server": ["demo.html"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21,<2.22",

@@ -19,7 +19,7 @@ from tfrec.models.registry import MODELS
 SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
     *("train", "blend", "prepare", "evaluate", "recommend", "export"),
-    *("serve", "request", "deploy", "doctor", "describe"),
+    *("serve", "request", "deploy", "describe"),
 )
 
 

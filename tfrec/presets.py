@@ -93,7 +93,7 @@ LONG_CTR = {
 CTR = {"batch_size": 4096, "learning_rate": 2e-3, "monitor": "auc", "epochs": 30, "refit": True}
 # The competition's measure but for its mean, which counts customers who add nothing, too.
 SANTANDER = DataConfig(dataset="santander", split="month")
-SYNTHETIC = "synthetic months (benchmarks/santander.py --write, seed 0): "
+SYNTHETIC = "synthetic months (of benchmarks/santander.py, seed 0): "
 MAP7 = {"monitor": "map@7", "cuts": (7, 24)}
 # DeepRec's cuts of the Netflix Prize (its table 3): days of the training window, then the month
 # after it, half of it validation.

@@ -81,5 +81,5 @@ def _logits(states, items, table, bias, negatives) -> tuple[tf.Tensor, tf.Tensor
     if negatives.shape.rank == 1:
         others = tf.matmul(states, tf.gather(table, negatives), transpose_b=True)
     else:
-        others = tf.einsum("nd,nkd->nk", states, tf.gather(table, negatives))
+        others = tf.reduce_sum(states[:, None] * tf.gather(table, negatives), axis=2)
     return right, others + tf.gather(bias, negatives)
