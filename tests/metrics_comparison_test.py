@@ -141,3 +141,14 @@ def test_holm_by_hand():
     assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert metrics.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
     assert metrics.holm([]) == []
+
+
+def test_a_metric_over_users_is_the_reports_own():
+    good, _ = two_ranking_runs()
+    assert metrics.metric_value(good, "ndcg@10") == pytest.approx(good.result()["ndcg@10"])
+    report = metrics.RatingReport(make_info(2, 3))
+    rated(report, [[1, 2, 3], [4, 5, 4]], [[0, 2], [1, -1]], [[2, 5], [4, 0]])
+    for name in ("rmse", "mae"):
+        assert metrics.metric_value(report, name) == pytest.approx(report.result()[name])
+    with pytest.raises(ValueError, match="did you mean 'rmse'"):
+        metrics.metric_value(report, "rmsee")

@@ -123,7 +123,7 @@ def test_what_is_not_blessed_is_not_pushed_nor_asked_again(place):
     with pytest.raises(ValueError, match="is not METRIC<NUMBER"):
         place.run(thresholds=["rmse=3"])
     with pytest.raises(ValueError, match="did you mean 'better'"):
-        place.run(bless="beter")
+        place.run(bless="betters")
     place.run(thresholds=["rmse<3", "all: mae<3", "history 20 to 49: rmse<3"])
     assert blessing(place)["blessed"]
 
