@@ -1,0 +1,100 @@
+"""tfrec's exports, the local server and the client together: every kind of signature."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from servers import serving
+
+from tfrec.models.registry import MODELS
+from tfrec.schema import DatasetInfo
+from tfrec.serving import export, signatures
+from tfrec.serving.client import Client
+
+KINDS = {  # model, its settings, rows of the data, likes only
+    "history": ("autoencoder", {"hidden": (8,)}, "user", False),
+    "sequence": ("svae", {"embedding": 8, "recurrent": 8, "hidden": (4,)}, "user", True),
+    "items": ("autorec", {"hidden": (4,)}, "item", False),
+    "events": ("mf", {"latent": 4}, "user", False),
+}
+
+
+@pytest.fixture(scope="module")
+def server(board, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    tops = {}
+    for name, (model, settings, rows, likes) in KINDS.items():
+        tf.keras.utils.set_random_seed(5)
+        data_dir, cls = board(rows, likes)[0], MODELS[model]
+        made = cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
+        tops[name] = signatures.make(made, data_dir, 5, folder / f"{name}.txt")
+        export.write(tops[name], folder / name / "1")
+        export.write_extras(tops[name], folder / name / "1", folder / name / "1")
+    listed = "".join(
+        f"config {{name: '{n}' base_path: '{folder / n}' model_platform: 'tensorflow'}}"
+        for n in KINDS
+    )
+    (folder / "models.config").write_text(f"model_config_list {{{listed}}}")
+    batching = folder / "batching.config"
+    batching.write_text("max_batch_size {value: 64} pad_variable_length_inputs: true")
+    flags = {"enable_batching": True, "batching_parameters_file": str(batching)}
+    with serving(model_config_file=str(folder / "models.config"), **flags) as running:
+        running.tops = tops
+        yield running
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_signature_answers_as_in_python(server, name):
+    """The warm-up requests were replayed at the start; here the answers are compared."""
+    top = server.tops[name]
+    with Client(server.target, name) as client:
+        assert set(client.signatures()) == set(top.endpoints())
+        for signature in top.endpoints():
+            sent = top.example(signature)
+            due = {k: v.numpy() for k, v in top.ask(signature, sent).items()}
+            got = client.predict(sent, signature)
+            assert set(got) == set(due)
+            for output, array in due.items():
+                if array.dtype == object:
+                    np.testing.assert_array_equal(got[output], array)
+                else:
+                    np.testing.assert_allclose(got[output], array, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["history", "sequence"])
+def test_the_client_asks_for_histories(server, name):
+    with Client(server.target, name) as client:
+        rows = client.recommend([{"i3": 5.0, "i4": 5.0}, ["i7"]], exclude=[["i9"], []])
+        assert [len(row) for row in rows] == [5, 5]
+        assert not {"i3", "i4", "i9"} & {place.item for place in rows[0]}
+        (row,) = client.recommend([["i3"]], allow=[["i5", "i6"]])
+        assert {place.item for place in row} == {"i5", "i6"}
+        (ratings,) = client.rate([["i3"]], [[place.item for place in row]])
+        np.testing.assert_allclose(ratings, [place.score for place in row], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["items", "events"])
+def test_the_client_asks_for_users(server, name):
+    with Client(server.target, name) as client:
+        plain, unknown = client.recommend_users(["u7", "nobody"])
+        assert plain == [], "the checkerboard is full: all is seen"
+        assert bool(unknown) == (name == "events")
+        (ratings,) = client.rate(["u7"], [["i3", "i4"]])
+        assert len(ratings) == 2
+
+
+def test_examples_over_rest(server):
+    example = {"items": ["i3", "i4"], "values": [5.0, 1.0], "exclude": ["i9"]}
+    body = json.dumps({"signature_name": "classify", "examples": [example, {"items": ["i1"]}]})
+    status, text = server.http("/v1/models/history:classify", body)
+    assert status == 200
+    (first, second) = json.loads(text)["results"]
+    with Client(server.target, "history") as client:
+        (due,) = client.recommend([{"i3": 5.0, "i4": 1.0}], exclude=[["i9"]])
+    assert [label for label, _ in first] == [place.item for place in due]
+    assert len(second) == 5
+    body = json.dumps({"signature_name": "regress", "examples": [{**example, "item": ["i5"]}]})
+    status, text = server.http("/v1/models/history:regress", body)
+    assert status == 200
+    assert len(json.loads(text)["results"]) == 1
