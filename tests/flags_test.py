@@ -164,7 +164,7 @@ def texts(path):
 
 def test_messages_name_flags_and_settings_that_exist():
     flags = {name for c in COMMANDS for name in runpy.run_module(f"tfrec.{c}")["FLAGS"]}
-    flags |= {"help", "name", "rest_api_port", "model_name", "model_base_path"}
+    flags |= {"help", "name"} | {f"no{name}" for name in flags}
     settings = {
         "data": {f.name for f in dataclasses.fields(DataConfig)},
         "train": {f.name for f in dataclasses.fields(TrainConfig)},
