@@ -64,8 +64,11 @@ SMALL = {
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
     "bert4rec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
     "hstu": (
-        {"width": 16, "dropout": 0.0, "loss": "softmax", "temperature": 0.2},
-        {**NEXT, "epochs": 45},
+        {
+            **{"width": 16, "window": 20, "dropout": 0.0, "temperature": 0.2},
+            **{"loss": "bce", "negatives": 20},
+        },
+        {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
     ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
