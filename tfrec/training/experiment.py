@@ -122,6 +122,7 @@ class Experiment:
         self.model = self.make_model()
         self.task = self.model.task
         self.evaluator = loop.make_evaluator(self.model, strategy)
+        self.validated = None  # the report of the last validation
         self.monitor = config.train.monitor or MONITOR[self.task]
         try:
             self.higher_is_better = metrics.higher_is_better(self.monitor)
@@ -224,7 +225,7 @@ class Experiment:
     def _keep(self) -> None:
         """Writes the model, and what it predicted for validation."""
         self.run_dir.save_model(self.model)
-        if self.task == "rating" and self.has("validation"):
+        if self.task == "rating" and self.validated is not None:
             self.run_dir.save_predictions("validation", self.validated.predictions())
 
     def refit(self, epochs: int) -> None:
