@@ -15,7 +15,15 @@ from tfrec.training import loop
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
-WRITTEN = {"config.json", "metrics.json", "model.keras", "per_user.npz", "logs"}
+WRITTEN = {
+    "config.json",
+    "metrics.json",
+    "model.keras",
+    "per_user.npz",
+    "logs",
+    "validation.npz",
+    "test.npz",
+}
 
 
 @pytest.fixture
