@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from commands_test import run
 from conftest import checkerboard
 
@@ -99,19 +100,23 @@ def spoilt(data_dir, folder, spoil):
     info = DatasetInfo.load(data_dir)
     for file in folder.glob("*.tfrecord"):
         file.unlink()
-    columns, values, times, starts = [], [], [], [0]
     rows = {row["user"]: row for row in records.read_rows(data_dir, info)}
-    for user in range(info.n_rows):
-        lists = {p: [rows[user][n].tolist() for n in feature_names(p)] for p in PARTS}
-        spoil(user, lists)
-        for part in PARTS:
-            for all_, some in zip((columns, values, times), lists[part]):
-                all_ += some
-            starts.append(len(columns))
-    made = records.Rows(np.array(columns), np.array(values, np.float32), np.array(times), {},
-                        np.array(starts))  # fmt: skip
-    records.write_group(folder, "train", 1, made, np.arange(info.n_rows), progress=False)
+    with tf.io.TFRecordWriter(str(folder / "train-00000-of-00001.tfrecord")) as out:
+        for user in range(info.n_rows):
+            lists = {p: [rows[user][n].tolist() for n in feature_names(p)] for p in PARTS}
+            spoil(user, lists)
+            row = {"user": ints([user])}
+            for part in PARTS:
+                items, values, times = feature_names(part)
+                row[items], row[times] = ints(lists[part][0]), ints(lists[part][2])
+                row[values] = tf.train.Feature(float_list=tf.train.FloatList(value=lists[part][1]))
+            example = tf.train.Example(features=tf.train.Features(feature=row))
+            out.write(example.SerializeToString())
     return folder
+
+
+def ints(values):
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
 def test_pairs_in_two_parts_are_a_leak(made, tmp_path):

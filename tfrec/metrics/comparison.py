@@ -111,7 +111,7 @@ def metric_value(values: Report | SavedValues, metric: str) -> float:
         ValueError: unknown metric.
     """
     columns = values.per_user()
-    _require_known(metric, columns, "measured")
+    _require_known(metric, comparable(values), "measured")
     column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
     total = columns[count].sum() if count else len(columns[column])
     return float(scale(columns[column].sum() / total))

@@ -73,7 +73,7 @@ class Sequence(Recommender):
         next_item.check(self.config.loss)
         if self.config.window < 2:
             raise ValueError(f"--set window={self.config.window}: at least 2")
-        self.max_items = self.config.window
+        self.max_items, self.exact = self.config.window, False
         start = keras.initializers.TruncatedNormal(stddev=self.deviation)
         # The last vector is no item's: what it stands for is the model's to say.
         self.table = self.add_weight(
@@ -156,10 +156,15 @@ class Sequence(Recommender):
         n_rows = max(1, self.info.row_counts.get("train", 1))
         return float(np.clip(self.info.n_ratings.get("train", 0) / n_rows, 1, self.config.window))
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Of the base; in evaluation by the softmax over all items, whatever trains."""
+        self.exact = not training
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def loss_of(self, predicting: Predicting, history: tf.Tensor) -> tf.Tensor:
         """Loss of each prediction, float32 `[n]`; `history` int32 `[batch, any]` are the rows."""
         c, (states, rows, items), outputs = self.config, predicting, self.outputs()
-        if c.loss == "softmax":
+        if c.loss == "softmax" or self.exact:
             return next_item.softmax(states, items, *outputs)
         in_row = densify(history, tf.ones_like(history, tf.float32), self.info.n_items) > 0
         if c.loss == "bce":
