@@ -118,7 +118,7 @@ def test_a_preset_trains_and_blends(tfrec, monkeypatch, tmp_path):  # noqa: F811
     assert not path.exists()
     done = tfrec("train", "--preset=best-x", f"--run_dir={path}")
     assert done.status == 0, done.err
-    assert re.search(rf"^0\.\d+ of {path}/biases-x$", done.out, re.M)
+    assert re.search(rf"^\d\.\d+ of {path}/biases-x$", done.out, re.M)
     best, biases = (json.loads((p / "metrics.json").read_text()) for p in (path, path / "biases-x"))
     assert best["test"]["rmse"] < biases["test"]["rmse"]
     assert best["test"]["n_ratings"] == biases["test"]["n_ratings"]
