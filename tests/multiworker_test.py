@@ -95,7 +95,15 @@ def test_two_workers_measure_like_one(runs):
 def test_only_the_chief_writes(runs):
     folder, _ = runs
     names = {p.name for p in (folder / "two").iterdir()}
-    assert names == {"config.json", "metrics.json", "model.keras", "per_user.npz", "logs"}
+    assert names == {
+        "config.json",
+        "metrics.json",
+        "model.keras",
+        "per_user.npz",
+        "validation.npz",
+        "test.npz",
+        "logs",
+    }
     assert len(list((folder / "two/logs/train").glob("events*v2"))) == 1
 
 

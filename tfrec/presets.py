@@ -522,6 +522,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="HR@10 .3159, NDCG@10 .1857 (3,000 negatives)",
         source=KLENITSKIY,
+        measured="HR@10 .3028, NDCG@10 .1738 test; .3219, .1818 validation; seed 0; 22 CPU min",
     ),
     "gru4rec-ml1m-last": Preset(
         model="gru4rec",
