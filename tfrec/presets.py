@@ -550,7 +550,7 @@ BLENDS: dict[str, Blend] = {
         members=("bayesianfm-ml100k-u1", "autorec-ml100k-u1"),
         published="RMSE .8808 (myFM, ordered probit)",
         source=MYFM,
-        measured="test not run; RMSE .8653 validation, to which the two weights were fitted",
+        measured="RMSE .8754 test, .8653 validation (its weights were fitted there); seed 0; 104 s",
     ),
     "best-ml1m-random90": Blend(
         members=("bayesianfm-ml1m-random90", "autorec-ml1m-random90"),
