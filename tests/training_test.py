@@ -149,6 +149,51 @@ def test_learning_rate_falls_after_the_decay_epochs(trial):
     assert rates == pytest.approx([0.08, 0.04, 0.04, 0.02])
 
 
+@pytest.mark.parametrize("replicas", ["one", "mirrored"])
+def test_the_moving_average_is_measured_and_kept_and_training_goes_on_without_it(
+    trial, monkeypatch, request, replicas
+):
+    strategy, seen = request.getfixturevalue(replicas), []
+    plain = trial(strategy=strategy, epochs=2)
+    plain.fit(resume=False)
+    t = trial(strategy=strategy, epochs=2, average=0.75)
+    weights = scripted(t, [2.0, 1.0])
+
+    def steps(function, dataset):
+        for logs in real_steps(function, dataset):
+            seen.append(t.model.get_weights())
+            yield logs
+
+    real_steps = loop.steps
+    monkeypatch.setattr(loop, "steps", steps)
+    t.fit(resume=False)
+    assert same(plain.model.get_weights(), seen[-1]), "the average changed the training"
+    average = seen[0]
+    for now in seen[1:]:
+        average = [0.75 * a + 0.25 * b for a, b in zip(average, now, strict=True)]
+    for kept in (weights[-1], t.run_dir.load_model().get_weights(), t.model.get_weights()):
+        for a, b in zip(kept, average, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_resumed_run_averages_on(trial, run_name):
+    training, path = {"epochs": 3, "average": 0.9}, run_name()
+    whole = trial(**training)
+    whole.fit(resume=False)
+    broken = trial(run_dir=path, **training)
+    broken.batches = lambda split, epoch=0, b=broken.batches: b(split, epoch) if epoch < 1 else 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        broken.fit(resume=False)
+    again = trial(run_dir=path, resume=True, **training)
+    again.fit(resume=True)
+    assert same(again.model.get_weights(), whole.model.get_weights())
+
+
+def test_lbfgs_with_an_average_is_refused(trial):
+    with pytest.raises(ValueError, match=r"--train average=0.9: lbfgs .*leave it out"):
+        trial(optimizer="lbfgs", average=0.9)
+
+
 def test_a_diverging_run_says_what_to_do(trial):
     with pytest.raises(ValueError, match=r"training loss is \w+ in epoch \d.*learning_rate"):
         trial(optimizer="sgd", learning_rate=1e30, momentum=0.0).fit(resume=False)

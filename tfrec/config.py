@@ -103,6 +103,8 @@ class TrainConfig:
             these epochs.
         decay_factor: See `decay_epochs`.
         clip_norm: Global gradient norm bound, 0 for none.
+        average: What is validated and kept is an exponential moving average of the weights; this
+            is its momentum a step (.999 looks back on about 1,000), 0 for none; not with lbfgs.
         iterations: lbfgs: iterations an epoch; its memory starts anew each epoch.
         patience: Epochs without a better validation before training stops; 0 never stops.
         validate_every: Epochs between two validations; the last epoch always has one.
@@ -125,6 +127,7 @@ class TrainConfig:
     decay_epochs: tuple[int, ...] = ()
     decay_factor: float = 0.5
     clip_norm: float = 0.0
+    average: float = 0.0
     iterations: int = 20
     patience: int = 0
     validate_every: int = 1
@@ -203,6 +206,7 @@ _MUST_BE = {
     "decay_epochs": "at least 1",
     "decay_factor": "more than 0",
     "clip_norm": "0 or more",
+    "average": "0 or more and less than 1",
     "iterations": "at least 1",
     "validate_every": "at least 1",
     "patience": "0 or more",

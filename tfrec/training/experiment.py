@@ -115,7 +115,7 @@ class Experiment:
         raw: str | None = None,
     ):
         self.config, self.run_dir, self.strategy = config, run_dir, strategy
-        optimizers.check(config.train.optimizer)
+        optimizers.check(config.train)
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
         self.chief = strategies.is_chief(strategy)

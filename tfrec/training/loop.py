@@ -5,6 +5,7 @@ Keras' `fit` is not used because it fails with several workers and is fragile un
 it still works for whoever builds on a model.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -131,21 +132,38 @@ class Trainer:
             trained = time.perf_counter() - start
             progress.epoch += 1
             due = progress.epoch % self.config.validate_every == 0 or progress.epoch == epochs
-            measured = validate() if due and validate else {}
-            progress.seconds += time.perf_counter() - start
-            if due and self._is_best(progress, measured, monitor, higher_is_better):
-                progress.best_epoch, progress.stale = progress.epoch, 0
-                progress.metrics = measured
-                on_best()
-            elif due:
-                progress.stale += self.config.validate_every
+            with self._averaged():
+                measured = validate() if due and validate else {}
+                progress.seconds += time.perf_counter() - start
+                if due and self._is_best(progress, measured, monitor, higher_is_better):
+                    progress.best_epoch, progress.stale = progress.epoch, 0
+                    progress.metrics = measured
+                    on_best()
+                elif due:
+                    progress.stale += self.config.validate_every
             logs |= {f"val_{k}": v for k, v in measured.items()}
             listeners.on_epoch_end(epoch, logs | {"seconds": trained})
             on_epoch(progress)
             if self.model.stop_training:
                 break
         listeners.on_train_end()
+        self._take_average()
         return progress
+
+    def _take_average(self) -> None:
+        """Puts the moving average in the weights' place, where the run asks for one."""
+        if self.config.average and not self.model.closed_form:
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The moving average for a while; training goes on from the weights themselves."""
+        weights = self.model.trainable_variables if self.config.average else []
+        trained = [weight.numpy() for weight in weights]
+        self._take_average()
+        yield
+        for weight, value in zip(weights, trained, strict=True):
+            weight.assign(value)
 
     def _stale(self, progress: Progress) -> bool:
         return 0 < self.config.patience <= progress.stale

@@ -15,24 +15,29 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
 }
 
 
-def check(name: str) -> None:
-    """Refuses an unknown optimizer before any work is done.
+def check(config: TrainConfig) -> None:
+    """Refuses an unknown optimizer, or one that cannot do what is asked, before any work is done.
 
     Raises:
-        ValueError: unknown name; lists the known ones.
+        ValueError: unknown name (lists the known ones), or lbfgs with an average of weights.
     """
-    known = [*OPTIMIZERS, "lbfgs"]
+    name, known = config.optimizer, [*OPTIMIZERS, "lbfgs"]
     if name not in known:
         raise ValueError(f"--train optimizer={name} is unknown; " + known_names(name, known))
+    if name == "lbfgs" and config.average:
+        raise ValueError(
+            f"--train average={config.average}: lbfgs takes no noisy steps to be averaged; leave it "
+            "out, or choose another --train optimizer"
+        )
 
 
 def make(config: TrainConfig) -> keras.Optimizer | None:
     """The optimizer of `config`; None for lbfgs, which keeps no variables.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: as `check`.
     """
-    check(config.optimizer)
+    check(config)
     if config.optimizer == "lbfgs":
         return None
     extra: dict = {}
@@ -40,6 +45,8 @@ def make(config: TrainConfig) -> keras.Optimizer | None:
         extra["weight_decay"] = config.weight_decay
     if config.clip_norm:
         extra["global_clipnorm"] = config.clip_norm
+    if config.average:
+        extra |= {"use_ema": True, "ema_momentum": config.average}
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias"])  # they hold the means
