@@ -56,6 +56,7 @@ setup(
         "scipy>=1.14",
         "absl-py>=1.4",
         "protobuf>=6.31.1,<8",
+        "threadpoolctl>=3.5",
         "tokenizers>=0.20",
         "tqdm>=4.66",
     ],

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 START = 0.1  # deviation of the vectors before the first sweep
@@ -171,8 +172,12 @@ class Chain:
             if sample > 0 and not rest:
                 yield sample - 1
 
+    @threadpool_limits.wrap(limits=1, user_api="blas")
     def sweep(self) -> None:
-        """Draws prior and rows of each field in turn, then the precision of the noise."""
+        """Draws prior and rows of each field in turn, then the precision of the noise.
+
+        On one thread, which is faster: the products are many and small.
+        """
         for k, field in enumerate(self.fields):
             others = self.parts[:k] + self.parts[k + 1 :]
             z, offset = both(others)
