@@ -181,7 +181,9 @@ def test_a_resumed_run_averages_on(trial, run_name):
     whole = trial(**training)
     whole.fit(resume=False)
     broken = trial(run_dir=path, **training)
-    broken.batches = lambda split, epoch=0, b=broken.batches: b(split, epoch) if epoch < 1 else 1 / 0
+    broken.batches = lambda split, epoch=0, b=broken.batches: (
+        b(split, epoch) if epoch < 1 else 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         broken.fit(resume=False)
     again = trial(run_dir=path, resume=True, **training)

@@ -47,6 +47,3 @@ class GRU4Rec(Sequence):
         for layer in self.layers_of_time:
             x = layer(x, mask=tokens >= 0, training=training)
         return self.dropout(self.out(x), training=training)
-
-    def predicting(self, items, training):
-        return self.next_items(items, training)

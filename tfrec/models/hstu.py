@@ -67,9 +67,6 @@ class HSTU(Sequence):
             x = block(x, looks, training=training)
         return tf.math.l2_normalize(x, axis=-1)
 
-    def predicting(self, items, training):
-        return self.next_items(items, training)
-
 
 @keras.saving.register_keras_serializable("tfrec")
 class GatedAttention(keras.layers.Layer):

@@ -65,9 +65,6 @@ class SASRec(Sequence):
             x = block(x, looks, training=training)
         return self.norm(x)
 
-    def predicting(self, items, training):
-        return self.next_items(items, training)
-
 
 @keras.saving.register_keras_serializable("tfrec")
 class CausalBlock(keras.layers.Layer):

@@ -31,7 +31,7 @@ class Sequence(Recommender):
     """A model of the newest `window` items, whose score of item i is state . e_i + b_i.
 
     A subclass has a nested `Config` that extends this one and gives `states` (vectors at all
-    places of a window) and `predicting` (which places predict what, in training).
+    places of a window), and `predicting` if not each place predicts the next item.
 
     Held-out targets are no part of the loss, which looks at the input alone. It is a sum over
     the row's predictions, divided by a constant, the mean number of them in a training row: with
@@ -89,11 +89,17 @@ class Sequence(Recommender):
     def predicting(self, items: tf.Tensor, training: bool) -> Predicting:
         """What of the input is predicted from where.
 
+        Here for models that look back only: each place of the window predicts the item after
+        it. The first item of a history is predicted, too, from nothing: so is a user without one.
+
         Args:
             items: int32 `[batch, any]` in time order, padding anywhere.
             training: False: without dropout, and with nothing drawn.
         """
-        raise NotImplementedError
+        length = self.config.window
+        tokens = self.window_of(items, length + 1, training)
+        before = tf.pad(tokens, [[0, 0], [1, 0]], constant_values=PAD)[:, :-1]
+        return self.at(self.states(before[:, -length:], training), tokens[:, -length:])
 
     def query(self, items: tf.Tensor) -> tf.Tensor:
         """The window whose last state scores the next item, int32 `[batch, L]`."""
@@ -117,16 +123,6 @@ class Sequence(Recommender):
         """The items' vectors, `[batch, L, width]`; padding has the last one."""
         x = tf.gather(self.table, tf.where(tokens >= 0, tokens, self.info.n_items))
         return tf.cast(x, self.compute_dtype)
-
-    def next_items(self, items: tf.Tensor, training: bool) -> Predicting:
-        """Each place of the window predicts the item after it: for models that look back only.
-
-        The first item of a history is predicted, too, from nothing: so is a user without one.
-        """
-        length = self.config.window
-        tokens = self.window_of(items, length + 1, training)
-        before = tf.pad(tokens, [[0, 0], [1, 0]], constant_values=PAD)[:, :-1]
-        return self.at(self.states(before[:, -length:], training), tokens[:, -length:])
 
     def window_of(self, items: tf.Tensor, length: int, training: bool) -> tf.Tensor:
         """The newest `length` items; in training, for a share of longer rows, earlier ones."""

@@ -26,8 +26,8 @@ def check(config: TrainConfig) -> None:
         raise ValueError(f"--train optimizer={name} is unknown; " + known_names(name, known))
     if name == "lbfgs" and config.average:
         raise ValueError(
-            f"--train average={config.average}: lbfgs takes no noisy steps to be averaged; leave it "
-            "out, or choose another --train optimizer"
+            f"--train average={config.average}: lbfgs takes no noisy steps to be averaged; leave "
+            "it out, or choose another --train optimizer"
         )
 
 

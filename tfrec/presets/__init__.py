@@ -1,0 +1,33 @@
+"""Published experiments by name: data, split, settings, and the number each should reach.
+
+A name is MODEL-DATA-SPLIT. `tfrec.train --preset=NAME` reproduces one; flags given beside it
+win over it. `measured` is what this package measured, with the command's own defaults.
+"""
+
+from tfrec.config import known_names
+from tfrec.presets import likes, next_items, rankings, ratings
+from tfrec.presets.entry import Blend, Preset
+
+PRESETS: dict[str, Preset] = ratings.PRESETS | likes.PRESETS | rankings.PRESETS | next_items.PRESETS
+BLENDS: dict[str, Blend] = ratings.BLENDS
+
+
+def preset(name: str) -> Preset:
+    """The preset of `--preset=name`.
+
+    Raises:
+        ValueError: no such preset, or a blend; lists the known ones.
+    """
+    if name not in PRESETS:
+        known = [*PRESETS, *BLENDS]
+        raise ValueError(f"--preset={name!r} is unknown; " + known_names(name, known))
+    return PRESETS[name]
+
+
+def table() -> str:
+    """All presets as text, for `--list_presets`."""
+    lines = []
+    for name, p in (PRESETS | BLENDS).items():
+        goal = f"{p.published} ({p.source})" if p.published else "none"
+        lines.append(f"{name}\n    published: {goal}\n    measured:  {p.measured}")
+    return "\n".join(lines)

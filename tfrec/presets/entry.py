@@ -1,0 +1,45 @@
+"""What a preset is."""
+
+import dataclasses
+
+from tfrec.config import DataConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """One experiment.
+
+    Attributes:
+        model: Registry key.
+        data: How the data is prepared.
+        settings: The model's settings that differ from its defaults.
+        train: Training numbers that differ from the model's paper's.
+        published: The number to reach, "" where there is none.
+        source: Where it was published.
+        measured: Our own number, with seeds and time; "not run" where it was not.
+    """
+
+    model: str
+    data: DataConfig
+    settings: dict = dataclasses.field(default_factory=dict)
+    train: dict = dataclasses.field(default_factory=dict)
+    published: str = ""
+    source: str = ""
+    measured: str = "not run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+    """Presets on one split, trained one after the other and blended.
+
+    Attributes:
+        members: Names of presets.
+        published: As of `Preset`.
+        source: As of `Preset`.
+        measured: As of `Preset`.
+    """
+
+    members: tuple[str, ...]
+    published: str = ""
+    source: str = ""
+    measured: str = "not run"
