@@ -219,6 +219,7 @@ PRESETS: dict[str, Preset] = {
         train={"refit": True},
         published="RMSE .8161 (myFM, regression)",
         source=MYFM,
+        measured="RMSE .8133 test, .8161 validation; seed 0; 1,659 s on a busy machine",
     ),
     "bertrating-ml1m-random80": Preset(
         model="bertrating",
@@ -285,5 +286,6 @@ BLENDS: dict[str, Blend] = {
         members=("bayesianfm-ml1m-random90", "autorec-ml1m-random90"),
         published="RMSE .8140 (myFM, ordered probit)",
         source=MYFM,
+        measured="RMSE .8112 test, .8140 validation (its weights were fitted there); seed 0; 64 min",
     ),
 }
