@@ -286,6 +286,6 @@ BLENDS: dict[str, Blend] = {
         members=("bayesianfm-ml1m-random90", "autorec-ml1m-random90"),
         published="RMSE .8140 (myFM, ordered probit)",
         source=MYFM,
-        measured="RMSE .8112 test, .8140 validation (its weights were fitted there); seed 0; 64 min",
+        measured="RMSE .8112 test, .8140 validation (weights fitted there); seed 0; 64 min",
     ),
 }
