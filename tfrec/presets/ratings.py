@@ -13,7 +13,7 @@ DEEPREC = "Kuchaiev and Ginsburg 2017, table 4"
 ML100K_U1 = DataConfig(dataset="ml-100k", split="folds", fold="u1")
 KNOWN = ("user", "item", "gender", "age", "occupation", "genres", "year")
 # The papers used L-BFGS: validation RMSE of SparseFC .8933 at best, by Adam .8913, by Adam with
-# half of the input dropped .8825.
+# half of the input dropped .8825, and with the weights averaged .8808.
 ML100K_KERNEL = {
     "optimizer": "adam",
     "learning_rate": 1e-3,
@@ -97,14 +97,14 @@ PRESETS: dict[str, Preset] = {
         model="sparsefc",
         data=DataConfig(dataset="ml-100k", rows="item", split="folds", fold="u1"),
         settings={
-            "regularization": 14.0,
+            "regularization": 12.0,
             "kernel_regularization": 0.006,
-            "input_dropout": 0.5,
+            "input_dropout": 0.6,
         },
-        train=ML100K_KERNEL,
+        train={**ML100K_KERNEL, **{"epochs": 160, "decay_epochs": (), "average": 0.998}},
         published="RMSE .895",
         source=SPARSEFC,
-        measured="RMSE .8972 test, .8825 validation; seed 0; 175 s",
+        measured="RMSE .8951 test, .8808 validation; seed 0; 1,781 s on a busy machine",
     ),
     "glocalk-ml100k-u1": Preset(
         model="glocalk",
