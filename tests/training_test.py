@@ -6,12 +6,13 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.models.registry import MODELS
-from tfrec.training import loop
+from tfrec.training import lbfgs, loop
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -147,6 +148,35 @@ def test_learning_rate_falls_after_the_decay_epochs(trial):
     t.measure = lambda split: rates.append(float(t.model.optimizer.learning_rate)) or measure(split)
     t.fit(resume=False)
     assert rates == pytest.approx([0.08, 0.04, 0.04, 0.02])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_the_end_of_the_data_leaves_no_half_step(trial, monkeypatch, optimizer):
+    t = trial(optimizer=optimizer, epochs=2, iterations=2)
+    begun, done = tf.Variable(0), []
+    compute_loss, steps, sums = t.model.compute_loss, loop.steps, lbfgs.FullBatch._sums
+
+    def counting(*args, **kwargs):
+        begun.assign_add(1)  # like a regularizer, it needs no batch
+        return compute_loss(*args, **kwargs)
+
+    def counted_steps(function, dataset):
+        for logs in steps(function, dataset):
+            done.append(1)
+            yield logs
+
+    def counted_sums(self, iterator):
+        result = sums.__get__(self, type(self))(iterator)
+        done.append(1)
+        return result
+
+    t.model.compute_loss = counting
+    monkeypatch.setattr(loop, "steps", counted_steps)
+    monkeypatch.setattr(lbfgs.FullBatch, "_sums", counted_sums)
+    loop.Trainer(t.model, t.strategy, t.config.train).fit(
+        lambda epoch: t.batches("train", epoch), None
+    )
+    assert int(begun) == len(done) > 1
 
 
 @pytest.mark.parametrize("replicas", ["one", "mirrored"])

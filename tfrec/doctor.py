@@ -24,7 +24,7 @@ from tfrec import cli
 FLAGS = flags.FlagValues()
 
 CORE = ("tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scipy", "absl-py",
-        "protobuf", "tokenizers", "tqdm")  # fmt: skip
+        "protobuf", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
 # extra of setup.py: what it is for, and the modules that must load
 EXTRAS = {
     "serving": (

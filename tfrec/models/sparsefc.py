@@ -95,8 +95,6 @@ class SparseFC(Recommender):
         values = self.dropout(features["values"], training=training)
         code, hidden = self._hidden(self.dense_rows(features | {"values": values}))
         scores, squares = self.decoder(code)
-        # Not a chain of +, which TensorFlow 2.21's graph optimizer breaks on large data
-        # ("AlreadyExistsError: ... AddOpsRewrite ... tmp_var").
         return scores, tf.fill(tf.shape(scores)[:1], tf.add_n([*hidden, squares]))
 
     def score(self, features) -> tf.Tensor:

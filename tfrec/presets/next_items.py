@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
         train=SASREC_TRAIN,
         published="HR@10 .3159, NDCG@10 .1857 (3,000 negatives)",
         source=KLENITSKIY,
-        measured="not run",
+        measured="HR@10 .3225, NDCG@10 .1851 test; .3401, .1950 validation; seed 0; 4,053 s",
     ),
     "sasrec-ml1m-lastall": Preset(
         model="sasrec",
@@ -47,7 +47,7 @@ PRESETS: dict[str, Preset] = {
         train=SASREC_TRAIN,
         published="HR@10 .3294, NDCG@10 .1893 (HSTU-large)",
         source=HSTU,
-        measured="not run",
+        measured="HR@10 .3156, NDCG@10 .1828 test; .3373, .1912 validation; seed 0; 5,481 s",
     ),
     "hstu-ml1m-last": Preset(
         model="hstu",
@@ -59,18 +59,21 @@ PRESETS: dict[str, Preset] = {
         },
         published="HR@10 .3097, NDCG@10 .1720 (all 3,706 items)",
         source=HSTU,
-        measured="HR@10 .2675, NDCG@10 .1485 test; .2813, .1557 validation; seed 0; @H",
+        measured="HR@10 .2675, NDCG@10 .1485 test; .2813, .1557 validation; seed 0; 1,930 s",
     ),
     "gru4rec-ml1m-last": Preset(
         model="gru4rec",
         data=ML1M_LAST,
         settings={
             **{"loss": "sampled", "negatives": 1000, "width": 128},
-            **{"recurrent": (256,), "dropout": 0.2},
+            **{"recurrent": (256,), "dropout": 0.2, "slide": 0.3},
         },
         train={
-            **{"epochs": 14, "batch_size": 64, "learning_rate": 2e-3},
-            **{"decay_epochs": (8, 10, 12), "monitor": "ndcg@10"},
+            **{"epochs": 36, "batch_size": 64, "learning_rate": 2e-3},
+            **{"decay_epochs": (24, 28, 31, 34), "average": 0.995, "monitor": "ndcg@10"},
         },
+        published="HR@10 .2811, NDCG@10 .1648 (all 3,706 items)",
+        source=HSTU,
+        measured="HR@10 .3134, NDCG@10 .1817 test; .3311, .1886 validation; seed 0; 3,779 s",
     ),
 }

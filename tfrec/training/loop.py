@@ -63,9 +63,11 @@ class Trainer:
             if not model.closed_form:
                 model.optimizer.build(model.trainable_variables)
         self._full_batch = lbfgs.FullBatch(model, strategy, ())  # traced once for all epochs
-        self._train = tf.function(
-            lambda batches: strategy.run(model.train_step, args=(next(batches),))
-        )
+        self._train = tf.function(lambda batches: strategy.run(self._step, args=(next(batches),)))
+
+    def _step(self, batch):
+        with strategies.once_there(batch):
+            return self.model.train_step(batch)
 
     def epoch(self, dataset: tf.data.Dataset, epoch: int) -> dict[str, float]:
         """One pass over `dataset`; returns the training logs."""

@@ -88,3 +88,13 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
     yield
     if is_chief(strategy):
         wait_for_all(strategy)
+
+
+def once_there(batch) -> contextlib.AbstractContextManager:
+    """Inside, in a graph, nothing starts before `batch` is there.
+
+    Else what needs no batch, a regularizer say, is running when the end of the dataset breaks off
+    a step. In large graphs TensorFlow's memory optimizer gives sums temporary variables, which then
+    stay behind, and the next step fails: "Resource __per_step_0/.../tmp_var" exists already.
+    """
+    return tf.control_dependencies(tf.nest.flatten(batch))
