@@ -48,7 +48,7 @@ PRESETS: dict[str, Preset] = {
         data=ML1M_USERS,
         settings={"latent": 200, "regularization": 1.0},
         train={"epochs": 60, "optimizer": "adam", "learning_rate": 2e-3, "patience": 10},
-        measured="NDCG@100 .4151 +- .0028 test, .4040 +- .0008 validation; seeds 0, 1, 2; 228 s a seed",
+        measured="NDCG@100 .4151 +- .0028 test, .4040 +- .0008 validation; seeds 0, 1, 2; 228 s",
     ),
     "recvae-ml1m-users": Preset(
         model="recvae",
