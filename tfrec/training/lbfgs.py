@@ -35,14 +35,9 @@ class FullBatch:
     @tf.function
     def _sums(self, iterator) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
         """Loss and gradients of one batch times its rows, and its rows, over all replicas."""
-        return tf.nest.map_structure(
-            lambda x: self.strategy.reduce("SUM", x, axis=None),
-            self.strategy.run(self._replica_sums, args=(next(iterator),)),
-        )
 
-    def _replica_sums(self, batch) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
-        features, targets = batch
-        with strategies.once_there(batch):
+        def step(batch):
+            features, targets = batch
             with tf.GradientTape() as tape:
                 scores = self.model(features, training=True)
                 loss = self.model.compute_loss(features, targets, scores)
@@ -50,6 +45,11 @@ class FullBatch:
             scale = rows * self.strategy.num_replicas_in_sync
             gradients = tape.gradient(loss, [w.value for w in self.weights])
             return loss * scale, [tf.convert_to_tensor(g) * scale for g in gradients], rows
+
+        return tf.nest.map_structure(
+            lambda x: self.strategy.reduce("SUM", x, axis=None),
+            strategies.run_on_next(self.strategy, step, iterator),
+        )
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Mean loss a row and its gradient at `x`, float32 `[number of weights]`."""

@@ -1,6 +1,6 @@
 """The one training loop: every model, one device or many.
 
-`strategy.run(model.train_step)` over a distributed dataset, Keras' own callbacks beside it.
+`model.train_step` on all replicas over a distributed dataset, Keras' own callbacks beside it.
 Keras' `fit` is not used because it fails with several workers and is fragile under replicas;
 it still works for whoever builds on a model.
 """
@@ -63,11 +63,9 @@ class Trainer:
             if not model.closed_form:
                 model.optimizer.build(model.trainable_variables)
         self._full_batch = lbfgs.FullBatch(model, strategy, ())  # traced once for all epochs
-        self._train = tf.function(lambda batches: strategy.run(self._step, args=(next(batches),)))
-
-    def _step(self, batch):
-        with strategies.once_there(batch):
-            return self.model.train_step(batch)
+        self._train = tf.function(
+            lambda batches: strategies.run_on_next(strategy, model.train_step, batches)
+        )
 
     def epoch(self, dataset: tf.data.Dataset, epoch: int) -> dict[str, float]:
         """One pass over `dataset`; returns the training logs."""
@@ -219,7 +217,7 @@ def make_evaluator(
                 _, scores = ranking.top_k(scores, features["items"], depth)
             return features, targets, scores
 
-        return strategy.run(on_replica, args=(next(batches),))
+        return strategies.run_on_next(strategy, on_replica, batches)
 
     def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
         depth, keep = getattr(report, "depth", 0), getattr(report, "keep", None)

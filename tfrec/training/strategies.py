@@ -1,7 +1,7 @@
 """`--strategy`: one device, all devices of a machine, or several workers."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -90,11 +90,16 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
         wait_for_all(strategy)
 
 
-def once_there(batch) -> contextlib.AbstractContextManager:
-    """Inside, in a graph, nothing starts before `batch` is there.
+def run_on_next(strategy: tf.distribute.Strategy, function: Callable, batches):
+    """`function` of each replica's next batch, in a graph; nothing starts before it is there.
 
     Else what needs no batch, a regularizer say, is running when the end of the dataset breaks off
     a step. In large graphs TensorFlow's memory optimizer gives sums temporary variables, which then
     stay behind, and the next step fails: "Resource __per_step_0/.../tmp_var" exists already.
     """
-    return tf.control_dependencies(tf.nest.flatten(batch))
+
+    def on_replica(batch):
+        with tf.control_dependencies(tf.nest.flatten(batch)):
+            return function(batch)
+
+    return strategy.run(on_replica, args=(next(batches),))
