@@ -1,5 +1,7 @@
 """AutoRec's loss and L-BFGS."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from tfrec.models.autorec import AutoRec
 from tfrec.schema import DatasetInfo
 from tfrec.training import lbfgs
 
-INFO = DatasetInfo("toy", "toy", "user", n_users=3, n_items=4, n_ratings={}, rating_mean=3.0)
+INFO = DatasetInfo("toy", "toy", "item", n_users=4, n_items=3, n_ratings={}, rating_mean=3.0)
+USER_ROWS = dataclasses.replace(INFO, rows="user", n_users=3, n_items=4)
 ITEMS = np.array([[0, 2, 3], [1, 3, -1], [0, -1, -1]], np.int32)
 VALUES = np.array([[5, 3, 1], [2, 4, 0], [1, 0, 0]], np.float32)
 X = np.array([[5, 0, 3, 1], [0, 2, 0, 4], [1, 0, 0, 0]], np.float64)
@@ -28,9 +31,9 @@ def rows(batch):
     return tf.data.Dataset.from_tensor_slices((features, targets)).batch(batch)
 
 
-def small(**settings):
+def small(info=INFO, **settings):
     keras.utils.set_random_seed(1)
-    return AutoRec.create(INFO, AutoRec.Config(rows="user", hidden=(2,), **settings))
+    return AutoRec.create(info, AutoRec.Config(rows=info.rows, hidden=(2,), **settings))
 
 
 def paper_loss(vector, lam):
@@ -89,15 +92,18 @@ def test_lbfgs_on_a_quadratic_is_exact_after_as_many_steps_as_dimensions():
     assert len(values) < 40  # about one evaluation an iteration
 
 
-def test_an_unseen_column_predicts_about_the_mean(one):
-    """Item 1 of the toy data has one rating; here it is taken away."""
-    model = small(regularization=1.0)
+@pytest.mark.parametrize(("info", "start"), [(INFO, 0), (USER_ROWS, 3)])
+def test_an_unseen_column_predicts_about_the_mean(info, start, one):
+    """Column 1 of the toy data has one rating; here it is taken away."""
+    model = small(info, regularization=1.0)
     data = rows(3).map(
         lambda f, t: (
             {**f, "items": tf.where(f["items"] == 1, -1, f["items"])},
             {**t, "target_items": tf.where(t["target_items"] == 1, -1, t["target_items"])},
         )
     )
+    model.begin_epoch(0, data)
+    np.testing.assert_array_equal(model.decoder.bias, [start, 3, start, start])
     lbfgs.epoch(lbfgs.FullBatch(model, one, data), 200, lambda: None)
     features, _ = next(iter(data))
     np.testing.assert_allclose(model.score(features)[:, 1], 3.0, atol=1e-3)

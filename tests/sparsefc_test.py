@@ -1,5 +1,7 @@
 """SparseFC's kernel, loss and gradient against the formula in NumPy."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -119,20 +121,40 @@ def test_two_replicas_and_filler_rows_change_nothing(one, mirrored):
     np.testing.assert_allclose(gradient, due, atol=1e-4)
 
 
-def test_a_user_without_ratings_keeps_the_mean_as_bias_and_loses_weights(one):
-    """User 1 of the toy data has one rating; here it is taken away."""
-    model = small()
-    before = model.decoder.w.numpy()
-    data = rows(3).map(
+def without_user_1():
+    """The toy data without the one rating of user 1."""
+    return rows(3).map(
         lambda f, t: (
             {**f, "items": tf.where(f["items"] == 1, -1, f["items"])},
             {**t, "target_items": tf.where(t["target_items"] == 1, -1, t["target_items"])},
         )
     )
-    lbfgs.epoch(lbfgs.FullBatch(model, one, data), 15, lambda: None)
+
+
+def test_a_user_without_ratings_has_the_mean_as_bias_and_loses_weights(one):
+    model = small()
+    before = model.decoder.w.numpy()
+    model.begin_epoch(0, without_user_1())
+    np.testing.assert_array_equal(model.decoder.b, [0, 3, 0, 0])
+    lbfgs.epoch(lbfgs.FullBatch(model, one, without_user_1()), 15, lambda: None)
     bias = model.decoder.b.numpy()
-    assert bias[1] == 3 and (bias[[0, 2, 3]] != 3).all()
+    assert bias[1] == 3 and (np.abs(bias[[0, 2, 3]]) > 0.01).all()
     assert (np.abs(model.decoder.w.numpy()[:, 1]) < np.abs(before[:, 1])).all()
+
+
+def test_with_user_rows_all_biases_start_at_the_mean():
+    info = dataclasses.replace(INFO, rows="user")
+    settings = SparseFC.Config(rows="user", hidden=(2,))
+    np.testing.assert_array_equal(SparseFC.create(info, settings).decoder.b, [3, 3, 3])
+
+
+def test_biases_that_were_trained_stay_at_later_epochs_and_in_a_warm_start():
+    model = small()
+    model.decoder.b.assign([1.0, 0.0, 2.0, 0.0])
+    model.begin_epoch(1, without_user_1())
+    np.testing.assert_array_equal(model.decoder.b, [1, 0, 2, 0])
+    model.begin_epoch(0, without_user_1())
+    np.testing.assert_array_equal(model.decoder.b, [1, 3, 2, 0])
 
 
 def test_columns_scored_one_by_one_are_the_models_own(one):

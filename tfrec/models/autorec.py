@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrec import losses
 from tfrec.config import TrainConfig
 from tfrec.layers.densify import densify
+from tfrec.models import output_bias
 from tfrec.models.base import Recommender
 
 
@@ -23,9 +24,10 @@ class AutoRec(Recommender):
     without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
     by the report.
 
-    Departs from the paper: an output bias starts at the mean rating, so a column without
-    training ratings predicts about the mean (paper: 3); deep variants are trained at once,
-    without greedy pre-training; L-BFGS for both kinds of rows (paper: RProp or L-BFGS).
+    Departs from the paper: a column without training ratings has the mean rating as bias and
+    predicts about that (paper: 3); with user rows the bias starts there for all columns
+    (`models/output_bias.py`); deep variants are trained at once, without greedy
+    pre-training; L-BFGS for both kinds of rows (paper: RProp or L-BFGS).
     """
 
     task = "rating"
@@ -66,9 +68,13 @@ class AutoRec(Recommender):
             info.n_columns,
             self.config.output_activation,
             kernel_regularizer=keras.regularizers.L2(weights),
-            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            bias_initializer=output_bias.initializer(info),
             name="decoder",
         )
+
+    def begin_epoch(self, epoch, rows):
+        if epoch == 0:
+            output_bias.fill_unrated(self.decoder.bias, rows, self.info.rating_mean)
 
     def encode(self, features) -> tf.Tensor:
         """The last hidden layer, `[batch, hidden[-1]]`."""

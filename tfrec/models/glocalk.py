@@ -34,11 +34,10 @@ class GLocalK(SparseFC):
     no neighbours.
 
     Departs from the paper: the authors' notebook reports the epoch that is best on test,
-    here validation chooses; an epoch has equally many iterations in both phases; the output
-    bias starts at the mean rating; by default C is chosen at the end of pre-training such that
-    the kernel is the identity (authors: C stays at its normal start of deviation .1, and the
-    input jumps). Trained by mini-batches, the image lacks the rows that the pass left out as
-    remainder.
+    here validation chooses; an epoch has equally many iterations in both phases; by default C
+    is chosen at the end of pre-training such that the kernel is the identity (authors: C stays
+    at its normal start of deviation .1, and the input jumps). Trained by mini-batches, the
+    image lacks the rows that the pass left out as remainder.
     """
 
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
@@ -78,6 +77,7 @@ class GLocalK(SparseFC):
 
     def begin_epoch(self, epoch, rows):
         """Ends pre-training, once: keeps the image and the pooled output as weights."""
+        super().begin_epoch(epoch, rows)
         is_fine = keras.ops.convert_to_numpy(self.fine) > 0
         if epoch < self.config.pretrain_epochs or is_fine:
             return
