@@ -1,8 +1,9 @@
 """Where the output bias of a rating autoencoder starts.
 
-Of item rows it starts at 0, as the papers have it. With the mean rating there the hidden units
-have nothing to carry at first, some die, and the result is worse (docs/results.md). Of user rows it
-starts at the mean: the columns are items, and many have too few ratings to move it there.
+Of item rows it starts at 0; SparseFC's authors start it within .02 of that. With the mean rating
+there the hidden units have nothing to carry at first, some die, and the result is worse
+(docs/results.md). Of user rows it starts at the mean: the columns are items, and many have too few
+ratings to move it there.
 """
 
 import keras
