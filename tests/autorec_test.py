@@ -92,6 +92,19 @@ def test_lbfgs_on_a_quadratic_is_exact_after_as_many_steps_as_dimensions():
     assert len(values) < 40  # about one evaluation an iteration
 
 
+def test_plain_keras_fit_gives_an_unrated_column_the_mean_as_bias():
+    data = rows(3).map(lambda f, t: ({**f, "items": tf.where(f["items"] == 1, -1, f["items"])}, t))
+    model = small()
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(model.decoder.bias.numpy())
+    )
+    model.compile("sgd")
+    model.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[note])
+    np.testing.assert_array_equal(seen[0], [0, 3, 0, 0])
+    assert (seen[1][[0, 2, 3]] != 0).all()
+
+
 @pytest.mark.parametrize(("info", "start"), [(INFO, 0), (USER_ROWS, 3)])
 def test_an_unseen_column_predicts_about_the_mean(info, start, one):
     """Column 1 of the toy data has one rating; here it is taken away."""

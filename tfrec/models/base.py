@@ -119,6 +119,16 @@ class Recommender(keras.Model):
             rows: The pass's own batches, not yet distributed.
         """
 
+    def fit(self, x=None, *args, callbacks=(), **kwargs):
+        """Keras' `fit`, which calls `begin_epoch` as tfrec's loop does.
+
+        Some models read `x` in it: it must end.
+        """
+        begin = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: self.begin_epoch(epoch, x)
+        )
+        return super().fit(x, *args, callbacks=[*(callbacks or ()), begin], **kwargs)
+
     def score(self, features) -> tf.Tensor:
         """What evaluation and serving rank and report: float32 `[batch, n_columns]`."""
         return tf.cast(self(features, training=False), tf.float32)

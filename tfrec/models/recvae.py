@@ -111,13 +111,6 @@ class RecVAE(Recommender):
         for old, new in zip(self.old_encoder.weights, self.encoder.weights, strict=True):
             old.assign(new)
 
-    def fit(self, x=None, *args, callbacks=(), **kwargs):
-        """Keras' `fit`, which calls `begin_epoch` as tfrec's loop does."""
-        begin = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: self.begin_epoch(epoch, x)
-        )
-        return super().fit(x, *args, callbacks=[*(callbacks or ()), begin], **kwargs)
-
     def train_step(self, data):
         """`encoder_steps` updates of the encoder, then one of the decoder."""
         features, targets = data
