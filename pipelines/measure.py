@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from pipelines import slices
 from tfrec import metrics, ranking
-from tfrec.data import inputs, vocabulary
+from tfrec.data import inputs
 from tfrec.metrics import SavedValues
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, PAD, USERS_FILE, DatasetInfo
+from tfrec.schema import PAD, DatasetInfo
 
 WHOLE = "all"
 _BATCH = 512
@@ -128,19 +128,3 @@ def _only(features: dict, targets: dict, members: np.ndarray, info: DatasetInfo)
     items = targets["target_items"]
     kept = np.where(members[np.maximum(items, 0)], items, PAD)
     return features, targets | {"target_items": kept}
-
-
-def learned_by(
-    old_dir: pathlib.Path, old: DatasetInfo, data_dir: pathlib.Path, info: DatasetInfo
-) -> np.ndarray:
-    """What a model on other prepared data was trained on, as codes in these data, rising."""
-    kinds = (USERS_FILE, ITEMS_FILE) if info.rows == "user" else (ITEMS_FILE, USERS_FILE)
-    found = slices.pairs(old_dir, old)
-    columns = []
-    for file, ids in zip(kinds, found.T, strict=True):
-        place = {raw_id: n for n, raw_id in enumerate(vocabulary.read(data_dir / file))}
-        table = [place.get(raw_id, PAD) for raw_id in vocabulary.read(old_dir / file)]
-        columns.append(np.array(table, np.int64)[ids])
-    row, column = columns
-    here = (row >= 0) & (column >= 0)
-    return np.unique(row[here] * info.n_columns + column[here])

@@ -56,7 +56,7 @@ def run(
     aside.mkdir()
     try:
         run_dir = runs.RunDir(trained.path)
-        made = export.export(run_dir.load_model(), run_dir.config().data_dir, str(aside), k)
+        made = export.export(run_dir.load_model(), str(run_dir.data_dir()), str(aside), k)
         (made / _PUSHED).write_text(json.dumps(mark, indent=2) + "\n")
         version = made.rename(base / str(number))
     finally:

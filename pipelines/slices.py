@@ -74,13 +74,3 @@ def counts(data_dir: pathlib.Path, info: DatasetInfo) -> tuple[np.ndarray, np.nd
             if split == "train":
                 column += np.bincount(items[items >= 0], minlength=len(column))
     return (row, column) if info.rows == "user" else (column, row)
-
-
-def pairs(data_dir: pathlib.Path, info: DatasetInfo) -> np.ndarray:
-    """All pairs of row and column in training and validation, int `[n, 2]`."""
-    found = [np.zeros((0, 2), np.int64)]
-    for features, _ in inputs.histories(data_dir, info, "train+validation", _BATCH, fill=True):
-        items, rows = features["items"].numpy(), features["user"].numpy()
-        place, at = np.nonzero((items >= 0) & (rows >= 0)[:, None])
-        found.append(np.stack([rows[place], items[place, at]], axis=1))
-    return np.concatenate(found).astype(np.int64)

@@ -96,7 +96,7 @@ def run(
         run_dir = runs.RunDir(directory)
         resumes = run_dir.exists
         trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
-        run_dir.start(config, resume=resumes)
+        run_dir.start(trial.config, resume=resumes)
         print(summaries.summary(trial.info, trial.model), flush=True)
         print(summaries.table(trial.run(resumes)), flush=True)
         for left in directory.glob(".*"):  # half-written by a run that was killed

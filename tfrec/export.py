@@ -32,11 +32,11 @@ def main() -> None:
     from tfrec.training import runs
 
     run = runs.RunDir(path)
-    config = run.config()
+    config, data_dir = run.config(), run.data_dir()
     export_dir = FLAGS.export_dir or f"saved_models/{config.model}"
     print("exporting, then replaying requests in a fresh process ...", flush=True)
     make = retrieval.make if FLAGS.index == "tfrs" else signatures.make
-    version = export.export(run.load_model(), config.data_dir, export_dir, FLAGS.k, make)
+    version = export.export(run.load_model(), str(data_dir), export_dir, FLAGS.k, make)
     print(f"exported: {version}\n")
     print(about.summary(version))
     print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")

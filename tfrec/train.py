@@ -1,5 +1,6 @@
 """Command: trains a model, keeps the best epoch by validation, reports the test set once."""
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -68,14 +69,19 @@ def resolve(preset: str):
         model=name,
         settings=config_lib.to_dict(settings),
         data=data,
-        data_dir=FLAGS.data_dir or experiment.default_data_dir(data, FLAGS.raw),
+        data_dir=absolute(FLAGS.data_dir or experiment.default_data_dir(data, FLAGS.raw)),
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
         preset=preset,
-        warm_start=FLAGS.warm_start,
+        warm_start=absolute(FLAGS.warm_start),
         versions=runs.versions(),
     )
+
+
+def absolute(path: str) -> str:
+    """The path from whatever folder it is asked for later; nothing stays nothing."""
+    return str(pathlib.Path(path).absolute()) if path else ""
 
 
 def prepared_data() -> DataConfig | None:
@@ -133,16 +139,17 @@ def run(preset: str, path: str, strategy) -> None:
 
     config = resolve(preset)
     path = path or f"runs/{preset or config.model}"
-    run_dir = runs.RunDir(path)
-    if strategies.is_chief(strategy):
+    run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
+    if chief:
         run_dir.check(config, FLAGS.resume, FLAGS.overwrite)
-    trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
-    print(summaries.summary(trial.info, trial.model), flush=True)
-    if FLAGS.dry_run and not strategies.is_multiworker(strategy):
-        from tfrec.serving import export
+    with run_dir.locked() if chief else contextlib.nullcontext():
+        trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
+        print(summaries.summary(trial.info, trial.model), flush=True)
+        if FLAGS.dry_run and not strategies.is_multiworker(strategy):
+            from tfrec.serving import export
 
-        export.dry_run(trial.model, config.data_dir)
-    print(summaries.table(train(trial)))
+            export.dry_run(trial.model, config.data_dir)
+        print(summaries.table(train(trial)))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
 
 

@@ -69,7 +69,7 @@ class SavedValues:
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "SavedValues":
         """Reads a file written by `Report.save`."""
-        with np.load(path, allow_pickle=False) as file:
+        with pathlib.Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         return cls(arrays.pop("users"), values=arrays, protocol=str(arrays.pop("protocol")))
 

@@ -27,8 +27,7 @@ def table(run_dir: str, user: str, items: str, k: int) -> str:
             ratings the data does not allow, or a model that can not score histories.
     """
     run = RunDir(run_dir)
-    config, model = run.config(), run.load_model()
-    data_dir = pathlib.Path(config.data_dir)
+    config, data_dir, model = run.config(), run.data_dir(), run.load_model()
     by_item_row, by_event = model.info.rows == "item", model.reads == "events"
     by_user = by_item_row or by_event
     if not model.info.has_ids:

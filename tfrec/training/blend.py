@@ -51,7 +51,7 @@ def blend(members: Sequence[str], path: str) -> dict:
         raise ValueError(f"--run_dir={path} already holds a run: give another --run_dir")
     runs = [RunDir(member) for member in members]
     done = [run.metrics() for run in runs]
-    info = DatasetInfo.load(runs[0].config().data_dir)
+    info, *_ = [run.info() for run in runs]
     columns = {part: _columns(runs, part) for part in PARTS}
     found = weights(columns["validation"]["prediction"], columns["validation"]["value"])
     reports = {part: _report(info, columns[part], found) for part in PARTS}
@@ -63,9 +63,10 @@ def blend(members: Sequence[str], path: str) -> dict:
         "peak_memory_mb": max(d["peak_memory_mb"] for d in done),
         **{part: report.result() for part, report in reports.items()},
     }
-    run_dir.path.mkdir(parents=True, exist_ok=True)
-    reports["test"].save(run_dir.per_user)
-    run_dir.write_json("metrics.json", result)
+    with run_dir.locked():
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+        reports["test"].save(run_dir.per_user)
+        run_dir.write_json("metrics.json", result)
     return result
 
 

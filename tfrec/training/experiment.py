@@ -19,7 +19,7 @@ from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, optimizers, strategies, warm_start
+from tfrec.training import loop, optimizers, overlap, strategies, warm_start
 from tfrec.training.callbacks import EpochLine
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -114,10 +114,11 @@ class Experiment:
         strategy: tf.distribute.Strategy,
         raw: str | None = None,
     ):
-        self.config, self.run_dir, self.strategy = config, run_dir, strategy
+        self.run_dir, self.strategy = run_dir, strategy
         optimizers.check(config.train)
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
+        self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task = self.model.task
@@ -247,8 +248,9 @@ class Experiment:
         """Starts the model from an earlier run, where the run asks for it."""
         earlier, config = self.config.warm_start, self.config
         if earlier:
+            note = overlap.check(config.data_dir, self.info, earlier)
             said = warm_start.start(self.model, config.data_dir, earlier, config.train)
-            print(said, flush=True)
+            print("\n".join(filter(None, [said, note])), flush=True)
 
     def _write(self, action) -> None:
         """Only one worker writes."""
@@ -313,6 +315,7 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
         raise ValueError(f"--part={part} is unknown; known: validation, test")
     run_dir = RunDir(path)
     config = run_dir.config()
+    run_dir.data_dir()  # refuses other data than the run was trained on
     if part == "validation" and config.train.refit:
         raise ValueError(
             f"--part=validation: {path} was trained anew on train + validation (refit); what "

@@ -10,13 +10,15 @@ logs/          TensorBoard
 state.npz      what --resume continues from, until the run is finished
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -24,14 +26,34 @@ import tensorflow as tf
 
 import tfrec
 from tfrec import config as config_lib
+from tfrec import damage, locks
 from tfrec.config import DataConfig, TrainConfig
+from tfrec.metrics import SavedValues
 from tfrec.models import registry
 from tfrec.models.base import Recommender
+from tfrec.schema import DatasetInfo
+
+Read = TypeVar("Read")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """All that a run was started with, as in `config.json`."""
+    """All that a run was started with, as in `config.json`.
+
+    Attributes:
+        model: Key of the model registry.
+        settings: The model's own numbers.
+        data: How the data was prepared.
+        data_dir: Where it was prepared; commands write it as an absolute path.
+        train: Training numbers.
+        strategy: As `--strategy`.
+        replicas: As `--replicas`.
+        preset: As `--preset`, or "".
+        warm_start: An earlier run whose weights this one starts from, or "".
+        versions: What it was made with.
+        fingerprint: Of the data it was trained on; "" until the data is prepared, and in runs of
+            older versions.
+    """
 
     model: str
     settings: dict
@@ -41,8 +63,9 @@ class RunConfig:
     strategy: str = "one"
     replicas: int = 0
     preset: str = ""
-    warm_start: str = ""  # an earlier run whose weights this one starts from
+    warm_start: str = ""
     versions: dict = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
 
     @property
     def model_config(self):
@@ -75,21 +98,48 @@ class RunDir:
         """Whether the run here has come to its end."""
         return (self.path / "metrics.json").exists()
 
+    @property
+    def trained(self) -> bool:
+        """Whether the run here is finished, or has something that --resume would go on from."""
+        return self.finished or self.state.exists()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other trainings out of this directory; the lock of a killed one is free.
+
+        Raises:
+            ValueError: another training is at work here.
+        """
+        path = self.path.absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        message = (
+            f"--run_dir={self.path}: another training is at work there; wait for its end, or give "
+            "another --run_dir"
+        )
+        with locks.held(path.with_name(f".{path.name}.lock"), message):
+            yield
+
     def check(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
         """Refuses what `start` would refuse, before any work.
 
+        A run that was stopped before its first epoch ended holds nothing, and is no obstacle.
+
         Raises:
-            ValueError: it holds a run already, or another one than --resume names.
+            ValueError: it holds a run already, or another one than --resume names, or one that
+                was trained on other data.
         """
         if self.exists and resume:
-            old = dataclasses.replace(self.config(), versions={})
-            changed = differences(old, dataclasses.replace(config, versions={}))
+            old = self.config()
+            left_out = {"versions": {}, "fingerprint": ""}
+            changed = differences(*(dataclasses.replace(x, **left_out) for x in (old, config)))
             if changed:
                 raise ValueError(
                     f"--run_dir={self.path} was started with other settings ({changed}): give "
                     "the same ones to --resume it, or another --run_dir"
                 )
-        elif self.exists and not overwrite:
+            if config.fingerprint:
+                self._refuse_other_data(old, config.fingerprint)
+        elif self.trained and not overwrite:
             raise ValueError(
                 f"--run_dir={self.path} already holds a run: continue it with --resume, replace it "
                 "with --overwrite, or give another --run_dir"
@@ -135,7 +185,7 @@ class RunDir:
 
     def clear_unless_trained(self) -> None:
         """Clears a run that failed before --resume would have anything to go on from."""
-        if not self.state.exists() and not self.finished:
+        if not self.trained:
             self.clear()
 
     def config(self) -> RunConfig:
@@ -143,17 +193,55 @@ class RunDir:
 
         Raises:
             FileNotFoundError: no run in this directory.
+            ValueError: it is damaged, or a blend's.
         """
-        fields = self._read("config.json")
-        fields["data"] = config_lib.from_dict(DataConfig, fields["data"])
-        fields["train"] = config_lib.from_dict(TrainConfig, fields["train"])
-        return RunConfig(**fields)
+        return self._json("config.json", _run_config)
+
+    def data_dir(self) -> pathlib.Path:
+        """The prepared data that the run was trained on.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            ValueError: other data was prepared there since.
+        """
+        config = self.config()
+        self._refuse_other_data(config, DatasetInfo.load(config.data_dir).fingerprint)
+        return pathlib.Path(config.data_dir)
+
+    def info(self) -> DatasetInfo:
+        """What `data_dir` holds; raises as it does."""
+        return DatasetInfo.load(self.data_dir())
+
+    def _refuse_other_data(self, config: RunConfig, found: str) -> None:
+        """Compares the data's fingerprint with that of the data that the run was trained on."""
+        known = config.fingerprint
+        if not known and self.model.exists():  # runs of older versions: the model knows
+            known = self.load_model().info.fingerprint
+        if known and known != found:
+            raise ValueError(
+                f"--run_dir={self.path} was trained on other data than --data_dir="
+                f"{config.data_dir} holds now (fingerprint {known[:12]} then, {found[:12]} now): "
+                "prepare the former data there again, or train another run on the new data with "
+                f"`python -m tfrec.train --data_dir={config.data_dir}`"
+            )
 
     def metrics(self) -> dict:
-        """Reads `metrics.json`."""
-        return self._read("metrics.json")
+        """Reads `metrics.json`; raises as `config`."""
+        return self._json("metrics.json", dict)
 
-    def _read(self, name: str) -> dict:
+    def _reading(self, path: pathlib.Path):
+        """One error for a damaged file of the run."""
+        cure = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
+        return damage.refused(path, cure)
+
+    @contextlib.contextmanager
+    def _arrays(self, path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
+        """An opened `.npz` file; what goes wrong in the block is damage of it."""
+        # np.load leaves a file that it opened and can not read open.
+        with self._reading(path), path.open("rb") as file, np.load(file) as arrays:
+            yield arrays
+
+    def _json(self, name: str, make: Callable[[dict], Read]) -> Read:
         path = self.path / name
         if not path.exists():
             if self.finished:
@@ -165,7 +253,8 @@ class RunDir:
                 f"{path} does not exist: --run_dir={self.path} holds no finished run; make one "
                 f"with `python -m tfrec.train --run_dir={self.path}`"
             )
-        return json.loads(path.read_text())
+        with self._reading(path):
+            return make(json.loads(path.read_text()))
 
     def write_json(self, name: str, content: dict) -> None:
         """Writes `name` aside, then renames it."""
@@ -193,15 +282,31 @@ class RunDir:
                 f"{path} does not exist: --run_dir={self.path} holds no predicted ratings of "
                 f"{part}; they are there when a run on ratings with a validation part is finished"
             )
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with self._arrays(path) as file:
+            return {name: file[name] for name in ("user", "item", "value", "prediction")}
+
+    def load_per_user(self) -> SavedValues:
+        """Reads `per_user.npz`, the test's values by user.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        if not self.per_user.exists():
+            raise FileNotFoundError(
+                f"{self.per_user} does not exist: --run_dir={self.path} has no test values"
+            )
+        with self._reading(self.per_user):
+            return SavedValues.load(self.per_user)
 
     def save_model(self, model: Recommender) -> None:
         """Writes `model.keras` aside, then renames it."""
         self._aside(self.model, model.save)
 
-    def load_model(self) -> Recommender:
+    def load_model(self, compiled: bool = False) -> Recommender:
         """Reads `model.keras`.
+
+        Args:
+            compiled: With its optimizer.
 
         Raises:
             FileNotFoundError: no model in this directory.
@@ -210,7 +315,8 @@ class RunDir:
             raise FileNotFoundError(
                 f"{self.model} does not exist: --run_dir={self.path} holds no trained model"
             )
-        return keras.saving.load_model(self.model, compile=False)
+        with self._reading(self.model):
+            return keras.saving.load_model(self.model, compile=compiled)
 
     def save_state(self, model: Recommender, progress: dict) -> None:
         """Writes all variables of model and optimizer, and where the run stands."""
@@ -225,10 +331,15 @@ class RunDir:
 
     def load_state(self, model: Recommender) -> dict:
         """Puts the variables back; returns where the run stands."""
-        with np.load(self.state) as arrays:
-            for i, variable in enumerate(_variables(model)):
-                variable.assign(arrays[f"{i:04d}"])
-            return json.loads(str(arrays["progress"]))
+        with self._arrays(self.state) as arrays:
+            variables = _variables(model)
+            if len(arrays.files) != len(variables) + 1:
+                raise ValueError(f"{len(arrays.files) - 1} variables for {len(variables)}")
+            loaded = [arrays[f"{i:04d}"] for i in range(len(variables))]
+            progress = json.loads(str(arrays["progress"]))
+            for variable, value in zip(variables, loaded, strict=True):
+                variable.assign(value)
+            return progress
 
     @staticmethod
     def _aside(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
@@ -242,6 +353,13 @@ class RunDir:
             raise
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _run_config(fields: dict) -> RunConfig:
+    """What `config.json` holds."""
+    data = config_lib.from_dict(DataConfig, fields["data"])
+    train = config_lib.from_dict(TrainConfig, fields["train"])
+    return RunConfig(**{**fields, "data": data, "train": train})
 
 
 def versions() -> dict[str, str]:

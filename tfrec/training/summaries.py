@@ -19,12 +19,7 @@ TABLE = (
 
 def compare_runs(a: str, b: str, metric: str = "") -> str:
     """The paired comparison of two runs' test values, in words."""
-    values = []
-    for path in (a, b):
-        file = RunDir(path).per_user
-        if not file.exists():
-            raise FileNotFoundError(f"{file} does not exist: --run_dir={path} has no test values")
-        values.append(metrics.SavedValues.load(file))
+    values = [RunDir(path).load_per_user() for path in (a, b)]
     usual = next((m for m in MONITOR.values() if m in metrics.comparable(values[0])), "")
     return f"{a} against {b}: {metrics.compare(*values, metric or usual)}"
 

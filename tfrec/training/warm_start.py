@@ -74,8 +74,8 @@ def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -
             "leave it out"
         )
     run = RunDir(run_dir)
-    old = keras.saving.load_model(run.model)
-    ids = transfer(old, model, run.config().data_dir, data_dir)
+    old = run.load_model(compiled=True)
+    ids = transfer(old, model, run.data_dir(), data_dir)
     said = (
         f"warm start from {run_dir}: knew {len(ids['user'].old):,} of {ids['user'].n_new:,} users, "
         f"{len(ids['item'].old):,} of {ids['item'].n_new:,} items"

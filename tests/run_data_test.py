@@ -1,0 +1,215 @@
+"""A run knows its data: what was prepared in its data_dir since is not taken for it."""
+
+import json
+import re
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands_test import listing, run
+
+from tfrec.training.callbacks import EpochLine
+
+PREPARE = ["prepare", "--dataset=tabular", "--data_dir=data", "--split=time"]
+SMALL = ["train", "--model=autoencoder", "--set", "hidden=4", "--nodry_run", "--train"]
+GROWN = ["prepare", "--dataset=tabular", "--raw=grown.csv"]
+
+
+def ratings(n):
+    """`n` ratings of 30 users and 20 items, each later than the last."""
+    random = np.random.default_rng(0)
+    pairs = random.permutation(600)[:n]
+    frame = {"user": pairs // 20, "item": pairs % 20, "value": random.integers(1, 6, n)}
+    return pd.DataFrame(frame | {"time": np.arange(n) + 1_000_000})
+
+
+def command(*words):
+    """Runs a command as from the shell; a failure raises SystemExit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"tfrec.{words[0]}", *words[1:]])
+        runpy.run_module(f"tfrec.{words[0]}", run_name="__main__")
+
+
+def stop_at_second(self, epoch, logs=None):
+    if epoch == 1:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The folder of finished runs a and b and of c, which was stopped after an epoch.
+
+    Their prepared data is in `data`, and the same with one rating less in `less`.
+    """
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFREC_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        ratings(500).to_csv("all.csv", index=False)
+        ratings(500).drop(index=5).to_csv("less.csv", index=False)
+        ratings(600).to_csv("grown.csv", index=False)
+        command(*PREPARE, "--raw=all.csv")
+        for name in "ab":
+            command(
+                *SMALL, "epochs=1", "--data_dir=data", f"--run_dir={name}", f"--seed={ord(name)}"
+            )
+        patch.setattr(EpochLine, "on_epoch_end", stop_at_second)
+        with pytest.raises(SystemExit, match="stopped"):
+            command(*SMALL, "epochs=3", "--data_dir=data", "--run_dir=c")
+        patch.undo()
+        patch.chdir(folder)
+        command(*PREPARE[:2], "--data_dir=less", "--split=time", "--raw=less.csv")
+        command(*GROWN, "--data_dir=later", "--split=time", "--data", "test=0.2")
+        command(*GROWN, "--data_dir=random", "--split=random")
+    return folder
+
+
+@pytest.fixture
+def tfrec(place, capsys, monkeypatch):
+    """`tfrec(command, *words)` in the folder of the runs -> status, out, err."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("TFREC_CACHE", str(place / "cache"))
+    return lambda *words: run(capsys, *words)
+
+
+@pytest.fixture
+def changed(place):
+    """Swaps `data` for the one without the rating while a test runs."""
+    (place / "data").rename(place / "kept")
+    shutil.copytree(place / "less", place / "data")
+    yield
+    shutil.rmtree(place / "data")
+    (place / "kept").rename(place / "data")
+
+
+USES = {
+    "evaluate": ["evaluate", "--run_dir=a"],
+    "resume": [*SMALL, "epochs=3", "--data_dir=data", "--run_dir=c", "--resume"],
+    "recommend": ["recommend", "--run_dir=a", "--user=1"],
+    "export": ["export", "--run_dir=a", "--export_dir=served"],
+    "warm_start": [*(*SMALL, "epochs=1", "--data_dir=later", "--run_dir=warm", "--warm_start=a")],
+    "blend": ["blend", "--runs=a,b", "--run_dir=blended"],
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_data_that_changed_under_a_run_is_refused(tfrec, place, changed, use):
+    before = listing(place)
+    done = tfrec(*USES[use])
+    assert done.status == 1
+    told = r"error: --run_dir=\S*[ac] was trained on other data than --data_dir=\S+/data holds now"
+    assert re.match(told, done.err), done.err
+    assert "prepare the former data there again, or train" in done.err
+    assert done.err.count("\n") == 1
+    after = listing(place)
+    assert before.keys() == after.keys()
+    assert before == after
+
+
+def test_runs_of_older_versions_know_their_data_by_their_model(tfrec, place, changed):
+    text = (place / "a/config.json").read_text()
+    (place / "a/config.json").write_text(re.sub(r',\s*"fingerprint": "\w+"', "", text))
+    done = tfrec("evaluate", "--run_dir=a")
+    (place / "a/config.json").write_text(text)
+    assert "was trained on other data" in done.err
+
+
+def test_the_same_data_is_found_from_any_folder(tfrec, place, tmp_path, monkeypatch):
+    assert json.loads((place / "a/config.json").read_text())["data_dir"] == str(place / "data")
+    monkeypatch.chdir(tmp_path)
+    done = tfrec("evaluate", f"--run_dir={place / 'a'}")
+    assert done.status == 0, done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_is_gone_is_not_prepared_anew(tfrec, place):
+    (place / "data").rename(place / "gone")
+    done = tfrec("evaluate", "--run_dir=a")
+    exists = (place / "data").exists()
+    (place / "gone").rename(place / "data")
+    assert "nothing is prepared in --data_dir" in done.err
+    assert not exists
+
+
+def test_a_warm_start_refuses_test_ratings_that_were_trained_on(tfrec, place):
+    words = [*SMALL, "epochs=1", "--warm_start=a", "--run_dir=warm"]
+    before = listing(place)
+    done = tfrec(*words, "--data_dir=random")
+    assert re.search(r"--warm_start=\S+a was trained on \d+ of the 60 test ratings", done.err)
+    assert "--split=time" in done.err
+    assert listing(place) == before
+    later = tfrec(*words, "--data_dir=later")
+    assert later.status == 0, later.err
+    assert "warm start from" in later.out
+    assert not re.search("validation ratings were training ratings", later.out)
+    # What an earlier run's earlier run has learned counts, too.
+    chained = [*SMALL, "epochs=1", "--warm_start=warm", "--run_dir=warm2", "--data_dir=random"]
+    assert "test ratings here" in tfrec(*chained).err
+    shutil.rmtree(place / "warm")
+
+
+# ------------------------------------------------------------------ damaged files
+
+GARBAGE = {"empty": b"", "cut": None, "junk": b"\x00\x93PK\x03\x04 no such thing", "json": b"[1]"}
+READERS = {
+    "config.json": ["evaluate", "--run_dir=copy"],
+    "model.keras": ["recommend", "--run_dir=copy", "--user=1"],
+    "metrics.json": ["blend", "--runs=copy,b", "--run_dir=blended"],
+    "validation.npz": ["blend", "--runs=copy,b", "--run_dir=blended"],
+    "test.npz": ["blend", "--runs=copy,b", "--run_dir=blended"],
+    "per_user.npz": ["evaluate", "--run_dir=copy", "--against=b"],
+}
+
+
+@pytest.mark.parametrize("damage", GARBAGE)
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_named_with_the_cure(tfrec, place, name, damage):
+    shutil.copytree(place / "a", place / "copy")
+    path = place / "copy" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else GARBAGE[damage])
+    done = tfrec(*READERS[name])
+    shutil.rmtree(place / "copy")
+    assert done.status == 1
+    assert done.err.startswith(f"error: copy/{name} is damaged, or of another version of tfrec (")
+    assert done.err.endswith("`python -m tfrec.train --overwrite --run_dir=copy`\n")
+    assert done.err.count("\n") == 1
+
+
+def test_unknown_settings_of_another_version_are_named(tfrec, place):
+    shutil.copytree(place / "a", place / "copy")
+    config = json.loads((place / "copy/config.json").read_text())
+    for field in ({"colour": "red"}, {"train": config["train"] | {"colour": "red"}}):
+        (place / "copy/config.json").write_text(json.dumps(config | field))
+        done = tfrec("evaluate", "--run_dir=copy")
+        assert re.match(r"error: copy/config.json is damaged, or of .*'colour'", done.err), done.err
+    shutil.rmtree(place / "copy")
+
+
+@pytest.mark.parametrize("damage", [*GARBAGE, "other"])
+def test_a_damaged_state_is_not_resumed(tfrec, place, damage):
+    shutil.copytree(place / "c", place / "copy")
+    path = place / "copy/state.npz"
+    if damage == "other":  # of a model with other variables
+        np.savez(path, progress=np.array("{}"), **{"0000": np.zeros(3)})
+    else:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else GARBAGE[damage])
+    done = tfrec(*SMALL, "epochs=3", "--data_dir=data", "--run_dir=copy", "--resume")
+    kept = path.exists()
+    shutil.rmtree(place / "copy")
+    assert re.match("error: copy/state.npz is damaged, or of another version", done.err), done.err
+    assert "--overwrite" in done.err
+    assert kept
+
+
+def test_the_fingerprint_is_that_of_the_data(place):
+    from tfrec.schema import DatasetInfo
+    from tfrec.training.runs import RunDir
+
+    info = DatasetInfo.load(place / "data")
+    assert RunDir(place / "a").config().fingerprint == info.fingerprint
+    assert info.fingerprint != DatasetInfo.load(place / "less").fingerprint

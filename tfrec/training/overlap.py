@@ -1,0 +1,55 @@
+"""Warm start and the test set: what an earlier run has learned must not be measured on."""
+
+import numpy as np
+
+from tfrec.data import learned
+from tfrec.schema import DatasetInfo
+from tfrec.training.runs import RunDir
+
+
+def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
+    """Refuses test ratings that an earlier run, or one that it started from, was trained on.
+
+    Args:
+        data_dir: Prepared data of the new run.
+        info: Their info.
+        earlier: The run to start from.
+
+    Returns:
+        A note about validation, or "".
+
+    Raises:
+        ValueError: the earlier run was trained on test ratings.
+    """
+    if not info.has_ids:  # rows of a log that names neither users nor items
+        return ""
+    counts = dict.fromkeys(("validation", "test"), 0)
+    held_out = {part: _held_out(data_dir, info, part) for part in counts}
+    while earlier:
+        run = RunDir(earlier)
+        config, old_dir = run.config(), run.data_dir()
+        split = "train+validation" if config.train.refit else "train"
+        known = learned.learned_by(old_dir, run.info(), data_dir, info, split)
+        for part, codes in held_out.items():
+            counts[part] = max(counts[part], int(np.isin(codes, known).sum()))
+        if counts["test"]:
+            raise ValueError(
+                f"--warm_start={earlier} was trained on {counts['test']:,} of the "
+                f"{len(held_out['test']):,} test ratings here, so the test would measure what it "
+                "remembers: prepare the data with --split=time, whose test is later than what the "
+                "earlier run was trained on, or leave out --warm_start"
+            )
+        earlier = config.warm_start
+    if not counts["validation"]:
+        return ""
+    return (
+        f"{counts['validation']:,} of {len(held_out['validation']):,} validation ratings were "
+        "training ratings of an earlier run: validation looks better than it is"
+    )
+
+
+def _held_out(data_dir: str, info: DatasetInfo, part: str) -> np.ndarray:
+    """The held-out ratings of a part, as `learned.codes`."""
+    if not info.n_ratings.get(part):
+        return np.zeros(0, np.int64)
+    return learned.codes(learned.pairs(data_dir, info, part), info)
