@@ -19,6 +19,14 @@ strategies.split_cpu(2)  # before TensorFlow starts up; one device is still the 
 SIZE = 40
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_no_run(tmp_path_factory):
+    """Tests do not see the runs, exports and data of the checkout that they are started in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("cwd"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def one():
     """The default strategy."""

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import runpy
+import signal
 import subprocess
 import sys
 
@@ -46,6 +47,15 @@ def test_help_exits_with_zero_as_a_process():
         [sys.executable, "-m", "tfrec.evaluate", "--help"], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_output_that_is_no_longer_read_is_no_error():
+    """As in `| head -1`: the pipe is closed after the first line."""
+    command = [sys.executable, "-m", "tfrec.train", "--list_presets"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        done.stdout.close()
+        assert done.stderr.read() == b""
+        assert done.wait() == 128 + signal.SIGPIPE
 
 
 def test_a_process_prints_its_own_lines_only(tmp_path):

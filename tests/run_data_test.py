@@ -4,6 +4,8 @@ import json
 import re
 import runpy
 import shutil
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 import pytest
 from commands_test import listing, run
 
+from tfrec.schema import DatasetInfo
 from tfrec.training.callbacks import EpochLine
+from tfrec.training.runs import RunDir
 
 PREPARE = ["prepare", "--dataset=tabular", "--data_dir=data", "--split=time"]
 SMALL = ["train", "--model=autoencoder", "--set", "hidden=4", "--nodry_run", "--train"]
@@ -207,9 +211,73 @@ def test_a_damaged_state_is_not_resumed(tfrec, place, damage):
 
 
 def test_the_fingerprint_is_that_of_the_data(place):
-    from tfrec.schema import DatasetInfo
-    from tfrec.training.runs import RunDir
-
     info = DatasetInfo.load(place / "data")
     assert RunDir(place / "a").config().fingerprint == info.fingerprint
     assert info.fingerprint != DatasetInfo.load(place / "less").fingerprint
+
+
+# ------------------------------------------------------------------ stopped, killed, two at once
+
+
+def stopped_by(number, at):
+    """A callback's method that sends this process a signal in epoch `at`, from 0."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == at:
+            signal.raise_signal(number)
+
+    return on_epoch_end
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_or_leaves_nothing(tfrec, place, tmp_path, monkeypatch, number):
+    words = [*SMALL, "epochs=3", "--data_dir=data"]
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLine, "on_epoch_end", stopped_by(number, at=0))
+        done = tfrec(*words, f"--run_dir={tmp_path / 'none'}")
+        assert (done.status, done.err) == (1, "stopped\n")
+        assert not list(tmp_path.iterdir())
+        patch.setattr(EpochLine, "on_epoch_end", stopped_by(number, at=1))
+        assert tfrec(*words, f"--run_dir={tmp_path / 'some'}").err == "stopped\n"
+    refused = tfrec(*words, f"--run_dir={tmp_path / 'some'}")
+    assert "continue it with --resume" in refused.err
+    resumed = tfrec(*words, f"--run_dir={tmp_path / 'some'}", "--resume")
+    assert "resuming after epoch 1" in resumed.out
+    undisturbed = tfrec(*words, f"--run_dir={tmp_path / 'whole'}")
+    line = r"^rmse .*$"
+    assert re.search(line, resumed.out, re.M)[0] == re.search(line, undisturbed.out, re.M)[0]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "the command's own handler is gone"
+
+
+def test_a_run_killed_in_its_first_epoch_is_no_obstacle(tfrec, place, tmp_path):
+    config = (place / "a/config.json").read_text()
+    (tmp_path / "run/logs").mkdir(parents=True)
+    (tmp_path / "run/config.json").write_text(config)  # all that kill -9 leaves by then
+    (tmp_path / ".run.lock").write_text("")
+    done = tfrec(*SMALL, "epochs=1", "--data_dir=data", f"--run_dir={tmp_path / 'run'}")
+    assert done.status == 0, done.err
+    assert not (tmp_path / ".run.lock").exists()
+
+
+def test_two_trainings_in_one_run_dir(tfrec, place, tmp_path):
+    words = [*SMALL, "epochs=1", "--data_dir=data", f"--run_dir={tmp_path / 'run'}"]
+    with RunDir(tmp_path / "run").locked():
+        for more in ([], ["--overwrite"], ["--resume"]):
+            done = tfrec(*words, *more)
+            assert re.match(r"error: --run_dir=\S+: another training is at work", done.err)
+        assert not (tmp_path / "run").exists()
+    assert tfrec(*words).status == 0
+    with RunDir(place / "blended").locked():
+        done = tfrec("blend", "--runs=a,b", "--run_dir=blended")
+    assert "another training is at work" in done.err
+
+
+def test_plain_keras_loads_a_model_in_a_fresh_process(place):
+    code = (
+        "import sys, keras, tfrec.models\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "print(type(model).__name__, model.info.n_users)\n"
+    )
+    command = [sys.executable, "-c", code, str(place / "a/model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "AutoEncoder 30\n", done.stderr

@@ -1,5 +1,6 @@
 """What all commands share: `--help` exits with 0, a mistyped name is answered with the known
-ones, an error is one line, TensorFlow starts without its notices.
+ones, an error is one line, SIGTERM stops like Ctrl-C, `| head` is no error, TensorFlow starts
+without its notices.
 
 The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
@@ -9,6 +10,8 @@ import errno
 import os
 import pathlib
 import re
+import select
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,19 +38,50 @@ def run(
         description: First lines of `--help`.
         example: A command line that works.
     """
-    if {"-h", "-help", "--help", "-helpfull", "--helpfull"} & set(sys.argv[1:]):
-        print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
-        print("\n".join(_help_lines(flag_values)))
-        return
     try:
-        _parse(flag_values)
-        main()
+        with _terminated_as_interrupted():
+            if {"-h", "-help", "--help", "-helpfull", "--helpfull"} & set(sys.argv[1:]):
+                print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
+                print("\n".join(_help_lines(flag_values)))
+            else:
+                _parse(flag_values)
+                main()
+            sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit("stopped")
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            sys.exit(128 + signal.SIGPIPE)
         if os.environ.get("TFREC_DEBUG") or not isinstance(error, _expected()):
             raise
         sys.exit(f"error: {_one_line(error)}")
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, which schedulers and `kill` send, stops the block as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _reader_is_gone() -> bool:
+    """Whether stdout is a pipe that nothing reads, as after `| head`; then it is closed for good.
+
+    Else Python would try to write what is left once more when it ends.
+    """
+    poll = select.poll()
+    poll.register(1, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return True
 
 
 def _one_line(error: Exception) -> str:

@@ -1,1 +1,9 @@
-"""The models, one file each, under the contract of `base.Recommender`."""
+"""Models: one file a model, after its paper.
+
+Importing this package registers all of them with Keras: `keras.models.load_model` of a
+`model.keras` works after `import tfrec.models`.
+"""
+
+from tfrec.models import registry
+
+__all__ = ["registry"]
