@@ -72,7 +72,7 @@ def data(tmp_path_factory):
 
 
 def config(rows):
-    return DataConfig(dataset="toy", rows=rows, split="random", shards=1)
+    return DataConfig(dataset="toy", rows=rows, split="time", shards=1)
 
 
 def trial(model, data_dir, run_dir, earlier="", **settings):
