@@ -7,7 +7,7 @@ KLENITSKIY = "Klenitskiy and Vasilev, RecSys 2023 (antklen/sasrec-bert4rec-recsy
 ML1M_LAST = DataConfig(
     dataset="ml-1m", split="last", core=True, min_user_ratings=5, min_item_ratings=5
 )
-ZHAI = "Zhai et al., ICML 2024, ML-1M; their HSTU is given the time of the rating to be predicted"
+ZHAI = "Zhai et al., ICML 2024, ML-1M"
 SASREC = {
     **{"loss": "sampled", "negatives": 1000, "width": 128},
     **{"attention_dropout": 0.0, "dropout": 0.2, "slide": 0.5},
