@@ -8,7 +8,7 @@ PATH is the Python of an environment of RecBole's own; recbole.py says how it is
 A rating above 3 is the label 1, any other 0; inputs are the ids of user and item. tfrec splits
 (at random by rating, 10 % test, 10 % of the rest validation) and writes the parts as RecBole's
 atomic files, which RecBole takes as they are. RecBole runs with its defaults (its epoch by
-validation AUC) and tuned; tuned RecBole and tfrec have as many trials each (GRIDS), the same
+validation AUC) and tuned; tuned RecBole and tfrec have 12 trials each (GRIDS), the same
 batch, patience and criterion: validation log loss chooses the epoch and the trial, and only
 the chosen one reads the test part. tfrec's report measures both sides' test logits and must
 give RecBole's own AUC and log loss.

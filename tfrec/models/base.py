@@ -12,7 +12,7 @@ from tfrec.schema import PAD, DatasetInfo
 
 
 class Recommender(keras.Model):
-    """A plain Keras model plus five conventions; everything Keras does still works.
+    """A Keras model with a loss of its own, plus five conventions; `compile` takes the optimizer.
 
     A subclass says what it is (the class attributes), brings its paper's numbers (a frozen
     `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a

@@ -32,8 +32,8 @@ class BayesianFM(EventModel):
     tables (categories one-hot, members of a set sharing a length of 1, numbers as they
     are) and, with `implicit`, |N|^-1/2 at each of the N items that the user rated in training
     (SVD++), or users that rated the item. Mu is the mean rating. With `session` each user has
-    one more bias for each stretch of so many seconds in which he rated: the mood he was in,
-    which also tells of his other ratings from then.
+    one more bias for each stretch of so many seconds in which he rated. It reads the time of the
+    event to be predicted and knows the user's other ratings from then: nothing of a new request.
 
     `fit` draws all of them in turn, Gibbs sampling with conjugate priors: whole rows at once; m and
     precision from their normal and Wishart posterior; B from a ridge regression with noise;

@@ -14,8 +14,8 @@ class EASEVAE(RecVAE):
     """Ranks by log softmax(RecVAE's logits) + blend * (weighted EASE's score).
 
     The linear model is solved when training begins, in closed form; RecVAE is trained as
-    always, and knows nothing of it. Linear and deep err on different users: on held-out users
-    of ML-1M each alone is worse than both. RecVAE's part is a log-probability and EASE's
+    always, and knows nothing of it. On held-out users of ML-1M each alone is worse than both.
+    RecVAE's part is a log-probability and EASE's
     about a probability, so one `blend` fits users with few and with many items.
 
     The linear part sees the first pass's batches: rows that fill no batch (fewer than

@@ -29,8 +29,7 @@ class SparseFC(Recommender):
 
     Departs from the paper: the output bias of a column without training ratings is the mean
     rating, with user rows it starts there for all (`models/output_bias.py`); the best epoch is
-    chosen on validation (authors' code: a fixed number of iterations). With `input_dropout`, by
-    Adam, it is better than theirs.
+    chosen on validation (authors' code: a fixed number of iterations); `input_dropout`.
     """
 
     task = "rating"

@@ -1,4 +1,4 @@
-"""Published experiments by name: data, split, settings, and the number each should reach.
+"""Experiments by name: data, split, settings, what was published and what was measured.
 
 A name is MODEL-DATA-SPLIT. `tfrec.train --preset=NAME` reproduces one; flags given beside it
 win over it. `measured` is what this package measured, with the command's own defaults.

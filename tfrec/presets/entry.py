@@ -14,7 +14,8 @@ class Preset:
         data: How the data is prepared.
         settings: The model's settings that differ from its defaults.
         train: Training numbers that differ from the model's paper's.
-        published: The number to reach, "" where there is none.
+        published: A published figure of this model, with what differs in its protocol; "" where
+            there is none that measures the same thing.
         source: Where it was published.
         measured: Our own number, with seeds and time; "not run" where it was not.
     """

@@ -5,7 +5,7 @@ import dataclasses
 from tfrec.config import DataConfig
 from tfrec.presets.entry import Preset
 
-SACHDEVA = "Sachdeva et al., WSDM 2019, table 3"
+SACHDEVA = "Sachdeva et al., WSDM 2019, table 3: by another evaluation (Popularity .1130 on time)"
 LIANG = "Liang et al., WWW 2018, table 1"
 ML1M_USERS = DataConfig(
     dataset="ml-1m",

@@ -1,1 +1,1 @@
-"""A local server that keeps TensorFlow Serving's contract: flags, gRPC, REST, errors."""
+"""A local server after TensorFlow Serving: many of its flags, its gRPC and REST, common errors."""

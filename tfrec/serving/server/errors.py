@@ -1,4 +1,4 @@
-"""Errors as TensorFlow Serving gives them: a code, and a text cut at 1,024 characters."""
+"""Errors in TensorFlow Serving's form: a code, and a text cut at 1,024 characters."""
 
 import grpc
 

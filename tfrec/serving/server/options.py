@@ -1,4 +1,4 @@
-"""The server's settings: the real server's flags by name, and few of its own."""
+"""The server's settings: many of the real server's flags by name, and few of its own."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ def _flag(default, text: str):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Flags of `tensorflow_model_server`, with its defaults, and at the end the server's own."""
+    """Some flags of `tensorflow_model_server`, with its defaults; at the end the server's own."""
 
     port: int = _flag(8500, "TCP port of gRPC; 0: none")
     grpc_socket_path: str = _flag("", "listen to a UNIX socket at this path too")
