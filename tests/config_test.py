@@ -64,7 +64,8 @@ def test_a_number_out_of_range_is_refused(text, complaint):
         ({"min_user_ratings": -5}, "--data min_user_ratings=-5 must be 0 or more"),
         ({"max_user_ratings": -5}, "--data max_user_ratings=-5 must be 0 or more"),
         ({"min_item_ratings": -5}, "--data min_item_ratings=-5 must be 0 or more"),
-        ({"min_rating": float("nan")}, "--data min_rating=nan must be 0 or more"),
+        ({"min_rating": float("nan")}, "--data min_rating=nan must be a finite number"),
+        ({"label_above": float("inf")}, "--data label_above=inf must be a finite number"),
         ({"shards": 0}, "--data shards=0 must be at least 1"),
     ],
 )

@@ -270,7 +270,7 @@ def test_bad_parquet_is_named(tmp_path, what):
 
 
 def test_other_files_and_sets_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="a.parquet is damaged or no Parquet file"):
+    with pytest.raises(ValueError, match="a.parquet is damaged, cut short or not what its name says"):
         load(put(tmp_path / "a.parquet", b"no"))
     (tmp_path / "b").mkdir()
     put(tmp_path / "b/x.doc", "1")
