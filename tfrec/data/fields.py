@@ -248,7 +248,7 @@ def read(data_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
     if not (due or path.exists()):
         return {}
     with stored.reading(path):
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             tables = dict(file)
         found = {name: len(table) for name, table in tables.items()}
         if info and found != due:

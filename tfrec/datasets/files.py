@@ -210,6 +210,7 @@ def naming(where: str) -> Iterator[None]:
     except _DAMAGE as error:
         if getattr(error, "errno", None) is not None:
             raise
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{where} is damaged, cut short or not what its name says ({error}); get it again"
+            f"{where} is damaged, cut short or not what its name says ({reason}); get it again"
         ) from error
