@@ -190,9 +190,10 @@ def test_data_and_runs_from_before_filters_could_be_none(tfrec, tmp_path, prepar
     assert tfrec("evaluate", f"--run_dir={tmp_path / 'run'}").status == 0
     new = f"--run_dir={tmp_path / 'new'}"
     assert tfrec("train", "--model=popularity", *prepared, new).status == 0
-    other = tfrec("train", "--model=popularity", *prepared, new, "--data", "min_rating=none")
+    words = ["train", "--model=popularity", *prepared, "--data", "min_rating=none"]
     refused(
-        other, r"--data_dir=\S+data was prepared otherwise \(min_rating is 0.0, asked for is None"
+        tfrec(*words, f"--run_dir={tmp_path / 'other'}"),
+        r"--data_dir=\S+data was prepared otherwise \(min_rating is 0.0, asked for is None",
     )
 
 

@@ -212,7 +212,7 @@ def _chunks(tables: list) -> Iterator[pandas.DataFrame]:
 
 
 def _measure(tables: list) -> _Found:
-    """One pass: the range of the values, the step between them, each item's first title that is not empty."""
+    """One pass: the values' range and step, and each item's first title that is not empty."""
     lowest, highest, values, titles = numpy.inf, -numpy.inf, set(), {}
     with tqdm.tqdm(desc="looking at values", unit=" rows", unit_scale=True, disable=None) as bar:
         for part in (part for table in tables for part in table.frames()):
