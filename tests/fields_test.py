@@ -194,7 +194,7 @@ def test_tables_are_learned_on_what_training_has(tmp_path):
         "made_of": ["a|b"] * 6 + ["c|b"] * 6,
         "year": [str(1990 + i) for i in range(6)] + ["2050"] * 6,
         "price": [str(E - 1), str(E**3 - 1)] * 3 + ["1e9"] * 6,
-        "words": ["red mug"] * 6 + ["blue mug"] * 6,
+        "words": ["red mug"] * 5 + ["red mug, teapot"] + ["blue teapot"] * 6,
     }
     kinds = dict(zip(about, ("category", "set", "bucket", "number", "text"), strict=True))
     raw = types.SimpleNamespace(
@@ -213,7 +213,10 @@ def test_tables_are_learned_on_what_training_has(tmp_path):
             name: (tmp_path / f"data/field_{name}{end}.txt").read_text().split()
             for name in ("place", "made_of", "words")
         }
-        assert words == {"place": ["Oslo", "Rome"], "made_of": ["a", "b"], "words": ["mug", "red"]}
+        pieces = words.pop("words")
+        assert words == {"place": ["Oslo", "Rome"], "made_of": ["a", "b"]}
+        assert {"red", "mug"} < set(pieces)
+        assert not {"blue", "teapot"} & set(pieces)  # once in training: not a piece of its own
         assert max(found[f"year{end}"].boundaries) < 1996
         price = found[f"price{end}"]
         assert (price.mean, price.deviation) == pytest.approx((2, 1))
