@@ -190,7 +190,7 @@ def _batches(
         for name, dtype in ((items, tf.int64), (values, tf.float32), (times, tf.int64)):
             spec[name] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
     for group in info.groups:
-        paths = records.files(data_dir, [group])
+        paths = records.files(data_dir, info, [group])
         for serialized in tf.data.TFRecordDataset(paths).batch(_ROWS).prefetch(1):
             parsed = tf.io.parse_example(serialized, spec)
             rows = parsed["user"].numpy()
