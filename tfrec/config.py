@@ -7,9 +7,10 @@ model's own numbers are its nested `Config`. Nothing else is configurable.
 import dataclasses
 import difflib
 import math
+import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
@@ -170,6 +171,56 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
     changed = dataclasses.replace(config, **changes)
     check_ranges(changed, flag)
     return changed
+
+
+def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
+    """Returns `config` with values by name, checked as `override` checks their texts.
+
+    Lists become tuples, whole numbers are taken for floats, and a single value for a tuple of one.
+
+    Args:
+        config: A dataclass instance.
+        values: New values by name.
+        what: What they are settings of, for error messages.
+
+    Raises:
+        ValueError: unknown name, or a value not of the field's type or out of its range.
+    """
+    hints = typing.get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise ValueError(f"{what} has no setting {name!r}; " + known_names(name, hints))
+        try:
+            changes[name] = _typed(value, hints[name])
+        except ValueError as error:
+            raise ValueError(f"{name}={value!r} of {what} {error}") from None
+    changed = dataclasses.replace(config, **changes)
+    check_ranges(changed, what)
+    return changed
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """A Python value as one of type `hint`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):  # Optional
+        one = next(a for a in args if a is not types.NoneType)
+        return None if value is None else _typed(value, one)
+    if origin is tuple:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_typed(x, args[0]) for x in values)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    if hint is int and is_number and float(value).is_integer():
+        return int(value)
+    if hint in (str, bool) and isinstance(value, hint):
+        return value
+    raise ValueError(f"is {type(value).__name__}, not {hint.__name__}")
 
 
 _RANGES: dict[str, Callable[[float], bool]] = {

@@ -71,9 +71,19 @@ def read(
     rows = _table_files(found)
     fingerprint = files.fingerprint(rows)  # before anything else: it names what is damaged
     tables = [_table(file, wanted, settings) for file in rows]
+    return of_tables(name, tables, fingerprint)
+
+
+def of_tables(name: str, tables: list, fingerprint: str) -> source.RawDataset:
+    """The data set that tables of events make: text, Parquet or frames.
+
+    Args:
+        name: Name of the data set.
+        tables: Read one after the other; at least one.
+        fingerprint: SHA-256 over their contents.
+    """
     about = _measure(tables)
     items = {"item": list(about.titles), "title": list(about.titles.values())}
-
     return source.RawDataset(
         name=name,
         chunks=lambda: _chunks(tables),
@@ -83,7 +93,7 @@ def read(
         rating_min=about.minimum,
         rating_max=about.maximum,
         rating_step=about.step,
-        has_times=all("time" in table.places for table in tables),
+        has_times=all("time" in table.found for table in tables),
         kinds={"title": "text"},
         locate=lambda number: _locate(tables, number),
     )
@@ -201,7 +211,7 @@ def _chunks(tables: list) -> Iterator[pandas.DataFrame]:
     def frames() -> Iterator[pandas.DataFrame]:
         for table in tables:
             for part in table.frames():
-                frame = part.select([n for n in table.places if n != "title"]).to_pandas()
+                frame = part.select([n for n in table.found if n != "title"]).to_pandas()
                 if "value" not in frame:
                     frame["value"] = numpy.ones(len(frame), numpy.float32)
                 if "time" not in frame:

@@ -56,6 +56,11 @@ class TextTable:
     header: bool
     times: str = "seconds"
 
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Which of our columns there are."""
+        return tuple(self.places)
+
     def frames(self) -> Iterator[pyarrow.Table]:
         """Yields the columns of `places`, blocks of lines in file order; times in seconds.
 
