@@ -121,7 +121,7 @@ def describe(config: DataConfig, raw: Any) -> str:
         return ", ".join([f"{raw.name}, {sentence}", *_filters(config)])
     sentence = _SENTENCES[config.split](config)
     if config.split == "folds" and getattr(raw, "brings_validation", False):
-        sentence = f"shipped fold {config.fold} with its own validation"
+        sentence = f"{_fold(config)} with its own validation"
     parts = [f"{raw.name}, {sentence}", *_filters(config)]
     return ", ".join([*parts, f"rows by {config.rows}"])
 
@@ -131,8 +131,12 @@ def _random(c: DataConfig) -> str:
     return f"{cut} (seed {c.seed}), {_share(c.validation, 'of train')}"
 
 
+def _fold(c: DataConfig) -> str:
+    return "parts as given" if c.fold == "given" else f"shipped fold {c.fold}"
+
+
 def _folds(c: DataConfig) -> str:
-    return f"shipped fold {c.fold}, {_share(c.validation, 'of train')} (seed {c.seed})"
+    return f"{_fold(c)}, {_share(c.validation, 'of train')} (seed {c.seed})"
 
 
 def _time(c: DataConfig) -> str:

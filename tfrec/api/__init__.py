@@ -1,0 +1,1 @@
+"""The public API; `tfrec/__init__.py` names what it promises."""
