@@ -1,0 +1,189 @@
+"""From settings to a finished run: `fit` for Python, `carry_out` for whoever has a `RunConfig`."""
+
+import contextlib
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrec import config as configs
+from tfrec.api.dataset import Dataset, PathLike, PreparedData
+from tfrec.api.run import Run
+from tfrec.config import TrainConfig, known_names
+from tfrec.models import registry
+from tfrec.models.base import Recommender
+from tfrec.serving import export
+from tfrec.training import experiment, runs, strategies, summaries
+
+Model = str | type[Recommender] | Recommender
+
+
+def fit(
+    model: Model,
+    data: PreparedData | PathLike,
+    *,
+    run_dir: PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    warm_start: PathLike | None = None,
+    strategy: str | tf.distribute.Strategy = "one",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    check_export: bool = True,
+    test: bool = True,
+    verbose: bool = True,
+    **settings: Any,
+) -> Run:
+    """Trains a model, keeps the best epoch by validation and measures it on test.
+
+        run = tfrec.fit("sasrec", split, epochs=20, dropout=0.3)
+
+    Args:
+        model: A name such as "deeprec" (`tfrec.models.registry.MODELS` has all), a subclass of
+            `tfrec.models.Recommender`, "package.module:Class" of one, or an instance, whose
+            settings are taken and whose weights training starts from.
+        data: What `Dataset.split` gave, or the folder of prepared data.
+        run_dir: Where the run is written; default: the first of `runs/MODEL`, `runs/MODEL-2`, ...
+            that is free.
+        resume: Go on with the interrupted run in `run_dir`.
+        overwrite: Replace the run in `run_dir`.
+        warm_start: An earlier run to start from, by raw id.
+        strategy: "one", "mirrored", "multiworker", or a strategy that was made already.
+        callbacks: Keras callbacks; logs have `val_` before validation's names.
+        check_export: First see whether the model can be exported.
+        test: Measure on test at the end; False while settings are being chosen.
+        verbose: Print what is trained and a line an epoch.
+        **settings: The model's settings (its `Config`) and those of training
+            (`tfrec.config.TrainConfig`), by name.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: an unknown setting or one out of its range, data that does not fit the model,
+            or a `run_dir` that holds another run.
+    """
+    if isinstance(data, Dataset):
+        raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
+    prepared = data if isinstance(data, PreparedData) else PreparedData(data)
+    cls, base = _class_and_settings(model)
+    own, train = _settings(cls, base, settings)
+    prepared = prepared.with_rows(cls.rows(own))
+    name = registry.name_of(cls)
+    path = pathlib.Path(run_dir) if run_dir else _free(pathlib.Path("runs") / cls.__name__.lower())
+    config = runs.RunConfig(
+        model=name,
+        settings=configs.to_dict(own),
+        data=prepared.config,
+        data_dir=str(prepared.data_dir),
+        train=train,
+        strategy=strategy if isinstance(strategy, str) else "one",
+        warm_start=str(pathlib.Path(warm_start).absolute()) if warm_start else "",
+        versions=runs.versions(),
+    )
+    carry_out(
+        config,
+        path,
+        strategy=strategies.make(strategy, 0) if isinstance(strategy, str) else strategy,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=check_export,
+        callbacks=callbacks,
+        start=model if isinstance(model, Recommender) else None,
+        test=test,
+        verbose=verbose,
+    )
+    return Run(path)
+
+
+def carry_out(
+    config: runs.RunConfig,
+    path: PathLike,
+    *,
+    raw: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    start: Recommender | None = None,
+    test: bool = True,
+    verbose: bool = True,
+) -> experiment.Experiment:
+    """Prepares the data if need be, trains, measures and writes the run directory.
+
+    Args:
+        config: What to run.
+        path: The run directory.
+        raw: Raw files, where the data is yet to be prepared.
+        strategy: Made by `strategies.make`, once a process; None: one device.
+        resume: Go on with the run there.
+        overwrite: Replace the run there.
+        dry_run: First see whether the model can be exported.
+        callbacks: As of `fit`.
+        start: A model whose weights training starts from.
+        test: As of `fit`.
+        verbose: As of `fit`.
+
+    Returns:
+        The experiment, with its `model` trained and its `result` as in `metrics.json`.
+
+    Raises:
+        ValueError: as `fit`.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
+    if chief:
+        run_dir.check(config, resume, overwrite)
+    with run_dir.locked() if chief else contextlib.nullcontext():
+        trial = experiment.Experiment(config, run_dir, strategy, raw, callbacks, start, verbose)
+        if verbose:
+            print(summaries.summary(trial.info, trial.model), flush=True)
+        if dry_run and not strategies.is_multiworker(strategy):
+            export.dry_run(trial.model, config.data_dir)
+        if chief:
+            run_dir.start(trial.config, resume, overwrite)
+        try:
+            trial.run(resume, test)
+        except BaseException:
+            if chief:
+                run_dir.clear_unless_trained()
+            raise
+    return trial
+
+
+def _class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
+    """The model's class, and the settings that others are laid over."""
+    if isinstance(model, Recommender):
+        return type(model), model.config
+    cls = registry.model_class(model) if isinstance(model, str) else model
+    if not (isinstance(cls, type) and issubclass(cls, Recommender)):
+        raise ValueError(f"{model!r} is no model: give a name, a tfrec.models.Recommender, or one's")
+    return cls, cls.Config()
+
+
+def _settings(cls: type[Recommender], base: Any, given: dict) -> tuple[Any, TrainConfig]:
+    """The model's settings and those of training, told apart by name."""
+    of_training = {field.name for field in dataclasses.fields(TrainConfig)}
+    of_model = {field.name for field in dataclasses.fields(cls.Config)}
+    for name in given:
+        if name not in of_training | of_model:
+            raise ValueError(
+                f"{name}={given[name]!r}: neither {cls.__name__} nor training has such a setting; "
+                + known_names(name, [*of_model, *of_training])
+            )
+    train = {name: value for name, value in given.items() if name not in of_model}
+    own = {name: value for name, value in given.items() if name in of_model}
+    return (
+        configs.replaced(base, own, cls.__name__),
+        configs.replaced(cls.paper, train, "training"),
+    )
+
+
+def _free(path: pathlib.Path) -> pathlib.Path:
+    """`path`, or the first of `path`-2, `path`-3, ... that is not there."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
+    return next(p for p in itertools.chain([path], numbered) if not p.exists())
