@@ -10,14 +10,13 @@ import pickle
 import tempfile
 from typing import Any
 
-from tfrec.config import known_names
-
 # Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
 logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
 
 try:
     import apache_beam as beam
-    from apache_beam.options import pipeline_options
+
+    from pipelines import beam_options, beam_workers
 except ImportError as error:
     raise ImportError(
         "--runner needs Apache Beam: pip install 'tfrec[pipelines]', or give --runner=local"
@@ -43,13 +42,13 @@ class Beam:
     """
 
     def __init__(self, runner: str, options: list[str], work_dir: str | pathlib.Path):
-        if runner in _DOWNLOADS:
+        self.runner, self.work_dir = beam_options.runner_class(runner), pathlib.Path(work_dir)
+        if self.runner.__name__ in _DOWNLOADS:
             raise ValueError(
                 f"--runner={runner} may try to download the program of another runner: name one, "
                 f"such as --runner={DEFAULT} (in-process) or --runner=PrismRunner"
             )
-        self.runner, self.work_dir = runner, pathlib.Path(work_dir)
-        self.options = make_options(runner, options)
+        self.options = beam_options.make(runner, options)
 
     def map(self, function, tasks):
         if not tasks:
@@ -81,11 +80,7 @@ class Beam:
             return {key: _load(results, name) for key, name in names.items()}
 
     def _pipeline(self) -> beam.Pipeline:
-        if self.runner == DEFAULT:
-            from apache_beam.runners.portability import fn_api_runner
-
-            return beam.Pipeline(fn_api_runner.FnApiRunner(), options=self.options)
-        return beam.Pipeline(self.runner, options=self.options)
+        return beam.Pipeline(self.runner(), options=self.options)
 
     def _results(self) -> tempfile.TemporaryDirectory:
         """A directory for the results of one pipeline, removed afterwards."""
@@ -137,24 +132,6 @@ class _Merge(beam.CombineFn):
 
     def extract_output(self, accumulator):
         return accumulator
-
-
-def make_options(runner: str, assignments: list[str]) -> pipeline_options.PipelineOptions:
-    """Beam's options; a name that Beam does not know is an error, which Beam would pass over.
-
-    Raises:
-        ValueError: not "name=value", or an unknown name.
-    """
-    for text in assignments:
-        if "=" not in text:
-            raise ValueError(f"--beam {text!r} is not of the form name=value")
-    known = pipeline_options.PipelineOptions([]).get_all_options()
-    for name in (text.partition("=")[0] for text in assignments):
-        if name not in known:
-            raise ValueError(f"--beam {name}: Beam has no such option; " + known_names(name, known))
-    words = [f"--{text}" for text in assignments]
-    words = [word.removesuffix("=true") for word in words]  # Beam's switches take no value
-    return pipeline_options.PipelineOptions([f"--runner={runner}", *words])
 
 
 def _load(results: str, key: Any) -> Any:
