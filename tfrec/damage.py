@@ -1,4 +1,4 @@
-"""Files that tfrec wrote once and can not read now: cut short, overwritten, or of another version."""
+"""Files that tfrec wrote and can not read now: cut short, overwritten, of another version."""
 
 import contextlib
 import pathlib

@@ -41,7 +41,7 @@ def _try(path: pathlib.Path) -> int | None:
     # The process that held the lock before may remove the file between any two of these calls.
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino == os.fstat(file).st_ino:
+        if path.stat().st_ino == os.fstat(file).st_ino:
             return file
     os.close(file)
     return None
