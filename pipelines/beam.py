@@ -4,10 +4,12 @@ The runner is always named, by default the in-process FnApiRunner. Beam's own de
 DirectRunner, may first try to download another runner's program, so it is refused.
 """
 
+import contextlib
 import logging
 import pathlib
 import pickle
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 # Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
@@ -38,7 +40,8 @@ class Beam:
         work_dir: A directory that all workers see.
 
     Raises:
-        ValueError: unknown option, or a runner that may download something.
+        ValueError: unknown runner or option, a runner whose package is not installed, or one
+            that may download something.
     """
 
     def __init__(self, runner: str, options: list[str], work_dir: str | pathlib.Path):
@@ -49,6 +52,7 @@ class Beam:
                 f"such as --runner={DEFAULT} (in-process) or --runner=PrismRunner"
             )
         self.options = beam_options.make(runner, options)
+        beam_workers.register()
 
     def map(self, function, tasks):
         if not tasks:
@@ -79,8 +83,17 @@ class Beam:
                 )
             return {key: _load(results, name) for key, name in names.items()}
 
-    def _pipeline(self) -> beam.Pipeline:
-        return beam.Pipeline(self.runner(), options=self.options)
+    @contextlib.contextmanager
+    def _pipeline(self) -> Iterator[beam.Pipeline]:
+        """A pipeline, which the block fills and which then runs to its end."""
+        pipeline = beam.Pipeline(self.runner(), options=self.options)
+        yield pipeline
+        result = pipeline.run()
+        try:
+            result.wait_until_finish()
+        finally:
+            if client := getattr(result, "client", None):  # Dask's runner leaves it connected
+                client.close()
 
     def _results(self) -> tempfile.TemporaryDirectory:
         """A directory for the results of one pipeline, removed afterwards."""

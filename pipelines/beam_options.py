@@ -1,4 +1,4 @@
-"""Beam's runners and options by name, checked: Beam itself passes over an option it does not know."""
+"""Beam's runners and options by name; Beam itself passes over options that it does not know."""
 
 import importlib
 import importlib.metadata

@@ -1,8 +1,7 @@
 """Worker processes of Beam's in-process runner: where one dies, the run ends with an error.
 
 Beam starts them for `direct_running_mode=multi_processing`, and waits for their answers. That a
-process is gone it does not notice (2.77): it would wait for ever. This module registers a handler
-for them that does.
+process is gone it does not notice (2.77): it would wait for ever. The handler here does.
 """
 
 import os
@@ -27,7 +26,12 @@ _CURE = (
 )
 
 
-@worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
+def register() -> None:
+    """Has Beam's in-process runner start its worker processes by `WorkerProcess`."""
+    registering = worker_handlers.WorkerHandler.register_environment
+    registering(python_urns.SUBPROCESS_SDK, bytes)(WorkerProcess)
+
+
 class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
     """A worker process and the connections to it.
 

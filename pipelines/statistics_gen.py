@@ -74,17 +74,30 @@ def of_rows(
 
 
 def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
-    """The statistics in an artefact, by split."""
-    content = (path / STATISTICS).read_bytes()
-    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
-    return {dataset.name: dataset for dataset in found.datasets}
+    """The statistics in an artefact, by split.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    with artifacts.reading(path / STATISTICS):
+        content = (path / STATISTICS).read_bytes()
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+        splits = {dataset.name: dataset for dataset in found.datasets}
+        if splits.keys() != _sketches(path).keys():  # an empty file would be a message, too
+            raise KeyError(f"its splits are {sorted(splits)}, not those of {_SKETCHES}")
+        return splits
 
 
 def sketch(path: pathlib.Path) -> np.ndarray:
     """The sketch of all events of an artefact, whatever their split."""
-    with np.load(path / _SKETCHES) as found:
-        all_hashes = [np.zeros(0, np.uint64), *found.values()]
+    all_hashes = [np.zeros(0, np.uint64), *_sketches(path).values()]
     return np.unique(np.concatenate(all_hashes))[: statistics.SKETCH]
+
+
+def _sketches(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The sketches in an artefact, by split."""
+    with artifacts.reading(path / _SKETCHES), np.load(path / _SKETCHES) as found:
+        return dict(found.items())
 
 
 def _write(

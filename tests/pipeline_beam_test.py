@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from pipeline_data_test import contents, pack, ratings
 
-from pipelines import artifacts, beam, engine, example_gen, statistics_gen, transform
+from pipelines import artifacts, beam, beam_options, engine, example_gen, statistics_gen, transform
 from tfrec.config import DataConfig
 from tfrec.data import blocks, prepare
 
@@ -90,14 +90,14 @@ def test_a_runner_that_may_download_is_refused(tmp_path, runner):
 
 
 def test_options_reach_beam_and_mistyped_ones_are_named(tmp_path):
-    options = beam.make_options("FlinkRunner", ["flink_master=host:8081", "streaming=true"])
+    options = beam_options.make("FlinkRunner", ["flink_master=host:8081", "streaming=true"])
     found = options.get_all_options()
     assert (found["runner"], found["flink_master"]) == ("FlinkRunner", "host:8081")
     assert found["streaming"] is True
     with pytest.raises(ValueError, match="did you mean 'direct_num_workers'"):
-        beam.make_options("FnApiRunner", ["direct_num_worker=2"])
+        beam_options.make("FnApiRunner", ["direct_num_worker=2"])
     with pytest.raises(ValueError, match="not of the form name=value"):
-        beam.make_options("FnApiRunner", ["streaming"])
+        beam_options.make("FnApiRunner", ["streaming"])
     with pytest.raises(ValueError, match="needs a runner of Beam"):
         engine.make("local", ["streaming=true"], tmp_path)
 

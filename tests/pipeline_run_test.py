@@ -22,11 +22,13 @@ def quick_export(monkeypatch, request):
     monkeypatch.setattr(export, "check", lambda aside: None)  # a fresh TensorFlow
     if "exports" not in request.keywords:
 
-        def one_file(model, data_dir, export_dir, k):
-            version = pathlib.Path(export_dir) / "1"
-            (version / "assets.extra").mkdir(parents=True)
-            (version / "saved_model.pb").write_text(f"{model.name} {k}")
-            return version
+        def one_file(model, data_dir, export_dir, k, version, extras):
+            path = pathlib.Path(export_dir) / str(version)
+            (path / "assets.extra").mkdir(parents=True)
+            (path / "saved_model.pb").write_text(f"{model.name} {k}")
+            for name, text in extras.items():
+                (path / "assets.extra" / name).write_text(text)
+            return path
 
         monkeypatch.setattr(export, "export", one_file)
 
@@ -170,7 +172,8 @@ def test_a_killed_push_leaves_nothing_to_be_served(place, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         place.run()
     assert not list((place.push / "autoencoder").iterdir())
-    (place.push / "autoencoder/.pushing-1").mkdir()  # as kill -9 would leave it
+    (place.push / "autoencoder/.writing-1").mkdir()  # as kill -9 would leave it
+    (place.push / "autoencoder/.push.lock").touch()
     monkeypatch.setattr(export, "check", lambda aside: None)
     assert [skipped for _, skipped in place.run()] == [True] * 9 + [False]
     assert [p.name for p in (place.push / "autoencoder").iterdir()] == ["1"]
