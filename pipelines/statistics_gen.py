@@ -96,7 +96,11 @@ def sketch(path: pathlib.Path) -> np.ndarray:
 
 def _sketches(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The sketches in an artefact, by split."""
-    with artifacts.reading(path / _SKETCHES), np.load(path / _SKETCHES) as found:
+    with (
+        artifacts.reading(path / _SKETCHES),
+        (path / _SKETCHES).open("rb") as file,
+        np.load(file) as found,
+    ):
         return dict(found.items())
 
 
