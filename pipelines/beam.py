@@ -148,4 +148,10 @@ class _Merge(beam.CombineFn):
 
 
 def _load(results: str, key: Any) -> Any:
-    return pickle.loads((pathlib.Path(results) / str(key)).read_bytes())
+    path = pathlib.Path(results) / str(key)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, which a worker of Beam has written: every worker must see the "
+            "pipeline's root under the same path, on a shared file system"
+        )
+    return pickle.loads(path.read_bytes())

@@ -6,7 +6,8 @@ sketches.npz     of each split, a sample of its events' hashes: what spans have 
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,8 +158,7 @@ def _of_file(file: str) -> statistics.Splits:
         items, values, times = schema.feature_names(part)
         spec[items] = spec[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
         spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
-    for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
-        parsed = tf.io.parse_example(batch, spec)
+    for parsed in _parsed(file, spec):
         for part in schema.PARTS:
             items, values, times = (parsed[name] for name in schema.feature_names(part))
             row = np.repeat(parsed["user"].numpy(), items.row_lengths().numpy())
@@ -170,6 +170,15 @@ def _of_file(file: str) -> statistics.Splits:
                 one = {_split(group, part): statistics.of_events(frame, {"user": "", "item": ""})}
                 found = statistics.merge_splits(found, one)
     return found
+
+
+def _parsed(file: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Batches of rows in a record file."""
+    import tensorflow as tf
+
+    with artifacts.reading(pathlib.Path(file)):
+        for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
+            yield tf.io.parse_example(batch, spec)
 
 
 def _split(group: str, part: str) -> str:

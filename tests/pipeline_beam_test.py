@@ -148,6 +148,12 @@ def test_options_reach_beam_and_mistyped_ones_are_named(tmp_path):
         engine.make("local", ["streaming=true"], tmp_path)
 
 
+def test_workers_that_see_another_file_system_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(beam._Keep, "__call__", lambda self, key, task: None)
+    with pytest.raises(FileNotFoundError, match=r"every worker must see the pipeline's root"):
+        engine.make("FnApiRunner", [], tmp_path).map(double, [1])
+
+
 OWN_RUNNER = """
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner

@@ -9,6 +9,7 @@ from pipeline_data_test import make
 
 from pipelines import (
     artifacts,
+    engine,
     evaluator,
     example_validator,
     pusher,
@@ -16,7 +17,9 @@ from pipelines import (
     spans,
     statistics,
     statistics_gen,
+    transform,
 )
+from tfrec.config import DataConfig
 
 JUNK = bytes([0x89, 0x00, 0xFF, 0xFE, 0x1F, 0x8B, 0x7B, 0x0A]) * 40
 BLESSING = {"blessed": True, "reasons": [], "metric": "rmse", "result": {}, "slices": {}}
@@ -46,6 +49,9 @@ LOADERS = {
     "span/items.parquet": lambda f: spans.as_raw([spans.Span.load(f / "span")]),
     "statistics/FeatureStats.pb": lambda f: statistics_gen.read(f / "statistics"),
     "statistics/sketches.npz": lambda f: statistics_gen.sketch(f / "statistics"),
+    "rows/train-00000-of-00001.tfrecord": lambda f: statistics_gen._of_file(
+        str(f / "rows/train-00000-of-00001.tfrecord")
+    ),
     "anomalies/anomalies.pbtxt": lambda f: example_validator.check(
         artifacts.Artifact.load(f / "anomalies")
     ),
@@ -64,6 +70,7 @@ def whole(tmp_path_factory):
         {1: examples}, {1: counted}, folder / "schema.pbtxt", folder / "anomalies"
     )
     example_validator.check(valid)
+    transform.run({1: examples}, DataConfig(shards=1), engine.Local(), folder / "rows")
     examples.path.rename(folder / "span")
     counted.path.rename(folder / "statistics")
     (folder / "blessing").mkdir()
@@ -89,6 +96,7 @@ CASES = [
     for name in LOADERS
     for damage in DAMAGES
     if name.endswith(".json") or damage in ("junk", "empty", "cut")
+    if not (name.endswith(".tfrecord") and damage == "empty")  # as good as no rows
 ]
 
 
