@@ -87,11 +87,11 @@ class Beam:
     def _pipeline(self) -> Iterator[beam.Pipeline]:
         """A pipeline, which the block fills and which then runs to its end."""
         pipeline = beam.Pipeline(self.runner(), options=self.options)
-        yield pipeline
-        result = pipeline.run()
         try:
-            result.wait_until_finish()
+            with pipeline:
+                yield pipeline
         finally:
+            result = getattr(pipeline, "result", None)
             if client := getattr(result, "client", None):  # Dask's runner leaves it connected
                 client.close()
 

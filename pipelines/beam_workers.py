@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from google.protobuf import json_format, text_format
 
-_EVERY = 0.2  # seconds between looks for questions that a dead process will not answer
+_EVERY = 0.2  # seconds
 _CURE = (
     "Run the same command again: it goes on from what is finished. If it was for want of memory, "
     "give fewer workers: --beam direct_num_workers=1"
@@ -39,7 +38,7 @@ class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
     of them is answered with a ChildProcessError.
     """
 
-    _all: "weakref.WeakSet[WorkerProcess]" = weakref.WeakSet()
+    _open: "list[WorkerProcess]" = []  # of all runs in this process
 
     def start_worker(self) -> None:
         self._ends, self._error = threading.Event(), None
@@ -57,7 +56,7 @@ class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
         }
         command = shlex.split(self._worker_command_line.decode())
         self.process = subprocess.Popen(command, env=os.environ | environment)
-        self._all.add(self)
+        self._open.append(self)
         threading.Thread(target=self._watch, name="beam_worker_watch", daemon=True).start()
 
     def _mend(self, connection: Any, name: str) -> None:
@@ -82,26 +81,32 @@ class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
             f"a worker process of Beam (pid {self.process.pid}) {_how(status)} before its work was "
             f"done; nothing that it was writing counts. {_CURE}"
         )
-        for other in list(self._all):
-            if other._grpc_server is self._grpc_server:
-                other._error = other._error or error
-                other.process.kill()
+        while not self._ends.wait(_EVERY):  # others may only now be started, or asked
+            for other in self._open[:]:
+                if other._grpc_server is self._grpc_server:
+                    other._error = other._error or error
+                    other.process.kill()
+            self._answer(error)
+
+    def _answer(self, error: Exception) -> None:
+        """Answers all open questions, for those who wait and for those who look in."""
         answer = beam_fn_api_pb2.InstructionResponse(error=str(error))
-        while not self._ends.wait(_EVERY):
-            for future in list(self.control_conn._futures_by_id.values()):
-                future.abort(error)
-                future.set(answer)  # also for whoever asks only whether there is one
+        for future in list(self.control_conn._futures_by_id.values()):
+            future.abort(error)
+            future.set(answer)
 
     def stop_worker(self) -> None:
         self.process.wait()
 
     def close(self) -> None:
         self._ends.set()
+        self._open.remove(self)
         super().close()
 
 
 def _how(status: int) -> str:
     """What a process's exit status says."""
     if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
+        names = {int(one): one.name for one in signal.Signals}
+        return f"was killed by {names.get(-status, f'signal {-status}')}"
     return f"ended with status {status}"

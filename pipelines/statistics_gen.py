@@ -80,12 +80,13 @@ def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistic
     Raises:
         ValueError: they are damaged.
     """
+    due = _sketches(path).keys()
     with artifacts.reading(path / STATISTICS):
         content = (path / STATISTICS).read_bytes()
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
         splits = {dataset.name: dataset for dataset in found.datasets}
-        if splits.keys() != _sketches(path).keys():  # an empty file would be a message, too
-            raise KeyError(f"its splits are {sorted(splits)}, not those of {_SKETCHES}")
+        if splits.keys() != due:  # an empty file is a message, too
+            raise KeyError(f"its splits are {sorted(splits)}, those of {_SKETCHES} {sorted(due)}")
         return splits
 
 

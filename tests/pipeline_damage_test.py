@@ -48,7 +48,7 @@ LOADERS = {
     "span/item_ids.txt": count,
     "span/items.parquet": lambda f: spans.as_raw([spans.Span.load(f / "span")]),
     "statistics/FeatureStats.pb": lambda f: statistics_gen.read(f / "statistics"),
-    "statistics/sketches.npz": lambda f: statistics_gen.sketch(f / "statistics"),
+    "statistics/sketches.npz": lambda f: statistics_gen.read(f / "statistics"),
     "rows/train-00000-of-00001.tfrecord": lambda f: statistics_gen._of_file(
         str(f / "rows/train-00000-of-00001.tfrecord")
     ),
