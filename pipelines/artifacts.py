@@ -2,23 +2,25 @@
 
 An artefact's fingerprint is a hash of its component, its settings and its inputs' fingerprints.
 Where the fingerprint is there already the work is skipped; where a run was killed the next one
-finds either the whole directory or one that it makes anew. Two runs in one root exclude each
-other by a lock, so whatever half-written lies there is nobody's.
+finds either the whole directory or one that it makes again. Two runs in one root exclude each
+other by a lock, so whatever half-written lies there was left by a run that has ended.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+from tfrec import damage, locks
 
 RECORD = "artifact.json"
 FORMAT = 1  # raise it when a component's output changes
+_KEYS = {"component": str, "fingerprint": str, "inputs": dict, "settings": dict}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Artifact:
 
         Raises:
             FileNotFoundError: no artefact is there.
-            ValueError: another component made it.
+            ValueError: another component made it, or its record is damaged.
         """
         record = pathlib.Path(path) / RECORD
         if not record.exists():
@@ -57,7 +59,7 @@ class Artifact:
                 f"{path} is no artefact (it has no {RECORD}): make it with "
                 f"`python -m pipelines.{component or 'local_runner'}`"
             )
-        found = cls(path=pathlib.Path(path), **json.loads(record.read_text()))
+        found = cls(path=pathlib.Path(path), **read_json(record, _KEYS))
         if component and found.component != component:
             raise ValueError(f"{path} was made by {found.component}, not by {component}")
         return found
@@ -145,14 +147,52 @@ def locked(root: pathlib.Path) -> Iterator[None]:
         ValueError: another run is at work there.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another run is at work in --pipeline_root={root}: wait for it, or give another"
-            ) from None
+    message = f"another run is at work in --pipeline_root={root}: wait for it, or give another"
+    with locks.held(root / ".lock", message):
         yield
+
+
+def reading(file: pathlib.Path, cure: str = "") -> contextlib.AbstractContextManager[None]:
+    """Turns what reading a file that an earlier step wrote raises into an error with the cure.
+
+    Args:
+        file: The file.
+        cure: What to do; by default, to make its artefact again.
+
+    Raises:
+        ValueError: the file is damaged, or of another version.
+    """
+    again = f"remove {file.parent} and run the command that made it, or the pipeline, again"
+    return damage.refused(file, cure or again)
+
+
+def read_json(
+    file: pathlib.Path,
+    keys: Mapping[str, type],
+    optional: Collection[str] = (),
+    cure: str = "",
+) -> dict[str, Any]:
+    """Reads a JSON object that an earlier step wrote.
+
+    Args:
+        file: The file.
+        keys: The names it must have, and the types of their values.
+        optional: Names it may have.
+        cure: As of `reading`.
+
+    Raises:
+        ValueError: it is damaged, or of another version.
+    """
+    with reading(file, cure):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError(f"a JSON {type(found).__name__}, not an object")
+        if odd := (keys.keys() - found.keys()) | (found.keys() - keys.keys() - set(optional)):
+            raise KeyError(f"unknown or missing: {', '.join(sorted(odd))}")
+        for name, kind in keys.items():
+            if not isinstance(found[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        return found
 
 
 def sweep(root: pathlib.Path, kept: Mapping[str, Artifact]) -> None:

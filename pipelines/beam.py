@@ -4,20 +4,21 @@ The runner is always named, by default the in-process FnApiRunner. Beam's own de
 DirectRunner, may first try to download another runner's program, so it is refused.
 """
 
+import contextlib
 import logging
 import pathlib
 import pickle
 import tempfile
+from collections.abc import Iterator
 from typing import Any
-
-from tfrec.config import known_names
 
 # Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
 logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
 
 try:
     import apache_beam as beam
-    from apache_beam.options import pipeline_options
+
+    from pipelines import beam_options, beam_workers
 except ImportError as error:
     raise ImportError(
         "--runner needs Apache Beam: pip install 'tfrec[pipelines]', or give --runner=local"
@@ -39,17 +40,19 @@ class Beam:
         work_dir: A directory that all workers see.
 
     Raises:
-        ValueError: unknown option, or a runner that may download something.
+        ValueError: unknown runner or option, a runner whose package is not installed, or one
+            that may download something.
     """
 
     def __init__(self, runner: str, options: list[str], work_dir: str | pathlib.Path):
-        if runner in _DOWNLOADS:
+        self.runner, self.work_dir = beam_options.runner_class(runner), pathlib.Path(work_dir)
+        if self.runner.__name__ in _DOWNLOADS:
             raise ValueError(
                 f"--runner={runner} may try to download the program of another runner: name one, "
                 f"such as --runner={DEFAULT} (in-process) or --runner=PrismRunner"
             )
-        self.runner, self.work_dir = runner, pathlib.Path(work_dir)
-        self.options = make_options(runner, options)
+        self.options = beam_options.make(runner, options)
+        beam_workers.register()
 
     def map(self, function, tasks):
         if not tasks:
@@ -80,12 +83,17 @@ class Beam:
                 )
             return {key: _load(results, name) for key, name in names.items()}
 
-    def _pipeline(self) -> beam.Pipeline:
-        if self.runner == DEFAULT:
-            from apache_beam.runners.portability import fn_api_runner
-
-            return beam.Pipeline(fn_api_runner.FnApiRunner(), options=self.options)
-        return beam.Pipeline(self.runner, options=self.options)
+    @contextlib.contextmanager
+    def _pipeline(self) -> Iterator[beam.Pipeline]:
+        """A pipeline, which the block fills and which then runs to its end."""
+        pipeline = beam.Pipeline(self.runner(), options=self.options)
+        try:
+            with pipeline:
+                yield pipeline
+        finally:
+            result = getattr(pipeline, "result", None)
+            if client := getattr(result, "client", None):  # Dask's runner leaves it connected
+                client.close()
 
     def _results(self) -> tempfile.TemporaryDirectory:
         """A directory for the results of one pipeline, removed afterwards."""
@@ -139,23 +147,11 @@ class _Merge(beam.CombineFn):
         return accumulator
 
 
-def make_options(runner: str, assignments: list[str]) -> pipeline_options.PipelineOptions:
-    """Beam's options; a name that Beam does not know is an error, which Beam would pass over.
-
-    Raises:
-        ValueError: not "name=value", or an unknown name.
-    """
-    for text in assignments:
-        if "=" not in text:
-            raise ValueError(f"--beam {text!r} is not of the form name=value")
-    known = pipeline_options.PipelineOptions([]).get_all_options()
-    for name in (text.partition("=")[0] for text in assignments):
-        if name not in known:
-            raise ValueError(f"--beam {name}: Beam has no such option; " + known_names(name, known))
-    words = [f"--{text}" for text in assignments]
-    words = [word.removesuffix("=true") for word in words]  # Beam's switches take no value
-    return pipeline_options.PipelineOptions([f"--runner={runner}", *words])
-
-
 def _load(results: str, key: Any) -> Any:
-    return pickle.loads((pathlib.Path(results) / str(key)).read_bytes())
+    path = pathlib.Path(results) / str(key)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, which a worker of Beam has written: every worker must see the "
+            "pipeline's root under the same path, on a shared file system"
+        )
+    return pickle.loads(path.read_bytes())

@@ -168,7 +168,11 @@ def _share_known(span: spans.Span, known: set[str]) -> float:
     if "item" not in span.coded:
         return 1.0
     is_known = np.array([text in known for text in span.texts("item")] + [False])
-    hits = [is_known[spans.read_chunk(file)["item"]] for file in span.files]
+    hits = []
+    for file in span.files:
+        frame = spans.read_chunk(file)
+        span.check_codes("item", frame, len(is_known) - 1)
+        hits.append(is_known[frame["item"]])
     return float(np.concatenate(hits).mean()) if span.about["n"] else 1.0
 
 

@@ -53,11 +53,16 @@ def make(runner: str, options: list[str], work_dir) -> Engine:
         runner: "local", or a runner of Beam.
         options: Beam's options, "name=value".
         work_dir: Where workers leave their results; all of them must see it.
+
+    Raises:
+        ValueError: as from `pipelines.beam.Beam`, or Beam is not installed.
     """
     if runner == "local":
         if options:
             raise ValueError(f"--beam {options[0]} needs a runner of Beam, such as FnApiRunner")
         return Local()
-    from pipelines import beam
-
+    try:
+        from pipelines import beam
+    except ImportError as error:
+        raise ValueError(str(error)) from error
     return beam.Beam(runner, options, work_dir)

@@ -23,6 +23,8 @@ COMPONENT = "evaluator"
 BLESSING = "blessing.json"
 DEMANDS = ("not_worse", "better", "thresholds")
 LEVEL = 0.05  # of the tests
+_KEYS = {"blessed": bool, "reasons": list, "metric": str, "result": dict, "slices": dict}
+_KEYS |= {"served": object, "protocol": str}
 _LEAST = 20  # users of a slice that is tested
 _THRESHOLD = re.compile(r"(?:(.+):\s*)?([\w@]+)\s*([<>])\s*(-?[\d.]+(?:e-?\d+)?)")
 
@@ -254,8 +256,12 @@ def table(blessing: dict[str, Any]) -> str:
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """The blessing in an artefact."""
-    return json.loads((path / BLESSING).read_text())
+    """The blessing in an artefact.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return artifacts.read_json(path / BLESSING, _KEYS)
 
 
 def main() -> None:

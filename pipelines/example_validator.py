@@ -69,9 +69,12 @@ def of_splits(
 
 
 def check(artifact: artifacts.Artifact) -> None:
-    """Raises ValueError with a sentence an anomaly, if there are any."""
+    """Raises ValueError with a sentence an anomaly, if there are any, or if they are damaged."""
     file = artifact.path / ANOMALIES
-    found = text_format.Parse(file.read_text(), anomalies_pb2.Anomalies())
+    with artifacts.reading(file):
+        found = text_format.Parse(file.read_text(encoding="utf-8"), anomalies_pb2.Anomalies())
+        if not found.HasField("anomaly_name_format"):  # `checks.Found` sets it
+            raise EOFError("it is cut short")
     if found.anomaly_info:
         infos = [found.anomaly_info[name] for name in sorted(found.anomaly_info)]
         raise ValueError(

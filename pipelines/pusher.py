@@ -3,20 +3,22 @@
 A version is written aside, proved by a fresh process, and renamed to `<push_dir>/<model>/<n>`.
 It says in `assets.extra/pushed.json` what it was made of, so the same model is pushed once. A
 version that was rolled back keeps its files as `.rolled_back-<n>`, which TF Serving passes over;
-its number is not used again.
+its number is not used again. Pushes and rollbacks of one served model wait for each other.
 """
 
+import contextlib
 import json
 import pathlib
-import shutil
 
 from absl import flags
 
 from pipelines import artifacts, evaluator, trainer
-from tfrec import cli
+from tfrec import cli, locks
 
 COMPONENT = "pusher"
-_PUSHED = "assets.extra/pushed.json"
+_PUSHED = "pushed.json"  # in assets.extra
+_KEYS = {"run": str, "fingerprint": str, "k": int}
+_WAIT = 600.0  # seconds for another push, which takes about as long as an export
 _ROLLED_BACK = ".rolled_back-"
 
 FLAGS = flags.FlagValues()
@@ -33,7 +35,8 @@ def run(
     """Publishes a blessed run; returns its version's directory.
 
     Raises:
-        ValueError: it is not blessed, the blessing is another run's, or it was rolled back.
+        ValueError: it is not blessed, the blessing is another run's, it was rolled back, or
+            another push of this model has not ended within ten minutes.
     """
     found = evaluator.read(blessing.path)
     if blessing.inputs["run"] != trained.fingerprint:
@@ -42,27 +45,40 @@ def run(
         raise ValueError(f"not blessed, nothing was pushed: {'; '.join(found['reasons'])}")
     base = (push_dir / trained.settings["model"]).absolute()
     mark = {"run": str(trained.path.absolute()), "fingerprint": trained.fingerprint, "k": k}
-    if (version := _already(base, mark)) is not None:
-        _say("unchanged", version)
-        return version
+    base.mkdir(parents=True, exist_ok=True)
+    with _alone(base):
+        if (version := _already(base, mark)) is not None:
+            _say("unchanged", version)
+            return version
+        version = _export(trained, base, k, mark)
+    _say("pushed", version)
+    return version
+
+
+def _export(trained: artifacts.Artifact, base: pathlib.Path, k: int, mark: dict) -> pathlib.Path:
+    """Exports a run as the next version; numbers that were rolled back are not used again."""
     from tfrec.serving import export
     from tfrec.training import runs
 
-    base.mkdir(parents=True, exist_ok=True)
-    for left in base.glob(".pushing-*"):  # by a run that was killed
-        shutil.rmtree(left)
     number = 1 + max((_number(version) for version in _versions(base)), default=0)
-    aside = base / f".pushing-{number}"
-    aside.mkdir()
-    try:
-        run_dir = runs.RunDir(trained.path)
-        made = export.export(run_dir.load_model(), str(run_dir.data_dir()), str(aside), k)
-        (made / _PUSHED).write_text(json.dumps(mark, indent=2) + "\n")
-        version = made.rename(base / str(number))
-    finally:
-        shutil.rmtree(aside)
-    _say("pushed", version)
-    return version
+    run_dir = runs.RunDir(trained.path)
+    return export.export(
+        run_dir.load_model(),
+        str(run_dir.data_dir()),
+        str(base),
+        k,
+        version=number,
+        extras={_PUSHED: json.dumps(mark, indent=2) + "\n"},
+    )
+
+
+def _alone(base: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Only one push or rollback of a served model at a time; the next one waits."""
+    message = (
+        f"another push to {base} has been at work for {_WAIT / 60:.0f} minutes: wait for its end, "
+        "then run the same command again"
+    )
+    return locks.held(base / ".push.lock", message, _WAIT)
 
 
 def _already(base: pathlib.Path, mark: dict) -> pathlib.Path | None:
@@ -111,13 +127,14 @@ def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
         ValueError: there are not two versions.
     """
     base = push_dir / model
-    versions = sorted((v for v in _versions(base) if v.name.isdigit()), key=_number)
-    if len(versions) < 2:
-        raise ValueError(
-            f"--rollback={model}: {base} has {len(versions)} version(s), none to go back to"
-        )
-    newest = versions[-1]
-    newest.rename(base / f"{_ROLLED_BACK}{newest.name}")
+    with _alone(base) if base.is_dir() else contextlib.nullcontext():
+        versions = sorted((v for v in _versions(base) if v.name.isdigit()), key=_number)
+        if len(versions) < 2:
+            raise ValueError(
+                f"--rollback={model}: {base} has {len(versions)} version(s), none to go back to"
+            )
+        newest = versions[-1]
+        newest.rename(base / f"{_ROLLED_BACK}{newest.name}")
     _say("rolled back", newest)
     return versions[-2]
 
@@ -133,8 +150,13 @@ def _number(version: pathlib.Path) -> int:
 
 
 def _pushed(version: pathlib.Path) -> dict:
-    path = version / _PUSHED
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What a version was made of; {} of one that was exported by hand."""
+    path = version / "assets.extra" / _PUSHED
+    return artifacts.read_json(path, _KEYS, cure=_cure(version)) if path.exists() else {}
+
+
+def _cure(version: pathlib.Path) -> str:
+    return f"remove {version}, or use another --push_dir"
 
 
 def _say(what: str, path: pathlib.Path) -> None:

@@ -105,9 +105,11 @@ def read(path: pathlib.Path) -> schema_pb2.Schema:
         ValueError: the text is none; with line and column.
     """
     try:
-        return text_format.Parse(path.read_text(), schema_pb2.Schema())
-    except text_format.ParseError as error:
-        raise ValueError(f"--schema={path}: {error}") from None
+        return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--schema={path}: {error}: mend it, or remove it to have it inferred again"
+        ) from None
 
 
 def main() -> None:

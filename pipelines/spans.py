@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from pipelines import artifacts
 from tfrec.data import vocabulary
 from tfrec.data.ratings import CODED
 from tfrec.datasets.source import RawDataset
@@ -27,6 +28,7 @@ SPAN = "span.json"
 _IDS = {"user": "user_ids.txt", "item": "item_ids.txt"}
 _TABLES = {"user": "users.parquet", "item": "items.parquet"}
 _ABOUT = ("name", "fingerprint", "rating_min", "rating_max", "rating_step", "has_times")
+_KEYS = dict.fromkeys((*_ABOUT, "has_ids"), object) | {"kinds": dict, "coded": dict, "n": int}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +45,13 @@ class Span:
 
     @classmethod
     def load(cls, directory: str | pathlib.Path) -> "Span":
-        """Reads `span.json`."""
+        """Reads `span.json`.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         directory = pathlib.Path(directory)
-        return cls(directory, json.loads((directory / SPAN).read_text()))
+        return cls(directory, artifacts.read_json(directory / SPAN, _KEYS, optional=["error"]))
 
     @property
     def error(self) -> str:
@@ -66,11 +72,13 @@ class Span:
         """The texts of a column of codes, by code; none where the span lacks the column."""
         if column not in self.coded:
             return []
-        return vocabulary.read(self.directory / self.coded[column])
+        file = self.directory / self.coded[column]
+        with artifacts.reading(file):
+            return vocabulary.read(file)
 
     def table(self, of: str) -> pd.DataFrame:
         """The side table of users or items."""
-        return pyarrow.parquet.read_table(self.directory / _TABLES[of]).to_pandas()
+        return read_chunk(self.directory / _TABLES[of])
 
     def chunks(self) -> Iterator[pd.DataFrame]:
         """The events as a data set's reader gives them; ids are categoricals."""
@@ -78,13 +86,21 @@ class Span:
         for file in self.files:
             frame = read_chunk(file)
             for name, dtype in types.items():
+                self.check_codes(name, frame, len(dtype.categories))
                 frame[name] = pd.Categorical.from_codes(frame[name], dtype=dtype)
             yield frame
 
+    def check_codes(self, column: str, frame: pd.DataFrame, n_texts: int) -> None:
+        """Raises ValueError if a chunk has codes whose texts are missing."""
+        with artifacts.reading(self.directory / self.coded[column]):
+            if frame[column].max() >= n_texts:
+                raise EOFError(f"{n_texts} texts for codes up to {frame[column].max()}")
+
 
 def read_chunk(file: str | pathlib.Path) -> pd.DataFrame:
-    """One chunk with its codes as they are stored."""
-    return pyarrow.parquet.read_table(file, memory_map=True).to_pandas()
+    """One chunk, or side table, with its codes as they are stored."""
+    with artifacts.reading(pathlib.Path(file)):
+        return pyarrow.parquet.read_table(file, memory_map=True).to_pandas()
 
 
 def write(raw: Any, directory: pathlib.Path) -> None:

@@ -87,12 +87,15 @@ def of_chunk(file: str) -> Splits:
     """Counts a chunk of a span; a task of an engine."""
     frame = spans.read_chunk(file)
     directory = str(pathlib.Path(file).parent)
-    coded = _span(directory).coded
+    span, hashes = _span(directory), _hashes(directory)
+    for name, by_code in hashes.items():
+        span.check_codes(name, frame, len(by_code))
+    hashes = {name: hashes[name] for name in ("user", "item") if name in hashes}
     if "test" not in frame:
-        return {"all": of_events(frame, coded, _hashes(directory))}
+        return {"all": of_events(frame, span.coded, hashes)}
     test = frame.pop("test").to_numpy(bool)
     parts = {"train": frame[~test], "test": frame[test]}
-    return {name: of_events(part, coded, _hashes(directory)) for name, part in parts.items()}
+    return {name: of_events(part, span.coded, hashes) for name, part in parts.items()}
 
 
 @functools.lru_cache(maxsize=4)
@@ -102,13 +105,9 @@ def _span(directory: str) -> spans.Span:
 
 @functools.lru_cache(maxsize=4)
 def _hashes(directory: str) -> dict[str, np.ndarray]:
-    """Hashes of the ids by code, uint64: codes differ from span to span, ids do not."""
+    """Hashes of the texts by code, uint64: codes differ from span to span, texts do not."""
     span = _span(directory)
-    return {
-        name: pd.util.hash_array(np.array(span.texts(name), object))
-        for name in ("user", "item")
-        if name in span.coded
-    }
+    return {name: pd.util.hash_array(np.array(span.texts(name), object)) for name in span.coded}
 
 
 def of_events(

@@ -6,7 +6,8 @@ sketches.npz     of each split, a sample of its events' hashes: what spans have 
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,17 +75,35 @@ def of_rows(
 
 
 def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
-    """The statistics in an artefact, by split."""
-    content = (path / STATISTICS).read_bytes()
-    found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
-    return {dataset.name: dataset for dataset in found.datasets}
+    """The statistics in an artefact, by split.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    due = _sketches(path).keys()
+    with artifacts.reading(path / STATISTICS):
+        content = (path / STATISTICS).read_bytes()
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+        splits = {dataset.name: dataset for dataset in found.datasets}
+        if splits.keys() != due:  # an empty file is a message, too
+            raise KeyError(f"its splits are {sorted(splits)}, those of {_SKETCHES} {sorted(due)}")
+        return splits
 
 
 def sketch(path: pathlib.Path) -> np.ndarray:
     """The sketch of all events of an artefact, whatever their split."""
-    with np.load(path / _SKETCHES) as found:
-        all_hashes = [np.zeros(0, np.uint64), *found.values()]
+    all_hashes = [np.zeros(0, np.uint64), *_sketches(path).values()]
     return np.unique(np.concatenate(all_hashes))[: statistics.SKETCH]
+
+
+def _sketches(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The sketches in an artefact, by split."""
+    with (
+        artifacts.reading(path / _SKETCHES),
+        (path / _SKETCHES).open("rb") as file,
+        np.load(file) as found,
+    ):
+        return dict(found.items())
 
 
 def _write(
@@ -140,8 +159,7 @@ def _of_file(file: str) -> statistics.Splits:
         items, values, times = schema.feature_names(part)
         spec[items] = spec[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
         spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
-    for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
-        parsed = tf.io.parse_example(batch, spec)
+    for parsed in _parsed(file, spec):
         for part in schema.PARTS:
             items, values, times = (parsed[name] for name in schema.feature_names(part))
             row = np.repeat(parsed["user"].numpy(), items.row_lengths().numpy())
@@ -153,6 +171,15 @@ def _of_file(file: str) -> statistics.Splits:
                 one = {_split(group, part): statistics.of_events(frame, {"user": "", "item": ""})}
                 found = statistics.merge_splits(found, one)
     return found
+
+
+def _parsed(file: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Batches of rows in a record file."""
+    import tensorflow as tf
+
+    with artifacts.reading(pathlib.Path(file)):
+        for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
+            yield tf.io.parse_example(batch, spec)
 
 
 def _split(group: str, part: str) -> str:

@@ -1,11 +1,14 @@
 """Beam: the same bytes as without it, several workers, no runner that downloads."""
 
 import pathlib
+import signal
+import sys
 
 import pytest
+from beam_tasks import add, double, write
 from pipeline_data_test import contents, pack, ratings
 
-from pipelines import artifacts, beam, engine, example_gen, statistics_gen, transform
+from pipelines import artifacts, beam, beam_options, engine, example_gen, statistics_gen, transform
 from tfrec.config import DataConfig
 from tfrec.data import blocks, prepare
 
@@ -29,6 +32,16 @@ def data_components(raws, root, worker, config):
     return {str(a.path.relative_to(root)): contents(a.path) for a in made}
 
 
+TWO_PROCESSES = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
+
+
+@pytest.fixture
+def for_workers(monkeypatch):
+    """Worker processes import what this one does."""
+    root = pathlib.Path(__file__).parent.parent
+    monkeypatch.setenv("PYTHONPATH", f"{root}:{root / 'tests'}")
+
+
 @pytest.mark.parametrize("config", [DataConfig(), DataConfig(split="time", rows="item")])
 def test_beam_writes_the_bytes_of_the_plain_path(raws, tmp_path, monkeypatch, config):
     monkeypatch.setattr(blocks, "_RATINGS", 150)  # several blocks
@@ -38,11 +51,8 @@ def test_beam_writes_the_bytes_of_the_plain_path(raws, tmp_path, monkeypatch, co
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_two_worker_processes_write_the_same_bytes(raws, tmp_path, monkeypatch):
-    root = pathlib.Path(__file__).parent.parent
-    monkeypatch.setenv("PYTHONPATH", f"{root}:{root / 'tests'}")  # for the workers
-    options = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
-    worker = beam.Beam("FnApiRunner", options, tmp_path / "work")
+def test_two_worker_processes_write_the_same_bytes(raws, tmp_path, monkeypatch, for_workers):
+    worker = beam.Beam("FnApiRunner", TWO_PROCESSES, tmp_path / "work")
     raw = prepare_raw(raws, tmp_path)
     prepare.prepare(raw, DataConfig(), tmp_path / "plain", progress=False)
     monkeypatch.setattr(blocks, "_RATINGS", 150)
@@ -58,6 +68,44 @@ def test_two_worker_processes_write_the_same_bytes(raws, tmp_path, monkeypatch):
     assert contents(tmp_path / "plain") == contents(tmp_path / "two")
 
 
+@pytest.fixture
+def alarm():
+    """Turns waiting for ever into a failure."""
+
+    def stop(*_):
+        raise TimeoutError("not ended within 45 s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(45)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_killed_worker_process_ends_the_run_and_the_next_one_is_whole(
+    tmp_path, for_workers, alarm
+):
+    fuse, root = tmp_path / "fuse", tmp_path / "root"
+
+    def run(worker, root):
+        def build(directory):
+            worker.map(write, [(str(directory / f"{n}"), str(fuse)) for n in range(4)])
+
+        return artifacts.make(None, "writer", {}, {}, build, root=root)
+
+    worker = engine.make("FnApiRunner", TWO_PROCESSES, root)
+    fuse.touch()
+    with pytest.raises(
+        ChildProcessError, match=r"\(pid \d+\) was killed by SIGKILL .* Run the same command again"
+    ):  # while another one would be at work for a minute
+        run(worker, root)
+    assert not [p for p in root.rglob("*") if p.name.startswith(".beam-")]
+    fuse.unlink()
+    made = run(worker, root)
+    assert sorted(p.name for p in (root / "writer").iterdir()) == [made.path.name]
+    assert contents(made.path) == contents(run(engine.Local(), tmp_path / "calm").path)
+
+
 def prepare_raw(raws, folder):
     from pipelines import spans
 
@@ -66,21 +114,19 @@ def prepare_raw(raws, folder):
     return spans.as_raw([spans.Span.load(made[1].path)])
 
 
-def double(number):
-    return 2 * number
+PAIRS = [("a", 1), ("b", 2), ("a", 3)]
 
 
-def add(a, b):
-    return a + b
+def check(worker):
+    """Results come back in order and by key."""
+    assert worker.map(double, [5, 3, 4]) == [10, 6, 8]
+    assert worker.map(double, []) == []
+    assert worker.combine(double, add, PAIRS) == {"a": 8, "b": 4}
 
 
 def test_results_come_back_in_order_and_by_key(tmp_path):
-    worker = engine.make("FnApiRunner", [], tmp_path)
-    assert worker.map(double, [5, 3, 4]) == [10, 6, 8]
-    assert worker.map(double, []) == []
-    tasks = [("a", 1), ("b", 2), ("a", 3)]
-    assert worker.combine(double, add, tasks) == {"a": 8, "b": 4}
-    assert engine.Local().combine(double, add, tasks) == {"a": 8, "b": 4}
+    check(engine.make("FnApiRunner", [], tmp_path))
+    check(engine.Local())
 
 
 @pytest.mark.parametrize("runner", ["DirectRunner", "SwitchingDirectRunner"])
@@ -90,16 +136,88 @@ def test_a_runner_that_may_download_is_refused(tmp_path, runner):
 
 
 def test_options_reach_beam_and_mistyped_ones_are_named(tmp_path):
-    options = beam.make_options("FlinkRunner", ["flink_master=host:8081", "streaming=true"])
+    options = beam_options.make("FlinkRunner", ["flink_master=host:8081", "streaming=true"])
     found = options.get_all_options()
     assert (found["runner"], found["flink_master"]) == ("FlinkRunner", "host:8081")
     assert found["streaming"] is True
     with pytest.raises(ValueError, match="did you mean 'direct_num_workers'"):
-        beam.make_options("FnApiRunner", ["direct_num_worker=2"])
+        beam_options.make("FnApiRunner", ["direct_num_worker=2"])
     with pytest.raises(ValueError, match="not of the form name=value"):
-        beam.make_options("FnApiRunner", ["streaming"])
+        beam_options.make("FnApiRunner", ["streaming"])
     with pytest.raises(ValueError, match="needs a runner of Beam"):
         engine.make("local", ["streaming=true"], tmp_path)
+
+
+def test_workers_that_see_another_file_system_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(beam._Keep, "__call__", lambda self, key, task: None)
+    with pytest.raises(FileNotFoundError, match=r"every worker must see the pipeline's root"):
+        engine.make("FnApiRunner", [], tmp_path).map(double, [1])
+
+
+OWN_RUNNER = """
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+class OwnOptions(PipelineOptions):
+    @classmethod
+    def _add_argparse_args(cls, parser):
+        parser.add_argument("--own_client_address", dest="own")
+
+class OwnRunner(FnApiRunner):
+    def run_pipeline(self, pipeline, options):
+        assert options.view_as(OwnOptions).own == "host:1"
+        return super().run_pipeline(pipeline, options)
+"""
+
+
+def test_a_runner_may_bring_its_own_options(tmp_path, monkeypatch):
+    (tmp_path / "own_module.py").write_text(OWN_RUNNER)
+    monkeypatch.syspath_prepend(tmp_path)
+    check(engine.make("own_module.OwnRunner", ["own_client_address=host:1"], tmp_path))
+    with pytest.raises(ValueError, match="did you mean 'own_client_address'"):
+        engine.make("own_module.OwnRunner", ["own_client_adress=host:1"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runner", "words"),
+    [
+        ("FlinkRuner", "is no runner; did you mean 'FlinkRunner'"),
+        ("not_there.SomeRunner", "can not be loaded .*not_there.*: install what has the module"),
+        ("DaskRunner", r"can not be loaded .*: pip install 'apache-beam\[dask\]'"),
+        ("direct", "may try to download"),
+    ],
+)
+def test_a_runner_that_is_not_there_is_named(tmp_path, monkeypatch, runner, words):
+    monkeypatch.delitem(sys.modules, "apache_beam.runners.dask.dask_runner", raising=False)
+    for name in ("dask", "dask.distributed"):
+        monkeypatch.setitem(sys.modules, name, None)  # not installed
+    with pytest.raises(ValueError, match=words):
+        engine.make(runner, [], tmp_path)
+
+
+def test_without_beam_there_is_the_local_engine(tmp_path, monkeypatch):
+    monkeypatch.delattr("pipelines.beam")
+    monkeypatch.delitem(sys.modules, "pipelines.beam")
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(
+        ValueError, match=r"pip install 'tfrec\[pipelines\]', or give --runner=local"
+    ):
+        engine.make("FnApiRunner", [], tmp_path)
+    check(engine.make("local", [], tmp_path))
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_writes_the_same_bytes(raws, tmp_path, monkeypatch, for_workers):
+    distributed = pytest.importorskip("dask.distributed")
+    monkeypatch.setattr(blocks, "_RATINGS", 150)  # several blocks
+    plain = data_components(raws, tmp_path / "a", engine.Local(), DataConfig())
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        options = [f"dask_client_address={cluster.scheduler_address}", "dask_partition_size=1"]
+        worker = engine.make("DaskRunner", options, tmp_path / "work")
+        assert data_components(raws, tmp_path / "b", worker, DataConfig()) == plain
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_artifacts_of_both_are_one(raws, tmp_path):

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import pathlib
+import time
 import types
+from concurrent import futures
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from commands_test import run as run_command
 from pipeline_data_test import pack, ratings
 
 from pipelines import artifacts, engine, evaluator, example_gen, measure, pipeline, pusher, trainer
+from tfrec import locks
 from tfrec.config import DataConfig
 from tfrec.serving import export
 
@@ -22,11 +25,13 @@ def quick_export(monkeypatch, request):
     monkeypatch.setattr(export, "check", lambda aside: None)  # a fresh TensorFlow
     if "exports" not in request.keywords:
 
-        def one_file(model, data_dir, export_dir, k):
-            version = pathlib.Path(export_dir) / "1"
-            (version / "assets.extra").mkdir(parents=True)
-            (version / "saved_model.pb").write_text(f"{model.name} {k}")
-            return version
+        def one_file(model, data_dir, export_dir, k, version, extras):
+            path = pathlib.Path(export_dir) / str(version)
+            (path / "assets.extra").mkdir(parents=True)
+            (path / "saved_model.pb").write_text(f"{model.name} {k}")
+            for name, text in extras.items():
+                (path / "assets.extra" / name).write_text(text)
+            return path
 
         monkeypatch.setattr(export, "export", one_file)
 
@@ -170,10 +175,87 @@ def test_a_killed_push_leaves_nothing_to_be_served(place, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         place.run()
     assert not list((place.push / "autoencoder").iterdir())
-    (place.push / "autoencoder/.pushing-1").mkdir()  # as kill -9 would leave it
+    (place.push / "autoencoder/.writing-1").mkdir()  # as kill -9 would leave it
+    (place.push / "autoencoder/.push.lock").touch()
     monkeypatch.setattr(export, "check", lambda aside: None)
     assert [skipped for _, skipped in place.run()] == [True] * 9 + [False]
     assert [p.name for p in (place.push / "autoencoder").iterdir()] == ["1"]
+    documents_itself(place.push / "autoencoder/1")
+
+
+def documents_itself(version):
+    """Whatever a version says names the model and the version that are served."""
+    name = version.parent.name
+    page = (version / "README.md").read_text()
+    assert f"to be served as `{name}`" in page and str(version) in page
+    assert f"/v1/models/{name}:predict" in page
+    # In a PredictionLog, field 1 of a ModelSpec is the model's name.
+    records = (version / "assets.extra/tf_serving_warmup_requests").read_bytes()
+    assert b"\n" + bytes([len(name)]) + name.encode() in records
+    assert json.loads((version / "assets.extra/pushed.json").read_text())["k"] == 20
+    for file in [version / "README.md", *(version / "assets.extra").iterdir()]:
+        assert not any(word in file.read_bytes() for word in (b".pushing", b".writing"))
+
+
+# ------------------------------------------------------------------ two pipelines, one push_dir
+
+
+@pytest.fixture
+def two_runs(tmp_path, monkeypatch):
+    """Two blessed runs of one model, and pushes of them that take 0.3 seconds."""
+    busy = []
+
+    def slow_export(trained, base, k, mark):
+        busy.append(trained.path.name)
+        assert len(busy) == 1, "two at once"
+        numbers = [int(p.name) for p in base.iterdir() if p.name.isdigit()]
+        (base / ".writing-0").mkdir()
+        time.sleep(0.3)
+        version = (base / ".writing-0").rename(base / str(max(numbers, default=0) + 1))
+        (version / "assets.extra").mkdir()
+        (version / "assets.extra/pushed.json").write_text(json.dumps(mark))
+        busy.clear()
+        return version
+
+    monkeypatch.setattr(pusher, "_export", slow_export)
+    yes = {"blessed": True, "reasons": [], "metric": "rmse", "result": {}, "slices": {}}
+    yes |= {"served": None, "protocol": ""}
+    runs = []
+    for name in "ab":
+        trained = artifacts.make(
+            tmp_path / name, "trainer", {"model": "m", "name": name}, {}, lambda _: None
+        )
+        blessed = artifacts.make(
+            tmp_path / f"{name}-blessing", "evaluator", {}, {"run": trained},
+            lambda folder: (folder / evaluator.BLESSING).write_text(json.dumps(yes)),
+        )  # fmt: skip
+        runs.append((trained, blessed))
+    return runs
+
+
+def test_two_pipelines_push_one_after_the_other(two_runs, tmp_path):
+    with futures.ThreadPoolExecutor() as pool:
+        asked = [
+            pool.submit(pusher.run, *run, tmp_path / "push") for run in [*two_runs, two_runs[1]]
+        ]
+        versions = [one.result() for one in asked]
+    base = tmp_path / "push/m"
+    assert sorted(p.name for p in base.iterdir()) in (["1", "2"], ["1", "2", "3"])
+    assert {v.name for v in versions} == {p.name for p in base.iterdir()}
+
+
+def test_a_push_that_does_not_end_is_not_waited_for_for_ever(two_runs, tmp_path, monkeypatch):
+    push = tmp_path / "push"
+    pusher.run(*two_runs[0], push)
+    monkeypatch.setattr(pusher, "_WAIT", 0.2)
+    with locks.held(push / "m/.push.lock", ""):
+        for call in (lambda: pusher.run(*two_runs[1], push), lambda: pusher.rollback(push, "m")):
+            with pytest.raises(ValueError, match="another push to .*/push/m has been at work for"):
+                call()
+    assert [p.name for p in (push / "m").iterdir()] == ["1"]
+    with pytest.raises(ValueError, match="push/other has 0 version"):
+        pusher.rollback(push, "other")
+    assert not (push / "other").exists()
 
 
 def test_a_new_span_is_validated_and_trained_on_from_where_the_old_one_ended(place, tmp_path):
