@@ -161,7 +161,9 @@ def _class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
         return type(model), model.config
     cls = registry.model_class(model) if isinstance(model, str) else model
     if not (isinstance(cls, type) and issubclass(cls, Recommender)):
-        raise ValueError(f"{model!r} is no model: give a name, a tfrec.models.Recommender, or one's")
+        raise ValueError(
+            f"{model!r} is no model: give a name, a tfrec.models.Recommender, or one's"
+        )
     return cls, cls.Config()
 
 

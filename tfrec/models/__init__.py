@@ -4,6 +4,7 @@ Importing this package registers all of them with Keras: `keras.models.load_mode
 `model.keras` works after `import tfrec.models`.
 """
 
-from tfrec.models import registry
+from tfrec.models.base import Recommender
+from tfrec.models.registry import MODELS
 
-__all__ = ["registry"]
+__all__ = ["MODELS", "Recommender"]

@@ -1,5 +1,8 @@
 """The models by the name that `--model` takes."""
 
+import importlib
+import sys
+
 from tfrec.config import known_names
 from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
@@ -60,11 +63,39 @@ MODELS: dict[str, type[Recommender]] = {
 
 
 def model_class(name: str) -> type[Recommender]:
-    """The class of `--model=name`.
+    """The class that `--model` names.
+
+    Args:
+        name: A key of `MODELS`, or "package.module:Class" of any subclass of `Recommender`.
 
     Raises:
         ValueError: no such model; lists the known ones.
     """
+    if ":" in name:
+        return _imported(name)
     if name not in MODELS:
-        raise ValueError(f"--model={name!r} is unknown; " + known_names(name, MODELS))
+        raise ValueError(
+            f"--model={name!r} is unknown; {known_names(name, MODELS)}; or package.module:Class"
+        )
     return MODELS[name]
+
+
+def name_of(cls: type[Recommender]) -> str:
+    """What `model_class` finds the class by: its key, or its import path."""
+    keys = (key for key, known in MODELS.items() if known is cls)
+    return next(keys, f"{cls.__module__}:{cls.__qualname__}")
+
+
+def _imported(path: str) -> type[Recommender]:
+    """The class with an import path."""
+    module, _, name = path.partition(":")
+    try:
+        cls = getattr(sys.modules.get(module) or importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"--model={path} can not be imported ({error}): its module must be installed, or lie in "
+            "the current folder or in PYTHONPATH"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Recommender)):
+        raise ValueError(f"--model={path} is no subclass of tfrec.models.Recommender")
+    return cls

@@ -1,11 +1,13 @@
 """One experiment from raw data to `metrics.json`: what `tfrec.train` runs."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
 import resource
 import time
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -20,7 +22,7 @@ from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
 from tfrec.training import loop, optimizers, overlap, strategies, warm_start
-from tfrec.training.callbacks import EpochLine
+from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.runs import RunConfig, RunDir
 
 MONITOR = {"rating": "rmse", "ranking": "ndcg@100", "ctr": "logloss"}
@@ -105,6 +107,9 @@ class Experiment:
         run_dir: Where it is written.
         strategy: Made by `strategies.make`, once a process.
         raw: Raw files, where the data is yet to be prepared.
+        callbacks: Keras callbacks of the user's.
+        start: A model whose weights training starts from, instead of random ones.
+        verbose: Print a line an epoch.
     """
 
     def __init__(
@@ -113,8 +118,13 @@ class Experiment:
         run_dir: RunDir,
         strategy: tf.distribute.Strategy,
         raw: str | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        start: Recommender | None = None,
+        verbose: bool = True,
     ):
         self.run_dir, self.strategy = run_dir, strategy
+        self.callbacks, self.start = list(callbacks), start
+        self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         optimizers.check(config.train)
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
@@ -140,6 +150,8 @@ class Experiment:
             model = cls.create(self.info, self.config.model_config)
             if model.reads == "events":
                 model.take_tables(fields.read(self.config.data_dir))
+        if self.start is not None:
+            model.set_weights(self.start.get_weights())
         return model
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
@@ -200,7 +212,7 @@ class Experiment:
         progress = None
         if resume and self.run_dir.state.exists():
             progress = loop.Progress(**self.run_dir.load_state(self.model))
-            print(f"resuming after epoch {progress.epoch}", flush=True)
+            self.say(f"resuming after epoch {progress.epoch}")
         else:
             self._warm_start()
         return trainer.fit(
@@ -208,16 +220,19 @@ class Experiment:
             self._validate if self.has("validation") else None,
             monitor=self.monitor,
             higher_is_better=self.higher_is_better,
-            callbacks=[
-                EpochLine(tuple(dict.fromkeys((*SHOWN[self.task], self.monitor)))),
-                *([keras.callbacks.TensorBoard(self.run_dir.logs)] if self.chief else []),
-            ],
+            callbacks=[*self._watchers(), *self.callbacks],
             progress=progress,
             on_best=lambda: self._write(self._keep),
             on_epoch=lambda p: self._write(
                 lambda: self.run_dir.save_state(self.model, dataclasses.asdict(p))
             ),
         )
+
+    def _watchers(self) -> list[keras.callbacks.Callback]:
+        """The callbacks that every run has."""
+        shown = tuple(dict.fromkeys((*SHOWN[self.task], self.monitor)))
+        files = [keras.callbacks.TensorBoard(self.run_dir.logs), HistoryFile(self.run_dir)]
+        return [EpochLine(shown, self.say), *(files if self.chief else [])]
 
     def _validate(self) -> dict[str, float]:
         result, self.validated = self.measure("validation")
@@ -231,7 +246,7 @@ class Experiment:
 
     def refit(self, epochs: int) -> None:
         """Trains a new model on train + validation for `epochs`; it replaces `model.keras`."""
-        print(f"refit: {epochs} epochs on train + validation", flush=True)
+        self.say(f"refit: {epochs} epochs on train + validation")
         self.model = self.make_model()
         self.evaluator = loop.make_evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
@@ -240,7 +255,7 @@ class Experiment:
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
-            callbacks=[EpochLine(())],
+            callbacks=[EpochLine((), self.say)],
         )
         self._write(lambda: self.run_dir.save_model(self.model))
 
@@ -250,7 +265,7 @@ class Experiment:
         if earlier:
             note = overlap.check(config.data_dir, self.info, earlier)
             said = warm_start.start(self.model, config.data_dir, earlier, config.train)
-            print("\n".join(filter(None, [said, note])), flush=True)
+            self.say("\n".join(filter(None, [said, note])))
 
     def _write(self, action) -> None:
         """Only one worker writes."""
@@ -262,14 +277,18 @@ class Experiment:
         strategies.wait_for_all(self.strategy)
         self.model.set_weights(self.run_dir.load_model().get_weights())
 
-    def run(self, resume: bool = False) -> dict:
-        """Trains, restores the best epoch, refits if asked, reads the test set once.
+    def run(self, resume: bool = False, test: bool = True) -> dict:
+        """Trains, restores the best epoch, refits if asked, measures test.
+
+        Args:
+            resume: Go on with the run in `run_dir`.
+            test: Read the test set; False while settings are being chosen.
 
         Returns:
             What `metrics.json` holds.
         """
         if resume and self.run_dir.finished:
-            print("this run is finished; nothing to resume", flush=True)
+            self.say("this run is finished; nothing to resume")
             self.restore()
             return self.run_dir.metrics()
         start = time.perf_counter()
@@ -278,7 +297,8 @@ class Experiment:
             self.refit(progress.best_epoch)
         else:
             self.restore()
-        test, report = self.measure("test") if self.has("test") else ({}, self.report())
+        is_tested = test and self.has("test")
+        tested, report = self.measure("test") if is_tested else ({}, self.report())
         result = {
             "protocol": report.protocol,
             "model": self.config.model,
@@ -287,12 +307,12 @@ class Experiment:
             "seconds": round(time.perf_counter() - start, 1),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "validation": progress.metrics,
-            "test": test,
+            "test": tested,
         }
         if self.chief:
-            if test:
+            if tested:
                 report.save(self.run_dir.per_user)
-            if test and self.task == "rating":
+            if tested and self.task == "rating":
                 self.run_dir.save_predictions("test", report.predictions())
             self.run_dir.write_json("metrics.json", result)
             self.run_dir.state.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ config.json    model, settings, data, training numbers, versions
 model.keras    the best model (the last one where nothing was validated)
 metrics.json   protocol, validation, test, time
 per_user.npz   the test's per-user values, for paired comparisons
+history.csv    a row an epoch: training and validation
 validation.npz ratings: every held-out one with the best epoch's prediction, for blends
 test.npz       the same of test
 logs/          TensorBoard
@@ -22,6 +23,7 @@ from typing import TypeVar
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 import tfrec
@@ -86,6 +88,7 @@ class RunDir:
         self.logs = self.path / "logs"
         self.state = self.path / "state.npz"
         self.per_user = self.path / "per_user.npz"
+        self.history_file = self.path / "history.csv"
         self.predictions = {x: self.path / f"{x}.npz" for x in ("validation", "test")}
 
     @property
@@ -170,7 +173,7 @@ class RunDir:
     def files(self) -> list[pathlib.Path]:
         """What lies here of all that a run writes; `config.json` last."""
         others = (self.path / "metrics.json", self.model, self.state, self.per_user, self.logs)
-        others = (*others, *self.predictions.values())
+        others = (*others, self.history_file, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
     def clear(self) -> None:
@@ -256,6 +259,17 @@ class RunDir:
         with self._reading(path):
             return make(json.loads(path.read_text()))
 
+    def history(self) -> pd.DataFrame:
+        """Reads `history.csv`; no rows where no epoch has ended."""
+        if not self.history_file.exists():
+            return pd.DataFrame({"epoch": []}, dtype=int)
+        with self._reading(self.history_file):
+            return pd.read_csv(self.history_file)
+
+    def save_history(self, history: pd.DataFrame) -> None:
+        """Writes `history.csv` aside, then renames it."""
+        self._aside(self.history_file, lambda path: history.to_csv(path, index=False))
+
     def write_json(self, name: str, content: dict) -> None:
         """Writes `name` aside, then renames it."""
         text = json.dumps(content, indent=2, default=float) + "\n"
@@ -315,8 +329,10 @@ class RunDir:
             raise FileNotFoundError(
                 f"{self.model} does not exist: --run_dir={self.path} holds no trained model"
             )
+        cls = registry.model_class(self.config().model)
+        known = {cls.__name__: cls}  # Keras finds no class outside its own packages by itself
         with self._reading(self.model):
-            return keras.saving.load_model(self.model, compile=compiled)
+            return keras.saving.load_model(self.model, known, compile=compiled)
 
     def save_state(self, model: Recommender, progress: dict) -> None:
         """Writes all variables of model and optimizer, and where the run stands."""
