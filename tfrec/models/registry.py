@@ -93,8 +93,8 @@ def _imported(path: str) -> type[Recommender]:
         cls = getattr(sys.modules.get(module) or importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"--model={path} can not be imported ({error}): its module must be installed, or lie in "
-            "the current folder or in PYTHONPATH"
+            f"--model={path} can not be imported ({error}): its module must be installed, or lie "
+            "in the current folder or in PYTHONPATH"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Recommender)):
         raise ValueError(f"--model={path} is no subclass of tfrec.models.Recommender")

@@ -40,7 +40,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.run_dir = run_dir
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        row = pd.DataFrame([{"epoch": epoch + 1, **(logs or {})}])
-        before = self.run_dir.history() if epoch else row[:0]
-        kept = before[before["epoch"] <= epoch]
-        self.run_dir.save_history(pd.concat([kept, row], ignore_index=True) if epoch else row)
+        before = self.run_dir.history().to_dict("records")
+        rows = [row for row in before if row["epoch"] <= epoch]
+        rows.append({"epoch": epoch + 1, **(logs or {})})
+        self.run_dir.save_history(pd.DataFrame(rows))
