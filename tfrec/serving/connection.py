@@ -10,11 +10,12 @@ except ImportError as error:
 import numpy as np
 
 from tfrec.serving import arrays, messages
+from tfrec.serving.asking import DEFAULT
 
 SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 LONGEST_MESSAGE = 2**31 - 1  # bytes; gRPC's own limit of 4 MB is soon reached by scores
-DEFAULT = "serving_default"
+
 
 
 class RequestError(Exception):
@@ -103,7 +104,7 @@ class Connection:
         Raises:
             RequestError: the server's answer was no.
         """
-        specs = self._signature(signature)
+        specs = self.specs(signature)
         request = messages.PredictRequest(output_filter=outputs)
         self._fill(request.model_spec)
         request.model_spec.signature_name = signature
@@ -126,7 +127,7 @@ class Connection:
             }
         return self._specs
 
-    def _signature(self, name: str) -> dict[str, arrays.Spec]:
+    def specs(self, name: str) -> dict[str, arrays.Spec]:
         """A signature's inputs; asks again where a new version may have brought it."""
         if name not in self.signatures():
             self._specs = None

@@ -1,0 +1,215 @@
+"""Recommendations from whatever answers signatures: a server, a SavedModel, a model in memory."""
+
+import abc
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrec.serving import arrays
+
+DEFAULT, RECOMMEND, RECOMMEND_USER, RATE = (
+    *("serving_default", "recommend", "recommend_user"),
+    "rate",
+)
+History = Mapping[str, float] | Iterable[tuple[str, float]] | Iterable[str]
+
+
+class Recommendation(NamedTuple):
+    """One item of an answer."""
+
+    item: str
+    title: str
+    score: float
+
+
+class Asking(abc.ABC):
+    """Asks signatures of raw ids; a subclass says which there are, and carries a request there.
+
+    Attributes:
+        rating: Of the items of a history that is given without ratings.
+        batch_size: Rows of one request; longer lists are sent in several.
+    """
+
+    rating: float
+    batch_size: int
+
+    @abc.abstractmethod
+    def signatures(self) -> Mapping[str, Mapping[str, arrays.Spec]]:
+        """Names -> inputs -> dtype and shape."""
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        inputs: Mapping[str, np.ndarray | list],
+        signature: str = DEFAULT,
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The answer of a signature: an array by name, strings as bytes."""
+
+    def specs(self, signature: str) -> Mapping[str, arrays.Spec]:
+        """A signature's inputs.
+
+        Raises:
+            ValueError: there is no such signature.
+        """
+        found = self.signatures()
+        if signature not in found:
+            known = ", ".join(sorted(found))
+            raise ValueError(f'signature key "{signature}" not found. known: {known}')
+        return found[signature]
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether users can be asked for by raw id."""
+        found = self.signatures()
+        return RECOMMEND_USER in found or "user" in found.get(DEFAULT, {})
+
+    @property
+    def takes_histories(self) -> bool:
+        """Whether any history can be scored."""
+        return "items" in self.signatures().get(DEFAULT, {})
+
+    def recommend(
+        self,
+        histories: Sequence[History],
+        k: int | None = None,
+        *,
+        exclude: Sequence[Iterable[str]] | None = None,
+        allow: Sequence[Iterable[str]] | None = None,
+        timeout: float | None = None,
+    ) -> list[list[Recommendation]]:
+        """The best items for anybody's history; what it holds is left out.
+
+        Args:
+            histories: One a row: raw item id -> rating, or pairs of both, or ids alone, which
+                get the client's `rating`; older first, for models of sequences.
+            k: Places, at most as many as the export has.
+            exclude: One list a row: items that must not come.
+            allow: One list a row: the only ones that may; an empty list allows all.
+            timeout: Seconds, instead of the client's.
+
+        Returns:
+            A list a history, best first.
+
+        Raises:
+            RequestError: the server's answer was no.
+        """
+        pairs = [history_pairs(history, self.rating) for history in histories]
+        newest, older = self._fit(pairs)
+        lists = {
+            "items": [[item for item, _ in row] for row in newest],
+            "values": [[value for _, value in row] for row in newest],
+        }
+        if exclude is not None or allow is not None or any(older):
+            given = exclude if exclude is not None else [()] * len(pairs)
+            lists["exclude"] = [[*a, *b] for a, b in zip(older, given, strict=True)]
+            lists["allow"] = [list(row) for row in allow or [()] * len(pairs)]
+            return self._recommended(RECOMMEND, lists, k, timeout)
+        return self._recommended(DEFAULT, lists, k, timeout)
+
+    def recommend_users(
+        self,
+        users: Sequence[str],
+        k: int | None = None,
+        *,
+        exclude: Sequence[Iterable[str]] | None = None,
+        allow: Sequence[Iterable[str]] | None = None,
+        timeout: float | None = None,
+    ) -> list[list[Recommendation]]:
+        """The best items for users that the model knows by raw id; see `recommend`."""
+        lists: dict[str, list] = {"user": list(users)}
+        if exclude is None and allow is None:
+            specs = self.signatures()
+            name = RECOMMEND_USER if RECOMMEND_USER in specs else DEFAULT
+            return self._recommended(name, lists, k, timeout)
+        lists["exclude"] = [list(row) for row in exclude or [()] * len(users)]
+        lists["allow"] = [list(row) for row in allow or [()] * len(users)]
+        return self._recommended(RECOMMEND, lists, k, timeout)
+
+    def rate(
+        self,
+        histories_or_users: Sequence[History] | Sequence[str],
+        candidates: Sequence[Sequence[str]],
+        *,
+        timeout: float | None = None,
+    ) -> list[list[float]]:
+        """What the model thinks of given items: predicted ratings, probabilities or scores.
+
+        Args:
+            histories_or_users: Histories as in `recommend`, or raw user ids where the model
+                knows users by id.
+            candidates: One list of raw item ids a row.
+            timeout: Seconds, instead of the client's.
+
+        Returns:
+            A list a row, in the candidates' order.
+        """
+        lists: dict[str, list] = {"candidates": [list(row) for row in candidates]}
+        if "user" in self.signatures().get(RATE, {}):
+            lists["user"] = list(histories_or_users)
+        else:
+            pairs, _ = self._fit([history_pairs(h, self.rating) for h in histories_or_users])
+            lists["items"] = [[item for item, _ in row] for row in pairs]
+            lists["values"] = [[value for _, value in row] for row in pairs]
+        scores = [
+            row for part in self._parts(RATE, lists, timeout) for row in part["scores"].tolist()
+        ]
+        # The first column is padding: see `arrays.pad`.
+        return [row[1 : 1 + len(c)] for row, c in zip(scores, candidates, strict=True)]
+
+    def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
+        """Cuts histories to what a sequence model reads; what is older is only left out."""
+        spec = self.signatures().get(DEFAULT, {}).get("items")
+        longest = spec.shape[1] if spec and len(spec.shape) > 1 else None
+        if longest is None:
+            return pairs, [[] for _ in pairs]
+        older = [[item for item, _ in row[: max(0, len(row) - longest)]] for row in pairs]
+        return [row[-longest:] for row in pairs], older
+
+    def _recommended(self, signature: str, lists, k, timeout) -> list[list[Recommendation]]:
+        found = []
+        for part in self._parts(signature, lists, timeout):
+            items, scores = part["items"], part["scores"].tolist()
+            titles = part.get("titles", np.full(items.shape, b"", object))
+            for row in zip(items, titles, scores, strict=True):
+                places = (
+                    Recommendation(item.decode(), title.decode(), score)
+                    for item, title, score in zip(*row, strict=True)
+                    if item
+                )
+                found.append(list(itertools.islice(places, k)))
+        return found
+
+    def _parts(self, signature: str, lists: dict[str, list], timeout) -> Iterator[dict]:
+        """Sends the rows in requests of `batch_size`."""
+        n = {len(rows) for rows in lists.values()}
+        if len(n) > 1:
+            raise ValueError(f"lists of one length a row, please, not of {sorted(n)}")
+        specs = self.specs(signature)
+        if set(lists) != set(specs):
+            raise ValueError(
+                f"signature {signature!r} takes {', '.join(sorted(specs))}, not "
+                f"{', '.join(sorted(lists))}: models take histories (`recommend`) or users "
+                "(`recommend_users`)"
+            )
+        for start in range(0, n.pop(), self.batch_size):
+            part = {
+                name: arrays.pad(rows[start : start + self.batch_size], specs[name])
+                for name, rows in lists.items()
+            }
+            yield self.predict(part, signature, timeout=timeout)
+
+
+def history_pairs(history: History, rating: float) -> list[tuple[str, float]]:
+    """A history as pairs of raw item id and rating."""
+    if isinstance(history, str):
+        raise ValueError(f"{history!r} is one string: a history is a list of ids, or id -> rating")
+    entries = history.items() if isinstance(history, Mapping) else history
+    pairs = [(e, rating) if isinstance(e, str) else (e[0], float(e[1])) for e in entries]
+    for item, _ in pairs:
+        if not isinstance(item, str):
+            raise ValueError(f"item {item!r}: raw ids are strings")
+    return pairs

@@ -1,0 +1,92 @@
+"""Signatures that are asked in this process: of a model in memory, or of a SavedModel on disk."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec import damage
+from tfrec.serving import about, arrays
+from tfrec.serving.answers import Answers, specs_of
+from tfrec.serving.asking import DEFAULT, Asking
+
+
+class InMemory(Asking):
+    """A trained model's own signatures.
+
+    Args:
+        answers: What `signatures.make` made.
+        batch_size: Rows scored at once.
+    """
+
+    def __init__(self, answers: Answers, batch_size: int = 256):
+        self.answers, self.batch_size = answers, batch_size
+        self.rating = answers.model.info.rating_max
+        self._specs = {
+            name: _specs(specs_of(function)) for name, function in answers.endpoints().items()
+        }
+
+    def signatures(self):
+        return self._specs
+
+    def predict(self, inputs, signature=DEFAULT, *, timeout=None):
+        del timeout
+        return {name: x.numpy() for name, x in self.answers.ask(signature, inputs).items()}
+
+
+class OnDisk(Asking):
+    """An exported SavedModel.
+
+    Args:
+        path: A version's folder, or the folder of versions: then the highest.
+        batch_size: Rows scored at once.
+
+    Raises:
+        FileNotFoundError: no SavedModel is there.
+        ValueError: it is damaged, or not of tfrec.
+    """
+
+    def __init__(self, path: str | pathlib.Path, batch_size: int = 256):
+        self.path, self.batch_size = _version(pathlib.Path(path)), batch_size
+        with damage.refused(self.path, "export the run again with `python -m tfrec.export`"):
+            self.rating = json.loads((self.path / about.SIGNATURES).read_text())["highest"]
+            self._loaded = tf.saved_model.load(str(self.path))
+        self._specs = {
+            name: _specs(function.structured_input_signature[1])
+            for name, function in self._loaded.signatures.items()
+        }
+
+    def signatures(self):
+        return self._specs
+
+    def predict(self, inputs, signature=DEFAULT, *, timeout=None):
+        del timeout
+        specs = self._loaded.signatures[signature].structured_input_signature[1]
+        tensors = {name: tf.constant(x, specs[name].dtype) for name, x in inputs.items()}
+        answer = self._loaded.signatures[signature](**tensors)
+        return {name: output.numpy() for name, output in answer.items()}
+
+
+def _version(path: pathlib.Path) -> pathlib.Path:
+    """The SavedModel's folder."""
+    if (path / "saved_model.pb").exists():
+        return path
+    numbers = [int(p.name) for p in path.glob("*") if p.name.isdigit()]
+    if not numbers:
+        raise FileNotFoundError(
+            f"{path} holds no SavedModel and no version of one: make one with `python -m "
+            "tfrec.export`"
+        )
+    return path / str(max(numbers))
+
+
+def _specs(specs: Mapping[str, tf.TensorSpec]) -> dict[str, arrays.Spec]:
+    return {
+        name: arrays.Spec(
+            np.dtype(object) if spec.dtype == tf.string else np.dtype(spec.dtype.as_numpy_dtype),
+            tuple(spec.shape.as_list()),
+        )
+        for name, spec in specs.items()
+    }
