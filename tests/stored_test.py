@@ -174,5 +174,14 @@ def test_unknown_settings_in_an_info_do_not_hide_what_is_damaged(data_dir):
     (data_dir / "users.txt").write_text("")
     with pytest.raises(ValueError, match=r"users.txt is damaged.*--data_dir=\S+ and the flags it"):
         vocabulary.read(data_dir / "users.txt")
-    with pytest.raises(ValueError, match=r"info.json is damaged.*no setting 'sped'.*--overwrite"):
+    with pytest.raises(ValueError, match=r"prepared otherwise: .*sped is 3, now None.*--overwrite"):
         prepare(make_raw(make_frame()), DataConfig(), data_dir, progress=False)
+
+
+def test_the_cure_of_a_damaged_info_works(data_dir):
+    (data_dir / "info.json").write_text("{")
+    raw = make_raw(make_frame())
+    with pytest.raises(ValueError, match="info.json is damaged"):
+        prepare(raw, CONFIG, data_dir, progress=False)
+    info = prepare(raw, CONFIG, data_dir, progress=False, overwrite=True)
+    assert DatasetInfo.load(data_dir) == info
