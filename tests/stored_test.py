@@ -108,6 +108,30 @@ def test_all_readers_of_rows_notice(data_dir):
             read()
 
 
+def test_bytes_that_have_changed_within_a_row_are_noticed(data_dir):
+    info = DatasetInfo.load(data_dir)
+    path = data_dir / RECORDS
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    rows = inputs.histories(data_dir, info, "train", 4)
+
+    def train():
+        with records.naming_damage(data_dir, info):
+            list(rows)
+
+    for read in (
+        train,
+        lambda: list(records.read_rows(data_dir, info)),
+        lambda: records.find_row(data_dir, info, 99),
+        lambda: Description(data_dir, info),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(str(path))} is damaged.*corrupted record"
+        ):
+            read()
+
+
 def test_rows_that_are_missing_as_a_whole_are_noticed(data_dir):
     info = DatasetInfo.load(data_dir)
     first = next(iter(records.read_rows(data_dir, info, ["validation"])))
