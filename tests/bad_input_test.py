@@ -180,6 +180,33 @@ def test_a_data_dir_from_before_a_setting_was_there(tfrec, tmp_path, prepared):
     assert tfrec(*train).status == 0
 
 
+def test_data_and_runs_from_before_filters_could_be_none(tfrec, tmp_path, prepared):
+    for file in (tmp_path / "data/info.json", tmp_path / "run/config.json"):
+        text = re.sub(
+            r'"(min_rating|drop_rating|label_above)": null', r'"\1": 0.0', file.read_text()
+        )
+        assert text.count(": 0.0,") >= 3
+        file.write_text(text)
+    assert tfrec("evaluate", f"--run_dir={tmp_path / 'run'}").status == 0
+    new = f"--run_dir={tmp_path / 'new'}"
+    assert tfrec("train", "--model=popularity", *prepared, new).status == 0
+    words = ["train", "--model=popularity", *prepared, "--data", "min_rating=none"]
+    refused(
+        tfrec(*words, f"--run_dir={tmp_path / 'other'}"),
+        r"--data_dir=\S+data was prepared otherwise \(min_rating is 0.0, asked for is None",
+    )
+
+
+@pytest.mark.parametrize("name", ["info.json", "train-00002-of-00004.tfrecord"])
+def test_a_damaged_data_dir(tfrec, tmp_path, prepared, name):
+    path = tmp_path / "data" / name
+    path.write_bytes(path.read_bytes()[:-3])
+    told = rf"\S+{name} is damaged, or of another version .* prepare it again with `python -m "
+    train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
+    for words in (train, ["describe", prepared[1]], ["evaluate", f"--run_dir={tmp_path / 'run'}"]):
+        refused(tfrec(*words), told)
+
+
 def test_a_data_dir_that_holds_something_else(tfrec, tmp_path, words):
     packed(tmp_path / "ml-1m.zip")
     (tmp_path / "data").mkdir()

@@ -1,9 +1,11 @@
 import dataclasses
+import json
 
 import pytest
 
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
+from tfrec.data import protocol
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 
@@ -64,7 +66,8 @@ def test_a_number_out_of_range_is_refused(text, complaint):
         ({"min_user_ratings": -5}, "--data min_user_ratings=-5 must be 0 or more"),
         ({"max_user_ratings": -5}, "--data max_user_ratings=-5 must be 0 or more"),
         ({"min_item_ratings": -5}, "--data min_item_ratings=-5 must be 0 or more"),
-        ({"min_rating": float("nan")}, "--data min_rating=nan must be 0 or more"),
+        ({"min_rating": float("nan")}, "--data min_rating=nan must be a finite number"),
+        ({"label_above": float("inf")}, "--data label_above=inf must be a finite number"),
         ({"shards": 0}, "--data shards=0 must be at least 1"),
     ],
 )
@@ -108,6 +111,49 @@ def test_configs_survive_json():
     assert config_lib.from_dict(TrainConfig, config_lib.to_dict(config)) == config
     with pytest.raises(ValueError, match="no setting 'epoch'"):
         config_lib.from_dict(TrainConfig, {"epoch": 1})
+
+
+def old_settings(**changes):
+    """Settings as a version wrote them that had 0 for none."""
+    zeros = {"min_rating": 0.0, "drop_rating": 0.0, "label_above": 0.0}
+    return config_lib.to_dict(DataConfig()) | zeros | changes
+
+
+def test_filters_of_older_versions_mean_what_they_meant():
+    for changes in ({}, {"min_rating": 4.0}, {"label_above": 3.0}, {"drop_rating": 3.0}):
+        found = config_lib.from_dict(DataConfig, old_settings(**changes))
+        meant = {"min_rating": 0.0, "drop_rating": None, "label_above": None} | changes
+        assert found == DataConfig(**meant)
+    before = old_settings(label_above=3.0)
+    del before["drop_rating"]  # from before there was one
+    assert config_lib.from_dict(DataConfig, before) == DataConfig(min_rating=0, label_above=3)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"min_rating": 0.0},
+        {"drop_rating": 0.0},
+        {"label_above": 0.0},
+        {"drop_rating": 0.0, "label_above": 0.0},
+        {"min_rating": 0.0, "label_above": 0.0},
+        {"min_rating": -0.001, "drop_rating": 0.0, "label_above": 0.0},
+        {"min_rating": 2.0, "drop_rating": 3.0, "label_above": 4.0},
+    ],
+    ids=str,
+)
+def test_filters_by_value_survive_json(filters):
+    config = DataConfig(**filters)
+    protocol.check(config)
+    text = json.dumps(config_lib.to_dict(config))
+    assert config_lib.from_dict(DataConfig, json.loads(text)) == config
+
+
+def test_filters_that_would_not_survive_are_refused():
+    config = DataConfig(min_rating=0, drop_rating=0, label_above=3)
+    with pytest.raises(ValueError, match="this 0, which stands for none.*min_rating=-0.001"):
+        protocol.check(config)
 
 
 def test_data_flags_win_over_the_base():

@@ -204,6 +204,22 @@ def test_a_page_of_one_value_without_times(made, tmp_path):
     assert "none known" in description_text.table(found)
 
 
+def test_values_around_zero_are_counted_where_they_are(tmp_path):
+    raw = checkerboard(False)
+    (frame,) = raw.chunks()
+    tenths = np.random.default_rng(0).integers(-3, 4, len(frame))
+    frame = frame.assign(value=(tenths / 10).astype(np.float32)).drop(columns="test")
+    raw.chunks = lambda: iter([frame])
+    raw.rating_min, raw.rating_max, raw.rating_step = map(float, np.float32([-0.3, 0.3, 0.1]))
+    prepare.prepare(raw, DataConfig(), tmp_path / "data", progress=False)
+    found = described(tmp_path / "data")
+    due = np.bincount(tenths + 3)
+    assert found.values.sum(0).tolist() == due.tolist()
+    names = ("-0.3", "-0.2", "-0.1", "0", "0.1", "0.2", "0.3")
+    told = ", ".join(f"{v}: {100 * n / 1600:.1f} %" for v, n in zip(names, due, strict=True))
+    assert dict(description_text.rows(found))["values"] == told
+
+
 def test_nothing_prepared(capsys, tmp_path):
     done = run(capsys, "describe", f"--data_dir={tmp_path}")
     assert done.status == 1 and "nothing is prepared in --data_dir" in done.err

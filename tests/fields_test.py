@@ -177,6 +177,53 @@ def trips(tmp_path_factory):
     return frame, data_dir, prepare(raw, config, data_dir, progress=False)
 
 
+def test_tables_are_learned_on_what_training_has(tmp_path):
+    """Users and items of the test ratings alone change no code, bucket, mean or word."""
+    n = 12
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{i}" for i in range(n)],
+            "item": [f"i{i}" for i in range(n)],
+            "value": np.float32(3),
+            "time": 0,
+            "test": np.arange(n) >= n // 2,
+        }
+    )
+    about = {
+        "place": ["Rome", "Oslo"] * 3 + ["Bonn", "Rome"] * 3,
+        "made_of": ["a|b"] * 6 + ["c|b"] * 6,
+        "year": [str(1990 + i) for i in range(6)] + ["2050"] * 6,
+        "price": [str(E - 1), str(E**3 - 1)] * 3 + ["1e9"] * 6,
+        "words": ["red mug"] * 5 + ["red mug, teapot"] + ["blue teapot"] * 6,
+    }
+    kinds = dict(zip(about, ("category", "set", "bucket", "number", "text"), strict=True))
+    raw = types.SimpleNamespace(
+        **{"name": "toy", "fingerprint": "f", "has_times": False, "chunks": lambda: iter([frame])},
+        **{"rating_min": 1.0, "rating_max": 5.0, "rating_step": 1.0},
+        users=pd.DataFrame({"user": frame["user"]} | {f"{k}_u": v for k, v in about.items()}),
+        items=pd.DataFrame({"item": frame["item"]} | about),
+        kinds=kinds | {f"{name}_u": kind for name, kind in kinds.items()},
+    )
+    info = prepare(raw, DataConfig(split="folds", validation=0), tmp_path / "data", progress=False)
+    assert (info.n_users, info.n_items) == (n, n)
+    found = {field.name: field for field in info.fields}
+    order = [int(text[1:]) for text in (tmp_path / "data/items.txt").read_text().split()]
+    for end in ("", "_u"):
+        words = {
+            name: (tmp_path / f"data/field_{name}{end}.txt").read_text().split()
+            for name in ("place", "made_of", "words")
+        }
+        pieces = words.pop("words")
+        assert words == {"place": ["Oslo", "Rome"], "made_of": ["a", "b"]}
+        assert {"red", "mug"} < set(pieces)
+        assert not {"blue", "teapot"} & set(pieces)  # once in training: not a piece of its own
+        assert max(found[f"year{end}"].boundaries) < 1996
+        price = found[f"price{end}"]
+        assert (price.mean, price.deviation) == pytest.approx((2, 1))
+        codes = fields.read(tmp_path / "data")[f"place{end}"]
+        assert codes[np.argsort(order)].tolist() == [2, 1] * 3 + [0, 2] * 3
+
+
 def read(trips, split, **settings):
     """One array a feature, all batches joined, and the sizes of the batches."""
     _, data_dir, info = trips

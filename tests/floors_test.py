@@ -13,7 +13,7 @@ FLOORS = {
     "cli": 5, "train": 5, "blend": 5, "prepare": 5, "evaluate": 5, "recommend": 5, "export": 5,
     "serve": 5, "request": 5, "deploy": 5, "doctor": 5, "describe": 5,
 }  # fmt: skip
-SHARED = {"cli"}  # may be imported on its own floor
+SHARED = {"cli", "damage"}  # may be imported on its own floor
 # serving asks a run directory, which training writes
 ALLOWED = {("serving", "training")}
 

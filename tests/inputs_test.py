@@ -184,6 +184,7 @@ def test_epochs_differ_and_can_be_resumed(prepared):
             )
 
         assert order(3) == order(3)
+        assert order(3, seed=1) == order(3, seed=1) != order(3)
         assert order(3) != order(4) != order(5)
         assert order(0, seed=1) != order(1, seed=0)
         assert sorted(order(3)) == sorted(order(4))
@@ -209,13 +210,14 @@ def test_rows_of_like_length_share_batches(prepared, split):
     assert order_of(sorted_in) == order_of(again)
 
 
-def test_another_epoch_has_other_batches_of_like_length(prepared):
+def test_another_epoch_or_seed_has_other_batches_of_like_length(prepared):
     data_dir, info = prepared()
+    numbers = {"shuffle": True, "by_length": 6}
     orders = [
-        order_of(inputs.histories(data_dir, info, "train", 5, shuffle=True, by_length=6, epoch=e))
-        for e in (0, 1)
+        order_of(inputs.histories(data_dir, info, "train", 5, seed=seed, epoch=epoch, **numbers))
+        for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))
     ]
-    assert orders[0] != orders[1]
+    assert len(set(map(tuple, orders))) == 4
 
 
 def padding_of(batches):

@@ -111,6 +111,26 @@ def test_a_constant_scorer_is_as_good_as_chance(order):
     assert abs(hit_rate - expected) < 0.007
 
 
+@pytest.mark.parametrize("block", [None, 7, 30])
+def test_a_tie_at_the_cut_alone_is_not_decided_by_the_vocabulary(block):
+    """Three items are better than all others, two share ranks 4 and 5, and 4 is the last."""
+    rows, tied = 400, (6, 21)
+    scores = np.tile(-np.arange(1.0, 31).astype("float32"), (rows, 1))
+    scores[:, [29, 3, 17]], scores[:, tied] = (9, 8, 7), 5
+    seen = np.random.default_rng(0).permuted(np.tile(np.arange(22, 29), (rows, 1)), axis=1)
+    seen = seen[:, :3].astype("int32")
+    if block:
+        pick = lambda items: tf.gather(scores, items, axis=1)  # noqa: E731
+        _, items = ranking.top_k_by_blocks(pick, 30, seen, 4, block)
+    else:
+        _, items = ranking.top_k(scores, seen, 4)
+    assert (items.numpy()[:, :3] == [29, 3, 17]).all()
+    first, second = ((items.numpy()[:, 3] == item) for item in tied)
+    assert (first | second).all()
+    histories = np.unique(np.sort(seen, axis=1), axis=0, return_index=True)[1]  # 35 different ones
+    assert 8 < first[histories].sum() < 27
+
+
 def test_only_what_is_allowed_is_returned():
     scores = tf.constant([[0.1, 0.9, 0.5, 0.7]] * 4)
     seen = tf.constant([[1], [-1], [-1], [-1]])

@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ import tensorflow as tf
 from commands_test import run
 
 from tfrec.config import DataConfig
-from tfrec.datasets import files, registry, tabular
+from tfrec.data import records
+from tfrec.datasets import files, registry, tabular, tabular_parquet
+from tfrec.schema import DatasetInfo
 from tfrec.training import experiment
 
 NAMED = "user=customer_id,item=sku,value=stars,time=bought_at,title=name"
@@ -132,6 +135,28 @@ def test_parquet(tmp_path, packed_rows):
     assert events(raw) == EVENTS
     assert raw.items["title"].tolist() == ["Mug, blue", "Tea", 'A "fine" pen']
     assert raw.locate(3) == f"{tmp_path}/a.parquet, row 4"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_the_first_title_that_is_not_empty_counts(tmp_path, monkeypatch, ending, in_blocks):
+    names = ["", "Y" * 40, "X" * 40, "", "other X", " "]
+    table = pd.DataFrame({"user": [*"abcdef"], "item": [*"xyxyxz"], "title": names})
+    if ending == "parquet":
+        table["title"] = table["title"].replace("", None)
+        table.to_parquet(tmp_path / "a.parquet")
+    else:
+        table.to_csv(tmp_path / "a.csv", index=False)
+    if in_blocks:
+        monkeypatch.setattr(files, "BLOCK_BYTES", 60)
+        monkeypatch.setattr(tabular_parquet, "_ROWS", 1)
+    found = load(tmp_path / f"a.{ending}", "").items
+    assert dict(zip(found["item"], found["title"], strict=True)) == {"x": "X" * 40, "y": "Y" * 40}
+
+
+def test_titles_that_are_all_empty_are_none(tmp_path):
+    raw = load(put(tmp_path / "a.csv", "user,item,title\n1,2,\n"), "")
+    assert raw.items.empty and list(raw.items) == ["item"]
 
 
 def test_parquet_of_other_types(tmp_path):
@@ -269,8 +294,50 @@ def test_bad_parquet_is_named(tmp_path, what):
         load(tmp_path / "a.parquet", columns)
 
 
+@pytest.mark.parametrize("packing", ["snappy", "gzip", "none"])
+def test_damaged_pages_of_parquet_are_named(tmp_path, packing):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"user": range(999), "item": range(999)}).to_parquet(path, compression=packing)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 300 + content[304:])
+    with pytest.raises(ValueError, match="a.parquet is damaged, cut short or not what .*get it"):
+        load(path, "")
+
+
+PACKED = {"zip": zipfile.ZIP_DEFLATED, "bzip2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}
+
+
+@pytest.mark.parametrize("packing", PACKED)
+def test_damaged_and_encrypted_zips_are_named(tmp_path, packing):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", PACKED[packing]) as archive:
+        archive.writestr("a.csv", "user,item\n" + "".join(f"{i},{i % 7}\n" for i in range(999)))
+    assert len(events(load(path, ""))["user"]) == 999
+    whole = path.read_bytes()
+    spoilt = bytearray(whole)
+    spoilt[len(whole) // 2] ^= 0xFF
+    path.write_bytes(spoilt)
+    with pytest.raises(ValueError, match="a.zip/a.csv is damaged, cut short or not what"):
+        load(path, "")
+    spoilt = bytearray(whole)
+    spoilt[6] |= 1  # the flag for encryption, in the head of the file and in the directory
+    spoilt[whole.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(spoilt)
+    with pytest.raises(ValueError, match="a.zip/a.csv is .*encrypted, password required"):
+        load(path, "")
+
+
+def test_a_gzip_that_is_cut_off_is_named(tmp_path):
+    text = gzip.compress(CSV.encode())
+    for content in (text[: len(text) // 2], text[:5], CSV.encode()):
+        with pytest.raises(ValueError, match="a.csv.gz is damaged, cut short or not what"):
+            load(put(tmp_path / "a.csv.gz", content))
+
+
 def test_other_files_and_sets_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="a.parquet is damaged or no Parquet file"):
+    with pytest.raises(
+        ValueError, match="a.parquet is damaged, cut short or not what its name says"
+    ):
         load(put(tmp_path / "a.parquet", b"no"))
     (tmp_path / "b").mkdir()
     put(tmp_path / "b/x.doc", "1")
@@ -374,3 +441,69 @@ def test_prepared_trained_and_recommended(capsys, tmp_path):
     raws = ("a.csv", "./a.csv", "b.csv")
     dirs = [experiment.default_data_dir(DataConfig(dataset="tabular"), raw) for raw in raws]
     assert dirs[0] == dirs[1] != dirs[2]
+
+
+@pytest.fixture
+def jokes(tmp_path):
+    """Ratings from -10 to 10, zero among them, as those of Jester are."""
+    draw = np.random.default_rng(0)
+    user, item = np.nonzero(draw.random((40, 15)) < 0.7)
+    value = draw.integers(-40, 41, len(user)) / 4
+    value[:3] = -10, 0, 10
+    table = pd.DataFrame({"user": user, "item": item, "value": value})
+    table.to_csv(tmp_path / "jokes.csv", index=False)
+    return table, ["--dataset=tabular", f"--raw={tmp_path / 'jokes.csv'}"]
+
+
+def test_negative_ratings_go_the_whole_road(capsys, tmp_path, jokes):
+    table, words = jokes
+    data_dir, run_dir = tmp_path / "data", tmp_path / "run"
+    words = [*words, f"--data_dir={data_dir}"]
+    small = ["--set", "hidden=8,4,8", "--train", "epochs=1", f"--run_dir={run_dir}"]
+    done = run(capsys, "train", "--model=autoencoder", *words, *small)
+    assert done.status == 0, done.err
+    info = DatasetInfo.load(data_dir)
+    assert (info.rating_min, info.rating_max, info.rating_step) == (-10, 10, 0.25)
+    assert info.dropped == {} and info.config["min_rating"] is None
+    stored = [
+        (row["user"], item, value)
+        for row in records.read_rows(data_dir, info)
+        for part in ("", "validation_", "test_")
+        for item, value in zip(row[part + "items"], row[part + "values"], strict=True)
+    ]
+    assert sorted(stored) == sorted(table.itertuples(index=False, name=None))
+    predictions = np.load(run_dir / "per_user.npz")
+    assert np.isfinite(predictions["squared_error"]).all()
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert 1 < metrics["test"]["rmse"] < 20
+    done = run(capsys, "recommend", f"--run_dir={run_dir}", "--items=3:-9.5,4:7")
+    assert done.status == 0, done.err
+    done = run(capsys, "describe", f"--data_dir={data_dir}")
+    mean = f"{info.rating_mean:.3f}"
+    assert re.search(rf"^values +-10 to 10, mean {mean} in training$", done.out, re.M), done.out
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence", "kept"),
+    [
+        ("min_rating=-2.5", "ratings >= -2.5", lambda v: v[v >= -2.5]),
+        ("min_rating=0", "ratings >= 0", lambda v: v[v >= 0]),
+        ("drop_rating=0", "ratings of 0 left out", lambda v: v[v != 0]),
+        ("drop_rating=none", "by rating (seed 0)", lambda v: v),
+        ("label_above=0", "label 1 for ratings > 0, else 0", lambda v: v > 0),
+        ("label_above=-1", "label 1 for ratings > -1, else 0", lambda v: v > -1),
+    ],
+)
+def test_filters_by_value_take_any_number(capsys, tmp_path, jokes, setting, sentence, kept):
+    table, words = jokes
+    data_dir = tmp_path / "data"
+    done = run(capsys, "prepare", *words, f"--data_dir={data_dir}", "--data", setting)
+    assert done.status == 0, done.err
+    info = DatasetInfo.load(data_dir)
+    assert sentence in info.protocol
+    rows = list(records.read_rows(data_dir, info))
+    parts = ("values", "validation_values", "test_values")
+    stored = np.concatenate([row[part] for row in rows for part in parts])
+    due = kept(table["value"].to_numpy()).astype(float)
+    assert sorted(stored) == sorted(due) and len(due) > 100
+    assert (info.rating_min, info.rating_max) == ((0, 1) if "label" in setting else (-10, 10))

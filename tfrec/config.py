@@ -39,9 +39,9 @@ class DataConfig:
         fold_in: users: which part of a held-out user is input, "random" or "time" (the
             earliest).
         fold_in_share: users: share of a held-out user's ratings that is input.
-        min_rating: Ratings below are dropped.
-        drop_rating: Ratings of just this value are dropped; 0 drops none.
-        label_above: Ratings above become the label 1, all others 0 (clicks, likes); 0 keeps
+        min_rating: Ratings below are dropped; none: all are kept, negative ones too.
+        drop_rating: Ratings of just this value are dropped; none drops none.
+        label_above: Ratings above become the label 1, all others 0 (clicks, likes); none keeps
             the ratings.
         min_user_ratings: Users with fewer ratings are dropped.
         max_user_ratings: Users with more ratings are dropped; 0 keeps them.
@@ -70,9 +70,9 @@ class DataConfig:
     fold: str = "u1"
     fold_in: str = "random"
     fold_in_share: float = 0.8
-    min_rating: float = 0.0
-    drop_rating: float = 0.0
-    label_above: float = 0.0
+    min_rating: float | None = None
+    drop_rating: float | None = None
+    label_above: float | None = None
     min_user_ratings: int = 0
     max_user_ratings: int = 0
     min_item_ratings: int = 0
@@ -174,6 +174,7 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
 
 _RANGES: dict[str, Callable[[float], bool]] = {
     "at least 1": lambda x: x >= 1,
+    "a finite number": math.isfinite,
     "0 or more": lambda x: 0 <= x < math.inf,
     "more than 0": lambda x: 0 < x < math.inf,
     "0 or more and less than 1": lambda x: 0 <= x < 1,
@@ -188,9 +189,9 @@ _MUST_BE = {
     "test": "0 or more",
     "validation": "0 or more",
     "fold_in_share": "more than 0 and less than 1",
-    "min_rating": "0 or more",
-    "drop_rating": "0 or more",
-    "label_above": "0 or more",
+    "min_rating": "a finite number",
+    "drop_rating": "a finite number",
+    "label_above": "a finite number",
     "min_category": "at least 1",
     "min_user_ratings": "0 or more",
     "max_user_ratings": "0 or more",
@@ -309,18 +310,32 @@ def to_dict(config: Any) -> dict:
 
 
 def from_dict(cls: type[Config], fields: dict) -> Config:
-    """The inverse of `to_dict`.
+    """The inverse of `to_dict`; also reads what older versions wrote.
 
     Raises:
         ValueError: a field that `cls` does not have.
     """
     hints = typing.get_type_hints(cls)
+    if cls is DataConfig:
+        fields = renewed(fields)
     for name in fields:
         if name not in hints:
             raise ValueError(
                 f"{cls.__qualname__} has no setting {name!r}; " + known_names(name, hints)
             )
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def renewed(fields: dict) -> dict:
+    """Data settings of any version as this one writes them.
+
+    There was a version whose three filters by value were all numbers, none negative; a
+    `drop_rating` or `label_above` of 0 was none.
+    """
+    values = [fields.get(name, 0.0) for name in ("min_rating", "drop_rating", "label_above")]
+    if None in values or min(values) < 0:
+        return fields
+    return fields | {"drop_rating": values[1] or None, "label_above": values[2] or None}
 
 
 def _parse(text: str, hint: Any) -> Any:

@@ -9,8 +9,12 @@ splits differ only in which ratings go to which list of the row. Rows may also b
 import dataclasses
 import json
 import pathlib
+import typing
+from typing import Any
 
 import tensorflow as tf
+
+from tfrec import damage
 
 PAD = -1  # fills `items` of short rows; values there are 0
 
@@ -159,12 +163,13 @@ class DatasetInfo:
 
     @classmethod
     def from_dict(cls, fields: dict) -> "DatasetInfo":
-        """The inverse of `to_dict`; lists become tuples again."""
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        side = tuple(
-            Field(**{**f, "boundaries": tuple(f["boundaries"])}) for f in fields.get("fields", ())
-        )
-        return cls(**{**fields, "fields": side})
+        """The inverse of `to_dict`; lists become tuples again.
+
+        Raises:
+            ValueError: an attribute is unknown, missing or of another type.
+        """
+        info = _made(cls, fields)
+        return dataclasses.replace(info, fields=tuple(_made(Field, f) for f in info.fields))
 
     @classmethod
     def load(cls, data_dir: str | pathlib.Path) -> "DatasetInfo":
@@ -172,6 +177,7 @@ class DatasetInfo:
 
         Raises:
             FileNotFoundError: nothing is prepared there.
+            ValueError: the file is damaged, or of another version of tfrec.
         """
         path = pathlib.Path(data_dir) / INFO_FILE
         if not path.exists():
@@ -179,4 +185,45 @@ class DatasetInfo:
                 f"{path} does not exist: nothing is prepared in --data_dir={data_dir}; "
                 f"run `python -m tfrec.prepare --data_dir={data_dir}` first"
             )
-        return cls.from_dict(json.loads(path.read_text()))
+        with damage.refused(path, prepare_again(data_dir)):
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def prepare_again(data_dir: str | pathlib.Path) -> str:
+    """What to do about a directory that does not tell the settings it was prepared with."""
+    return (
+        f"prepare it again with `python -m tfrec.prepare --overwrite --data_dir={data_dir}` and "
+        "the flags it was prepared with (--dataset, --raw, --split, --data)"
+    )
+
+
+def _made(cls: type, fields: Any) -> Any:
+    """A `DatasetInfo` or `Field` of plain JSON types, each checked."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{cls.__name__} is of type {type(fields).__name__}, not an object")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    hints = typing.get_type_hints(cls)
+    empty = dataclasses.MISSING
+    for field in dataclasses.fields(cls):
+        if field.default is empty and field.default_factory is empty and field.name not in fields:
+            raise ValueError(f"{cls.__name__} has no {field.name!r}")
+    for name, value in fields.items():
+        if name not in hints:
+            raise ValueError(f"{cls.__name__} has an unknown {name!r}")
+        if not _fits(value, hints[name]):
+            raise ValueError(
+                f"{name!r} of {cls.__name__} is {value!r:.40}, not of type {hints[name]}"
+            )
+    return cls(**fields)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of a type such as `dict[str, int]`."""
+    kind, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_fits(v, args[0]) for v in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(v, args[1]) for v in value.values() if args)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, dict if dataclasses.is_dataclass(kind) else kind)

@@ -99,6 +99,7 @@ def _ratings(d: Description) -> str:
 def _values(d: Description) -> str:
     counts = d.values.sum(0)
     middles = (d.edges[1:] + d.edges[:-1]) / 2
+    middles[np.abs(middles) < 1e-6 * np.ptp(d.edges)] = 0  # what rounding leaves of it
     total = max(1, counts.sum())
     if len(counts) > 10:
         mean = d.info.rating_mean

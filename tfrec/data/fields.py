@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec import schema
-from tfrec.data import vocabulary
+from tfrec.data import stored, vocabulary
 from tfrec.schema import Field
 
 _SHARES = np.arange(0.1, 0.95, 0.1)  # of the training entries, where buckets end
@@ -235,9 +235,22 @@ def write(directory: pathlib.Path, columns: list[Column]) -> None:
 
 
 def read(data_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """The tables of users and items by field: `[n]` or `[n, length]`."""
+    """The tables of users and items by field: `[n]` or `[n, length]`.
+
+    Raises:
+        FileNotFoundError: the file is missing, though `info.json` names such fields.
+        ValueError: it is damaged, or has not the entries that `info.json` says.
+    """
     path = pathlib.Path(data_dir) / schema.TABLES_FILE
-    if not path.exists():
+    info = stored.info_beside(path)
+    n = {"user": info.n_users, "item": info.n_items} if info else {}
+    due = {f.name: n[f.of] for f in info.fields if f.of in n} if info else {}
+    if not (due or path.exists()):
         return {}
-    with np.load(path) as file:
-        return dict(file)
+    with stored.reading(path):
+        with path.open("rb") as stream, np.load(stream) as file:
+            tables = dict(file)
+        found = {name: len(table) for name, table in tables.items()}
+        if info and found != due:
+            raise ValueError(f"tables of the lengths {found}, not {due}")
+    return tables

@@ -208,7 +208,7 @@ def _rows(
     epoch: int,
 ) -> tf.data.Dataset:
     """Serialized rows of the split, one a element, without those that have nothing to give."""
-    paths = records.files(data_dir, _groups(info, split))
+    paths = records.files(data_dir, info, _groups(info, split))
     if shuffle:
         paths = np.random.default_rng(_mix(seed, epoch)).permutation(paths).tolist()
     # One file after the other: interleaving them takes twice the time from a local disk and

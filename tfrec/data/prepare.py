@@ -20,6 +20,7 @@ from tfrec import schema
 from tfrec.config import DataConfig
 from tfrec.data import blocks, fields, protocol, ratings, records, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
+from tfrec.data.stored import command
 from tfrec.datasets.source import rating_number
 from tfrec.schema import DatasetInfo
 
@@ -70,14 +71,6 @@ def fingerprint(raw: Any, config: DataConfig) -> str:
     settings = json.dumps(configs.to_dict(config), sort_keys=True)
     text = "\n".join([raw.fingerprint, settings, str(records.FORMAT_VERSION)])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
-    """The command line that replaces what is in `data_dir` by data prepared like `config`."""
-    fields, default = configs.to_dict(config), configs.to_dict(DataConfig())
-    words = [f"--{name}={fields.pop(name)}" for name in ("dataset", "split")]
-    words += [f"--data {n}={value}" for n, value in fields.items() if value != default[n]]
-    return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
 
 
 def write(
@@ -242,15 +235,16 @@ def _to_positions(
 
 def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, Any]:
     """What `DatasetInfo` takes over from the source and the settings."""
+    labels = config.label_above is not None
     return {
         "name": raw.name,
         "protocol": "; ".join(filter(None, [protocol.describe(config, raw), split.note])),
         "rows": config.rows,
         "groups": split.groups,
         "test_history": split.test_history,
-        "rating_min": 0.0 if config.label_above else float(raw.rating_min),
-        "rating_max": 1.0 if config.label_above else float(raw.rating_max),
-        "rating_step": 1.0 if config.label_above else float(raw.rating_step),
+        "rating_min": 0.0 if labels else float(raw.rating_min),
+        "rating_max": 1.0 if labels else float(raw.rating_max),
+        "rating_step": 1.0 if labels else float(raw.rating_step),
         "config": configs.to_dict(config),
     }
 
@@ -326,16 +320,17 @@ def _existing(
     info = DatasetInfo.load(data_dir)
     if info.fingerprint == mark:
         return info
-    new = configs.to_dict(config)
+    old, new = configs.renewed(info.config), configs.to_dict(config)
     changes = [
-        f"{name} is {info.config.get(name)!r}, now {new.get(name)!r}"
-        for name in sorted(info.config.keys() | new.keys())
-        if info.config.get(name) != new.get(name)
+        f"{name} is {old.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
     ]
+    unseen = "the source files or the record format changed, or another version prepared it"
     raise ValueError(
         f"--data_dir={data_dir} was prepared otherwise: "
-        f"{'; '.join(changes) or 'the source files or the record format changed'}. Choose another "
-        f"--data_dir, or replace it with `{command(config, data_dir)}` (and --raw, if given here)"
+        f"{'; '.join(changes) or unseen}. Choose another --data_dir, or replace it with "
+        f"`{command(config, data_dir)}` (and --raw, if given here)"
     )
 
 

@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from tfrec.config import DataConfig, known_names
+from tfrec.config import DataConfig, from_dict, known_names, to_dict
 from tfrec.data import splits
 
 _KNOWN = {
@@ -33,6 +33,12 @@ def check(config: DataConfig) -> None:
         raise ValueError(
             f"--data rows=item cannot go with split={config.split}, which holds out users' "
             "ratings row by row; use --data rows=user, or split=random, folds or time"
+        )
+    if from_dict(DataConfig, to_dict(config)) != config:  # 0 is read as none
+        raise ValueError(
+            f"--data min_rating={config.min_rating:g} drop_rating={config.drop_rating:g} "
+            f"label_above={config.label_above:g}: all three together can not hold this 0, which "
+            "stands for none in files of older versions; leave it out, or write min_rating=-0.001"
         )
     for name in ("test", "validation"):
         _check_size(config.split, name, getattr(config, name))
@@ -176,11 +182,11 @@ def _share(share: float, of_what: str) -> str:
 def _filters(c: DataConfig) -> list[str]:
     """The filters in use, in words."""
     kept = []
-    if c.min_rating > 0:
+    if c.min_rating is not None:
         kept.append(f"ratings >= {c.min_rating:g}")
-    if c.drop_rating:
+    if c.drop_rating is not None:
         kept.append(f"ratings of {c.drop_rating:g} left out")
-    if c.label_above:
+    if c.label_above is not None:
         kept.append(f"label 1 for ratings > {c.label_above:g}, else 0")
     if c.min_user_ratings:
         kept.append(f"users with >= {c.min_user_ratings} ratings")

@@ -187,8 +187,9 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
             dropped[reason] = dropped.get(reason, 0) + n
             ratings = ratings.take(mask)
 
-    keep(ratings.values >= config.min_rating, "min_rating")
-    if config.drop_rating:
+    if config.min_rating is not None:
+        keep(ratings.values >= config.min_rating, "min_rating")
+    if config.drop_rating is not None:
         keep(ratings.values != config.drop_rating, "drop_rating")
     n_before = -1
     while n_before != len(ratings):
@@ -211,7 +212,7 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
 
 def labelled(ratings: Ratings, config: DataConfig) -> Ratings:
     """Turns ratings above `label_above` into 1 and all others into 0, where that is asked for."""
-    if not config.label_above:
+    if config.label_above is None:
         return ratings
     return dataclasses.replace(ratings, values=np.float32(ratings.values > config.label_above))
 

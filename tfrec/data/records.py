@@ -1,34 +1,103 @@
 """The record files of a prepared directory: finding them, reading rows back."""
 
+import contextlib
+import functools
+import os
 import pathlib
+import struct
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfrec import schema
+from tfrec.data import stored
 
 FORMAT_VERSION = 2  # part of info.json and the fingerprint: raise it when the bytes change
 _SCAN = 1024  # records parsed at once while looking for one row
+_LENGTH = struct.Struct("<Q")
+_FRAME = 16  # bytes of a record beside its data: the length and two checksums
 
 
-def files(data_dir: str | pathlib.Path, groups: Sequence[str]) -> list[str]:
+def files(
+    data_dir: str | pathlib.Path, info: schema.DatasetInfo, groups: Sequence[str]
+) -> list[str]:
     """Paths of the groups' record files, sorted.
+
+    The lengths and the number of the records are checked in all groups, once a process; their
+    checksums are what TensorFlow checks while it reads them (see `naming_damage`).
 
     Raises:
         FileNotFoundError: a group has no files, or some of its shards are missing.
+        ValueError: a file is damaged, or some rows are missing.
     """
-    paths: list[str] = []
-    for group in groups:
-        found = sorted(pathlib.Path(data_dir).glob(f"{group}-*-of-*.tfrecord"))
-        n = int(found[0].stem.rpartition("-")[2]) if found else 0
-        if not n or len(found) != n:
-            raise FileNotFoundError(
-                f"--data_dir={data_dir} holds {len(found)} of the {n or 'expected'} {group} record "
-                "files; prepare it anew with `python -m tfrec.prepare --overwrite`"
+    paths = {group: _shards(pathlib.Path(data_dir), group) for group in info.groups}
+    counts = {path: _count(path) for shards in paths.values() for path in shards}
+    found = sum(counts.values())
+    if found != info.row_counts.get("all", found):
+        least = min(counts, key=counts.__getitem__)
+        with stored.reading(least):
+            raise ValueError(
+                f"{counts[least]} rows, and {found} in all record files, where "
+                f"{info.row_counts['all']} are expected"
             )
-        paths += map(str, found)
-    return paths
+    return [str(path) for group in groups for path in paths[group]]
+
+
+def _shards(data_dir: pathlib.Path, group: str) -> list[pathlib.Path]:
+    found = sorted(data_dir.glob(f"{group}-*-of-*.tfrecord"))
+    n = int(found[0].stem.rpartition("-")[2]) if found else 0
+    if n and len(found) == n:
+        return found
+    raise FileNotFoundError(
+        f"--data_dir={data_dir} holds {len(found)} of the {n or 'expected'} {group} record files: "
+        + stored.cure(data_dir)
+    )
+
+
+def _count(path: pathlib.Path) -> int:
+    """Records of a file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    with stored.reading(path):
+        stat = path.stat()
+        return _walk(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _walk(path: pathlib.Path, size: int, modified: int) -> int:
+    """Goes from record to record; `modified` keeps apart what the same name held at other times."""
+    n = at = 0
+    with path.open("rb") as file:
+        while at < size:
+            data = os.pread(file.fileno(), _LENGTH.size, at)
+            length = _LENGTH.unpack(data)[0] if len(data) == _LENGTH.size else size
+            at += length + _FRAME
+            n += 1
+            if not length or at > size:
+                raise ValueError(f"its record {n:,} is cut short or none")
+    return n
+
+
+@contextlib.contextmanager
+def naming_damage(data_dir: str | pathlib.Path, info: schema.DatasetInfo) -> Iterator[None]:
+    """Names the record file in which the block comes across bytes that have changed.
+
+    TensorFlow's own error names none, so all files are read once more.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError:
+        for path in files(data_dir, info, info.groups):
+            with stored.reading(pathlib.Path(path)):
+                for _ in tf.data.TFRecordDataset(path).batch(_SCAN):
+                    pass
+        raise
 
 
 def read_rows(
@@ -45,8 +114,10 @@ def read_rows(
         groups: File groups to read, default all.
     """
     for group in groups or info.groups:
-        for record in tf.data.TFRecordDataset(files(data_dir, [group])).as_numpy_iterator():
-            yield {"group": group, **_decode(record)}
+        paths = files(data_dir, info, [group])
+        with naming_damage(data_dir, info):
+            for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
+                yield {"group": group, **_decode(record)}
 
 
 def _decode(record: bytes) -> dict[str, np.ndarray | int]:
@@ -80,12 +151,13 @@ def find_row(
     Raises:
         ValueError: no row is stored for this position.
     """
-    batches = tf.data.TFRecordDataset(files(data_dir, info.groups)).batch(_SCAN)
+    batches = tf.data.TFRecordDataset(files(data_dir, info, info.groups)).batch(_SCAN)
     spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
-    for batch in batches:
-        found = np.flatnonzero(tf.io.parse_example(batch, spec)["user"].numpy() == position)
-        if len(found):
-            return _merge(_decode(batch[int(found[0])].numpy()), parts)
+    with naming_damage(data_dir, info):
+        for batch in batches:
+            found = np.flatnonzero(tf.io.parse_example(batch, spec)["user"].numpy() == position)
+            if len(found):
+                return _merge(_decode(batch[int(found[0])].numpy()), parts)
     raise ValueError(
         f"{info.name} holds no row for {info.rows} position {position} (of {info.n_rows}): all "
         "of its ratings were dropped while preparing"

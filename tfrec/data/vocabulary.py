@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from tfrec import schema
+from tfrec.data import stored
+
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -99,9 +102,49 @@ def write(path: str | pathlib.Path, ids: Sequence[str]) -> None:
 
 
 def read(path: str | pathlib.Path) -> list[str]:
-    """Reads what `write` wrote."""
-    with pathlib.Path(path).open(encoding="utf-8", newline="") as file:
-        return file.read().split("\n")[:-1]
+    """Reads what `write` wrote.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is damaged, or has not as many lines as `info.json` beside it says.
+    """
+    path = pathlib.Path(path)
+    due = _lines(path)
+    with stored.reading(path):
+        *ids, rest = path.read_bytes().decode("utf-8").split("\n")
+        if rest or due not in (None, len(ids)):
+            raise ValueError(f"{len(ids)} whole lines, {len(ids) if due is None else due} expected")
+    return ids
+
+
+def _lines(path: pathlib.Path) -> int | None:
+    """How many lines a vocabulary file must have; None where no `info.json` tells."""
+    info = stored.info_beside(path)
+    if info is None:
+        return None
+    due = {schema.vocabulary_file(field.name): field.size - 1 for field in info.fields}
+    return (due | {schema.USERS_FILE: info.n_users, schema.ITEMS_FILE: info.n_items}).get(path.name)
+
+
+def read_table(path: str | pathlib.Path) -> pd.DataFrame:
+    """Reads a table of users or items, such as `item_fields.csv`.
+
+    Returns:
+        All text, "" where unknown; aligned with the vocabulary.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is damaged, or has not the rows that `info.json` beside it says.
+    """
+    path = pathlib.Path(path)
+    info = stored.info_beside(path)
+    with stored.reading(path):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        key = "user" if path.name == schema.USER_FIELDS_FILE else "item"
+        due = len(table) if info is None else {"user": info.n_users, "item": info.n_items}[key]
+        if table.columns[0] != key or len(table) != due:
+            raise ValueError(f"{len(table)} rows by {table.columns[0]!r:.40}, not {due} by {key!r}")
+    return table
 
 
 def align(table: pd.DataFrame | None, key: str, ids: Sequence[str]) -> pd.DataFrame | None:

@@ -5,15 +5,22 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import lzma
 import pathlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
+import pyarrow
+
 BLOCK_BYTES = 20 << 20  # about a million ratings
 
-_DAMAGE = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError)
+_DAMAGE = (
+    *(zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, pyarrow.ArrowException),
+    RuntimeError,  # encrypted, or packed by a method that is not known
+    OSError,  # where it has no number: bzip2, gzip and Parquet
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +44,7 @@ class TextFile:
             ValueError: the file is damaged, cut short or has no content.
         """
         line, rest = 1, b""
-        with _naming(self.where), self.opener() as stream:
+        with naming(self.where), self.opener() as stream:
             while data := stream.read(BLOCK_BYTES):
                 cut = data.rfind(b"\n") + 1
                 block, rest = (rest + data[:cut], data[cut:]) if cut else (b"", rest + data)
@@ -55,7 +62,7 @@ class TextFile:
 
     def first_line(self, encoding: str = "utf-8") -> str:
         """The first line, without its end and without a byte order mark."""
-        with _naming(self.where), self.opener() as stream:
+        with naming(self.where), self.opener() as stream:
             line = stream.readline(1 << 20)
         if not line:
             raise ValueError(f"{self.where} is empty; get the data set again")
@@ -158,7 +165,7 @@ def from_zip(source: pathlib.Path | bytes, where: str) -> Files:
 
         return open_member
 
-    with _naming(where), archive() as opened:
+    with naming(where), archive() as opened:
         members = [m for m in opened.namelist() if not m.endswith("/")]
     members = [m for m in members if not m.startswith("__MACOSX/")]
     return Files(where, {member: opener(member) for member in members})
@@ -196,11 +203,14 @@ class _Gunzip(gzip.GzipFile):
 
 
 @contextlib.contextmanager
-def _naming(where: str) -> Iterator[None]:
+def naming(where: str) -> Iterator[None]:
     """Turns the many errors of damaged archives into one that names the file."""
     try:
         yield
     except _DAMAGE as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"{where} is damaged, cut short or not what its name says ({error}); get it again"
+            f"{where} is damaged, cut short or not what its name says ({reason}); get it again"
         ) from error

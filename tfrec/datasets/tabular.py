@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy
 import pandas
 import pyarrow
+import pyarrow.compute
 import tqdm
 
 from tfrec.config import known_names
@@ -212,7 +213,7 @@ def _chunks(tables: list) -> Iterator[pandas.DataFrame]:
 
 
 def _measure(tables: list) -> _Found:
-    """One pass: the range of the values, the step between them, the first title of each item."""
+    """One pass: the values' range and step, and each item's first title that is not empty."""
     lowest, highest, values, titles = numpy.inf, -numpy.inf, set(), {}
     with tqdm.tqdm(desc="looking at values", unit=" rows", unit_scale=True, disable=None) as bar:
         for part in (part for table in tables for part in table.frames()):
@@ -222,7 +223,9 @@ def _measure(tables: list) -> _Found:
             if len(values) <= _MOST_STEPS:
                 values.update(numpy.unique(value)[: _MOST_STEPS + 1].tolist())
             if "title" in part.column_names:
-                named = part.select(["item", "title"]).to_pandas().drop_duplicates("item")
+                text = pyarrow.compute.utf8_trim_whitespace(part["title"])
+                named = part.select(["item", "title"]).filter(pyarrow.compute.not_equal(text, ""))
+                named = named.to_pandas().drop_duplicates("item")
                 for item, title in zip(named["item"], named["title"], strict=True):
                     titles.setdefault(item, title)
     steps = numpy.diff(sorted(values)) if 1 < len(values) <= _MOST_STEPS else [0.0]

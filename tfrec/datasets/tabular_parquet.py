@@ -18,8 +18,12 @@ Batches = Callable[[files.TextFile, list[str]], Iterable[pyarrow.Table]]
 
 
 def batches(file: files.TextFile, names: list[str]) -> Iterator[pyarrow.Table]:
-    """Yields the named columns, through pyarrow."""
-    with file.opener() as stream:
+    """Yields the named columns, through pyarrow.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with files.naming(file.where), file.opener() as stream:
         for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(_ROWS, columns=names):
             yield pyarrow.Table.from_batches([batch])
 
@@ -106,11 +110,8 @@ def look(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -> Parq
     Raises:
         ValueError: it is no Parquet file, or a column is not there.
     """
-    try:
-        with file.opener() as stream:
-            names = pyarrow.parquet.ParquetFile(stream).schema_arrow.names
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{file.where} is damaged or no Parquet file ({error})") from None
+    with files.naming(file.where), file.opener() as stream:
+        names = pyarrow.parquet.ParquetFile(stream).schema_arrow.names
     if not wanted:
         ours = ("user", "item", "value", "time", "title")
         wanted = {name: name for name in ours if name in ("user", "item") or name in names}
