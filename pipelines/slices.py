@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 
 import numpy as np
-import pandas as pd
 
 from tfrec.data import inputs, vocabulary
 from tfrec.schema import ITEMS_FILE, USER_FIELDS_FILE, DatasetInfo
@@ -46,7 +45,7 @@ def of(data_dir: pathlib.Path, info: DatasetInfo, known_items: set[str] | None) 
     }
     file = data_dir / USER_FIELDS_FILE
     if file.exists():
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = vocabulary.read_table(file)
         for column in table.columns[1:]:
             values = sorted(set(table[column]) - {""})
             if 1 < len(values) <= _MOST_GROUPS:

@@ -108,6 +108,30 @@ def test_all_readers_of_rows_notice(data_dir):
             read()
 
 
+def test_bytes_that_have_changed_within_a_row_are_noticed(data_dir):
+    info = DatasetInfo.load(data_dir)
+    path = data_dir / RECORDS
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    rows = inputs.histories(data_dir, info, "train", 4)
+
+    def train():
+        with records.naming_damage(data_dir, info):
+            list(rows)
+
+    for read in (
+        train,
+        lambda: list(records.read_rows(data_dir, info)),
+        lambda: records.find_row(data_dir, info, 99),
+        lambda: Description(data_dir, info),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"{re.escape(str(path))} is damaged.*corrupted record"
+        ):
+            read()
+
+
 def test_rows_that_are_missing_as_a_whole_are_noticed(data_dir):
     info = DatasetInfo.load(data_dir)
     first = next(iter(records.read_rows(data_dir, info, ["validation"])))
@@ -174,5 +198,14 @@ def test_unknown_settings_in_an_info_do_not_hide_what_is_damaged(data_dir):
     (data_dir / "users.txt").write_text("")
     with pytest.raises(ValueError, match=r"users.txt is damaged.*--data_dir=\S+ and the flags it"):
         vocabulary.read(data_dir / "users.txt")
-    with pytest.raises(ValueError, match=r"info.json is damaged.*no setting 'sped'.*--overwrite"):
+    with pytest.raises(ValueError, match=r"prepared otherwise: .*sped is 3, now None.*--overwrite"):
         prepare(make_raw(make_frame()), DataConfig(), data_dir, progress=False)
+
+
+def test_the_cure_of_a_damaged_info_works(data_dir):
+    (data_dir / "info.json").write_text("{")
+    raw = make_raw(make_frame())
+    with pytest.raises(ValueError, match="info.json is damaged"):
+        prepare(raw, CONFIG, data_dir, progress=False)
+    info = prepare(raw, CONFIG, data_dir, progress=False, overwrite=True)
+    assert DatasetInfo.load(data_dir) == info

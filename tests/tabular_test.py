@@ -140,7 +140,7 @@ def test_parquet(tmp_path, packed_rows):
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 @pytest.mark.parametrize("in_blocks", [False, True])
 def test_the_first_title_that_is_not_empty_counts(tmp_path, monkeypatch, ending, in_blocks):
-    names = ["", "Y" * 40, "X" * 40, "", "other X", ""]
+    names = ["", "Y" * 40, "X" * 40, "", "other X", " "]
     table = pd.DataFrame({"user": [*"abcdef"], "item": [*"xyxyxz"], "title": names})
     if ending == "parquet":
         table["title"] = table["title"].replace("", None)

@@ -367,10 +367,8 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
         ValueError: a field that `cls` does not have.
     """
     hints = typing.get_type_hints(cls)
-    if cls is DataConfig and zero_is_none(fields):
-        fields = fields | {
-            name: fields.get(name) or None for name in ("drop_rating", "label_above")
-        }
+    if cls is DataConfig:
+        fields = renewed(fields)
     for name in fields:
         if name not in hints:
             raise ValueError(
@@ -379,12 +377,16 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
-def zero_is_none(fields: dict) -> bool:
-    """Whether data settings are from a version in which a `drop_rating` or `label_above` of 0
-    was none, and no filter could be None or negative.
+def renewed(fields: dict) -> dict:
+    """Data settings of any version as this one writes them.
+
+    There was a version whose three filters by value were all numbers, none negative; a
+    `drop_rating` or `label_above` of 0 was none.
     """
     values = [fields.get(name, 0.0) for name in ("min_rating", "drop_rating", "label_above")]
-    return None not in values and min(values) >= 0
+    if None in values or min(values) < 0:
+        return fields
+    return fields | {"drop_rating": values[1] or None, "label_above": values[2] or None}
 
 
 def _parse(text: str, hint: Any) -> Any:

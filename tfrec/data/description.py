@@ -191,10 +191,11 @@ def _batches(
             spec[name] = tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
     for group in info.groups:
         paths = records.files(data_dir, info, [group])
-        for serialized in tf.data.TFRecordDataset(paths).batch(_ROWS).prefetch(1):
-            parsed = tf.io.parse_example(serialized, spec)
-            rows = parsed["user"].numpy()
-            yield rows, {part: _batch(group, part, rows, parsed) for part in schema.PARTS}
+        with records.naming_damage(data_dir, info):
+            for serialized in tf.data.TFRecordDataset(paths).batch(_ROWS).prefetch(1):
+                parsed = tf.io.parse_example(serialized, spec)
+                rows = parsed["user"].numpy()
+                yield rows, {part: _batch(group, part, rows, parsed) for part in schema.PARTS}
 
 
 def _batch(group: str, part: str, rows: np.ndarray, parsed: dict) -> Batch:

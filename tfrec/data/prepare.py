@@ -18,7 +18,7 @@ import tqdm
 from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import blocks, fields, protocol, ratings, records, splits, stored, texts, vocabulary
+from tfrec.data import blocks, fields, protocol, ratings, records, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
 from tfrec.data.stored import command
 from tfrec.datasets.source import rating_number
@@ -320,18 +320,17 @@ def _existing(
     info = DatasetInfo.load(data_dir)
     if info.fingerprint == mark:
         return info
-    with stored.reading(data_dir / schema.INFO_FILE):
-        old = configs.to_dict(configs.from_dict(DataConfig, info.config))
-    new = configs.to_dict(config)
+    old, new = configs.renewed(info.config), configs.to_dict(config)
     changes = [
-        f"{name} is {old[name]!r}, now {new[name]!r}"
-        for name in sorted(new)
-        if old[name] != new[name]
+        f"{name} is {old.get(name)!r}, now {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
     ]
+    unseen = "the source files or the record format changed, or another version prepared it"
     raise ValueError(
         f"--data_dir={data_dir} was prepared otherwise: "
-        f"{'; '.join(changes) or 'the source files or the record format changed'}. Choose another "
-        f"--data_dir, or replace it with `{command(config, data_dir)}` (and --raw, if given here)"
+        f"{'; '.join(changes) or unseen}. Choose another --data_dir, or replace it with "
+        f"`{command(config, data_dir)}` (and --raw, if given here)"
     )
 
 

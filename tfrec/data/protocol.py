@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from tfrec.config import DataConfig, known_names, to_dict, zero_is_none
+from tfrec.config import DataConfig, from_dict, known_names, to_dict
 from tfrec.data import splits
 
 _KNOWN = {
@@ -34,7 +34,7 @@ def check(config: DataConfig) -> None:
             f"--data rows=item cannot go with split={config.split}, which holds out users' "
             "ratings row by row; use --data rows=user, or split=random, folds or time"
         )
-    if zero_is_none(to_dict(config)) and 0 in (config.drop_rating, config.label_above):
+    if from_dict(DataConfig, to_dict(config)) != config:  # 0 is read as none
         raise ValueError(
             f"--data min_rating={config.min_rating:g} drop_rating={config.drop_rating:g} "
             f"label_above={config.label_above:g}: all three together can not hold this 0, which "

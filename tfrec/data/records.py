@@ -1,5 +1,6 @@
 """The record files of a prepared directory: finding them, reading rows back."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -24,7 +25,7 @@ def files(
     """Paths of the groups' record files, sorted.
 
     The lengths and the number of the records are checked in all groups, once a process; their
-    checksums are what TensorFlow checks while it reads them.
+    checksums are what TensorFlow checks while it reads them (see `naming_damage`).
 
     Raises:
         FileNotFoundError: a group has no files, or some of its shards are missing.
@@ -80,6 +81,25 @@ def _walk(path: pathlib.Path, size: int, modified: int) -> int:
     return n
 
 
+@contextlib.contextmanager
+def naming_damage(data_dir: str | pathlib.Path, info: schema.DatasetInfo) -> Iterator[None]:
+    """Names the record file in which the block comes across bytes that have changed.
+
+    TensorFlow's own error names none, so all files are read once more.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError:
+        for path in files(data_dir, info, info.groups):
+            with stored.reading(pathlib.Path(path)):
+                for _ in tf.data.TFRecordDataset(path).batch(_SCAN):
+                    pass
+        raise
+
+
 def read_rows(
     data_dir: str | pathlib.Path, info: schema.DatasetInfo, groups: Sequence[str] | None = None
 ) -> Iterator[dict[str, np.ndarray | int | str]]:
@@ -95,8 +115,9 @@ def read_rows(
     """
     for group in groups or info.groups:
         paths = files(data_dir, info, [group])
-        for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
-            yield {"group": group, **_decode(record)}
+        with naming_damage(data_dir, info):
+            for record in tf.data.TFRecordDataset(paths).as_numpy_iterator():
+                yield {"group": group, **_decode(record)}
 
 
 def _decode(record: bytes) -> dict[str, np.ndarray | int]:
@@ -132,10 +153,11 @@ def find_row(
     """
     batches = tf.data.TFRecordDataset(files(data_dir, info, info.groups)).batch(_SCAN)
     spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
-    for batch in batches:
-        found = np.flatnonzero(tf.io.parse_example(batch, spec)["user"].numpy() == position)
-        if len(found):
-            return _merge(_decode(batch[int(found[0])].numpy()), parts)
+    with naming_damage(data_dir, info):
+        for batch in batches:
+            found = np.flatnonzero(tf.io.parse_example(batch, spec)["user"].numpy() == position)
+            if len(found):
+                return _merge(_decode(batch[int(found[0])].numpy()), parts)
     raise ValueError(
         f"{info.name} holds no row for {info.rows} position {position} (of {info.n_rows}): all "
         "of its ratings were dropped while preparing"

@@ -39,12 +39,13 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         FileNotFoundError: it is missing.
         ValueError: it is damaged, as `damage.refused` says it.
     """
-    told = cure(path.parent)
     try:
-        with damage.refused(path, told):
-            yield
+        yield
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: {told}") from None
+        raise FileNotFoundError(f"{path} is missing: {cure(path.parent)}") from None
+    except Exception:
+        with damage.refused(path, cure(path.parent)):
+            raise
 
 
 def cure(data_dir: pathlib.Path) -> str:

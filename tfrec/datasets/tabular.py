@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import numpy
 import pandas
 import pyarrow
+import pyarrow.compute
 import tqdm
 
 from tfrec.config import known_names
@@ -232,8 +233,9 @@ def _measure(tables: list) -> _Found:
             if len(values) <= _MOST_STEPS:
                 values.update(numpy.unique(value)[: _MOST_STEPS + 1].tolist())
             if "title" in part.column_names:
-                named = part.select(["item", "title"]).to_pandas()
-                named = named[named["title"] != ""].drop_duplicates("item")
+                text = pyarrow.compute.utf8_trim_whitespace(part["title"])
+                named = part.select(["item", "title"]).filter(pyarrow.compute.not_equal(text, ""))
+                named = named.to_pandas().drop_duplicates("item")
                 for item, title in zip(named["item"], named["title"], strict=True):
                     titles.setdefault(item, title)
     steps = numpy.diff(sorted(values)) if 1 < len(values) <= _MOST_STEPS else [0.0]

@@ -5,7 +5,6 @@ import pathlib
 import tempfile
 
 import numpy as np
-import pandas as pd
 
 from tfrec.data import records, vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo
@@ -126,7 +125,7 @@ def layout(answer: dict[str, np.ndarray], data_dir: pathlib.Path) -> str:
     """The answer as aligned columns."""
     genres: dict[str, str] = {}
     if (data_dir / ITEM_FIELDS_FILE).exists():
-        fields = pd.read_csv(data_dir / ITEM_FIELDS_FILE, dtype=str, keep_default_na=False)
+        fields = vocabulary.read_table(data_dir / ITEM_FIELDS_FILE)
         if "genres" in fields:
             genres = dict(zip(fields["item"], fields["genres"], strict=True))
     wide = max(8, *(len(item.decode()) for item in answer["items"]))

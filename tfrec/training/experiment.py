@@ -76,7 +76,7 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
 
 
 def _refuse_other_settings(old: dict, data: DataConfig, data_dir: str) -> None:
-    new, old = config_lib.to_dict(data), config_lib.to_dict(config_lib.from_dict(DataConfig, old))
+    new, old = config_lib.to_dict(data), config_lib.to_dict(DataConfig()) | config_lib.renewed(old)
     changes = [
         f"{name} is {old.get(name)!r}, asked for is {new.get(name)!r}"
         for name in sorted(old.keys() | new.keys())
