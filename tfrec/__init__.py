@@ -1,3 +1,38 @@
-"""tfrec: from raw ratings to a recommender that answers on TF Serving."""
+"""tfrec: from raw ratings or purchases to a recommender that answers on TF Serving.
+
+    data = tfrec.Dataset.from_pandas(orders, user="customer", item="sku", time="bought_at")
+    run = tfrec.fit("sasrec", data.split("last"), epochs=20)
+    run.recommend(histories=[["a", "b"]], k=10)
+    run.export("saved_models/shop")
+
+The names below are imported when they are first used; what is not named here may change.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+_NAMES = {
+    "Dataset": "tfrec.api.dataset",
+    "PreparedData": "tfrec.api.dataset",
+    "Recommender": "tfrec.models",
+    "Run": "tfrec.api.run",
+    "Served": "tfrec.api.served",
+    "fit": "tfrec.api.fitting",
+    "load": "tfrec.api.run",
+}
+_MODULES = ("metrics", "models", "splits")
+
+__all__ = ["__version__", *_NAMES, *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"tfrec.{name}")
+    raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -131,37 +131,59 @@ def _decode(record: bytes) -> dict[str, np.ndarray | int]:
     return row
 
 
+def find_rows(
+    data_dir: str | pathlib.Path,
+    info: schema.DatasetInfo,
+    positions: Sequence[int],
+    parts: Sequence[str] = ("history",),
+) -> dict[int, dict[str, np.ndarray]]:
+    """Looks rows up by one scan of the files.
+
+    Args:
+        data_dir: A prepared directory.
+        info: Its info.
+        positions: Positions of users (of items for item rows).
+        parts: Parts to merge.
+
+    Returns:
+        By position `items` int32, `values` float32 and `times` int64, each `[k]`, in time order;
+        a position whose ratings were all dropped is missing.
+
+    Raises:
+        ValueError: a record file is damaged.
+    """
+    wanted = np.unique(np.asarray(positions, np.int64))
+    found: dict[int, dict[str, np.ndarray]] = {}
+    batches = tf.data.TFRecordDataset(files(data_dir, info, info.groups)).batch(_SCAN)
+    spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
+    with naming_damage(data_dir, info):
+        for batch in batches:
+            users = tf.io.parse_example(batch, spec)["user"].numpy()
+            for at in np.flatnonzero(np.isin(users, wanted)):
+                found[int(users[at])] = _merge(_decode(batch[int(at)].numpy()), parts)
+            if len(found) == len(wanted):
+                break
+    return found
+
+
 def find_row(
     data_dir: str | pathlib.Path,
     info: schema.DatasetInfo,
     position: int,
     parts: Sequence[str] = ("history",),
 ) -> dict[str, np.ndarray]:
-    """Looks one row up by scanning the files.
-
-    Args:
-        data_dir: A prepared directory.
-        info: Its info.
-        position: Position of the user (of the item for item rows).
-        parts: Parts to merge.
-
-    Returns:
-        `items` int32, `values` float32 and `times` int64, each `[k]`, in time order.
+    """One row of `find_rows`.
 
     Raises:
-        ValueError: no row is stored for this position.
+        ValueError: no row is stored for this position, or a record file is damaged.
     """
-    batches = tf.data.TFRecordDataset(files(data_dir, info, info.groups)).batch(_SCAN)
-    spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
-    with naming_damage(data_dir, info):
-        for batch in batches:
-            found = np.flatnonzero(tf.io.parse_example(batch, spec)["user"].numpy() == position)
-            if len(found):
-                return _merge(_decode(batch[int(found[0])].numpy()), parts)
-    raise ValueError(
-        f"{info.name} holds no row for {info.rows} position {position} (of {info.n_rows}): all "
-        "of its ratings were dropped while preparing"
-    )
+    found = find_rows(data_dir, info, [position], parts)
+    if position not in found:
+        raise ValueError(
+            f"{info.name} holds no row for {info.rows} position {position} (of {info.n_rows}): all "
+            "of its ratings were dropped while preparing"
+        )
+    return found[position]
 
 
 def _merge(row: dict, parts: Sequence[str]) -> dict[str, np.ndarray]:

@@ -63,6 +63,7 @@ def describe(top: Answers) -> dict:
         "kind": top.kind,
         "model": type(top.model).__name__.lower(),
         "task": top.model.task,
+        "highest": top.model.info.rating_max,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
         "signatures": {

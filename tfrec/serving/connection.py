@@ -17,7 +17,6 @@ MODEL_SERVICE = "tensorflow.serving.ModelService"
 LONGEST_MESSAGE = 2**31 - 1  # bytes; gRPC's own limit of 4 MB is soon reached by scores
 
 
-
 class RequestError(Exception):
     """What the server answered instead.
 

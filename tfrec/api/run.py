@@ -1,0 +1,211 @@
+"""A run: what `tfrec.fit` gives and `tfrec.load` finds again."""
+
+import functools
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfrec.api import recommending
+from tfrec.api.dataset import PathLike
+from tfrec.data import records, vocabulary
+from tfrec.models.base import Recommender
+from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo
+from tfrec.serving import export, retrieval, signatures
+from tfrec.serving.asking import History
+from tfrec.serving.local import InMemory
+from tfrec.training import experiment, runs
+
+
+def load(run_dir: PathLike) -> "Run":
+    """The run in a directory; arguments and errors as of `Run`."""
+    return Run(run_dir)
+
+
+INDEXES = {"exact": signatures.make, "tfrs": retrieval.make}
+
+
+class Run:
+    """A trained model with its data and what it measured.
+
+    Args:
+        run_dir: The run directory.
+
+    Attributes:
+        path: The run directory.
+        config: What it was run with.
+
+    Raises:
+        FileNotFoundError: no run is there.
+        ValueError: it is damaged, or its data has changed since.
+    """
+
+    def __init__(self, run_dir: PathLike):
+        self._dir = runs.RunDir(run_dir)
+        self.path = self._dir.path
+        self.config = self._dir.config()
+
+    def __repr__(self) -> str:
+        test = self.metrics.get("test") or self.metrics["validation"]
+        figures = ", ".join(f"{n} {v:.4f}" for n, v in test.items() if isinstance(v, float))
+        return f"{self.config.model} in {self.path}: {figures}\n{self.metrics['protocol']}"
+
+    @functools.cached_property
+    def model(self) -> Recommender:
+        """The Keras model of the best epoch."""
+        return self._dir.load_model()
+
+    @functools.cached_property
+    def data_dir(self) -> pathlib.Path:
+        """The prepared data that it was trained on."""
+        return self._dir.data_dir()
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the prepared data holds."""
+        return self.model.info
+
+    @property
+    def metrics(self) -> dict:
+        """What was measured: `validation`, `test`, the protocol, seconds and memory."""
+        return self._dir.metrics()
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch: training logs, and validation's with `val_` before their names."""
+        return self._dir.history()
+
+    def evaluate(self, part: str = "test", sampled: str = "") -> dict[str, float]:
+        """Measures again.
+
+        Args:
+            part: "validation" or "test".
+            sampled: Rank among sampled items, as old papers do: "uniform-100", "popularity-100".
+        """
+        return experiment.evaluate_run(str(self.path), part, sampled)[0]
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        histories: Sequence[History] | Mapping[str, History] | None = None,
+        k: int = 10,
+        exclude: recommending.Lists = None,
+        allow: recommending.Lists = None,
+        titles: bool = True,
+    ) -> pd.DataFrame:
+        """The best items for known users or for anybody's history, by raw id.
+
+        What a user is known to have had, or a history holds, is left out.
+
+        Args:
+            users: Raw ids of known users.
+            histories: Each a list of item ids (older first, rated highest), a list of pairs of
+                item and rating, or item -> rating; a mapping names them.
+            k: Items a user.
+            exclude: Items that must not come: one list for all, or one a row.
+            allow: The only items that may: likewise; an empty one allows all.
+            titles: With the column `title`.
+
+        Returns:
+            `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
+            number of the history.
+
+        Raises:
+            ValueError: an unknown user, or users where the model takes histories only.
+        """
+        asking = self._asking(k)
+        if users is not None:
+            users = [str(user) for user in recommending.as_list(users, "users")]
+            positions = self._positions(users)
+            if not asking.knows_users:
+                stored = self._histories(positions)
+                users, histories = None, dict(zip(users, stored, strict=True))
+        return recommending.recommend(asking, users, histories, k, exclude, allow, titles)
+
+    def score(self, pairs: pd.DataFrame | Iterable[tuple[str, str]]) -> pd.DataFrame:
+        """What the model thinks of pairs of known users and items.
+
+        Args:
+            pairs: A frame with the columns `user` and `item`, or pairs; raw ids.
+
+        Returns:
+            `user, item, score`, in the order of `pairs`: ratings in their range, probabilities of
+            clicks, or scores that only have an order. An unknown item has NaN.
+
+        Raises:
+            ValueError: an unknown user.
+        """
+        frame = pd.DataFrame(pairs, columns=["user", "item"]).astype(str).reset_index(drop=True)
+        asking = self._asking(1)
+        groups = {user: rows.index for user, rows in frame.groupby("user", sort=False)}
+        users = list(groups)
+        positions = self._positions(users)
+        whose = (
+            users
+            if asking.knows_users and not asking.takes_histories
+            else (self._histories(positions))
+        )
+        candidates = [frame["item"][index].tolist() for index in groups.values()]
+        scores = np.full(len(frame), np.nan)
+        for index, found in zip(groups.values(), asking.rate(whose, candidates), strict=True):
+            scores[index] = found
+        known = frame["item"].isin(self._items)
+        return frame.assign(score=np.where(known, scores, np.nan))
+
+    def export(self, export_dir: PathLike, k: int = 20, index: str = "exact") -> pathlib.Path:
+        """Writes the next version of a SavedModel for TF Serving, proved by a fresh process.
+
+        Args:
+            export_dir: The model's base path; versions are its folders.
+            k: Items an answer holds.
+            index: "exact", or "tfrs" for an index of TensorFlow Recommenders.
+
+        Returns:
+            The version's folder.
+        """
+        return export.export(self.model, str(self.data_dir), str(export_dir), k, INDEXES[index])
+
+    def _asking(self, k: int) -> InMemory:
+        """The model's signatures, with answers of k items; kept for the next call."""
+        made = getattr(self, "_made", None)
+        if made is None or made.answers.k < min(k, self.info.n_items):
+            with tempfile.TemporaryDirectory() as folder:
+                titles = pathlib.Path(folder) / "titles.txt"
+                made = InMemory(signatures.make(self.model, self.data_dir, k, titles))
+            self._made = made
+        return made
+
+    @functools.cached_property
+    def _users(self) -> dict[str, int]:
+        ids = vocabulary.read(self.data_dir / USERS_FILE)
+        return {user: position for position, user in enumerate(ids)}
+
+    @functools.cached_property
+    def _items(self) -> list[str]:
+        return vocabulary.read(self.data_dir / ITEMS_FILE)
+
+    def _positions(self, users: Sequence[str]) -> list[int]:
+        """Positions of raw user ids.
+
+        Raises:
+            ValueError: an unknown one.
+        """
+        for user in users:
+            if user not in self._users:
+                some = ", ".join(list(self._users)[:3])
+                raise ValueError(
+                    f"no user {user!r} in {self.data_dir / USERS_FILE}, which knows "
+                    f"{len(self._users):,} (such as {some}); for a new one give the history"
+                )
+        return [self._users[user] for user in users]
+
+    def _histories(self, positions: Sequence[int]) -> list[dict[str, float]]:
+        """All that is known of users: raw item id -> rating, in time order."""
+        found = records.find_rows(self.data_dir, self.info, positions, PARTS)
+        rows = [found.get(position, {"items": [], "values": []}) for position in positions]
+        return [
+            {self._items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
+            for row in rows
+        ]

@@ -1,0 +1,57 @@
+"""What is exported or served, asked as a `Run` is."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tfrec.api import recommending
+from tfrec.api.dataset import PathLike
+from tfrec.serving.asking import Asking, History
+
+
+class Served:
+    """A SavedModel on disk, or a model of a running server.
+
+        tfrec.Served("saved_models/shop").recommend(histories=[["a", "b"]], k=10)
+        tfrec.Served("localhost:8500", model="shop").recommend(histories=[["a", "b"]])
+
+    Args:
+        target: A version's folder or the folder of versions; or "host:port" of TensorFlow Serving
+            or `tfrec.serve`, by gRPC.
+        model: The served model's name; needed for a server only.
+        **options: As of `tfrec.serving.client.Client`.
+
+    Raises:
+        FileNotFoundError: no SavedModel is there.
+        ValueError: neither a folder nor an address, or a server without a model's name.
+    """
+
+    def __init__(self, target: PathLike, model: str = "", **options):
+        self.asking = _open(target, model, options)
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        histories: Sequence[History] | Mapping[str, History] | None = None,
+        k: int = 10,
+        exclude: recommending.Lists = None,
+        allow: recommending.Lists = None,
+        titles: bool = True,
+    ) -> pd.DataFrame:
+        """As `Run.recommend`; an answer has at most the k items that the export was made for."""
+        return recommending.recommend(self.asking, users, histories, k, exclude, allow, titles)
+
+
+def _open(target: PathLike, model: str, options: dict) -> Asking:
+    if pathlib.Path(target).is_dir():
+        from tfrec.serving.local import OnDisk
+
+        return OnDisk(target, **options)
+    if ":" not in str(target):
+        raise FileNotFoundError(f"{target} is neither a folder nor the address of a server")
+    if not model:
+        raise ValueError(f"which model of {target}? give model=NAME")
+    from tfrec.serving.client import Client
+
+    return Client(str(target), model, **options)
