@@ -80,9 +80,8 @@ def run(
     """
 
     def build(directory: pathlib.Path) -> None:
-        import tensorflow as tf
-
-        from tfrec.training import experiment, runs, summaries
+        from tfrec.api import fitting
+        from tfrec.training import runs, summaries
 
         config = runs.RunConfig(
             model=choice.model,
@@ -93,12 +92,8 @@ def run(
             warm_start=str(earlier.path.absolute()) if earlier else "",
             versions=runs.versions(),
         )
-        run_dir = runs.RunDir(directory)
-        resumes = run_dir.exists
-        trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
-        run_dir.start(trial.config, resume=resumes)
-        print(summaries.summary(trial.info, trial.model), flush=True)
-        print(summaries.table(trial.run(resumes)), flush=True)
+        trial = fitting.carry_out(config, directory, resume=runs.RunDir(directory).exists)
+        print(summaries.table(trial.result), flush=True)
         for left in directory.glob(".*"):  # half-written by a run that was killed
             left.unlink()
 

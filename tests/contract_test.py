@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from tfrec import config as config_lib
 from tfrec import ranking
+from tfrec.api import printed
+from tfrec.api.run import Run
 from tfrec.data import inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
-from tfrec.serving import ask, signatures
+from tfrec.serving import signatures
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -275,9 +277,9 @@ def test_recommends_to_somebody_never_seen(solved, name):
     history = ",".join([*likes, *dislikes])
     if trial.info.rows == "item" or trial.model.reads == "events":
         with pytest.raises(ValueError, match="can not score a new history"):
-            ask.table(trial.run_dir.path, "", history, 5)
+            printed.recommendations(Run(trial.run_dir.path), "", history, 5)
         return
-    lines = ask.table(trial.run_dir.path, "", history, 5).splitlines()[1:]
+    lines = printed.recommendations(Run(trial.run_dir.path), "", history, 5).splitlines()[1:]
     assert {line.split()[1] for line in lines} == {f"i{x}" for x in range(30, 40, 2)}
 
 

@@ -22,9 +22,9 @@ def main() -> None:
     if bool(FLAGS.user) == bool(FLAGS["items"].value):
         raise ValueError("give one of --user=ID and --items=item:rating,...")
     cli.start_tensorflow()
-    from tfrec.serving import ask
+    from tfrec.api import printed, run
 
-    print(ask.table(path, FLAGS.user, FLAGS["items"].value, FLAGS.k))
+    print(printed.recommendations(run.load(path), FLAGS.user, FLAGS["items"].value, FLAGS.k))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Command: trains a model, keeps the best epoch by validation, reports the test set once."""
 
-import contextlib
 import dataclasses
 import pathlib
 
@@ -135,34 +134,22 @@ def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
 
 def run(preset: str, path: str, strategy) -> None:
     """One run and its summary."""
-    from tfrec.training import experiment, runs, strategies, summaries
+    from tfrec.api import fitting
+    from tfrec.training import summaries
 
     config = resolve(preset)
     path = path or f"runs/{preset or config.model}"
-    run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
-    if chief:
-        run_dir.check(config, FLAGS.resume, FLAGS.overwrite)
-    with run_dir.locked() if chief else contextlib.nullcontext():
-        trial = experiment.Experiment(config, run_dir, strategy, FLAGS.raw or None)
-        print(summaries.summary(trial.info, trial.model), flush=True)
-        if FLAGS.dry_run and not strategies.is_multiworker(strategy):
-            from tfrec.serving import export
-
-            export.dry_run(trial.model, config.data_dir)
-        print(summaries.table(train(trial)))
+    trial = fitting.carry_out(
+        config,
+        path,
+        raw=FLAGS.raw or None,
+        strategy=strategy,
+        resume=FLAGS.resume,
+        overwrite=FLAGS.overwrite,
+        dry_run=FLAGS.dry_run,
+    )
+    print(summaries.table(trial.result))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
-
-
-def train(trial) -> dict:
-    """Starts the run directory and trains; leaves nothing if not one epoch came to its end."""
-    if not trial.chief:
-        return trial.run(FLAGS.resume)
-    trial.run_dir.start(trial.config, FLAGS.resume, FLAGS.overwrite)
-    try:
-        return trial.run(FLAGS.resume)
-    except BaseException:
-        trial.run_dir.clear_unless_trained()
-        raise
 
 
 if __name__ == "__main__":

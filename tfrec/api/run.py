@@ -12,7 +12,7 @@ from tfrec.api import recommending
 from tfrec.api.dataset import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo
+from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
 from tfrec.serving import export, retrieval, signatures
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
@@ -116,11 +116,13 @@ class Run:
             ValueError: an unknown user, or users where the model takes histories only.
         """
         asking = self._asking(k)
+        if histories is not None and not asking.takes_histories:
+            raise ValueError(self._no_histories())
         if users is not None:
             users = [str(user) for user in recommending.as_list(users, "users")]
             positions = self._positions(users)
             if not asking.knows_users:
-                stored = self._histories(positions)
+                stored = self._stored(positions)
                 users, histories = None, dict(zip(users, stored, strict=True))
         return recommending.recommend(asking, users, histories, k, exclude, allow, titles)
 
@@ -151,7 +153,7 @@ class Run:
         scores = np.full(len(frame), np.nan)
         for index, found in zip(groups.values(), asking.rate(whose, candidates), strict=True):
             scores[index] = found
-        known = frame["item"].isin(self._items)
+        known = frame["item"].isin(self.items)
         return frame.assign(score=np.where(known, scores, np.nan))
 
     def export(self, export_dir: PathLike, k: int = 20, index: str = "exact") -> pathlib.Path:
@@ -167,8 +169,26 @@ class Run:
         """
         return export.export(self.model, str(self.data_dir), str(export_dir), k, INDEXES[index])
 
+    def _no_histories(self) -> str:
+        """Why the model takes users only."""
+        by_item = self.info.rows == "item"
+        return (
+            f"{self.config.model}{' with rows by item' if by_item else ''} knows users by weights of "
+            "their own and can not score a new history; ask for users (--user)"
+            + (", or train it with rows=user (--set rows=user)" if by_item else "")
+        )
+
     def _asking(self, k: int) -> InMemory:
-        """The model's signatures, with answers of k items; kept for the next call."""
+        """The model's signatures, with answers of k items; kept for the next call.
+
+        Raises:
+            ValueError: the data names no users and items.
+        """
+        if not self.info.has_ids:
+            raise ValueError(
+                f"{self.info.name} names no users and items: there is nothing to recommend; ask the "
+                "exported SavedModel for the scores of events"
+            )
         made = getattr(self, "_made", None)
         if made is None or made.answers.k < min(k, self.info.n_items):
             with tempfile.TemporaryDirectory() as folder:
@@ -178,13 +198,23 @@ class Run:
         return made
 
     @functools.cached_property
-    def _users(self) -> dict[str, int]:
+    def users(self) -> dict[str, int]:
+        """The raw ids of the users that the data knows, and their positions."""
         ids = vocabulary.read(self.data_dir / USERS_FILE)
         return {user: position for position, user in enumerate(ids)}
 
     @functools.cached_property
-    def _items(self) -> list[str]:
+    def items(self) -> list[str]:
+        """The raw ids of the items that the model knows."""
         return vocabulary.read(self.data_dir / ITEMS_FILE)
+
+    def histories(self, users: Sequence[str]) -> list[dict[str, float]]:
+        """All that is known of users: raw item id -> rating, in time order.
+
+        Raises:
+            ValueError: an unknown user.
+        """
+        return self._stored(self._positions(users))
 
     def _positions(self, users: Sequence[str]) -> list[int]:
         """Positions of raw user ids.
@@ -193,19 +223,33 @@ class Run:
             ValueError: an unknown one.
         """
         for user in users:
-            if user not in self._users:
-                some = ", ".join(list(self._users)[:3])
+            if user not in self.users:
+                some = ", ".join(list(self.users)[:3])
                 raise ValueError(
                     f"no user {user!r} in {self.data_dir / USERS_FILE}, which knows "
-                    f"{len(self._users):,} (such as {some}); for a new one give the history"
+                    f"{len(self.users):,} (such as {some}); for a new one give the history"
                 )
-        return [self._users[user] for user in users]
+        return [self.users[user] for user in users]
 
-    def _histories(self, positions: Sequence[int]) -> list[dict[str, float]]:
-        """All that is known of users: raw item id -> rating, in time order."""
+    def _stored(self, positions: Sequence[int]) -> list[dict[str, float]]:
+        """All that is known of users by position."""
+        if self.info.rows == "item":
+            return self._stored_by_items(positions)
         found = records.find_rows(self.data_dir, self.info, positions, PARTS)
         rows = [found.get(position, {"items": [], "values": []}) for position in positions]
         return [
-            {self._items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
+            {self.items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
             for row in rows
         ]
+
+    def _stored_by_items(self, positions: Sequence[int]) -> list[dict[str, float]]:
+        """`_stored` where rows are items: in the items' order."""
+        rows: dict[int, dict[str, float]] = {position: {} for position in positions}
+        for stored in records.read_rows(self.data_dir, self.info):
+            item = self.items[stored["user"]]
+            for part in PARTS:
+                users, values, _ = feature_names(part)
+                for user, value in zip(stored[users].tolist(), stored[values], strict=True):
+                    if user in rows:
+                        rows[user][item] = float(value)
+        return [rows[position] for position in positions]

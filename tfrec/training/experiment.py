@@ -134,6 +134,7 @@ class Experiment:
         self.task = self.model.task
         self.evaluator = loop.make_evaluator(self.model, strategy)
         self.validated = None  # the report of the last validation
+        self.result: dict = {}  # what `run` has measured
         self.monitor = config.train.monitor or MONITOR[self.task]
         try:
             self.higher_is_better = metrics.higher_is_better(self.monitor)
@@ -285,12 +286,18 @@ class Experiment:
             test: Read the test set; False while settings are being chosen.
 
         Returns:
-            What `metrics.json` holds.
+            What `metrics.json` holds; it is `result`, too.
         """
-        if resume and self.run_dir.finished:
-            self.say("this run is finished; nothing to resume")
-            self.restore()
-            return self.run_dir.metrics()
+        with records.naming_damage(self.config.data_dir, self.info):
+            if resume and self.run_dir.finished:
+                self.say("this run is finished; nothing to resume")
+                self.restore()
+                self.result = self.run_dir.metrics()
+            else:
+                self._run(resume, test)
+        return self.result
+
+    def _run(self, resume: bool, test: bool) -> None:
         start = time.perf_counter()
         progress = self.fit(resume)
         if self.config.train.refit and self.has("validation"):
@@ -299,7 +306,7 @@ class Experiment:
             self.restore()
         is_tested = test and self.has("test")
         tested, report = self.measure("test") if is_tested else ({}, self.report())
-        result = {
+        self.result = {
             "protocol": report.protocol,
             "model": self.config.model,
             "best_epoch": progress.best_epoch,
@@ -310,13 +317,16 @@ class Experiment:
             "test": tested,
         }
         if self.chief:
-            if tested:
-                report.save(self.run_dir.per_user)
-            if tested and self.task == "rating":
+            self._finish(report)
+
+    def _finish(self, report) -> None:
+        """Writes what was measured; nothing is left to resume from."""
+        if self.result["test"]:
+            report.save(self.run_dir.per_user)
+            if self.task == "rating":
                 self.run_dir.save_predictions("test", report.predictions())
-            self.run_dir.write_json("metrics.json", result)
-            self.run_dir.state.unlink(missing_ok=True)
-        return result
+        self.run_dir.write_json("metrics.json", self.result)
+        self.run_dir.state.unlink(missing_ok=True)
 
 
 def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
@@ -343,5 +353,6 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
         )
     trial = Experiment(config, run_dir, tf.distribute.get_strategy())
     trial.restore()
-    result, report = trial.measure(part, sampled)
+    with records.naming_damage(config.data_dir, trial.info):
+        result, report = trial.measure(part, sampled)
     return result, report.protocol

@@ -1,0 +1,96 @@
+"""What `tfrec.recommend` prints: the recommendations of a run, with titles and genres."""
+
+import math
+
+import pandas as pd
+
+from tfrec.api.run import Run
+from tfrec.data import vocabulary
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, USERS_FILE
+
+
+def recommendations(run: Run, user: str, items: str, k: int) -> str:
+    """Top k as text: rank, item, title, genres, score.
+
+    Args:
+        run: A finished run.
+        user: Raw id of a known user, or "".
+        items: A history "item:rating,...", or "".
+        k: How many.
+
+    Raises:
+        ValueError: unknown user, a history of unknown items only, not of that form or with
+            ratings the data does not allow, or a model that can not score histories.
+    """
+    if items:
+        history, notes = parse(run, items)
+        found = run.recommend(histories=[history], k=k)
+    else:
+        _refuse_unknown(run, user)
+        found = run.recommend(users=[user], k=k)
+        (stored,) = run.histories([user])
+        notes = [f"user {user}: {len(stored)} rated items, left out below"]
+    return "\n".join([*notes, layout(found, run)])
+
+
+def _refuse_unknown(run: Run, user: str) -> None:
+    if run.info.has_ids and user not in run.users:
+        raise ValueError(
+            f"--user={user}: no such user in {run.data_dir / USERS_FILE}, which knows "
+            f"{len(run.users):,} (such as {', '.join(list(run.users)[:3])}); for a new one give the "
+            "history by --items"
+        )
+
+
+def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
+    """Reads "item:rating,..." (a missing rating is the highest); names the unknown items.
+
+    Raises:
+        ValueError: not of that form, an item twice, a rating that the data does not allow, or
+            nothing known in it.
+    """
+    info, history = run.info, {}
+    for entry in text.split(","):
+        item, colon, value = entry.strip().rpartition(":")
+        item, value = (item, value) if colon else (value, str(info.rating_max))
+        if not item or not _is_number(value):
+            raise ValueError(f"--items: {entry!r} is not of the form item:rating")
+        if item in history:
+            raise ValueError(f"--items: item {item} is given twice; leave one out")
+        history[item] = float(value)
+        if not info.rating_min <= history[item] <= info.rating_max:
+            raise ValueError(
+                f"--items: {value} for item {item} is no rating of {info.name}: they go from "
+                f"{info.rating_min:g} to {info.rating_max:g}"
+            )
+    known = set(run.items)
+    unknown = [item for item in history if item not in known]
+    if len(unknown) == len(history):
+        file = run.data_dir / ITEMS_FILE
+        raise ValueError(f"--items: none of {', '.join(unknown)} is in {file}")
+    notes = [f"unknown items, ignored: {', '.join(unknown)}"] if unknown else []
+    return history, notes
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def layout(found: pd.DataFrame, run: Run) -> str:
+    """Recommendations of one user as aligned columns."""
+    genres: dict[str, str] = {}
+    if (run.data_dir / ITEM_FIELDS_FILE).exists():
+        fields = vocabulary.read_table(run.data_dir / ITEM_FIELDS_FILE)
+        if "genres" in fields:
+            genres = dict(zip(fields["item"], fields["genres"], strict=True))
+    wide = max(8, *map(len, found["item"]))
+    lines = [f"{'':>4} {'item':>{wide}} {'score':>8}  {'title':48} {'genres' if genres else ''}"]
+    for row in found.itertuples():
+        about = genres.get(row.item, "")
+        lines.append(
+            f"{row.rank:>4} {row.item:>{wide}} {row.score:>8.3f}  {row.title[:48]:48} {about}"
+        )
+    return "\n".join(line.rstrip() for line in lines)
