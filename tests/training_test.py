@@ -22,6 +22,7 @@ WRITTEN = {
     "model.keras",
     "per_user.npz",
     "logs",
+    "history.csv",
     "validation.npz",
     "test.npz",
 }

@@ -28,15 +28,13 @@ def main() -> None:
     if FLAGS.index == "tfrs":
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be there before TensorFlow is
     cli.start_tensorflow()
-    from tfrec.serving import about, export, retrieval, signatures
-    from tfrec.training import runs
+    from tfrec.api import run
+    from tfrec.serving import about
 
-    run = runs.RunDir(path)
-    config, data_dir = run.config(), run.data_dir()
-    export_dir = FLAGS.export_dir or f"saved_models/{config.model}"
+    found = run.load(path)
     print("exporting, then replaying requests in a fresh process ...", flush=True)
-    make = retrieval.make if FLAGS.index == "tfrs" else signatures.make
-    version = export.export(run.load_model(), str(data_dir), export_dir, FLAGS.k, make)
+    export_dir = FLAGS.export_dir or f"saved_models/{found.config.model}"
+    version = found.export(export_dir, FLAGS.k, FLAGS.index)
     print(f"exported: {version}\n")
     print(about.summary(version))
     print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")

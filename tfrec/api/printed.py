@@ -37,8 +37,8 @@ def _refuse_unknown(run: Run, user: str) -> None:
     if run.info.has_ids and user not in run.users:
         raise ValueError(
             f"--user={user}: no such user in {run.data_dir / USERS_FILE}, which knows "
-            f"{len(run.users):,} (such as {', '.join(list(run.users)[:3])}); for a new one give the "
-            "history by --items"
+            f"{len(run.users):,} (such as {', '.join(list(run.users)[:3])}); for a new one give "
+            "the history by --items"
         )
 
 

@@ -172,10 +172,10 @@ class Run:
     def _no_histories(self) -> str:
         """Why the model takes users only."""
         by_item = self.info.rows == "item"
+        name = self.config.model + (" with rows by item" if by_item else "")
         return (
-            f"{self.config.model}{' with rows by item' if by_item else ''} knows users by weights of "
-            "their own and can not score a new history; ask for users (--user)"
-            + (", or train it with rows=user (--set rows=user)" if by_item else "")
+            f"{name} knows users by weights of their own and can not score a new history; ask for "
+            "users (--user)" + (", or train it with rows=user (--set rows=user)" if by_item else "")
         )
 
     def _asking(self, k: int) -> InMemory:
@@ -186,8 +186,8 @@ class Run:
         """
         if not self.info.has_ids:
             raise ValueError(
-                f"{self.info.name} names no users and items: there is nothing to recommend; ask the "
-                "exported SavedModel for the scores of events"
+                f"{self.info.name} names no users and items: there is nothing to recommend; ask "
+                "the exported SavedModel for the scores of events"
             )
         made = getattr(self, "_made", None)
         if made is None or made.answers.k < min(k, self.info.n_items):
