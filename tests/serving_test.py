@@ -308,6 +308,24 @@ def test_versions_count_up_from_the_highest(model, data_dir, tmp_path, in_proces
     assert {p.name for p in tmp_path.iterdir()} == {"3", "10", "11", "notes"}
 
 
+def test_a_version_of_a_given_number_knows_its_own_path(model, data_dir, tmp_path, in_process):
+    """As a pusher wants it: its own file in the same rename, nothing names another folder."""
+    (tmp_path / "films/.writing-1/model").mkdir(parents=True)  # as kill -9 would leave it
+    version = export.export(
+        model, data_dir, tmp_path / "films", k=4, version=7, extras={"pushed.json": "{}"}
+    )
+    assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
+    assert (version / "assets.extra/pushed.json").read_text() == "{}"
+    page = (version / about.README).read_text()
+    assert "served as `films`" in page
+    assert str(tmp_path / "films/7") in page
+    assert ".writing" not in page
+    for name in ("7", "-1"):
+        with pytest.raises(ValueError, match=r"films/7 is there already|version=-1"):
+            export.export(model, data_dir, tmp_path / "films", k=4, version=int(name))
+    assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
+
+
 @pytest.mark.parametrize("wrong", ["scores", "items", "titles"])
 def test_a_model_that_answers_differently_is_not_published(
     model, data_dir, tmp_path, monkeypatch, in_process, wrong
@@ -410,7 +428,7 @@ def exported(request, model, data_dir, item_rows, tmp_path_factory):
     folder.mkdir()
     top = signatures.make(*source, 4, folder / "titles.txt")
     export.write(top, folder / "1")
-    export.write_extras(top, folder / "1", folder / "1")
+    export.write_extras(top, folder / "1", folder / "1", {})
     return folder / "1", top
 
 

@@ -30,7 +30,7 @@ def server(board, tmp_path_factory):
         made = cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
         tops[name] = signatures.make(made, data_dir, 5, folder / f"{name}.txt")
         export.write(tops[name], folder / name / "1")
-        export.write_extras(tops[name], folder / name / "1", folder / name / "1")
+        export.write_extras(tops[name], folder / name / "1", folder / name / "1", {})
     listed = "".join(
         f"config {{name: '{n}' base_path: '{folder / n}' model_platform: 'tensorflow'}}"
         for n in KINDS

@@ -1,5 +1,7 @@
 """Writes a SavedModel version that TF Serving takes, and proves it before publishing."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -7,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
@@ -16,6 +18,7 @@ from tfrec.serving import about, checks, replay, signatures, warmup
 from tfrec.serving.answers import Answers
 
 ANSWERS = "answers.npz"  # the model's own, beside it until it is published
+WRITING = ".writing-"
 
 
 def export(
@@ -24,12 +27,13 @@ def export(
     export_dir: str,
     k: int = 20,
     make: Callable[..., Answers] = signatures.make,
+    version: int | None = None,
+    extras: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
     """Writes `export_dir/<version>` and returns it.
 
-    The version is one more than the highest there. It is written under a name that TF
-    Serving ignores, checked, loaded in a fresh process, its answers to the warm-up requests
-    compared with the model's, and only then renamed.
+    It is written under a name that TF Serving ignores, checked, loaded in a fresh process, its
+    answers to requests compared with the model's, and only then renamed.
 
     Args:
         model: A trained model.
@@ -37,32 +41,62 @@ def export(
         export_dir: The model's base path for TF Serving.
         k: Items an answer holds.
         make: What makes the signatures, with the arguments of `signatures.make`.
+        version: The version's number; one more than the highest in `export_dir` by default.
+        extras: Texts to write besides, by file name in the version's `assets.extra`.
 
     Raises:
-        ValueError: TF Serving could not serve it, or the reloaded SavedModel answers
-            differently; nothing is published.
+        ValueError: the version is there already, TF Serving could not serve it, or the
+            reloaded SavedModel answers differently; nothing is published.
     """
-    base = pathlib.Path(export_dir).absolute()
-    is_new = not base.exists()
-    base.mkdir(parents=True, exist_ok=True)
-    aside = base / f".writing-{os.getpid()}"
-    aside.mkdir()
-    try:
+    with writing_folder(pathlib.Path(export_dir).absolute()) as aside:
+        path = version_path(aside.parent, version)
         top = make(model, data_dir, k, aside / "titles.txt")
         write(top, aside / "model")
-        version = base / str(next_version(base))
-        write_extras(top, aside / "model", version)
+        write_extras(top, aside / "model", path, extras or {})
         requests = {name: top.example(name) for name in top.endpoints()}
         replay.save(aside / ANSWERS, {name: top.ask(name, r) for name, r in requests.items()})
         check(aside)
-        (aside / "model").rename(version)
-    except BaseException:
-        shutil.rmtree(aside)
-        if is_new and not any(base.iterdir()):
-            base.rmdir()
-        raise
-    shutil.rmtree(aside)
-    return version
+        (aside / "model").rename(path)
+    return path
+
+
+@contextlib.contextmanager
+def writing_folder(base: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder in `base` whose name TF Serving ignores, removed at the end.
+
+    One export at a time writes in `base`; another waits. What a killed one left is removed.
+    """
+    is_new = not base.exists()
+    base.mkdir(parents=True, exist_ok=True)
+    lock = os.open(base, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in base.glob(f"{WRITING}*"):
+            shutil.rmtree(left)
+        aside = base / f"{WRITING}{os.getpid()}"
+        aside.mkdir()
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside)
+            if is_new and not any(base.iterdir()):
+                base.rmdir()
+    finally:
+        os.close(lock)
+
+
+def version_path(base: pathlib.Path, version: int | None) -> pathlib.Path:
+    """Where a version will be; None: the next.
+
+    Raises:
+        ValueError: it is there already, or is no number for TF Serving.
+    """
+    path = base / str(next_version(base) if version is None else version)
+    if not path.name.isdigit():
+        raise ValueError(f"version={version}: TF Serving counts versions from 0 on")
+    if path.exists():
+        raise ValueError(f"{path} is there already: give another version, or none for the next")
+    return path
 
 
 def dry_run(model: Recommender, data_dir: str, k: int = 20) -> None:
@@ -103,13 +137,16 @@ def write(top: Answers, path: pathlib.Path) -> None:
     checks.check(path, functions)
 
 
-def write_extras(top: Answers, path: pathlib.Path, version: pathlib.Path) -> None:
+def write_extras(
+    top: Answers, path: pathlib.Path, version: pathlib.Path, extras: Mapping[str, str]
+) -> None:
     """What TF Serving does not need: a page, the same for programs, requests to warm up.
 
     Args:
         top: What answers.
         path: Where the SavedModel is.
         version: Where it will be.
+        extras: Texts of the caller's, by file name in `assets.extra`.
     """
     name = version.parent.name
     (path / "assets.extra").mkdir()
@@ -119,6 +156,8 @@ def write_extras(top: Answers, path: pathlib.Path, version: pathlib.Path) -> Non
     (path / about.REQUEST).write_text(json.dumps(body))
     requests = {endpoint: top.example(endpoint) for endpoint in top.endpoints()}
     warmup.write(path / warmup.FILE, name, requests)
+    for file, text in extras.items():
+        (path / "assets.extra" / file).write_text(text)
 
 
 def check(aside: pathlib.Path) -> None:
