@@ -19,9 +19,13 @@ from tfrec.data import fields
 from tfrec.models.registry import MODELS
 from tfrec.models.svae import SVAE
 from tfrec.schema import DatasetInfo
+from tfrec.serving import answers as answers_lib
 from tfrec.serving import export, replay, signatures
 
 SOURCE = pathlib.Path(__file__).parent / "serving_proof.c"
+DTYPES = {"f": tf.float32, "i": tf.int64}  # of arrays by kind, all others are strings
+INVALID_ARGUMENT = 3
+BAD_ROW = 3
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 
 
@@ -42,37 +46,57 @@ def program(tmp_path_factory):
     return path
 
 
-def ask(program, folder, requests):
-    """Answers of the program to `{signature: {input: array}}`: `{signature: {output: array}}`.
+def outcomes(program, folder, requests):
+    """What the program answers to requests (signature, {input: array}).
+
+    Returns:
+        For each `{output: array}`, or `(code, message)`; the code of an abort is the signal's,
+        below 0, and a new process is asked what comes after it.
 
     Raises:
-        ValueError: the program failed; its message.
+        ValueError: the SavedModel does not load.
+        subprocess.TimeoutExpired: a request hangs.
     """
     proto = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     (graph,) = proto.meta_graphs
-    lines, names = [], []
-    for endpoint, request in requests.items():
-        signature = graph.signature_def[endpoint]
-        assert set(request) == set(signature.inputs)
-        lines.append(f"run {len(request)} {len(signature.outputs)}")
-        for name, array in request.items():
-            info = signature.inputs[name]
-            sizes = " ".join(map(str, [info.dtype, array.ndim, *array.shape]))
-            entries = " ".join(entry(x, info.dtype) for x in array.ravel())
-            lines.append(f"{place(info)} {sizes} {entries}")
-        for name, info in signature.outputs.items():
-            lines.append(place(info))
-            names.append((endpoint, name))
-    done = subprocess.run(
-        [program, folder], input="\n".join(lines), capture_output=True, text=True,
-        env={"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    if done.returncode:
-        raise ValueError(done.stderr)
-    answers = {endpoint: {} for endpoint in requests}
-    for (endpoint, name), line in zip(names, done.stdout.splitlines(), strict=True):
-        answers[endpoint][name] = tensor(line.split())
-    return answers
+    signatures = graph.signature_def
+    found = []
+    while len(found) < len(requests):
+        rest = requests[len(found) :]
+        done = subprocess.run(
+            [program, folder],
+            input="\n".join(line for name, sent in rest for line in asked(signatures[name], sent)),
+            capture_output=True, text=True, env={"TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=120,
+        )  # fmt: skip
+        if done.returncode > 0:
+            raise ValueError(done.stderr)
+        lines = iter(done.stdout.splitlines())
+        for line, (name, _) in zip(lines, rest, strict=False):
+            found.append(outcome(line, lines, list(signatures[name].outputs)))
+        if done.returncode < 0:
+            found.append((done.returncode, done.stderr.strip()))
+    return found
+
+
+def asked(signature, request):
+    """A request in the program's lines."""
+    yield f"run {len(request)} {len(signature.outputs)}"
+    for name, array in request.items():
+        dtype = DTYPES.get(array.dtype.kind, tf.string).as_datatype_enum
+        sizes = " ".join(map(str, [dtype, array.ndim, *array.shape]))
+        entries = " ".join(entry(x, dtype) for x in array.ravel())
+        yield f"{place(signature.inputs[name])} {sizes} {entries}"
+    for info in signature.outputs.values():
+        yield place(info)
+
+
+def outcome(line, lines, outputs):
+    """An answer from its first line and those that follow."""
+    if line.startswith("error"):
+        _, code, message = line.split(" ", 2)
+        return int(code), message
+    answer = {outputs[0]: tensor(line.split())}
+    return answer | {name: tensor(next(lines).split()) for name in outputs[1:]}
 
 
 def place(info):
@@ -116,16 +140,132 @@ def randomised(model, data_dir):
 
 
 def expect_same(program, top, folder):
-    """Exports to `folder` and compares every signature's answers."""
+    """Exports to `folder` and compares every signature's answers.
+
+    In the same process, every signature is asked what no server refuses before the graph does.
+
+    Returns:
+        Answers by signature.
+    """
     export.write(top, folder)
-    requests = {name: top.example(name) for name in top.endpoints()}
-    answers = ask(program, folder, requests)
-    for name, request in requests.items():
+    good = [(name, top.example(name)) for name in top.endpoints()]
+    wrong, poisoned = list(malformed(top)), list(with_a_bad_row(top))
+    found = outcomes(program, folder, [*good, *(w[1:] for w in wrong), *poisoned])
+    answers = {}
+    for (name, request), answer in zip(good, found):
         due = {n: plain(x.numpy()) for n, x in top.ask(name, request).items()}
-        assert set(answers[name]) == set(due)
-        assert not replay.difference(answers[name], due), name
-        assert all(len(x) == len(next(iter(request.values()))) for x in answers[name].values())
+        assert set(answer) == set(due)
+        assert not replay.difference(answer, due), name
+        assert all(len(x) == len(next(iter(request.values()))) for x in answer.values())
+        answers[name] = answer
+    refused = dict(zip([w[0] for w in wrong], found[len(good) :]))
+    aborts = [
+        what for what, answer in refused.items() if isinstance(answer, tuple) and answer[0] < 0
+    ]
+    print(f"{type(top.model).__name__}: {len(refused)} malformed requests, {len(aborts)} aborts")
+    import collections
+
+    print("ABORTS", aborts)
+    print(
+        "CODES",
+        collections.Counter(x[0] if isinstance(x, tuple) else "answered" for x in refused.values()),
+    )
+    print("ANSWERED", [w for w, x in refused.items() if isinstance(x, dict)])
+    print(
+        "POISONED",
+        len(poisoned),
+        sum(isinstance(a, tuple) for a in found[len(good) + len(wrong) :]),
+    )
+    assert not aborts
+    assert {
+        what: x for what, x in refused.items() if isinstance(x, dict) or x[0] != INVALID_ARGUMENT
+    } == {}
+    for (name, _), answer in zip(poisoned, found[len(good) + len(wrong) :]):
+        assert isinstance(answer, dict), (name, answer)
+        expect_other_rows(name, answer, answers[name])
     return answers
+
+
+def malformed(top):
+    """Requests that each signature must refuse: what is wrong, the signature, the request."""
+    for name in top.endpoints():
+        request, specs = top.example(name), answers_lib.specs_of(top.endpoints()[name])
+        for key, array in request.items():
+            rest = {other: x for other, x in request.items() if other != key}
+            yield f"{name}: no {key}", name, rest
+            for what, wrong in wrong_arrays(array, specs[key].shape, alone=not rest):
+                yield f"{name}: {key} {what}", name, {**request, key: wrong}
+        every = {key: array[..., np.newaxis] for key, array in request.items()}
+        yield f"{name}: one dimension more for all", name, every
+        yield f"{name}: scalars", name, {k: x.ravel()[0:1].reshape(()) for k, x in request.items()}
+
+
+def wrong_arrays(array, shape, alone):
+    """Wrong ranks, sizes and dtypes of one input."""
+    yield "a scalar", array.ravel()[:1].reshape(())
+    yield "one dimension more", array[..., np.newaxis]
+    yield "one dimension more in front", array[np.newaxis]
+    yield "two dimensions more", array[..., np.newaxis, np.newaxis]
+    other = np.zeros(array.shape, np.int64) if array.dtype.kind == "f" else array.size * [1.5]
+    yield "another dtype", np.reshape(other, array.shape)
+    if array.ndim == 2:
+        yield "a dimension less", array[:, 0]
+    if shape.rank == 2 and shape[1]:
+        yield "too long", np.concatenate([array, array[:, :1]], axis=1)
+        yield "too short", array[:, 1:]
+        yield "of no length", array[:, :0]
+    if not alone:
+        yield "of fewer rows", array[:4]
+        yield "of one row", array[:1]
+
+
+def with_a_bad_row(top):
+    """Requests whose row BAD_ROW can not be read."""
+    for name in top.endpoints():
+        request = top.example(name)
+        for number in range(len(BAD_EXAMPLES) if "inputs" in request else 4):
+            bad = {key: array.copy() for key, array in request.items()}
+            for array in bad.values():
+                array[BAD_ROW] = bad_entry(array, number)
+            yield name, bad
+
+
+def bad_entry(array, number):
+    if array.dtype.kind == "f":
+        return [np.nan, np.inf, -np.inf, 3e38][number]
+    if array.dtype.kind == "i":
+        return [-1, -(2**63), 2**63 - 1, 2**40][number]
+    return BAD_EXAMPLES[number] if array.dtype == object else "\x00 \x7f"
+
+
+def example(**features):
+    """A serialized Example of lists."""
+    kinds = {float: "float_list", int: "int64_list", bytes: "bytes_list"}
+    made = tf.train.Example()
+    for name, entries in features.items():
+        getattr(made.features.feature[name], kinds[type(entries[0])]).value.extend(entries)
+    return made.SerializeToString()
+
+
+BAD_EXAMPLES = [
+    b"\xff" * 20,
+    b"\x0a\x05",
+    "no bytes of a message: ä".encode(),
+    example(items=[b"i1"], values=[5.0])[:-3],
+    example(items=[1, 2], user=[3], item=[4]),  # numbers for ids
+    example(items=[b"i1"], values=[5], user=[7.5], item=[b"i2"]),  # an integer for a rating
+    example(items=[b"i1", b"i2"], values=[float("nan"), float("inf")], user=[b"\xff\x00"]),
+    example(items=[b"i1", b"i2"], values=[3e38]),
+    example(items=[b"i1"], values=[5.0, 4.0, 3.0], exclude=[b""], item=[b"i2", b"i3"]),
+]
+
+
+def expect_other_rows(name, answer, due):
+    """That all rows but BAD_ROW are those of `due`, and that one can be sent as JSON."""
+    others = [{n: np.delete(x, BAD_ROW, 0) for n, x in y.items()} for y in (answer, due)]
+    assert not replay.difference(*others), name
+    for array in answer.values():
+        assert array.dtype.kind != "f" or np.isfinite(array[BAD_ROW]).all(), name
 
 
 def plain(array):
@@ -170,8 +310,8 @@ def test_the_loader_refuses_what_python_lets_pass(program, board, tmp_path):
     wrong.model, wrong.tables = model, top.tables()
     wrong.answer = top.endpoints()["serving_default"]
     tf.saved_model.save(wrong, str(tmp_path / "1"), {"serving_default": wrong.answer})
-    request = {"serving_default": top.example("serving_default")}
-    sent = {k: tf.constant(v) for k, v in request["serving_default"].items()}
+    request = top.example("serving_default")
+    sent = {k: tf.constant(v) for k, v in request.items()}
     assert tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**sent)
-    with pytest.raises(ValueError, match="Could not find variable"):
-        ask(program, tmp_path / "1", request)
+    ((_, told),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
+    assert "Could not find variable" in told

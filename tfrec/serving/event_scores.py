@@ -120,9 +120,12 @@ class EventScores(Answers):
 
 
 def standardised(field: Field, raw: tf.Tensor) -> tf.Tensor:
-    """A raw number as training saw it: sign(x) log(1 + |x|), standardised; 0 where missing."""
+    """A raw number as training saw it: sign(x) log(1 + |x|), standardised.
+
+    0 where it is missing, NaN or infinite.
+    """
     logs = tf.sign(raw) * tf.math.log1p(tf.abs(raw))
-    return tf.where(tf.math.is_nan(raw), 0.0, (logs - field.mean) / field.deviation)
+    return tf.where(tf.math.is_finite(raw), (logs - field.mean) / field.deviation, 0.0)
 
 
 def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ A server that batches requests pads lists of different lengths; a batch of strin
 padding, so that histories of any length can share one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -14,19 +14,51 @@ from tfrec.serving.tables import UNKNOWN
 MISSING = {tf.string: UNKNOWN, tf.float32: float("nan"), tf.int64: 0}
 
 
-def parse_lists(serialized: tf.Tensor, names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Reads lists of raw ids; one that an Example does not hold is empty.
+def parse(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf.RaggedTensor]:
+    """Reads lists; one that an Example does not hold is empty.
+
+    An Example that TensorFlow's parser refuses, for its bytes or because a feature is of another
+    dtype, counts as an empty one.
 
     Args:
         serialized: string `[batch]`.
-        names: Of the features.
+        dtypes: string, float32 or int64 by the features' names.
 
     Returns:
-        string `[batch, longest]`, padded with "", by name.
+        `[batch, (length)]` by name.
     """
-    spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
-    parsed = tf.io.parse_example(serialized, spec)
-    return {name: parsed[name].to_tensor(UNKNOWN) for name in names}
+    spec = {name: tf.io.RaggedFeature(dtype) for name, dtype in dtypes.items()}
+    return tf.io.parse_example(readable(serialized, spec), spec)
+
+
+def readable(serialized: tf.Tensor, spec: Mapping[str, tf.io.RaggedFeature]) -> tf.Tensor:
+    """The Examples `[batch]`, with "" for those that `tf.io.parse_example` refuses.
+
+    It fails on the whole batch, in which a server may have joined several clients' requests. Only
+    a `tf.data` pipeline goes on after an error, so each row is tried in one.
+    """
+
+    def tried(rows: tf.Tensor) -> tf.data.Dataset:
+        """One number: how many values there are, -1 where they can not be read."""
+        parsed = tf.data.Dataset.from_tensors(rows).map(count).ignore_errors()
+        return parsed.concatenate(tf.data.Dataset.from_tensors(-1)).take(1)
+
+    def count(rows: tf.Tensor) -> tf.Tensor:
+        # A count of what was read, so that reading is not optimised away.
+        return tf.add_n([tf.size(x.values) for x in tf.io.parse_example(rows, spec).values()])
+
+    def row_by_row() -> tf.Tensor:
+        rows = tf.data.Dataset.from_tensor_slices(serialized[:, tf.newaxis]).flat_map(tried)
+        counts = rows.batch(tf.size(serialized, tf.int64)).get_single_element()
+        return tf.where(counts >= 0, serialized, "")
+
+    all_are = tried(serialized).get_single_element() >= 0
+    return tf.cond(all_are, lambda: serialized, row_by_row)
+
+
+def dense(lists: tf.RaggedTensor) -> tf.Tensor:
+    """Lists of raw ids as string `[batch, longest]`, padded with ""."""
+    return lists.to_tensor(UNKNOWN)
 
 
 def parse_singles(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf.Tensor]:
@@ -39,20 +71,13 @@ def parse_singles(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict
     Returns:
         `[batch]` by name.
     """
-    spec = {name: tf.io.RaggedFeature(dtype) for name, dtype in dtypes.items()}
-    parsed = tf.io.parse_example(serialized, spec)
+    return {name: single(x) for name, x in parse(serialized, dtypes).items()}
+
+
+def single(lists: tf.RaggedTensor) -> tf.Tensor:
+    """The first value of each list, `[batch]`; "", NaN or 0 of an empty one."""
     # A feature of fixed length would refuse a list that is there, but empty.
-    return {
-        name: parsed[name].to_tensor(MISSING[dtype], shape=[None, 1])[:, 0]
-        for name, dtype in dtypes.items()
-    }
-
-
-def parse_values(serialized: tf.Tensor, items: tf.Tensor, missing: float) -> tf.Tensor:
-    """Reads the values of `items`, float32 of their shape; `missing` where there are too few."""
-    spec = {"values": tf.io.RaggedFeature(tf.float32)}
-    values = tf.io.parse_example(serialized, spec)["values"]
-    return values.to_tensor(missing, shape=tf.shape(items))
+    return lists.to_tensor(MISSING[lists.dtype], shape=[None, 1])[:, 0]
 
 
 def serialize(columns: Mapping[str, np.ndarray]) -> np.ndarray:
