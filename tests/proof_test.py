@@ -8,19 +8,21 @@ import dataclasses
 import pathlib
 import shutil
 import subprocess
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from contract_test import SMALL
+from event_scores_test import clicks, fm  # noqa: F401 (fixtures)
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfrec.data import fields
 from tfrec.models.registry import MODELS
 from tfrec.models.svae import SVAE
 from tfrec.schema import DatasetInfo
-from tfrec.serving import answers as answers_lib
 from tfrec.serving import export, replay, signatures
+from tfrec.serving.answers import specs_of
 
 SOURCE = pathlib.Path(__file__).parent / "serving_proof.c"
 DTYPES = {"f": tf.float32, "i": tf.int64}  # of arrays by kind, all others are strings
@@ -46,12 +48,19 @@ def program(tmp_path_factory):
     return path
 
 
+class Refusal(NamedTuple):
+    """Of a request."""
+
+    code: int
+    message: str
+
+
 def outcomes(program, folder, requests):
     """What the program answers to requests (signature, {input: array}).
 
     Returns:
-        For each `{output: array}`, or `(code, message)`; the code of an abort is the signal's,
-        below 0, and a new process is asked what comes after it.
+        For each `{output: array}`, or its refusal. An abort is one with the signal as its code,
+        below 0; a new process is asked what comes after it.
 
     Raises:
         ValueError: the SavedModel does not load.
@@ -73,8 +82,10 @@ def outcomes(program, folder, requests):
         lines = iter(done.stdout.splitlines())
         for line, (name, _) in zip(lines, rest, strict=False):
             found.append(outcome(line, lines, list(signatures[name].outputs)))
+        assert next(lines, None) is None
+        assert done.returncode or len(found) == len(requests)
         if done.returncode < 0:
-            found.append((done.returncode, done.stderr.strip()))
+            found.append(Refusal(done.returncode, done.stderr.strip()))
     return found
 
 
@@ -94,7 +105,7 @@ def outcome(line, lines, outputs):
     """An answer from its first line and those that follow."""
     if line.startswith("error"):
         _, code, message = line.split(" ", 2)
-        return int(code), message
+        return Refusal(int(code), message)
     answer = {outputs[0]: tensor(line.split())}
     return answer | {name: tensor(next(lines).split()) for name in outputs[1:]}
 
@@ -149,8 +160,8 @@ def expect_same(program, top, folder):
     """
     export.write(top, folder)
     good = [(name, top.example(name)) for name in top.endpoints()]
-    wrong, poisoned = list(malformed(top)), list(with_a_bad_row(top))
-    found = outcomes(program, folder, [*good, *(w[1:] for w in wrong), *poisoned])
+    wrong, poisoned = dict(malformed(top)), list(with_a_bad_row(top))
+    found = outcomes(program, folder, [*good, *wrong.values(), *poisoned])
     answers = {}
     for (name, request), answer in zip(good, found):
         due = {n: plain(x.numpy()) for n, x in top.ask(name, request).items()}
@@ -158,65 +169,60 @@ def expect_same(program, top, folder):
         assert not replay.difference(answer, due), name
         assert all(len(x) == len(next(iter(request.values()))) for x in answer.values())
         answers[name] = answer
-    refused = dict(zip([w[0] for w in wrong], found[len(good) :]))
-    aborts = [
-        what for what, answer in refused.items() if isinstance(answer, tuple) and answer[0] < 0
-    ]
-    print(f"{type(top.model).__name__}: {len(refused)} malformed requests, {len(aborts)} aborts")
-    import collections
-
-    print("ABORTS", aborts)
-    print(
-        "CODES",
-        collections.Counter(x[0] if isinstance(x, tuple) else "answered" for x in refused.values()),
-    )
-    print("ANSWERED", [w for w, x in refused.items() if isinstance(x, dict)])
-    print(
-        "POISONED",
-        len(poisoned),
-        sum(isinstance(a, tuple) for a in found[len(good) + len(wrong) :]),
-    )
-    assert not aborts
-    assert {
-        what: x for what, x in refused.items() if isinstance(x, dict) or x[0] != INVALID_ARGUMENT
-    } == {}
+    expect_refusals(dict(zip(wrong, found[len(good) :])))
     for (name, _), answer in zip(poisoned, found[len(good) + len(wrong) :]):
         assert isinstance(answer, dict), (name, answer)
         expect_other_rows(name, answer, answers[name])
     return answers
 
 
+def expect_refusals(found):
+    """Outcomes by what is wrong with the request; a request of no rows may be answered."""
+    aborts = [what for what, x in found.items() if isinstance(x, Refusal) and x.code < 0]
+    print(f"{len(found)} malformed requests, {len(aborts)} aborts")
+    assert not aborts
+    answered = {what: x for what, x in found.items() if not isinstance(x, Refusal)}
+    assert all(what.endswith("no rows") for what in answered), answered
+    refused = {what: x for what, x in found.items() if what not in answered}
+    assert {x.code for x in refused.values()} == {INVALID_ARGUMENT}, refused
+
+
 def malformed(top):
-    """Requests that each signature must refuse: what is wrong, the signature, the request."""
-    for name in top.endpoints():
-        request, specs = top.example(name), answers_lib.specs_of(top.endpoints()[name])
+    """What is wrong, and the request (signature, {input: array}), for each signature."""
+    for name, function in top.endpoints().items():
+        request, specs = top.example(name), specs_of(function)
+        for what, wrong in wrong_requests(request):
+            yield f"{name}: {what}", (name, wrong)
         for key, array in request.items():
             rest = {other: x for other, x in request.items() if other != key}
-            yield f"{name}: no {key}", name, rest
+            yield f"{name}: no {key}", (name, rest)
             for what, wrong in wrong_arrays(array, specs[key].shape, alone=not rest):
-                yield f"{name}: {key} {what}", name, {**request, key: wrong}
-        every = {key: array[..., np.newaxis] for key, array in request.items()}
-        yield f"{name}: one dimension more for all", name, every
-        yield f"{name}: scalars", name, {k: x.ravel()[0:1].reshape(()) for k, x in request.items()}
+                yield f"{name}: {key} {what}", (name, {**request, key: wrong})
+
+
+def wrong_requests(request):
+    """With the same mistake in each input."""
+    yield "scalars", {key: array.ravel()[:1].reshape(()) for key, array in request.items()}
+    yield "one dimension more", {key: array[..., np.newaxis] for key, array in request.items()}
+    yield "no rows", {key: array[:0] for key, array in request.items()}
 
 
 def wrong_arrays(array, shape, alone):
     """Wrong ranks, sizes and dtypes of one input."""
-    yield "a scalar", array.ravel()[:1].reshape(())
-    yield "one dimension more", array[..., np.newaxis]
-    yield "one dimension more in front", array[np.newaxis]
-    yield "two dimensions more", array[..., np.newaxis, np.newaxis]
-    other = np.zeros(array.shape, np.int64) if array.dtype.kind == "f" else array.size * [1.5]
-    yield "another dtype", np.reshape(other, array.shape)
+    yield "is a scalar", array.ravel()[:1].reshape(())
+    yield "has one dimension more", array[..., np.newaxis]
+    yield "has one dimension more in front", array[np.newaxis]
+    yield "has two dimensions more", array[..., np.newaxis, np.newaxis]
+    yield "has another dtype", np.zeros(array.shape, int if array.dtype.kind == "f" else float)
     if array.ndim == 2:
-        yield "a dimension less", array[:, 0]
+        yield "has a dimension less", array[:, 0]
     if shape.rank == 2 and shape[1]:
-        yield "too long", np.concatenate([array, array[:, :1]], axis=1)
-        yield "too short", array[:, 1:]
-        yield "of no length", array[:, :0]
+        yield "is too long", np.concatenate([array, array[:, :1]], axis=1)
+        yield "is too short", array[:, 1:]
+        yield "is empty", array[:, :0]
     if not alone:
-        yield "of fewer rows", array[:4]
-        yield "of one row", array[:1]
+        yield "has fewer rows", array[:4]
+        yield "has one row", array[:1]
 
 
 def with_a_bad_row(top):
@@ -296,6 +302,12 @@ def test_a_model_of_sequences_of_fixed_length(program, board, tmp_path):
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
     for name in ("serving_default", "recommend", "rate"):
         assert top.example(name)["items"].shape == (9, 6)
+    expect_same(program, top, tmp_path / "1")
+
+
+def test_events_with_a_time_numbers_and_categories(program, clicks, fm, tmp_path):  # noqa: F811
+    top = signatures.make(fm, clicks, 5, tmp_path / "titles.txt")
+    assert set(top.example("score")) == {"user", "item", "site", "price", "time"}
     expect_same(program, top, tmp_path / "1")
 
 

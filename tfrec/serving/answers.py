@@ -76,7 +76,7 @@ class Answers:
         return function({n: tf.constant(a, specs[n].dtype) for n, a in request.items()})
 
     def example(self, endpoint: str) -> dict[str, np.ndarray]:
-        """A request to `endpoint`: rows of the data, and one of nobody and nothing."""
+        """A request to `endpoint`: rows by chance, and one of nobody and nothing."""
         return {
             name: examples.serialize(self.sampled) if name == "inputs" else self.sampled[name]
             for name in specs_of(self.signatures[endpoint])
@@ -84,11 +84,14 @@ class Answers:
 
     @functools.cached_property
     def sampled(self) -> dict[str, np.ndarray]:
-        """The samples, read once."""
+        """The samples, made once."""
         return self.samples()
 
     def samples(self) -> dict[str, np.ndarray]:
-        """What the inputs of all signatures may hold, by name; the same number of rows each."""
+        """What the inputs of all signatures may hold, by name; the same number of rows each.
+
+        No history or event of the data's: the first rows are stored with the export.
+        """
         raise NotImplementedError
 
     def tables(self) -> list[tf.lookup.StaticHashTable]:

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data import inputs, vocabulary
+from tfrec.data import vocabulary
 from tfrec.models.events import EventModel
 from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
 from tfrec.serving import examples
@@ -13,6 +13,7 @@ from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
 from tfrec.serving.tables import position_table
 
 LABELS = ("0", "1")
+TIME, DAY = 1_600_000_000, 90_000  # of samples: each on another day, at another hour
 
 
 class EventScores(Answers):
@@ -96,26 +97,20 @@ class EventScores(Answers):
         }
 
     def samples(self) -> dict[str, np.ndarray]:
-        """The data's own first events, and one of nobody and nothing."""
-        model, found = self.model, {}
-        batches = inputs.events(
-            self.data_dir, model.info, "all", EXAMPLES, fill=True, context=model.context
-        )
-        features, _ = next(iter(batches))
+        """Ids and context by chance, and an event of nobody and nothing: none of the data's own."""
+        files = {"user": USERS_FILE, "item": ITEMS_FILE}
+        rng, found = np.random.default_rng(0), {}
         for name in self.names:
-            positions = features[name].numpy()
-            if name in self.ids:
-                file = {"user": USERS_FILE, "item": ITEMS_FILE}[name]
-                names = [*vocabulary.read(self.data_dir / file), "no such id"]
-                found[name] = np.array([*(names[p] for p in positions), "no such id"])
-            elif name in self.categories:
-                names = ["", *vocabulary.read(self.data_dir / vocabulary_file(name))]
-                found[name] = np.array([*(names[p] for p in positions), "no such category"])
+            if name in self.ids or name in self.categories:
+                file = self.data_dir / files.get(name, vocabulary_file(name))
+                ids = vocabulary.read(file) or [""]
+                drawn = [ids[n] for n in rng.integers(len(ids), size=EXAMPLES)]
+                found[name] = np.array([*drawn, f"no such {name}"])
             elif name == "time":
-                found[name] = np.append(positions, 0)
+                found[name] = np.append(TIME + DAY * np.arange(EXAMPLES), 0)
             else:
-                raw = raw_number(self.fields[name], positions)
-                found[name] = np.append(raw, np.nan).astype(np.float32)
+                numbers = raw_number(self.fields[name], rng.normal(size=EXAMPLES))
+                found[name] = np.append(numbers, np.nan).astype(np.float32)
         return found
 
 

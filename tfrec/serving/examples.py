@@ -34,26 +34,31 @@ def parse(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf
 def readable(serialized: tf.Tensor, spec: Mapping[str, tf.io.RaggedFeature]) -> tf.Tensor:
     """The Examples `[batch]`, with "" for those that `tf.io.parse_example` refuses.
 
-    It fails on the whole batch, in which a server may have joined several clients' requests. Only
-    a `tf.data` pipeline goes on after an error, so each row is tried in one.
+    It fails on the whole batch, in which a server may have joined several clients' requests. Of
+    TensorFlow's operations only those of `tf.data` go on after an error. Costs 0.3 ms a request
+    of one Example, 1.2 ms one of 1,024.
     """
 
-    def tried(rows: tf.Tensor) -> tf.data.Dataset:
-        """One number: how many values there are, -1 where they can not be read."""
-        parsed = tf.data.Dataset.from_tensors(rows).map(count).ignore_errors()
-        return parsed.concatenate(tf.data.Dataset.from_tensors(-1)).take(1)
+    def are_parsed(batches: tf.Tensor) -> tf.Tensor:
+        """Which of string `[n, m]` are parsed, bool `[n]`."""
+        n = tf.shape(batches, tf.int64)[0]
+        numbered = tf.data.Dataset.from_tensor_slices((tf.range(n), batches))
+        good = numbered.map(with_size).ignore_errors()
+        last = tf.data.Dataset.from_tensors((n, 0))  # a single element must have something in it
+        numbers, _ = good.concatenate(last).batch(n + 1).get_single_element()
+        return tf.scatter_nd(numbers[:, tf.newaxis], tf.ones_like(numbers), [n + 1])[:n] > 0
 
-    def count(rows: tf.Tensor) -> tf.Tensor:
-        # A count of what was read, so that reading is not optimised away.
-        return tf.add_n([tf.size(x.values) for x in tf.io.parse_example(rows, spec).values()])
+    @tf.autograph.experimental.do_not_convert
+    def with_size(number: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The size is read by nothing, but without it nothing would be parsed."""
+        parsed = tf.io.parse_example(batch, spec)
+        return number, tf.add_n([tf.size(lists.values) for lists in parsed.values()])
 
-    def row_by_row() -> tf.Tensor:
-        rows = tf.data.Dataset.from_tensor_slices(serialized[:, tf.newaxis]).flat_map(tried)
-        counts = rows.batch(tf.size(serialized, tf.int64)).get_single_element()
-        return tf.where(counts >= 0, serialized, "")
-
-    all_are = tried(serialized).get_single_element() >= 0
-    return tf.cond(all_are, lambda: serialized, row_by_row)
+    return tf.cond(
+        are_parsed(serialized[tf.newaxis])[0],  # all at once is faster
+        lambda: serialized,
+        lambda: tf.where(are_parsed(serialized[:, tf.newaxis]), serialized, UNKNOWN),
+    )
 
 
 def dense(lists: tf.RaggedTensor) -> tf.Tensor:

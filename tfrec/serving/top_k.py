@@ -7,13 +7,13 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import inputs, vocabulary
+from tfrec.data import vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD
 from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
 from tfrec.serving.tables import UNKNOWN, line_table, position_table
 
-
+SAMPLE_LENGTH = 20
 HISTORY = {"items": tf.string, "values": tf.float32}  # a history, as an Example holds it
 
 
@@ -172,18 +172,19 @@ class HistoryTopK(TopK):
         return {"items": items, "values": values}
 
     def samples(self):
-        model, length = self.model, self.model.max_items
-        rows = inputs.histories(self.data_dir, model.info, "all", EXAMPLES, fill=True)
-        row, _ = next(iter(rows))
-        ids = np.array([*vocabulary.read(self.data_dir / ITEMS_FILE), UNKNOWN])
-        items, values = ids[row["items"].numpy()], row["values"].numpy()
-        if length:
-            items, values = (x.numpy() for x in newest(items, values, row["items"] >= 0, length))
-            items = np.char.decode(items.astype(bytes), "utf-8")
-        return self.item_samples() | {
-            "items": np.concatenate([items, np.full_like(items[:1], UNKNOWN)]),
-            "values": np.concatenate([values, np.zeros_like(values[:1])]),
-        }
+        """Items and ratings by chance, shorter from row to row: the export shows no real user's."""
+        info, rng = self.model.info, np.random.default_rng(0)
+        longest = max(1, min(self.model.max_items or SAMPLE_LENGTH, info.n_items // 2))
+        width = self.model.max_items or longest
+        ids = vocabulary.read(self.data_dir / ITEMS_FILE)
+        ratings = np.linspace(info.rating_min, info.rating_max, 5)
+        items, values = [], np.zeros([EXAMPLES + 1, width], np.float32)
+        for row in range(EXAMPLES + 1):  # the last one is empty
+            n = longest * (EXAMPLES - row) // EXAMPLES
+            drawn = [ids[item] for item in rng.choice(info.n_items, n, replace=False)]
+            items.append([UNKNOWN] * (width - n) + drawn)
+            values[row, width - n :] = rng.choice(ratings, n)
+        return self.item_samples() | {"items": np.array(items), "values": values}
 
 
 def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
