@@ -13,7 +13,7 @@ from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
 from tfrec.serving.tables import position_table
 
 LABELS = ("0", "1")
-TIME, DAY = 1_600_000_000, 90_000  # of samples: each on another day, at another hour
+TIME, STEP = 1_600_000_000, 90_000  # seconds, of samples: another day and hour each
 
 
 class EventScores(Answers):
@@ -107,7 +107,7 @@ class EventScores(Answers):
                 drawn = [ids[n] for n in rng.integers(len(ids), size=EXAMPLES)]
                 found[name] = np.array([*drawn, f"no such {name}"])
             elif name == "time":
-                found[name] = np.append(TIME + DAY * np.arange(EXAMPLES), 0)
+                found[name] = np.append(TIME + STEP * np.arange(EXAMPLES), 0)
             else:
                 numbers = raw_number(self.fields[name], rng.normal(size=EXAMPLES))
                 found[name] = np.append(numbers, np.nan).astype(np.float32)
