@@ -13,17 +13,25 @@ flags.DEFINE_string(
     "a history, item:rating,...: 1:5,50:3; without a rating: the highest of the data",
     flag_values=FLAGS,
 )
+flags.DEFINE_bool("all", False, "all users, into --output", flag_values=FLAGS)
+flags.DEFINE_string("output", "", "a Parquet file, for --all", flag_values=FLAGS)
 flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
 
 
 def main() -> None:
     """Flags, one call, a table."""
     path = cli.require(FLAGS, "run_dir")
-    if bool(FLAGS.user) == bool(FLAGS["items"].value):
-        raise ValueError("give one of --user=ID and --items=item:rating,...")
+    asked = [bool(FLAGS[name].value) for name in ("user", "items", "all")]
+    if sum(asked) != 1:
+        raise ValueError("give one of --user=ID, --items=item:rating,... and --all")
+    output = cli.require(FLAGS, "output") if FLAGS["all"].value else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
 
+    if output:
+        n = run.load(path).recommend_all(output, FLAGS.k)
+        print(f"{n:,} users, {FLAGS.k} items each at most: {output}")
+        return
     print(printed.recommendations(run.load(path), FLAGS.user, FLAGS["items"].value, FLAGS.k))
 
 

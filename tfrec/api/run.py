@@ -1,6 +1,7 @@
 """A run: what `tfrec.fit` gives and `tfrec.load` finds again."""
 
 import functools
+import hashlib
 import pathlib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tfrec.api import recommending
+from tfrec.api import everybody, recommending
 from tfrec.api.dataset import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
@@ -126,6 +127,25 @@ class Run:
                 users, histories = None, dict(zip(users, stored, strict=True))
         return recommending.recommend(asking, users, histories, k, exclude, allow, titles)
 
+    def recommend_all(
+        self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True
+    ) -> int:
+        """Writes the best items of all users to a Parquet file; an interrupted call goes on.
+
+        Args:
+            path: The file: `user, rank, item, score, title`, a row an item.
+            k: Items a user.
+            batch_size: Users scored at once; memory depends on it and not on the number of users.
+            progress: Show a bar on stderr, on a terminal.
+
+        Returns:
+            The number of users; one whose interactions were all dropped is not among them.
+        """
+        answers = self._asking(k, exactly=True).answers
+        model = hashlib.sha256(self._dir.model.read_bytes()).hexdigest()
+        made_of = {"model": model, "data": self.info.fingerprint, "k": k, "batch": batch_size}
+        return everybody.write(answers, pathlib.Path(path), made_of, batch_size, progress)
+
     def score(self, pairs: pd.DataFrame | Iterable[tuple[str, str]]) -> pd.DataFrame:
         """What the model thinks of pairs of known users and items.
 
@@ -145,9 +165,7 @@ class Run:
         users = list(groups)
         positions = self._positions(users)
         whose = (
-            users
-            if asking.knows_users and not asking.takes_histories
-            else (self._histories(positions))
+            users if asking.knows_users and not asking.takes_histories else self._stored(positions)
         )
         candidates = [frame["item"][index].tolist() for index in groups.values()]
         scores = np.full(len(frame), np.nan)
@@ -178,8 +196,8 @@ class Run:
             "users (--user)" + (", or train it with rows=user (--set rows=user)" if by_item else "")
         )
 
-    def _asking(self, k: int) -> InMemory:
-        """The model's signatures, with answers of k items; kept for the next call.
+    def _asking(self, k: int, exactly: bool = False) -> InMemory:
+        """The model's signatures, with answers of k items or more; kept for the next call.
 
         Raises:
             ValueError: the data names no users and items.
@@ -190,7 +208,8 @@ class Run:
                 "the exported SavedModel for the scores of events"
             )
         made = getattr(self, "_made", None)
-        if made is None or made.answers.k < min(k, self.info.n_items):
+        due = min(k, self.info.n_items)
+        if made is None or made.answers.k < due or (exactly and made.answers.k != due):
             with tempfile.TemporaryDirectory() as folder:
                 titles = pathlib.Path(folder) / "titles.txt"
                 made = InMemory(signatures.make(self.model, self.data_dir, k, titles))

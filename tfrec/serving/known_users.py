@@ -40,6 +40,15 @@ class Users:
         seen = tf.gather(history, tf.maximum(users, 0)).to_tensor(PAD)
         return tf.where(users[:, None] >= 0, seen, PAD)
 
+    def rows(self, batch_size: int) -> tf.data.Dataset:
+        """All users by position, as features `user` int32 `[batch]`."""
+        n = self.seen_splits.shape[0] - 1
+        return (
+            tf.data.Dataset.range(n, output_type=tf.int32)
+            .batch(batch_size)
+            .map(lambda users: {"user": users})
+        )
+
     def samples(self) -> dict[str, np.ndarray]:
         """Raw ids of the first users, and one of nobody."""
         ids = vocabulary.read(self.file)
@@ -86,15 +95,22 @@ class UserTopK(TopK):
         """
         users = self.users.positions.lookup(user)
         seen = self.struck_out(self.users.seen_by(users), exclude)
-        n, allowed = self.model.info.n_items, self.allowed(allow)
+        return self.named(*self._top(users, seen, self.allowed(allow)))
+
+    def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions of the k best, of users by position."""
+        n = self.model.info.n_items
         if n <= self.block:
-            scores = self.scores(users, tf.range(n))
-            return self.named(*ranking.top_k(scores, seen, self.k, allowed))
-        return self.named(
-            *ranking.top_k_by_blocks(
-                lambda items: self.scores(users, items), n, seen, self.k, self.block, allowed
-            )
+            return ranking.top_k(self.scores(users, tf.range(n)), seen, self.k, allowed)
+        return ranking.top_k_by_blocks(
+            lambda items: self.scores(users, items), n, seen, self.k, self.block, allowed
         )
+
+    def rows(self, batch_size):
+        return self.users.rows(batch_size)
+
+    def top_of(self, row):
+        return self._top(row["user"], self.users.seen_by(row["user"]))
 
     def recommend_all(self, user) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -191,10 +207,15 @@ class KnownHistoryTopK(HistoryTopK):
 
     def recommend_user(self, user) -> dict[str, tf.Tensor]:
         """Top k for users by raw id, string `[batch]`; all their ratings count as 1."""
-        users = self.users.positions.lookup(user)
-        seen = self.users.seen_by(users)
-        known = features(seen, tf.ones_like(seen, tf.float32)) | {"user": users}
-        return self.named(*ranking.top_k(self.score_of(known), seen, self.k))
+        return self.named(*self.top_of({"user": self.users.positions.lookup(user)}))
+
+    def rows(self, batch_size):
+        return self.users.rows(batch_size)
+
+    def top_of(self, row):
+        seen = self.users.seen_by(row["user"])
+        known = features(seen, tf.ones_like(seen, tf.float32)) | row
+        return ranking.top_k(self.score_of(known), seen, self.k)
 
     def samples(self):
         return super().samples() | self.users.samples()

@@ -7,7 +7,7 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import vocabulary
+from tfrec.data import inputs, vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD
 from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
@@ -50,6 +50,17 @@ class TopK(Answers):
         self.add("classify", self.classify, INPUTS)
         if self.model.task == "rating":
             self.add("regress", self.regress, INPUTS)
+
+    def rows(self, batch_size: int) -> tf.data.Dataset:
+        """Features of all users, in an order that does not change: what `top_of` takes."""
+        raise NotImplementedError
+
+    def top_of(self, row: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and item positions `[batch, k]`, best first, for a batch of `rows`.
+
+        The same answers as of `recommend` for these users, without raw ids on the way.
+        """
+        raise NotImplementedError
 
     def classify(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend_example` as a server's Classify wants it."""
@@ -127,6 +138,14 @@ class HistoryTopK(TopK):
         scores = self.score_of(features(positions, self.ratings(values, positions)))
         seen = self.struck_out(positions, exclude)
         return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+
+    def rows(self, batch_size):
+        rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
+        return rows.map(lambda features, targets: features)
+
+    def top_of(self, row):
+        scores = self.score_of(features(row["items"], row["values"]))
+        return ranking.top_k(scores, row["items"], self.k)
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
