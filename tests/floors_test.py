@@ -8,7 +8,7 @@ FLOORS = {
     "schema": 0, "config": 0, "damage": 0, "locks": 0,
     "presets": 1, "losses": 1, "ranking": 1, "layers": 1, "datasets": 1,
     "metrics": 2, "data": 2,
-    "models": 3,
+    "models": 3, "splits": 3,
     "training": 4, "serving": 4,
     "cli": 5, "train": 5, "blend": 5, "prepare": 5, "evaluate": 5, "recommend": 5, "export": 5,
     "serve": 5, "request": 5, "deploy": 5, "doctor": 5, "describe": 5,

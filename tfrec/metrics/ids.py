@@ -1,0 +1,80 @@
+"""Raw ids of users and items, of any type, as codes: what plain functions of metrics take."""
+
+from typing import Any
+
+import numpy as np
+
+from tfrec.config import known_names
+
+
+def column(frame: Any, name: str, what: str) -> np.ndarray:
+    """A frame's column as an array.
+
+    Args:
+        frame: Whatever gives a column by its name: a pandas or polars frame, a dict of arrays.
+        name: The column.
+        what: What errors call the frame.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    names = [str(n) for n in getattr(frame, "columns", frame)]
+    if name not in names:
+        raise ValueError(f"{what} has no column {name!r}; " + known_names(name, names))
+    return np.asarray(frame[name])
+
+
+def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ids, sorted, and for each value its position among them.
+
+    Args:
+        values: `[N]` ids that can be compared with one another.
+        what: What errors call them.
+
+    Returns:
+        `[n]` ids and `[N]` int64.
+
+    Raises:
+        ValueError: an id is missing.
+    """
+    if values.dtype.kind in "iuU":  # none can be missing
+        return np.unique(values, return_inverse=True)
+    import pandas  # whoever has ids of other types mostly has it loaded already
+
+    codes, ids = pandas.factorize(values, sort=True)
+    missing = np.flatnonzero(codes < 0)
+    if missing.size:
+        raise ValueError(f"{what}: the id of row {missing[0] + 1} is missing; drop such rows")
+    return ids, codes
+
+
+def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
+    """Ids of two frames, one after the other.
+
+    Args:
+        first: `[N]` ids.
+        second: `[M]` ids.
+        what: The column, for errors.
+
+    Raises:
+        ValueError: some are text and the others are not, so that they could never be equal.
+    """
+    if first.size and second.size and _is_text(first) != _is_text(second):
+        raise ValueError(
+            f"{what} is {first[0]!r} in one frame and {second[0]!r} in the other: text and "
+            f"numbers never match; convert one, such as with frame[{what!r}].astype(str)"
+        )
+    return np.concatenate([first, second])
+
+
+def hashed(values: np.ndarray) -> np.ndarray:
+    """A number for each id, int64, the same in every process."""
+    import pandas
+
+    if values.dtype.kind == "U":
+        values = values.astype(object)
+    return pandas.util.hash_array(values).view(np.int64)
+
+
+def _is_text(values: np.ndarray) -> bool:
+    return values.dtype.kind == "U" or isinstance(values[0], str)
