@@ -28,19 +28,19 @@ class Parts(NamedTuple):
     test: pd.DataFrame
 
 
-class FoldIn(NamedTuple):
+class HeldOut(NamedTuple):
     """Rows of held-out users: what a model may see of them, and what it is to find."""
 
     fold_in: pd.DataFrame
     targets: pd.DataFrame
 
 
-class HeldOutUsers(NamedTuple):
+class UserParts(NamedTuple):
     """Parts of a split by users: no user is in two of them."""
 
     train: pd.DataFrame
-    validation: FoldIn
-    test: FoldIn
+    validation: HeldOut
+    test: HeldOut
 
 
 def random(
@@ -181,7 +181,7 @@ def users(
     fold_in: str = "random",
     fold_in_share: float = 0.8,
     seed: int = 0,
-) -> HeldOutUsers:
+) -> UserParts:
     """Holds out whole users, as Liang et al. (WWW 2018) do.
 
     A model sees the `fold_in` rows of a held-out user and is to find the `targets`. Users with
@@ -210,12 +210,12 @@ def users(
     split = _split(read, "users", settings)
     group = split.group[read.users]
 
-    def held_out(code: int) -> FoldIn:
+    def held_out(code: int) -> HeldOut:
         input_rows = (group == code) & (split.part == rules.HISTORY)
-        return FoldIn(frame[input_rows], frame[(group == code) & (split.part == code)])
+        return HeldOut(frame[input_rows], frame[(group == code) & (split.part == code)])
 
     train = frame[(group == rules.HISTORY) & (split.part == rules.HISTORY)]
-    return HeldOutUsers(train, held_out(rules.VALIDATION), held_out(rules.TEST))
+    return UserParts(train, held_out(rules.VALIDATION), held_out(rules.TEST))
 
 
 def _read(frame: pd.DataFrame, user: str, item: str, time: str | None) -> Ratings:

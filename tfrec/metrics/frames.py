@@ -174,7 +174,7 @@ def _refuse_tied(user: np.ndarray, rank: np.ndarray, user_ids: np.ndarray) -> No
     tied = np.flatnonzero((user[1:] == user[:-1]) & (rank[1:] == rank[:-1]))
     if tied.size:
         raise ValueError(
-            f"recommended: user {user_ids[user[tied[0]]]!r} has two items of rank "
+            f"recommended: user {ids.shown(user_ids, user[tied[0]])} has two items of rank "
             f"{rank[tied[0]]:g}; number them, or give a column 'score' instead"
         )
 
@@ -187,6 +187,6 @@ def _refuse_twice(
     if twice.size:
         user, item = divmod(int(twice[0]), len(item_ids))
         raise ValueError(
-            f"{what}: user {user_ids[user]!r} has item {item_ids[item]!r} twice ({twice.size} such "
-            f"pairs in all); keep one of each, such as with {what}.drop_duplicates({columns})"
+            f"{what}: user {ids.shown(user_ids, user)} has item {ids.shown(item_ids, item)} twice "
+            f"({twice.size} such pairs in all); keep one of each, such as with {what}.drop_duplicates({columns})"
         )

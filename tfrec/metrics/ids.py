@@ -61,7 +61,7 @@ def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
     """
     if first.size and second.size and _is_text(first) != _is_text(second):
         raise ValueError(
-            f"{what} is {first[0]!r} in one frame and {second[0]!r} in the other: text and "
+            f"{what} is {shown(first, 0)} in one frame and {shown(second, 0)} in the other: text and "
             f"numbers never match; convert one, such as with frame[{what!r}].astype(str)"
         )
     return np.concatenate([first, second])
@@ -74,6 +74,11 @@ def hashed(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "U":
         values = values.astype(object)
     return pandas.util.hash_array(values).view(np.int64)
+
+
+def shown(values: np.ndarray, at: int) -> str:
+    """One id as errors show it: 7, not np.int64(7)."""
+    return repr(values[at : at + 1].tolist()[0])
 
 
 def _is_text(values: np.ndarray) -> bool:
