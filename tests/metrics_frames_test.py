@@ -1,5 +1,8 @@
 """Metrics of arrays and frames: the reports' numbers, other libraries' numbers, what is refused."""
 
+import pathlib
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -248,3 +251,10 @@ def test_arrays_are_compared_like_reports():
 def test_bad_arrays_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_example_of_the_docs_runs(capsys):
+    text = (pathlib.Path(__file__).parents[1] / "docs/metrics.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(example, {})
+    assert [float(x) for x in capsys.readouterr().out.split()] == pytest.approx([2 / 3, 0.1, 1])

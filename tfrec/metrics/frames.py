@@ -188,5 +188,6 @@ def _refuse_twice(
         user, item = divmod(int(twice[0]), len(item_ids))
         raise ValueError(
             f"{what}: user {ids.shown(user_ids, user)} has item {ids.shown(item_ids, item)} twice "
-            f"({twice.size} such pairs in all); keep one of each, such as with {what}.drop_duplicates({columns})"
+            f"({twice.size} such pairs in all); keep one of each, such as with "
+            f"{what}.drop_duplicates({columns})"
         )

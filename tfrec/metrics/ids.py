@@ -61,8 +61,8 @@ def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
     """
     if first.size and second.size and _is_text(first) != _is_text(second):
         raise ValueError(
-            f"{what} is {shown(first, 0)} in one frame and {shown(second, 0)} in the other: text and "
-            f"numbers never match; convert one, such as with frame[{what!r}].astype(str)"
+            f"{what} is {shown(first, 0)} in one frame and {shown(second, 0)} in the other: text "
+            f"and numbers never match; convert one, such as with frame[{what!r}].astype(str)"
         )
     return np.concatenate([first, second])
 
