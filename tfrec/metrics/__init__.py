@@ -1,7 +1,7 @@
 """One report a task: rows in, a dict of numbers out; and the comparison of two runs.
 
-`ranking`, `rating` and `clicks` give the same numbers for plain arrays and frames. Nothing here
-loads TensorFlow.
+`ranking`, `rating` and `clicks` give the same numbers for plain arrays and frames. TensorFlow is
+loaded by `SampledRankingReport.keep` alone.
 
 Reports keep one value a row (or a rating, an event) and reduce at the end in float64, in the
 order of the row ids: no number depends on the batch size, the order of batches or the replicas.

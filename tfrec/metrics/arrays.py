@@ -1,14 +1,10 @@
-"""Metrics of predictions in arrays: `RatingReport`'s and `CtrReport`'s, without TensorFlow.
-
-metrics.rating(predicted, actual, low=1, high=5)
-metrics.clicks(probabilities, labels, users)
-"""
+"""Metrics of predictions in arrays: those of `RatingReport` and `CtrReport`, no TensorFlow."""
 
 from typing import Any
 
 import numpy as np
 
-from tfrec.metrics import ctr_report, ids, rating_report
+from tfrec.metrics import columns, ctr_report, rating_report
 from tfrec.metrics.report import SavedValues, checksum
 
 _NO_AUC = "take more events, or other labels"
@@ -130,12 +126,12 @@ def _owners(users: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     users = np.asarray(users)
     if users.shape != (n,):
         raise ValueError(f"users must be [{n}], got {list(users.shape)}")
-    return ids.coded(users, "users")
+    return columns.coded(users, "users")
 
 
 def _numbers(**arrays: Any) -> list[np.ndarray]:
     """Float64 arrays `[n]` of one length, all finite."""
-    found = {name: np.asarray(array).astype(np.float64) for name, array in arrays.items()}
+    found = {name: columns.numbers(array, name) for name, array in arrays.items()}
     shapes = {name: list(array.shape) for name, array in found.items()}
     n = next(iter(found.values())).size
     if not n or any(shape != [n] for shape in shapes.values()):

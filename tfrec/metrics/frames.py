@@ -1,7 +1,4 @@
-"""Metrics of recommendations in a frame: `RankingReport`'s, without TensorFlow.
-
-metrics.ranking(recommended, held_out, ks=(10, 20))     # user, item, rank | user, item
-"""
+"""Metrics of recommendations in a frame: those of `RankingReport`, without TensorFlow."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrec.metrics import ids
+from tfrec.metrics import columns
 from tfrec.metrics.ranking_report import row_metrics
 from tfrec.metrics.report import SavedValues, checksum, cuts
 
@@ -115,13 +112,13 @@ class _Lists:
 def _read(recommended: Any, held_out: Any, ks: tuple[int, ...], user: str, item: str) -> _Lists:
     """Checks both frames and orders the recommendations."""
     frames = {"recommended": recommended, "held_out": held_out}
-    their_users, users = (ids.column(f, user, what) for what, f in frames.items())
-    their_items, items = (ids.column(f, item, what) for what, f in frames.items())
+    their_users, users = (columns.column(f, user, what) for what, f in frames.items())
+    their_items, items = (columns.column(f, item, what) for what, f in frames.items())
     key, is_rank = _keys(recommended)
     if not users.size:
         raise ValueError("held_out is empty: nothing to measure")
-    user_ids, user_codes = ids.coded(ids.joined(their_users, users, user), user)
-    item_ids, item_codes = ids.coded(ids.joined(their_items, items, item), item)
+    user_ids, user_codes = columns.coded(columns.joined(their_users, users, user), user)
+    item_ids, item_codes = columns.coded(columns.joined(their_items, items, item), item)
     pairs = user_codes * len(item_ids) + item_codes
     theirs, right = np.split(pairs, [len(their_users)])
     for what, codes in (("recommended", theirs), ("held_out", right)):
@@ -141,7 +138,7 @@ def _read(recommended: Any, held_out: Any, ks: tuple[int, ...], user: str, item:
         ks,
         users=np.asarray(user_ids[tested]),
         count=count,
-        targets=checksum(owner, ids.hashed(items), len(tested)),
+        targets=checksum(owner, columns.hashed(items), len(tested)),
         row=np.searchsorted(tested, row[kept]),
         rank=rank[kept],
         item=theirs % len(item_ids),
@@ -158,7 +155,7 @@ def _keys(recommended: Any) -> tuple[np.ndarray, bool]:
             f"recommended has neither a column 'rank' nor 'score' to order the items by: {[*names]}"
         )
     name = "rank" if is_rank else "score"
-    keys = ids.column(recommended, name, "recommended").astype(np.float64)
+    keys = columns.numbers(columns.column(recommended, name, "recommended"), name)
     if np.isnan(keys).any():
         raise ValueError(f"recommended: the {name} of row {np.isnan(keys).argmax() + 1} is NaN")
     return keys if is_rank else -keys, is_rank
@@ -174,20 +171,20 @@ def _refuse_tied(user: np.ndarray, rank: np.ndarray, user_ids: np.ndarray) -> No
     tied = np.flatnonzero((user[1:] == user[:-1]) & (rank[1:] == rank[:-1]))
     if tied.size:
         raise ValueError(
-            f"recommended: user {ids.shown(user_ids, user[tied[0]])} has two items of rank "
+            f"recommended: user {columns.shown(user_ids, user[tied[0]])} has two items of rank "
             f"{rank[tied[0]]:g}; number them, or give a column 'score' instead"
         )
 
 
 def _refuse_twice(
-    what: str, pairs: np.ndarray, user_ids: np.ndarray, item_ids: np.ndarray, columns: list[str]
+    what: str, pairs: np.ndarray, user_ids: np.ndarray, item_ids: np.ndarray, names: list[str]
 ) -> None:
     found, counts = np.unique(pairs, return_counts=True)
     twice = found[counts > 1]
     if twice.size:
-        user, item = divmod(int(twice[0]), len(item_ids))
+        user = columns.shown(user_ids, twice[0] // len(item_ids))
+        item = columns.shown(item_ids, twice[0] % len(item_ids))
         raise ValueError(
-            f"{what}: user {ids.shown(user_ids, user)} has item {ids.shown(item_ids, item)} twice "
-            f"({twice.size} such pairs in all); keep one of each, such as with "
-            f"{what}.drop_duplicates({columns})"
+            f"{what}: user {user} has item {item} twice ({twice.size} such pairs in all); "
+            f"keep one of each, such as with {what}.drop_duplicates({names})"
         )

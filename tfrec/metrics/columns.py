@@ -1,4 +1,4 @@
-"""Raw ids of users and items, of any type, as codes: what plain functions of metrics take."""
+"""Columns of plain arrays and frames: ids of any type as codes, numbers as float64."""
 
 from typing import Any
 
@@ -22,6 +22,22 @@ def column(frame: Any, name: str, what: str) -> np.ndarray:
     if name not in names:
         raise ValueError(f"{what} has no column {name!r}; " + known_names(name, names))
     return np.asarray(frame[name])
+
+
+def numbers(values: Any, what: str) -> np.ndarray:
+    """Values as float64.
+
+    Args:
+        values: Numbers of any type.
+        what: What errors call them.
+
+    Raises:
+        ValueError: one of them is no number, such as a text.
+    """
+    try:
+        return np.asarray(values).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} can not be read as numbers: {error}") from None
 
 
 def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
