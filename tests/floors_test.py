@@ -8,7 +8,7 @@ FLOORS = {
     "schema": 0, "config": 0, "damage": 0, "locks": 0,
     "presets": 1, "losses": 1, "ranking": 1, "layers": 1, "datasets": 1,
     "metrics": 2, "data": 2,
-    "models": 3,
+    "models": 3, "splits": 3,
     "training": 4, "serving": 4,
     "api": 5,
     "cli": 6, "train": 6, "blend": 6, "prepare": 6, "evaluate": 6, "recommend": 6, "export": 6,

@@ -12,8 +12,6 @@ import pathlib
 import typing
 from typing import Any
 
-import tensorflow as tf
-
 from tfrec import damage
 
 PAD = -1  # fills `items` of short rows; values there are 0
@@ -21,6 +19,7 @@ PAD = -1  # fills `items` of short rows; values there are 0
 PARTS = ("history", "validation", "test")
 """The three lists of a row, as prefixes of the record's feature names."""
 
+FORMAT_VERSION = 2  # part of info.json and the fingerprint: raise it when the bytes change
 INFO_FILE = "info.json"
 USERS_FILE = "users.txt"  # one raw user id a line, line number = position
 ITEMS_FILE = "items.txt"
@@ -79,16 +78,6 @@ def feature_names(part: str) -> tuple[str, str, str]:
     if part == "history":
         return "items", "values", "times"
     return f"{part}_items", f"{part}_values", f"{part}_times"
-
-
-def example_spec(*parts: str) -> dict:
-    """Spec for `tf.io.parse_example`: `user` (int64 scalar), items and values of `parts`."""
-    spec: dict = {"user": tf.io.FixedLenFeature([], tf.int64)}
-    for part in parts:
-        items, values, _ = feature_names(part)
-        spec[items] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
-        spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
-    return spec
 
 
 @dataclasses.dataclass(frozen=True)

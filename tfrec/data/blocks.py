@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfrec import schema
 from tfrec.data import wire
@@ -159,6 +158,8 @@ def files(
 
 def gather(file: File) -> int:
     """Writes one record file from the encoded blocks; returns its number of records."""
+    import tensorflow as tf  # for this writer alone: planning and encoding go without
+
     directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
     first = np.array(json.loads((directory / _CUT).read_text())["rows"])
     ends = [np.cumsum(np.load(directory / f"sizes-{b}.npy")) for b in range(len(first) - 1)]

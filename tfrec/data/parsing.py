@@ -1,7 +1,7 @@
 """From parsed records to tensors: parts merged in time order, flattened, padded."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
@@ -10,10 +10,20 @@ from tfrec import schema
 
 def spec(*lists: Sequence[str]) -> dict:
     """Spec of the parts' features; times too where parts are merged in time order."""
-    features = schema.example_spec(*dict.fromkeys(part for parts in lists for part in parts))
+    features = _example_spec(dict.fromkeys(part for parts in lists for part in parts))
     for part in (part for parts in lists if len(parts) > 1 for part in parts):
         times = schema.feature_names(part)[2]
         features[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    return features
+
+
+def _example_spec(parts: Iterable[str]) -> dict:
+    """Spec for `tf.io.parse_example`: `user` (int64 scalar), items and values of `parts`."""
+    features: dict = {"user": tf.io.FixedLenFeature([], tf.int64)}
+    for part in parts:
+        items, values, _ = schema.feature_names(part)
+        features[items] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+        features[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
     return features
 
 
@@ -59,7 +69,7 @@ def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> list[tf.Ten
 
 def flat_spec(info: schema.DatasetInfo, parts: Sequence[str], context: Sequence[str]) -> dict:
     """Spec of what `flat` reads."""
-    features = schema.example_spec(*parts)
+    features = _example_spec(parts)
     kinds = {field.name: field.kind for field in info.fields if field.of == "event"}
     for part in parts:
         for name in context:

@@ -18,7 +18,7 @@ import tqdm
 from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import blocks, fields, protocol, ratings, records, splits, texts, vocabulary
+from tfrec.data import blocks, fields, protocol, ratings, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
 from tfrec.data.stored import command
 from tfrec.datasets.source import rating_number
@@ -69,7 +69,7 @@ def prepare(
 def fingerprint(raw: Any, config: DataConfig) -> str:
     """SHA-256 over the source, the settings and the version of the record format."""
     settings = json.dumps(configs.to_dict(config), sort_keys=True)
-    text = "\n".join([raw.fingerprint, settings, str(records.FORMAT_VERSION)])
+    text = "\n".join([raw.fingerprint, settings, str(schema.FORMAT_VERSION)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -115,7 +115,7 @@ def _plan(
     part = split.part if kept.all() else split.part[kept]
     # Held-out users keep their place even without a rating left; other ids must occur.
     everyone = config.split == "users"
-    data, user_ids, item_ids = _to_positions(data.take(kept), user_ids, item_ids, everyone)
+    data, user_ids, item_ids = ratings.to_positions(data.take(kept), user_ids, item_ids, everyone)
     tables = {
         "user": _write_vocabulary(directory, user_ids, "user", raw.users),
         "item": _write_vocabulary(directory, item_ids, "item", raw.items),
@@ -138,7 +138,7 @@ def _plan(
         sparsity=1 - len(data) / (len(user_ids) * len(item_ids)),
         dropped=dropped | split.dropped,
         fingerprint=fingerprint(raw, config),
-        format=records.FORMAT_VERSION,
+        format=schema.FORMAT_VERSION,
         fields=_fields(columns, data, in_train, raw),
         has_ids=getattr(raw, "has_ids", True),
         **_described(raw, config, split),
@@ -177,7 +177,7 @@ def _read(
     if n:
         dropped["duplicates"] = n
     data = ratings.labelled(data, config)
-    return *_to_positions(data, user_ids, item_ids), categories, dropped
+    return *ratings.to_positions(data, user_ids, item_ids), categories, dropped
 
 
 def _kinds(raw: Any) -> dict[str, str]:
@@ -198,7 +198,7 @@ def _columns(
         ("user", data.users, len(tables["user"])),
         ("item", data.items, len(tables["item"])),
     ):
-        used = splits.occurs(positions[in_train], n)
+        used = ratings.occurs(positions[in_train], n)
         found += fields.of_table(tables[of], of, _kinds(raw), used)
     found += texts.of_titles(config.title_vectors, tables["item"], _kinds(raw))
     return [*found, *fields.of_events(data.context, categories, in_train, config.min_category)]
@@ -219,18 +219,6 @@ def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.Dat
         for chunk in chunks:
             yield chunk
             bar.update(len(chunk))
-
-
-def _to_positions(
-    data: Ratings, user_ids: list[str], item_ids: list[str], every_user: bool = False
-) -> tuple[Ratings, list[str], list[str]]:
-    """Replaces codes by positions among the sorted ids that occur in `data`."""
-    used_users = splits.occurs(data.users, len(user_ids))
-    user_ids, users = vocabulary.select(user_ids, used_users | every_user)
-    used_items = splits.occurs(data.items, len(item_ids))
-    item_ids, items = vocabulary.select(item_ids, used_items)
-    data = dataclasses.replace(data, users=users[data.users], items=items[data.items])
-    return data, user_ids, item_ids
 
 
 def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, Any]:

@@ -92,6 +92,31 @@ def collect(
     return Ratings(**arrays), coders["users"].ids, coders["items"].ids, found
 
 
+def to_positions(
+    ratings: Ratings, user_ids: list[str], item_ids: list[str], every_user: bool = False
+) -> tuple[Ratings, list[str], list[str]]:
+    """Replaces codes by positions among the sorted ids that occur, and sorts the ids.
+
+    Args:
+        ratings: With codes for users and items.
+        user_ids: Raw ids by code.
+        item_ids: Raw ids by code.
+        every_user: Keep users without a rating, too.
+    """
+    used = occurs(ratings.users, len(user_ids)) | every_user
+    user_ids, users = vocabulary.select(user_ids, used)
+    item_ids, items = vocabulary.select(item_ids, occurs(ratings.items, len(item_ids)))
+    ratings = dataclasses.replace(ratings, users=users[ratings.users], items=items[ratings.items])
+    return ratings, user_ids, item_ids
+
+
+def occurs(codes: np.ndarray, n: int) -> np.ndarray:
+    """Which of the n codes occur, bool `[n]`."""
+    mask = np.zeros(n, bool)
+    mask[codes] = True
+    return mask
+
+
 def _context(column: pd.Series, coder: vocabulary.Coder | None) -> np.ndarray:
     """Codes of categories, -1 where missing; numbers as they are."""
     if coder is None:

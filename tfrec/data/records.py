@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfrec import schema
 from tfrec.data import stored
 
-FORMAT_VERSION = 2  # part of info.json and the fingerprint: raise it when the bytes change
+FORMAT_VERSION = schema.FORMAT_VERSION
 _SCAN = 1024  # records parsed at once while looking for one row
 _LENGTH = struct.Struct("<Q")
 _FRAME = 16  # bytes of a record beside its data: the length and two checksums

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from tfrec.config import DataConfig
-from tfrec.data.ratings import Ratings
+from tfrec.data.ratings import Ratings, occurs
 
 HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
 _SPAWN_TEST, _SPAWN_VALIDATION = 0, 1  # independent streams of one seed
@@ -291,13 +291,6 @@ def _draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.nda
 def _numbers(n: int) -> np.ndarray:
     """0 to n - 1, in four bytes each where that is enough."""
     return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)
-
-
-def occurs(codes: np.ndarray, n: int) -> np.ndarray:
-    """Which of the n codes occur, bool `[n]`."""
-    mask = np.zeros(n, bool)
-    mask[codes] = True
-    return mask
 
 
 def _nonzero(counts: dict[str, int]) -> dict[str, int]:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from tfrec.data.fields import Column
 from tfrec.schema import Field
@@ -121,12 +120,14 @@ def _no_encoder(name: str, why: str) -> ValueError:
 
 def _saved_model(folder: str) -> Encoder:
     """Calls the model itself where it can be called, else its signature of one string."""
+    import tensorflow as tf  # only where the encoder is a SavedModel
+
     model = tf.saved_model.load(folder)
     ask = model if callable(model) else _signature(folder, model)
 
     def encode(texts: list[str]) -> np.ndarray:
         batches = (tf.constant(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH))
-        return np.concatenate([_only(folder, ask(batch)) for batch in batches])
+        return np.concatenate([_only(folder, tf.nest.flatten(ask(batch))) for batch in batches])
 
     return encode
 
@@ -134,7 +135,7 @@ def _saved_model(folder: str) -> Encoder:
 def _signature(folder: str, model) -> Callable:
     signature = model.signatures.get("serving_default")
     inputs = signature.structured_input_signature[1] if signature else {}
-    if [spec.dtype for spec in inputs.values()] != [tf.string]:
+    if [spec.dtype.name for spec in inputs.values()] != ["string"]:
         raise ValueError(
             f"--data title_vectors={folder}: this SavedModel can not be called, and has no "
             "signature serving_default whose one input is a batch of strings; export it so"
@@ -142,9 +143,8 @@ def _signature(folder: str, model) -> Callable:
     return lambda batch: signature(**dict.fromkeys(inputs, batch))
 
 
-def _only(folder: str, found) -> np.ndarray:
+def _only(folder: str, tensors: list) -> np.ndarray:
     """The one tensor of an answer."""
-    tensors = tf.nest.flatten(found)
     if len(tensors) != 1:
         raise ValueError(
             f"--data title_vectors={folder}: this SavedModel answers with {len(tensors)} tensors; "

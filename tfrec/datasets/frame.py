@@ -61,11 +61,7 @@ def read(
         ValueError: a column is not there, a value is missing or of the wrong kind, an id has two
             rows in `users` or `items`, or the frame is empty.
     """
-    wanted = {ours: column for ours, column in columns.items() if column is not None}
-    for ours, column in wanted.items():
-        _refuse_missing(frame, column, ours)
-    if frame.empty:
-        raise ValueError("the frame is empty: it has no rows")
+    wanted = _wanted(frame, columns)
     given = {key: t for key, t in (("user", users), ("item", items)) if t is not None}
     fields = {key: _fields(table, key, wanted[key]) for key, table in given.items()}
     kinds = {
@@ -82,6 +78,27 @@ def read(
         items=fields.get("item", opened.items),
         kinds=kinds,
     )
+
+
+def chunks(
+    frame: pandas.DataFrame, columns: Mapping[str, str | None]
+) -> Iterator[pandas.DataFrame]:
+    """Yields the events of a frame, as `source.RawDataset.chunks` does; arguments as of `read`.
+
+    Raises:
+        ValueError: as `read`.
+    """
+    return tabular.chunks([FrameTable(_wanted(frame, columns), frame)])
+
+
+def _wanted(frame: pandas.DataFrame, columns: Mapping[str, str | None]) -> dict[str, str]:
+    """The columns to read by our names, all of them there."""
+    wanted = {ours: column for ours, column in columns.items() if column is not None}
+    for ours, column in wanted.items():
+        _refuse_missing(frame, column, ours)
+    if frame.empty:
+        raise ValueError("the frame is empty: it has no rows")
+    return wanted
 
 
 def _refuse_missing(frame: pandas.DataFrame, column: str, ours: str) -> None:

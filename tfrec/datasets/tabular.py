@@ -87,7 +87,7 @@ def of_tables(name: str, tables: list, fingerprint: str) -> source.RawDataset:
     items = {"item": list(about.titles), "title": list(about.titles.values())}
     return source.RawDataset(
         name=name,
-        chunks=lambda: _chunks(tables),
+        chunks=lambda: chunks(tables),
         users=pandas.DataFrame({"user": pandas.Series([], dtype="str")}),
         items=pandas.DataFrame(items if about.titles else {"item": []}, dtype="str"),
         fingerprint=fingerprint,
@@ -208,7 +208,9 @@ def _table(
     )
 
 
-def _chunks(tables: list) -> Iterator[pandas.DataFrame]:
+def chunks(tables: list) -> Iterator[pandas.DataFrame]:
+    """Yields the events of tables one after the other, as `source.RawDataset.chunks` does."""
+
     def frames() -> Iterator[pandas.DataFrame]:
         for table in tables:
             for part in table.frames():

@@ -93,11 +93,8 @@ class CtrReport(Report):
         """
         user, item, label, logit = self._events()
         first, owner = held_out.groups(user)
-        return {
-            "logloss": np.bincount(owner, _log_loss(label, logit)),
-            "n_events": np.bincount(owner),
-            "targets": checksum(owner, item * 2 + label, len(first)),
-        } | self._gauc(owner, label, logit)
+        targets = {"targets": checksum(owner, item * 2 + label, len(first))}
+        return click_sums(owner, label, logit, self.info.has_ids) | targets
 
     def result(self) -> dict[str, float]:
         """The metrics by name; `gauc` only where there is a user with both labels.
@@ -106,34 +103,9 @@ class CtrReport(Report):
             ValueError: there was no event, one came twice, or all labels are equal.
         """
         user, _, label, logit = self._events()
-        if label.all() or not label.any():
-            raise ValueError(
-                f"all labels are equal: {len(label):,} events, all {int(label[0])}, have no "
-                "AUC; prepare the data with another --data label_above"
-            )
-        wins, pairs = _pairs(np.zeros(len(label), np.int64), label, logit)
-        by_user = self._gauc(held_out.groups(user)[1], label, logit)
-        counted = by_user.get("gauc_events", np.zeros(1))
-        gauc = {"gauc": float(by_user["gauc"].sum() / counted.sum())} if by_user else {}
-        return {
-            "auc": float(wins[0] / pairs[0]),
-            **gauc,
-            "gauc_users": int(np.count_nonzero(counted)),
-            "logloss": float(np.mean(_log_loss(label, logit))),
-            **_calibration(label, _sigmoid(logit)),
-            "n_events": len(label),
-            "positives": float(np.mean(label)),
-        }
-
-    def _gauc(
-        self, owner: np.ndarray, label: np.ndarray, logit: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """The columns "gauc" and "gauc_events" of `per_user`; none if nobody counts."""
-        wins, pairs = _pairs(owner, label, logit)
-        events = np.where(pairs > 0, np.bincount(owner), 0)
-        if not self.info.has_ids or not events.any():
-            return {}
-        return {"gauc": events * wins / np.maximum(pairs, 1), "gauc_events": events}
+        owner = held_out.groups(user)[1] if self.info.has_ids else None
+        cure = "prepare the data with another --data label_above"
+        return click_metrics(owner, label, logit, sigmoid(logit), cure)
 
     def _events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All events so far as user, item, label, logit; by user, then item."""
@@ -142,6 +114,71 @@ class CtrReport(Report):
         user, item, order = held_out.by_user(self.info, np.concatenate(self._codes))
         label, logit = np.concatenate(self._labels), np.concatenate(self._logits)
         return user, item, label[order], logit[order]
+
+
+def click_metrics(
+    owner: np.ndarray | None,
+    label: np.ndarray,
+    logit: np.ndarray,
+    probability: np.ndarray,
+    cure: str,
+) -> dict[str, float]:
+    """The metrics by name, as `CtrReport` defines them.
+
+    Args:
+        owner: `[N]` int in `[0, n)`, rising: the user of each event; None where none is known.
+        label: `[N]` bool.
+        logit: `[N]` float64.
+        probability: `[N]` float64, the logistic function of `logit`.
+        cure: What to do where all labels are equal.
+
+    Raises:
+        ValueError: all labels are equal.
+    """
+    if label.all() or not label.any():
+        raise ValueError(
+            f"all labels are equal: {len(label):,} events, all {int(label[0])}, have no AUC; {cure}"
+        )
+    wins, pairs = _pairs(np.zeros(len(label), np.int64), label, logit)
+    by_user = {} if owner is None else _gauc(owner, label, logit)
+    counted = by_user.get("gauc_events", np.zeros(1))
+    gauc = {"gauc": float(by_user["gauc"].sum() / counted.sum())} if by_user else {}
+    return {
+        "auc": float(wins[0] / pairs[0]),
+        **gauc,
+        "gauc_users": int(np.count_nonzero(counted)),
+        "logloss": float(np.mean(_log_loss(label, logit))),
+        **_calibration(label, probability),
+        "n_events": len(label),
+        "positives": float(np.mean(label)),
+    }
+
+
+def click_sums(
+    owner: np.ndarray, label: np.ndarray, logit: np.ndarray, are_users: bool = True
+) -> dict[str, np.ndarray]:
+    """Sums of each owner, `[n]` each: "logloss", "n_events" and what `gauc` is made of.
+
+    Args:
+        owner: `[N]` int in `[0, n)`, rising, each at least once.
+        label: `[N]` bool.
+        logit: `[N]` float64.
+        are_users: Whether owners are users, so that there is a `gauc`.
+    """
+    sums = {
+        "logloss": np.bincount(owner, _log_loss(label, logit)),
+        "n_events": np.bincount(owner),
+    }
+    return sums | (_gauc(owner, label, logit) if are_users else {})
+
+
+def _gauc(owner: np.ndarray, label: np.ndarray, logit: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns "gauc" and "gauc_events" of `per_user`; none if no owner has both labels."""
+    wins, pairs = _pairs(owner, label, logit)
+    events = np.where(pairs > 0, np.bincount(owner), 0)
+    if not events.any():
+        return {}
+    return {"gauc": events * wins / np.maximum(pairs, 1), "gauc_events": events}
 
 
 def _pairs(
@@ -176,7 +213,8 @@ def _log_loss(label: np.ndarray, logit: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, np.where(label, -logit, logit))
 
 
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, float64."""
     return np.exp(-np.logaddexp(0, -logit))
 
 

@@ -81,7 +81,7 @@ class RankingReport(Report):
         _check_lists(batch, top, np.asarray(features["items"]))
         hits = batch.contains(top)[counted]
         self._rows.append(batch.rows[counted])
-        self._metrics.append(_row_metrics(hits, batch.count[counted], self.ks))
+        self._metrics.append(row_metrics(hits, batch.count[counted], self.ks))
         self._targets.append(checksum(batch.row, batch.item, len(batch.rows))[counted])
         for k, listed in self._listed.items():
             items = top[counted, :k]
@@ -125,10 +125,10 @@ class RankingReport(Report):
         return rows
 
 
-def _row_metrics(
+def row_metrics(
     hits: np.ndarray, n_targets: np.ndarray, ks: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
-    """The metrics of each row.
+    """The metrics of each row, as `RankingReport` defines them.
 
     Args:
         hits: `[n, K]` bool, by rank.

@@ -115,15 +115,12 @@ class RatingReport(Report):
         """
         user, item, value, prediction = self._ratings()
         first, owner = held_out.groups(user)
-        error = self._clipped(prediction) - value
         # The target's code holds item and value, in thousandths of a rating.
         code = item * 1_000_000_007 + np.rint(value * 1000).astype(np.int64)
-        return {
-            "squared_error": np.bincount(owner, error**2),
-            "absolute_error": np.bincount(owner, np.abs(error)),
-            "n_ratings": np.bincount(owner),
-            "targets": checksum(owner, code, len(first)),
-        } | _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
+        sums = error_sums(owner, self._clipped(prediction) - value)
+        targets = {"targets": checksum(owner, code, len(first))}
+        precision = _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
+        return sums | targets | precision
 
     def predictions(self) -> dict[str, np.ndarray]:
         """The held-out ratings one by one, by user, then item.
@@ -146,14 +143,10 @@ class RatingReport(Report):
             ValueError: there was no held-out rating, or one came twice.
         """
         user, _, value, prediction = self._ratings()
-        error = self._clipped(prediction) - value
         _, owner = held_out.groups(user)
         precision = _rerank_precision(owner, prediction, value >= self.relevant, self.ks)
-        return {
-            "rmse": float(np.sqrt(np.mean(error**2))),
-            "mae": float(np.mean(np.abs(error))),
-            "n_ratings": len(value),
-        } | {name: float(np.mean(values)) for name, values in precision.items()}
+        errors = mean_errors(self._clipped(prediction) - value)
+        return errors | {name: float(np.mean(values)) for name, values in precision.items()}
 
     def _clipped(self, predictions: np.ndarray) -> np.ndarray:
         if not self.clip:
@@ -167,6 +160,29 @@ class RatingReport(Report):
         user, item, order = held_out.by_user(self.info, np.concatenate(self._codes))
         value, prediction = np.concatenate(self._values), np.concatenate(self._predictions)
         return user, item, value[order], prediction[order]
+
+
+def mean_errors(error: np.ndarray) -> dict[str, float]:
+    """rmse, mae and n_ratings of errors `[N]`, all pooled."""
+    return {
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "mae": float(np.mean(np.abs(error))),
+        "n_ratings": len(error),
+    }
+
+
+def error_sums(owner: np.ndarray, error: np.ndarray) -> dict[str, np.ndarray]:
+    """Sums of each owner's errors, `[n]` each.
+
+    Args:
+        owner: `[N]` int in `[0, n)`, each at least once.
+        error: `[N]` float.
+    """
+    return {
+        "squared_error": np.bincount(owner, error**2),
+        "absolute_error": np.bincount(owner, np.abs(error)),
+        "n_ratings": np.bincount(owner),
+    }
 
 
 def _rerank_precision(

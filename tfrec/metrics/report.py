@@ -3,20 +3,23 @@
 import dataclasses
 import os
 import pathlib
+import typing
+from collections.abc import Iterable
 
 import numpy as np
 
 from tfrec.schema import DatasetInfo
+
+if typing.TYPE_CHECKING:
+    import pandas
 
 
 class Report:
     """Base of the reports: `update` for every batch, then `result`, `save`."""
 
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...]):
-        if not ks or min(ks) < 1:
-            raise ValueError(f"ks={ks}: every cut must be at least 1, and there must be one")
         self.info = info
-        self.ks = tuple(sorted(set(ks)))
+        self.ks = cuts(ks)
 
     @property
     def protocol(self) -> str:
@@ -53,7 +56,7 @@ class SavedValues:
     """What `Report.save` wrote.
 
     Attributes:
-        users: `[n]` int64.
+        users: `[n]`, rising: int64 positions, or ids as they were given.
         values: The report's `per_user()`.
         protocol: The report's protocol.
     """
@@ -66,12 +69,30 @@ class SavedValues:
         """One `[n]` array a metric, aligned with `users`."""
         return self.values
 
+    def frame(self) -> "pandas.DataFrame":
+        """The values as a frame, a row a user, users as its index."""
+        import pandas  # reports need none
+
+        return pandas.DataFrame(self.values, pandas.Index(self.users, name="user"))
+
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "SavedValues":
         """Reads a file written by `Report.save`."""
         with pathlib.Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         return cls(arrays.pop("users"), values=arrays, protocol=str(arrays.pop("protocol")))
+
+
+def cuts(ks: Iterable[int]) -> tuple[int, ...]:
+    """The cuts, rising, each once.
+
+    Raises:
+        ValueError: there is none, or one below 1.
+    """
+    ks = tuple(ks)
+    if not ks or min(ks) < 1:
+        raise ValueError(f"ks={ks}: every cut must be at least 1, and there must be one")
+    return tuple(sorted(set(ks)))
 
 
 def checksum(owner: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:

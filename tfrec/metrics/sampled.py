@@ -4,10 +4,11 @@ Sampled figures are high, and may order models otherwise than full rankings do (
 Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
 """
 
-import numpy as np
-import tensorflow as tf
+from collections.abc import Mapping
+from typing import Any
 
-from tfrec import ranking
+import numpy as np
+
 from tfrec.config import known_names
 from tfrec.metrics.ranking_report import RankingReport
 from tfrec.schema import DatasetInfo
@@ -59,7 +60,7 @@ class SampledRankingReport(RankingReport):
             "order, mean over rows with a target: not comparable with full rankings"
         )
 
-    def keep(self, features, targets, scores: tf.Tensor) -> tf.Tensor:
+    def keep(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> Any:
         """Scores with minus infinity for all items but targets and negatives; runs in graph.
 
         Args:
@@ -67,6 +68,10 @@ class SampledRankingReport(RankingReport):
             targets: "target_items" `[batch, M]`, padding -1.
             scores: `[batch, n_items]`.
         """
+        import tensorflow as tf  # other metrics are measured without TensorFlow
+
+        from tfrec import ranking
+
         known = tf.concat([features["items"], targets["target_items"]], axis=1)
         # The n largest of log w + Gumbel noise are a draw without replacement in proportion to w.
         noise = ranking.uniform_of(features["user"], tf.shape(scores)[1], self.seed)

@@ -1,0 +1,36 @@
+"""What is loaded when: most of tfrec goes without TensorFlow."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+
+import tfrec
+
+heavy = {"tensorflow", "keras", "pandas", "numpy"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+
+found = tfrec.metrics.rating([3.5, 9], [4, 5], high=5)
+assert found["mae"] == 0.25, found
+found = tfrec.metrics.clicks([0.1, 0.7, 0.4], [0, 1, 1], users=[1, 1, 2])
+assert found["auc"] == 1 and found["gauc_users"] == 1, found
+assert not {"tensorflow", "keras", "pandas"} & set(sys.modules)
+
+import pandas
+
+frame = pandas.DataFrame({"user": [1, 2] * 4, "item": list("aabbccdd"), "time": range(8)})
+parts = tfrec.splits.last(frame)
+assert parts.train["item"].tolist() == list("aabb")
+shown = pandas.DataFrame({"user": [1, 1, 2], "item": ["e", "d", "e"], "rank": [1, 2, 1]})
+found = tfrec.metrics.ranking(shown, parts.test, ks=(2,), n_items=5)
+assert found["mrr@2"] == 0.25 and found["coverage@2"] == 0.4, found
+data = tfrec.Dataset.from_pandas(frame, time="time")
+assert "interactions 8" in repr(data), repr(data)
+assert not {"tensorflow", "keras"} & set(sys.modules)
+"""
+
+
+def test_frames_and_arrays_go_without_tensorflow():
+    found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert not found.returncode, found.stderr

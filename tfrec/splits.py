@@ -1,0 +1,252 @@
+"""The splits as functions of frames: no TensorFlow, nothing written.
+
+    train, validation, test = tfrec.splits.last(orders, user="customer", time="bought_at")
+
+Parts are rows of the given frame, in its order and with its index. The same settings and seed give
+the parts that `Dataset.split` prepares; its filters and its check for duplicates are not applied.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tfrec import config as configs
+from tfrec.config import DataConfig
+from tfrec.data import protocol, ratings
+from tfrec.data import splits as rules
+from tfrec.data.ratings import Ratings
+from tfrec.datasets import frame as frames
+
+
+class Parts(NamedTuple):
+    """Rows to train on, to choose settings with and to test on; `validation` may be empty."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+
+class HeldOut(NamedTuple):
+    """Rows of held-out users: what a model may see of them, and what it is to find."""
+
+    fold_in: pd.DataFrame
+    targets: pd.DataFrame
+
+
+class UserParts(NamedTuple):
+    """Parts of a split by users: no user is in two of them."""
+
+    train: pd.DataFrame
+    validation: HeldOut
+    test: HeldOut
+
+
+def random(
+    frame: pd.DataFrame, *, test: float = 0.1, validation: float = 0.1, seed: int = 0
+) -> Parts:
+    """Splits rows at random.
+
+    Args:
+        frame: A row an interaction; no column is looked at.
+        test: Share of all rows.
+        validation: Share of the rows that `test` leaves; 0 for none.
+        seed: Of both draws. Test rows do not depend on `validation`.
+
+    Raises:
+        ValueError: a share that is none; nothing is left to train on.
+    """
+    settings = {"test": test, "validation": validation, "seed": seed}
+    return _parts(frame, _split(_without_ids(len(frame)), "random", settings))
+
+
+def given(
+    train: pd.DataFrame, test: pd.DataFrame, *, validation: float = 0.1, seed: int = 0
+) -> Parts:
+    """Takes validation rows out of the training rows of a split that is given.
+
+    Args:
+        train: Training rows.
+        test: Test rows, returned as they are.
+        validation: Share of `train`, drawn at random; 0 for none.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: a share that is none; nothing is left to train on.
+    """
+    of_test = np.repeat(np.array([0, 1], np.int8), [len(train), len(test)])
+    settings = {"validation": validation, "seed": seed, "fold": "given"}
+    split = _split(_without_ids(len(of_test), of_test), "folds", settings)
+    part = split.part[: len(train)]
+    return Parts(train[part == rules.HISTORY], train[part == rules.VALIDATION], test)
+
+
+def last(
+    frame: pd.DataFrame,
+    *,
+    user: str = "user",
+    item: str = "item",
+    time: str = "time",
+    validation: bool = True,
+) -> Parts:
+    """Leave-one-out: the last row of each user is test, the one before it validation.
+
+    Users with fewer than 3 rows are in train only. Of equal times the later row of the frame is
+    the later one.
+
+    Args:
+        frame: A row an interaction.
+        user: Column of users.
+        item: Column of items.
+        time: Column of times: seconds since 1970, datetimes or ISO texts.
+        validation: Whether to hold out the last but one.
+
+    Raises:
+        ValueError: a column or a value is missing.
+    """
+    read = _read(frame, user, item, time)
+    return _parts(frame, _split(read, "last", {"validation": float(validation)}))
+
+
+def by_time(
+    frame: pd.DataFrame,
+    *,
+    user: str = "user",
+    item: str = "item",
+    time: str = "time",
+    test: float = 0.1,
+    validation: float = 0.1,
+    since: str = "",
+    test_since: str = "",
+    until: str = "",
+    seed: int = 0,
+) -> Parts:
+    """Holds out the latest rows; those of users or items without a training row are in no part.
+
+    Args:
+        frame: A row an interaction.
+        user: Column of users.
+        item: Column of items.
+        time: Column of times: seconds since 1970, datetimes or ISO texts.
+        test: Share of the rows that is held out, unless `test_since` says it.
+        validation: Share of the held-out rows that is drawn for validation; the rest is test.
+        since: Rows before this day (2005-09-01, UTC) are in no part; "": none.
+        test_since: The day on which the held-out rows start; "": `test` says it.
+        until: Rows from this day on are in no part; "": none.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: a column or a value is missing; days that leave nothing to train or test on.
+    """
+    days = {"since": since, "test_since": test_since, "until": until}
+    settings = {"test": test, "validation": validation, "seed": seed, **days}
+    return _parts(frame, _split(_read(frame, user, item, time), "time", settings))
+
+
+def month(
+    frame: pd.DataFrame,
+    *,
+    user: str = "user",
+    item: str = "item",
+    time: str = "time",
+    validation: bool = True,
+) -> Parts:
+    """The latest calendar month (UTC) is test, the one before it validation.
+
+    Held-out rows of users or items without a training row are in no part.
+
+    Args:
+        frame: A row an interaction.
+        user: Column of users.
+        item: Column of items.
+        time: Column of times: seconds since 1970, datetimes or ISO texts.
+        validation: Whether to hold out the month before the latest.
+
+    Raises:
+        ValueError: a column or a value is missing; a month has no rows.
+    """
+    read = _read(frame, user, item, time)
+    return _parts(frame, _split(read, "month", {"validation": float(validation)}))
+
+
+def users(
+    frame: pd.DataFrame,
+    *,
+    user: str = "user",
+    item: str = "item",
+    time: str | None = None,
+    test: float = 0.1,
+    validation: float = 0.1,
+    fold_in: str = "random",
+    fold_in_share: float = 0.8,
+    seed: int = 0,
+) -> UserParts:
+    """Holds out whole users, as Liang et al. (WWW 2018) do.
+
+    A model sees the `fold_in` rows of a held-out user and is to find the `targets`. Users with
+    fewer than 5 rows have no targets. Held-out rows of items without a training row are in no
+    part.
+
+    Args:
+        frame: A row an interaction.
+        user: Column of users.
+        item: Column of items.
+        time: Column of times, where `fold_in` is "time".
+        test: Number of test users, or below 1 their share.
+        validation: Number of validation users, or their share.
+        fold_in: Which rows of a held-out user a model sees: "random" or "time", the earliest.
+        fold_in_share: How many of them, as a share.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: a column or a value is missing; no user is left to train on.
+    """
+    if fold_in == "time" and time is None:
+        raise ValueError("fold_in='time' goes by time: name the column with time=COLUMN")
+    read = _read(frame, user, item, time)
+    settings = {"test": test, "validation": validation, "seed": seed}
+    settings |= {"fold_in": fold_in, "fold_in_share": fold_in_share}
+    split = _split(read, "users", settings)
+    group = split.group[read.users]
+
+    def held_out(code: int) -> HeldOut:
+        input_rows = (group == code) & (split.part == rules.HISTORY)
+        return HeldOut(frame[input_rows], frame[(group == code) & (split.part == code)])
+
+    train = frame[(group == rules.HISTORY) & (split.part == rules.HISTORY)]
+    return UserParts(train, held_out(rules.VALIDATION), held_out(rules.TEST))
+
+
+def _read(frame: pd.DataFrame, user: str, item: str, time: str | None) -> Ratings:
+    """The frame as the rules see it: positions in sorted order of the ids, which are text."""
+    columns = {"user": user, "item": item, "time": time}
+    found, user_ids, item_ids, _ = ratings.collect(frames.chunks(frame, columns))
+    return ratings.to_positions(found, user_ids, item_ids)[0]
+
+
+def _without_ids(n: int, test: np.ndarray | None = None) -> Ratings:
+    """Ratings of which only the number is known, and perhaps the part each is given to."""
+    none = np.zeros(n, np.int32)
+    return Ratings(none, none, none, none, test)
+
+
+def _split(found: Ratings, rule: str, settings: Mapping[str, Any]) -> rules.Split:
+    """Where each row goes.
+
+    Raises:
+        ValueError: settings that are wrong, or leave nothing to train on.
+    """
+    config = configs.replaced(DataConfig(dataset="the frame", split=rule), settings, "the split")
+    protocol.check(config)
+    if not len(found):
+        raise ValueError("the frame is empty: it has no rows")
+    split = rules.split(found, config, int(found.users.max()) + 1, int(found.items.max()) + 1)
+    if not ((split.part == rules.HISTORY) & (split.group[found.users] == 0)).any():
+        raise ValueError("the split leaves no training row; lower test and validation")
+    return split
+
+
+def _parts(frame: pd.DataFrame, split: rules.Split) -> Parts:
+    codes = (rules.HISTORY, rules.VALIDATION, rules.TEST)
+    return Parts(*(frame[split.part == code] for code in codes))
