@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
@@ -56,7 +57,7 @@ class AutoRec(Recommender):
         super().__init__(info, config, **kwargs)
         weights = self.config.regularization / (2 * info.n_rows)
         self.encoder = [
-            keras.layers.Dense(
+            Dense(
                 size,
                 self.config.activation,
                 kernel_regularizer=keras.regularizers.L2(weights),
@@ -64,7 +65,7 @@ class AutoRec(Recommender):
             )
             for i, size in enumerate(self.config.hidden)
         ]
-        self.decoder = keras.layers.Dense(
+        self.decoder = Dense(
             info.n_columns,
             self.config.output_activation,
             kernel_regularizer=keras.regularizers.L2(weights),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
 from tfrec.models.base import Recommender
@@ -65,8 +66,7 @@ class DeepRec(Recommender):
         c = self.config
         widths = (info.n_columns, *c.hidden)
         self.encoder = [
-            keras.layers.Dense(size, c.activation, name=f"encoder_{i}")
-            for i, size in enumerate(c.hidden)
+            Dense(size, c.activation, name=f"encoder_{i}") for i, size in enumerate(c.hidden)
         ]
         self.dropout = keras.layers.Dropout(c.dropout)
         self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
@@ -82,7 +82,7 @@ class DeepRec(Recommender):
         }
         if self.config.constrained:
             return TiedDense(self.encoder[level], units, **options)
-        return keras.layers.Dense(units, **options)
+        return Dense(units, **options)
 
     def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """f, from dense rows `[batch, n_columns]` to dense rows."""
