@@ -164,6 +164,7 @@ class DenselyConnected(keras.layers.Layer):
             norm.build(shape)
         self.mean.build(shape)
         self.log_variance.build(shape)
+        self.trainable = self.trainable  # Keras sets it for the weights that are there already
 
     def call(self, x):
         """`[batch, n]` -> float32 mean and log variance, `[batch, size]` each."""
