@@ -147,14 +147,14 @@ class DenselyConnected(keras.layers.Layer):
 
     def __init__(self, width: int, depth: int, size: int, **kwargs):
         super().__init__(**kwargs)
-        policy = {"dtype": self.dtype_policy}
-        self.hidden = [Dense(width, name=f"hidden_{i}", **policy) for i in range(depth)]
+        options = {"dtype": self.dtype_policy, "trainable": self.trainable}
+        self.hidden = [Dense(width, name=f"hidden_{i}", **options) for i in range(depth)]
         self.norms = [
-            keras.layers.LayerNormalization(epsilon=0.1, name=f"norm_{i}", **policy)
+            keras.layers.LayerNormalization(epsilon=0.1, name=f"norm_{i}", **options)
             for i in range(depth)
         ]
-        self.mean = Dense(size, name="mean", **policy)
-        self.log_variance = Dense(size, name="log_variance", **policy)
+        self.mean = Dense(size, name="mean", **options)
+        self.log_variance = Dense(size, name="log_variance", **options)
 
     def build(self, input_shape):
         shape = input_shape
@@ -164,7 +164,6 @@ class DenselyConnected(keras.layers.Layer):
             norm.build(shape)
         self.mean.build(shape)
         self.log_variance.build(shape)
-        self.trainable = self.trainable  # Keras sets it for the weights that are there already
 
     def call(self, x):
         """`[batch, n]` -> float32 mean and log variance, `[batch, size]` each."""
