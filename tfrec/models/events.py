@@ -58,7 +58,7 @@ class EventModel(Recommender):
             rows: Batches of (features, targets).
         """
         sizes = {"user": self.info.n_users, "item": self.info.n_items}
-        # The last place takes the position -1, which events that fill a batch have.
+        # The last one takes -1, the position in events that only fill a batch.
         marks = {of: np.zeros(n + 1, bool) for of, n in sizes.items()}
         for features, _ in rows:
             for of, mark in marks.items():

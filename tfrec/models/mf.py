@@ -96,7 +96,7 @@ class MF(EventModel):
         )
 
     def begin_epoch(self, epoch, rows):
-        """Before the first pass: zeros for whoever has no event; who has rated what."""
+        """Before the first pass: zeros for users and items without an event; notes N_u."""
         if epoch == 0:
             known = self.known(rows)
             for of, table in (("user", self.p), ("item", self.q)):

@@ -1,4 +1,4 @@
-"""Where users, items and categories went between two prepared data sets."""
+"""Which users, items and categories of one prepared data set are which of another."""
 
 import dataclasses
 import pathlib
@@ -33,14 +33,14 @@ class Moved:
     def on_axis(
         self, length_old: int, length_new: int, first: bool
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Places on an old axis and on the new one that belong together, or None.
+        """Positions on an old axis and on the new one that belong together, or None.
 
-        Places beyond the ids, such as the one of whoever is not known, belong together in order.
+        Those beyond the ids, such as that of unknown users, belong together in order.
 
         Args:
             length_old: Length of the old axis.
             length_new: Length of the new one.
-            first: Whether those places are before the ids, not behind them.
+            first: Whether those come before the ids, not after them.
         """
         rest = length_new - self.n_new
         if rest < 0 or rest != length_old - self.n_old:
@@ -92,7 +92,7 @@ def _of_field(old: Field | None, new: Field, old_dir: pathlib.Path, new_dir: pat
 
 
 def _shifted(n_old: int, n_new: int, by: int) -> Moved:
-    """Codes that mean the same as those `by` further on; far enough, none does."""
+    """Each old code, from 0, moved by so many; by more than there are codes, none is left."""
     old = np.arange(n_old)
     old = old[(old + by >= 0) & (old + by < n_new)]
     return Moved(old, old + by, n_old, n_new)
@@ -101,10 +101,10 @@ def _shifted(n_old: int, n_new: int, by: int) -> Moved:
 def of_codes(
     old: FieldCodes, new: FieldCodes, found: Mapping[str, Moved]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places that belong together on axes over the codes of all fields, laid end to end."""
+    """Positions that belong together on axes over the codes of all fields, laid end to end."""
     olds, news = [], []
     for before, after in zip(old.fields, new.fields, strict=True):
-        places = found[after.name].on_axis(before.size, after.size, first=True)
-        olds.append(places[0] + old.starts[before.name])
-        news.append(places[1] + new.starts[after.name])
+        pair = found[after.name].on_axis(before.size, after.size, first=True)
+        olds.append(pair[0] + old.starts[before.name])
+        news.append(pair[1] + new.starts[after.name])
     return np.concatenate(olds), np.concatenate(news)

@@ -27,7 +27,7 @@ _MORE_CODES = 101  # of the first field, 102 of the second ...
 _GROWS = ("category", "set", "bucket", "text", "day")  # fields whose size depends on the data
 _CODES = "codes"  # the kind of an axis over all fields' codes, laid end to end
 
-Places = tuple[np.ndarray, np.ndarray]  # of the old axis, and of the new one
+Pair = tuple[np.ndarray, np.ndarray]  # positions on an old axis, and on the new one
 
 
 def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -> str:
@@ -165,16 +165,14 @@ class Carry:
         for source, target, grown in zip(old, new, probed, strict=True):
             if target.name == "seed_generator_state":  # the new run's own; not in `.keras` files
                 continue
-            places = [
-                self._places(source, target, grown, axis) for axis in range(len(target.shape))
-            ]
+            pairs = [self._pair(source, target, grown, axis) for axis in range(len(target.shape))]
             values = keras.ops.convert_to_numpy(target).copy()
             taken = keras.ops.convert_to_numpy(source)
-            values[np.ix_(*(new for _, new in places))] = taken[np.ix_(*(old for old, _ in places))]
+            values[np.ix_(*(new for _, new in pairs))] = taken[np.ix_(*(old for old, _ in pairs))]
             target.assign(values)
 
-    def _places(self, source, target, grown, axis: int) -> Places:
-        """The places of known rows on an axis of a variable, before and now."""
+    def _pair(self, source, target, grown, axis: int) -> Pair:
+        """The positions that belong together on an axis of a variable, before and now."""
         kind = self._kind(target, grown, axis)
         before, now = source.shape[axis], target.shape[axis]
         if kind == _CODES:
@@ -182,11 +180,11 @@ class Carry:
         if not kind and before == now:
             return np.arange(now), np.arange(now)
         if kind:
-            # Codes of fields begin with the unknown one; else whoever is not known comes last.
+            # Codes of fields begin with the unknown one; else the unknown user or item comes last.
             first = kind not in ("user", "item") or bool(_fields(self.new))
-            places = self.moved[kind].on_axis(before, now, first)
-            if places:
-                return places
+            pair = self.moved[kind].on_axis(before, now, first)
+            if pair:
+                return pair
         raise ValueError(
             f"--warm_start: weight {source.path} has an axis of {before}, now {now}, which depends "
             "on the data in another way than by its users, items and categories; train this model "
