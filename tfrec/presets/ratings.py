@@ -182,7 +182,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .911 (biased MF)",
         source="Dziugaite and Roy, 2015, table 1",
-        measured="RMSE .8929 test, .9027 validation; seed 0; 42 s",
+        measured="RMSE .8929 test, .9026 validation; seed 0; 79 s on a busy machine",
     ),
     "mf-ml1m-random90": Preset(
         model="mf",
@@ -197,7 +197,7 @@ PRESETS: dict[str, Preset] = {
         },
         published="RMSE .845 (biased MF)",
         source=AUTOREC,
-        measured="RMSE .8455 test, .8479 validation; seed 0; 59 s",
+        measured="RMSE .8455 test, .8479 validation; seed 0; 63 s",
     ),
     "bayesianfm-ml100k-u1": Preset(
         model="bayesianfm",
