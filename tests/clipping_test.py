@@ -1,6 +1,7 @@
 """Clipping: a step as long on two and four replicas as on one; what weight decay spares."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -85,7 +86,10 @@ def test_one_step_is_as_long_as_the_bound(one, mirrored, name):
 def test_four_replicas_too(one):
     """In a process of its own: strategies of one process get into each other's way."""
     command = [sys.executable, __file__]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)}
+    told = subprocess.run(
+        command, env=env, stdout=subprocess.PIPE, text=True, timeout=120, check=True
+    )
     length, there = json.loads(told.stdout.splitlines()[-1])
     assert length == pytest.approx(0.1, rel=1e-4)
     np.testing.assert_allclose(there, pass_over("autoencoder", one, **ALL)[2], rtol=1e-4, atol=1e-5)
