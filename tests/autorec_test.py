@@ -46,7 +46,9 @@ def paper_loss(vector, lam):
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_loss_and_gradient_are_the_papers_whatever_the_batch(batch, one):
-    model = small(regularization=0.7)
+    # One more item, which has no training ratings, is none of the rows that the sum runs over.
+    info = dataclasses.replace(INFO, n_items=4, row_counts={"train": 3, "train+validation": 4})
+    model = small(info, regularization=0.7)
     full = lbfgs.FullBatch(model, one, rows(batch))
     x = np.random.default_rng(0).normal(size=22).astype(np.float32)
     loss, gradient = full(x)
@@ -103,6 +105,13 @@ def test_plain_keras_fit_gives_an_unrated_column_the_mean_as_bias():
     model.fit(data, epochs=2, verbose=0, shuffle=False, callbacks=[note])
     np.testing.assert_array_equal(seen[0], [0, 3, 0, 0])
     assert (seen[1][[0, 2, 3]] != 0).all()
+
+
+@pytest.mark.parametrize("info", [INFO, USER_ROWS])
+def test_an_output_with_an_activation_starts_at_the_mean_all_the_same(info):
+    model = small(info, output_activation="selu")
+    model.begin_epoch(0, rows(3).map(lambda f, t: ({**f, "items": -tf.ones_like(f["items"])}, t)))
+    np.testing.assert_allclose(model.decoder.activation(model.decoder.bias), 4 * [3], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("info", "start"), [(INFO, 0), (USER_ROWS, 3)])

@@ -1,5 +1,7 @@
 """DeepRec by the paper: eq. 1, dense re-feeding and tied weights, recomputed in NumPy."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -18,10 +20,10 @@ TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"
 X = np.array([[5, 0, 3, 1], [0, 2, 0, 4]], np.float64)
 
 
-def small(**settings):
+def small(info=INFO, **settings):
     keras.utils.set_random_seed(3)
     config = DeepRec.Config(**{"hidden": (3, 2), "dropout": 0.0, **settings})
-    model = DeepRec.create(INFO, config)
+    model = DeepRec.create(info, config)
     model.compile(keras.optimizers.SGD(0.01))
     return model
 
@@ -111,10 +113,30 @@ def test_constrained_decoder_has_biases_of_its_own_only():
     np.testing.assert_allclose(tied(FEATURES), due, rtol=1e-5)
 
 
-def test_output_biases_start_at_the_mean_rating():
-    for model in (small(), small(constrained=True)):
-        np.testing.assert_array_equal(model.decoder[-1].bias, 4 * [INFO.rating_mean])
+@pytest.mark.parametrize("activation", ["selu", "elu", "relu", "softplus", "gelu", "linear"])
+@pytest.mark.parametrize("last_activation", [True, False])
+def test_without_input_the_output_starts_at_the_mean_rating(activation, last_activation):
+    info = dataclasses.replace(INFO, rating_mean=3.58)
+    for constrained in (False, True):
+        model = small(info, **{"activation": "selu", "constrained": constrained})
         np.testing.assert_array_equal(model.decoder[0].bias, 3 * [0])
+        np.testing.assert_allclose(model.reconstruct(tf.zeros([1, 4])), [4 * [3.58]], rtol=1e-6)
+    settings = {"activation": activation, "last_activation": last_activation}
+    layer = small(info, **settings).decoder[-1]
+    np.testing.assert_allclose(layer.activation(layer.bias), 4 * [3.58], rtol=1e-6)
+
+
+def test_an_activation_that_does_not_reach_the_mean_starts_at_it():
+    bias = small(activation="sigmoid").decoder[-1].bias
+    np.testing.assert_array_equal(bias, 4 * [INFO.rating_mean])
+
+
+def test_refeeding_drops_units_too():
+    model, calls = small(dropout=0.5, aug_steps=2), []
+    call = model.dropout.call
+    model.dropout.call = lambda x, training=False: calls.append(training) or call(x, training)
+    model.train_step((FEATURES, TARGETS))
+    assert calls == [True] * 3
 
 
 def test_refeeding_brings_f_of_f_nearer_to_f(one):

@@ -134,6 +134,30 @@ def test_all_items_score_as_events_of_unknown_context(monkeypatch):
         np.testing.assert_allclose(scores[row], m.score(events), rtol=1e-5)
 
 
+@pytest.mark.parametrize("cls", [FM, DeepFM, DCN])
+def test_what_training_does_not_know_has_no_vector(cls):
+    """The codes of unknown entries; item 2 and user 1, who have no event."""
+    settings = {} if cls is FM else {"hidden": (3,)}
+    m = model(cls, **settings)
+    starts, start = m.codes.starts, m.v.numpy()
+    unknown = [starts[name] for name in ALL if name != "price"]
+    assert not start[unknown].any() and np.delete(start, unknown, axis=0).any(axis=1).all()
+    events = {name: x[:2] for name, x in EVENTS.items()}
+    events |= {"user": tf.constant([0, -1]), "item": tf.constant([1, 0])}
+    m.begin_epoch(0, [(events, {"value": tf.constant([1.0, 2.0])})])
+    cold = [starts["user"] + 1 + 1, starts["item"] + 1 + 2]
+    assert not m.v.numpy()[cold].any()
+    np.testing.assert_array_equal(np.delete(m.v, cold, axis=0), np.delete(start, cold, axis=0))
+    m.v.assign(start)
+    m.begin_epoch(1, [(events, {})])
+    np.testing.assert_array_equal(m.v, start)
+
+
+def test_without_ids_no_pass_is_spent_on_who_is_there():
+    m = model(fields=("gender", "genres"))
+    m.begin_epoch(0, None)
+
+
 def test_ctr_loses_by_one_sigmoid_on_the_logit():
     info = DatasetInfo("t", "t", "user", 2, 3, {"train": 5}, rating_min=0, rating_max=1)
     m = model(task="ctr", info=info, fields=(), regularization=0.5)

@@ -75,6 +75,58 @@ def test_what_is_rated_is_noted_once_and_only_from_training():
     assert first[1].tolist() == [0, 2, 3, 5, 5, 5]
 
 
+@pytest.mark.parametrize("settings", [{}, {"start": "xavier"}, {"implicit": True}, {"loss": "bpr"}])
+def test_who_has_no_event_has_no_vector(settings):
+    """Nobody rated item 2, and user 3 rated nothing."""
+    m = model(**settings)
+    p, q = arrays(m, "p", "q")
+    m.begin_epoch(0, [batch(PAIRS[:2], VALUES[:2]), filled(batch(PAIRS[2:], VALUES[2:]))])
+    np.testing.assert_array_equal(m.p, p * np.array([1, 1, 1, 0, 0])[:, None])
+    np.testing.assert_array_equal(m.q, q * np.array([1, 1, 0, 1, 1, 1, 0])[:, None])
+    bias, mean = m.item_bias.numpy(), 0 if "loss" in settings else 3
+    users = tf.range(4)
+    due = mean + m.user_bias.numpy()[:4] + bias[2]
+    np.testing.assert_allclose(m.score({"user": users})[:, 2], due, rtol=1e-5)
+    unknown = m.score({"user": users, "item": tf.fill([4], -1)})
+    np.testing.assert_allclose(unknown, mean + m.user_bias.numpy()[:4] + bias[6], rtol=1e-5)
+
+
+def test_a_vector_once_learned_stays_where_the_data_have_no_event_any_more():
+    m = model()
+    m.q.assign(m.q + np.eye(7, 3))  # 0, 1 and 2 were learned elsewhere
+    q = m.q.numpy()
+    m.begin_epoch(0, [batch([(0, 3)], [1.0])])
+    np.testing.assert_array_equal(m.q, q * np.array([1, 1, 1, 1, 0, 0, 0])[:, None])
+
+
+def filled(events):
+    """The events and two that fill the batch."""
+    features, targets = events
+    pad = tf.constant([-1, -1])
+    return {k: tf.concat([v, pad], 0) for k, v in features.items()}, {
+        "value": tf.concat([targets["value"], [0.0, 0.0]], 0)
+    }
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_all_training_ratings_are_noted_though_no_batch_holds_the_last_ones(
+    board, one, tmp_path, refit
+):
+    data_dir, data = board("user", likes_only=False)
+    settings = {**to_dict(MF.Config()), "latent": 2, "implicit": True}
+    train = TrainConfig(epochs=1, batch_size=1000, refit=refit)
+    trial = Experiment(RunConfig("mf", settings, data, data_dir, train), RunDir(tmp_path), one)
+    trial.chief = False  # writes nothing
+    n = trial.info.n_ratings
+    assert n["train"] % 1000 and n["validation"]
+    if refit:
+        trial.refit(1)
+    else:
+        trial.fit(resume=False)
+    noted = int(trial.model.seen_splits.numpy()[-1])
+    assert noted == n["train"] + refit * n["validation"]
+
+
 def test_objectives_are_those_of_the_papers():
     features, targets = batch(PAIRS[:1], VALUES[:1])
     scores = tf.constant([2.0]), tf.constant([10.0]), tf.constant([[1.0, 3.0]])

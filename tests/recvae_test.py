@@ -144,6 +144,16 @@ def test_old_encoder_is_the_encoder_as_the_pass_began():
         np.testing.assert_array_equal(a, b)
 
 
+def test_the_old_encoder_is_no_part_of_what_is_trained():
+    model = small()
+    trained = {w.path for w in (*model.encoder.weights, *model.decoder.weights)}
+    assert {w.path for w in model.trainable_weights} == trained
+    assert len(model.weights) == len(trained) + len(model.old_encoder.weights)
+    model.compile(keras.optimizers.Adam(0.01))
+    model.train_step(BATCH)
+    assert len(model.optimizer.variables) == 2 + 2 * len(trained)  # no slots of the old one
+
+
 def test_keras_fit_copies_the_encoder_before_each_epoch_too():
     model = small()
     rows = tf.data.Dataset.from_tensors(BATCH)

@@ -33,10 +33,10 @@ def rows(batch, extra=0):
     return tf.data.Dataset.from_tensor_slices((features, targets)).batch(batch + extra)
 
 
-def small(**settings):
+def small(info=INFO, **settings):
     keras.utils.set_random_seed(1)
     weights = {"regularization": 0.7, "kernel_regularization": 0.3, **settings}
-    return SparseFC.create(INFO, SparseFC.Config(hidden=(2,), kernel_size=3, **weights))
+    return SparseFC.create(info, SparseFC.Config(hidden=(2,), kernel_size=3, **weights))
 
 
 def numpy_kernel(u, v):
@@ -101,7 +101,9 @@ def test_embeddings_start_small_open_and_different():
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_loss_and_gradient_are_the_papers_whatever_the_batch(batch, one):
-    full = lbfgs.FullBatch(small(), one, rows(batch))
+    # One more item, which has no training ratings, is none of the rows that the sum runs over.
+    info = dataclasses.replace(INFO, n_items=4, row_counts={"train": 3, "train+validation": 4})
+    full = lbfgs.FullBatch(small(info), one, rows(batch))
     x = point()
     loss, gradient = full(x)
     assert loss == pytest.approx(paper_loss(x), rel=1e-5)

@@ -143,6 +143,36 @@ def test_refit_trains_a_new_model_on_train_and_validation(trial):
 # ------------------------------------------------------------------ steps
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_pass_begins_with_all_rows_though_the_last_ones_fill_no_batch(trial, refit):
+    t = trial(batch_size=12, epochs=1)
+    seen, make = [], t.make_model
+
+    def begin_epoch(epoch, rows):
+        seen.append([u for features, _ in rows for u in features["user"].numpy() if u >= 0])
+
+    def watched():
+        model = make()
+        model.begin_epoch = begin_epoch
+        return model
+
+    t.make_model, t.model = watched, watched()
+    if refit:
+        t.refit(2)
+    else:
+        t.fit(resume=False)
+    assert [sorted(users) for users in seen] == [list(range(40))] * (1 + refit)
+
+
+def test_the_training_log_is_the_mean_of_the_replicas(trial, mirrored):
+    logs = []
+    for strategy in ({}, {"strategy": mirrored}):
+        t = trial(learning_rate=1e-9, batch_size=20, **strategy)
+        trainer = loop.Trainer(t.model, t.strategy, t.config.train)
+        logs.append(trainer.epoch(t.batches("train"), 0))
+    assert logs[1] == pytest.approx(logs[0], rel=1e-5)
+
+
 def test_learning_rate_falls_after_the_decay_epochs(trial):
     t = trial(epochs=4, learning_rate=0.08, decay_epochs=(1, 3), decay_factor=0.5)
     rates, measure = [], t.measure

@@ -1,4 +1,4 @@
-"""Warm start: rows of weights and of slots follow their raw ids into larger data."""
+"""Warm start: rows of weights and of slots follow raw ids and categories into larger data."""
 
 import dataclasses
 import types
@@ -14,7 +14,8 @@ from tfrec.config import DataConfig
 from tfrec.data import vocabulary
 from tfrec.data.prepare import prepare
 from tfrec.models import registry
-from tfrec.training import warm_start
+from tfrec.schema import DatasetInfo, Field
+from tfrec.training import moves, optimizers, warm_start
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -75,11 +76,12 @@ def config(rows):
     return DataConfig(dataset="toy", rows=rows, split="time", shards=1)
 
 
-def trial(model, data_dir, run_dir, earlier="", **settings):
+def trial(model, data_dir, run_dir, earlier="", train=(), **settings):
     cls = registry.model_class(model)
     epochs = settings.pop("epochs", 2)
     settings = dataclasses.replace(cls.Config(), **settings)
-    train = dataclasses.replace(cls.paper, epochs=epochs, optimizer="adam", batch_size=8)
+    train = {"epochs": epochs, "optimizer": "adam", "batch_size": 8, **dict(train)}
+    train = dataclasses.replace(cls.paper, **train)
     run = RunConfig(
         model=model,
         settings=config_lib.to_dict(settings),
@@ -151,11 +153,199 @@ def test_a_run_starts_where_the_other_ended(data, tmp_path, capsys):
     assert steps[0] > 2 * 3  # its own two epochs, and those of the old run
 
 
+def started(model, data_dir, run_dir, earlier, **settings):
+    """A trial that has been started from `earlier`, not trained, and what was said of it."""
+    made = trial(model, data_dir, run_dir, earlier, **settings)
+    made.model.compile(optimizers.make(made.config.train, made.model))
+    made.model.optimizer.build(made.model.trainable_variables)
+    return made, warm_start.start(made.model, data_dir, str(earlier), made.config.train)
+
+
+def test_an_average_of_new_ids_starts_at_their_weights(data, tmp_path):
+    """Keras starts averages at 0 and puts the weights there in the first step of all."""
+    small, large = data("user")
+    settings = {"train": {"average": 0.9}, "latent": 3}
+    trial("mf", small, tmp_path / "old", **settings).run()
+    warm, _ = started("mf", large, tmp_path / "w", tmp_path / "old", **settings)
+    averages = [v for v in warm.model.optimizer.variables if v.name.endswith("_average")]
+    for weight, average in zip(warm.model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(weight, average)
+
+
+def test_without_slots_of_the_same_kind_the_optimizer_starts_anew(data, tmp_path):
+    small, large = data("user")
+    trial("mf", small, tmp_path / "old", latent=3, epochs=1).run()
+    settings = {"train": {"average": 0.9}, "latent": 3}
+    warm, said = started("mf", large, tmp_path / "w", tmp_path / "old", **settings)
+    assert said.endswith("; its optimizer starts anew")
+    assert int(warm.model.optimizer.iterations) == 0
+
+
+JOBS = ("cook", "judge", "pilot", "smith", "baker")
+GENRES = {
+    "war": lambda i: i % 2 == 1,
+    "noir": lambda i: i % 4 == 3,
+    "gore": lambda i: i % 3 == 0,  # no film that the old data have
+    "drama": lambda i: i % 5 == 4,
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Directories with the old events and with all, side tables beside them.
+
+    The vocabularies of jobs and genres are longer in the new data, with words between the old ones.
+    """
+    frame, made = ratings(), []
+    users, items = frame.user.unique(), frame.item.unique()
+    people = pd.DataFrame(
+        {
+            "user": users,
+            "job": [JOBS[int(u[1:]) % 4 if int(u[1:]) % 2 == 0 else 4] for u in users],
+            "age": [str(20 + int(u[1:])) for u in users],
+        }
+    )
+    films = pd.DataFrame(
+        {
+            "item": items,
+            "genres": [
+                "|".join(g for g, is_of in GENRES.items() if is_of(int(i[1:]))) for i in items
+            ],
+        }
+    )
+    kinds = {"job": "category", "age": "bucket", "genres": "set"}
+    for part in (frame[is_old(frame)].reset_index(drop=True), frame):
+        path = tmp_path_factory.mktemp("tables") / "data"
+        prepare(
+            raw(part, users=people, items=films, kinds=kinds), config("user"), path, progress=False
+        )
+        made.append(str(path))
+    return made
+
+
+OF_EVENTS = [
+    ("fm", {"latent": 3, "fields": ("user", "item", "job", "genres", "weekday", "day")}),
+    ("fm", {"latent": 3, "fields": ("item", "genres")}),
+    ("deepfm", {"latent": 3, "fields": ("user", "item", "job", "genres"), "hidden": (4,)}),
+    ("dcn", {"latent": 3, "fields": ("user", "item", "job", "genres"), "hidden": (4,)}),
+    ("bertrating", {"title": "none", "embedding": 4, "tower": 4}),
+]
+
+
+@pytest.mark.parametrize(("model", "settings"), OF_EVENTS)
+def test_models_of_fields_score_what_they_knew_as_before(tables, tmp_path, model, settings):
+    small, large = tables
+    if model in ("deepfm", "dcn"):
+        settings = {**settings, "task": "rating"}
+    old, new = (
+        trial(model, d, tmp_path / name, **settings) for d, name in ((small, "o"), (large, "n"))
+    )
+    draw = np.random.default_rng(0)
+    for weight in old.model.trainable_variables:
+        weight.assign(draw.normal(size=weight.shape))
+    if model == "bertrating":  # it reads the age, whose buckets have other bounds: see below
+        for t in (old, new):
+            table = t.model.codes.tables["age"]
+            table.assign(np.zeros(table.shape))
+    warm_start.transfer(old.model, new.model, small, large)
+    scores = [events_of(t, directory) for t, directory in zip((old, new), tables, strict=True)]
+    assert len(scores[0]) > 50
+    for pair, score in scores[0].items():
+        assert scores[1][pair] == pytest.approx(score, rel=1e-5), pair
+
+
+def events_of(trial, data_dir):
+    """Scores of the events of `small`, by raw user and item, at one and the same time."""
+    users, items = (vocabulary.read(f"{data_dir}/{kind}s.txt") for kind in ("user", "item"))
+    old = ratings()
+    old = old[is_old(old)]
+    features = {
+        "user": tf.constant([users.index(u) for u in old.user]),
+        "item": tf.constant([items.index(i) for i in old.item]),
+        "time": tf.constant([5] * len(old), tf.int64),
+    }
+    scores = trial.model.score(features).numpy()
+    return dict(zip(zip(old.user, old.item, strict=True), scores.tolist(), strict=True))
+
+
+def test_slots_of_codes_follow_and_buckets_of_other_bounds_start_anew(tables, tmp_path):
+    small, large = tables
+    settings = {"latent": 3, "fields": ("user", "age", "job")}
+    trial("fm", small, tmp_path / "old", **settings).run()
+    old = keras.saving.load_model(RunDir(tmp_path / "old").model)
+    fresh = trial("fm", large, tmp_path / "fresh", **settings).model.v.numpy()
+    warm, said = started("fm", large, tmp_path / "w", tmp_path / "old", **settings)
+    assert said.endswith("18 items; other codes than before, so from the start: age")
+    starts, now, before = warm.model.codes.starts, warm.model.v.numpy(), old.v.numpy()
+    ages = slice(starts["age"] + 1, starts["job"])
+    np.testing.assert_array_equal(now[ages], fresh[ages])
+    slots = [
+        next(v.numpy() for v in m.optimizer.variables if v.name.endswith("v_momentum"))
+        for m in (old, warm.model)
+    ]
+    jobs = [vocabulary.read(f"{d}/field_job.txt") for d in (small, large)]
+    assert jobs[0] == ["cook", "pilot"] and jobs[1] == ["baker", "cook", "pilot"]
+    for old_code, job in enumerate(jobs[0], old.codes.starts["job"] + 1):
+        code = starts["job"] + 1 + jobs[1].index(job)
+        np.testing.assert_array_equal(now[code], before[old_code])
+        np.testing.assert_array_equal(slots[1][code], slots[0][old_code])
+        assert slots[0][old_code].any()
+    baker = starts["job"] + 1 + jobs[1].index("baker")
+    np.testing.assert_array_equal(now[baker], fresh[baker])
+    assert not slots[1][baker].any()
+
+
+def test_fields_of_another_kind_or_order_are_refused(tables, tmp_path):
+    small, large = tables
+    trial("fm", small, tmp_path / "old", latent=2, fields=("user", "item", "job"), epochs=1).run()
+    old = RunDir(tmp_path / "old").load_model()
+    new = type(old)(dataclasses.replace(old.info, fields=(Field("job", "user", "set", 3),)))
+    new.config = old.config
+    with pytest.raises(ValueError, match=r"fields of the earlier run are user, item, job, those"):
+        warm_start.transfer(old, new, small, large)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "pairs"),
+    [
+        (None, Field("x", "event", "hour", 25), []),
+        (Field("x", "event", "hour", 25), Field("x", "event", "hour", 25), range(24)),
+        (
+            Field("x", "user", "bucket", 4, boundaries=(1.0, 2.0)),
+            Field("x", "user", "bucket", 4, boundaries=(1.0, 2.0)),
+            range(3),
+        ),
+        (
+            Field("x", "user", "bucket", 4, boundaries=(1.0, 2.0)),
+            Field("x", "user", "bucket", 4, boundaries=(1.0, 3.0)),
+            [],
+        ),
+    ],
+)
+def test_codes_that_mean_the_same(tmp_path, was, now, pairs):
+    info = DatasetInfo("t", "t", "user", 1, 1, {})
+    for name in ("users.txt", "items.txt"):
+        vocabulary.write(tmp_path / name, ["a"])
+    old, new = (dataclasses.replace(info, fields=(f,) if f else ()) for f in (was, now))
+    found = moves.read(old, new, tmp_path, tmp_path)["x"]
+    assert found.old.tolist() == found.new.tolist() == list(pairs)
+
+
+def test_days_are_counted_from_another_first_day(tmp_path):
+    old, new = (Field("day", "event", "day", n, boundaries=(b,)) for n, b in ((4, 10.0), (6, 9.0)))
+    info = DatasetInfo("t", "t", "user", 1, 1, {})
+    for name in ("users.txt", "items.txt"):
+        vocabulary.write(tmp_path / name, ["a"])
+    old, new = (dataclasses.replace(info, fields=(f,)) for f in (old, new))
+    found = moves.read(old, new, tmp_path, tmp_path)["day"]
+    assert (found.old.tolist(), found.new.tolist()) == ([0, 1, 2], [1, 2, 3])
+
+
 def test_what_can_not_be_told_apart_is_refused(data, tmp_path):
     small, large = data("user")
-    trial("fm", small, tmp_path / "fm", latent=2, epochs=1).run()
-    new = trial("fm", large, tmp_path / "fm2", tmp_path / "fm", latent=2)
-    with pytest.raises(ValueError, match="an axis over users and items together"):
+    trial("mf", small, tmp_path / "mf", latent=2, epochs=1, implicit=True).run()
+    new = trial("mf", large, tmp_path / "mf2", tmp_path / "mf", latent=2, implicit=True)
+    with pytest.raises(ValueError, match="depends on the data in another way"):
         new.fit(resume=False)
     trial("multvae", small, tmp_path / "v", hidden=(6,), latent=3, epochs=1).run()
     new = trial("multvae", large, tmp_path / "v2", tmp_path / "v", hidden=(5,), latent=3)
@@ -167,6 +357,6 @@ def test_what_can_not_be_told_apart_is_refused(data, tmp_path):
 
 
 def test_ids_meet_by_name_only():
-    found = warm_start.moved(["a", "b", "c"], ["0", "c", "a"])
+    found = moves.moved(["a", "b", "c"], ["0", "c", "a"])
     assert (found.old.tolist(), found.new.tolist()) == ([2, 0], [1, 2])
-    assert not len(warm_start.moved(["a"], ["b"]).old)
+    assert not len(moves.moved(["a"], ["b"]).old)

@@ -99,11 +99,12 @@ class TrainConfig:
         optimizer: "adam", "sgd", "rmsprop", "adagrad", "adamw" or "lbfgs".
         learning_rate: Unused by lbfgs.
         momentum: sgd only.
-        weight_decay: Decoupled weight decay of the optimizer, 0 for none.
+        weight_decay: Decoupled weight decay of the optimizer, 0 for none; biases, and the gains and
+            shifts of normalization, do not decay.
         decay_epochs: The learning rate is multiplied by `decay_factor` after each of
             these epochs.
         decay_factor: See `decay_epochs`.
-        clip_norm: Global gradient norm bound, 0 for none.
+        clip_norm: Global gradient norm bound, 0 for none; of all replicas' gradient together.
         average: What is validated and kept is an exponential moving average of the weights; this
             is its momentum a step (.999 looks back on about 1,000), 0 for none; not with lbfgs.
         iterations: lbfgs: iterations an epoch; its memory starts anew each epoch.

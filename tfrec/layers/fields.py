@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import known_names
@@ -84,6 +85,10 @@ class FieldCodes(keras.layers.Layer):
                 )
         self.built = True
 
+    def unknown(self) -> list[int]:
+        """The codes for what training did not know, one a field; a number has none."""
+        return [self.starts[field.name] for field in self.fields if field.kind != "number"]
+
     def assign(self, tables) -> None:
         """Takes the side tables: entries by field, `[n]` or `[n, length]`."""
         for name, weight in self.tables.items():
@@ -126,6 +131,24 @@ class FieldCodes(keras.layers.Layer):
             return positions + 1
         known = tf.where(positions >= 0, positions, self.counts[field.of])
         return tf.gather(tf.convert_to_tensor(self.tables[field.name]), known)
+
+
+class ZeroUnknown(keras.initializers.Initializer):
+    """An initializer of `[codes.size, ...]` with 0 in the rows of unknown entries.
+
+    Args:
+        start: Of the other rows.
+        codes: A `FieldCodes`.
+    """
+
+    def __init__(self, start: keras.initializers.Initializer, codes: FieldCodes):
+        self.start, self.codes = start, codes
+
+    def __call__(self, shape, dtype=None):
+        """The values, `shape`."""
+        known = np.ones([shape[0], *[1] * (len(shape) - 1)], bool)
+        known[self.codes.unknown()] = False
+        return tf.where(known, self.start(shape, dtype), 0)
 
 
 def time_code(field: Field, time: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfrec.layers.dense import Dense
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class GaussianCode(keras.layers.Layer):
@@ -16,8 +18,8 @@ class GaussianCode(keras.layers.Layer):
     def __init__(self, size: int, bias_initializer="zeros", **kwargs):
         super().__init__(**kwargs)
         options = {"bias_initializer": bias_initializer, "dtype": self.dtype_policy}
-        self.mean = keras.layers.Dense(size, name="mean", **options)
-        self.log_variance = keras.layers.Dense(size, name="log_variance", **options)
+        self.mean = Dense(size, name="mean", **options)
+        self.log_variance = Dense(size, name="log_variance", **options)
         self.seed_generator = keras.random.SeedGenerator()
 
     def build(self, input_shape):

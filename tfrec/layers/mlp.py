@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
+from tfrec.layers.dense import Dense
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class MLP(keras.layers.Layer):
@@ -22,7 +24,7 @@ class MLP(keras.layers.Layer):
         super().__init__(**kwargs)
         decay = keras.regularizers.L2(l2)
         self.hidden = [
-            keras.layers.Dense(size, activation, kernel_regularizer=decay, name=f"dense_{i}")
+            Dense(size, activation, kernel_regularizer=decay, name=f"dense_{i}")
             for i, size in enumerate(sizes)
         ]
         self.dropout = keras.layers.Dropout(dropout)

@@ -3,13 +3,15 @@
 import keras
 import tensorflow as tf
 
+from tfrec.layers.dense import Dense
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class TiedDense(keras.layers.Layer):
     """y = activation(x K^T + b), K the kernel of `encoder`, b its own.
 
     Args:
-        encoder: The built-or-to-be-built `keras.layers.Dense` whose kernel is used.
+        encoder: The built-or-to-be-built `Dense` whose kernel is used.
         units: Width of the result: the encoder's input width.
         activation: Name of the activation.
         bias_initializer: Of the bias.
@@ -17,7 +19,7 @@ class TiedDense(keras.layers.Layer):
 
     def __init__(
         self,
-        encoder: keras.layers.Dense,
+        encoder: Dense,
         units: int,
         activation: str | None = None,
         bias_initializer="zeros",

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfrec.layers.dense import Dense
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class Places(keras.layers.Layer):
@@ -63,8 +65,8 @@ class Block(keras.layers.Layer):
         self.attention = keras.layers.MultiHeadAttention(
             heads, width // heads, dropout=attention_dropout, name="attention"
         )
-        self.wide = keras.layers.Dense(4 * width, "gelu", name="wide")
-        self.narrow = keras.layers.Dense(width, name="narrow")
+        self.wide = Dense(4 * width, "gelu", name="wide")
+        self.narrow = Dense(width, name="narrow")
         self.norms = [
             keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{half}")
             for half in ("attention", "dense")

@@ -6,6 +6,7 @@ import keras
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -50,12 +51,12 @@ class AutoEncoder(Recommender):
         decay = keras.regularizers.L2(c.l2) if c.l2 else None
         self.input_dropout = keras.layers.Dropout(c.input_dropout)
         self.hidden = [
-            keras.layers.Dense(size, c.activation, kernel_regularizer=decay, name=f"hidden_{i}")
+            Dense(size, c.activation, kernel_regularizer=decay, name=f"hidden_{i}")
             for i, size in enumerate(sizes)
         ]
         self.code = sizes.index(min(sizes))
         self.dropout = keras.layers.Dropout(c.dropout)
-        self.decoder = keras.layers.Dense(
+        self.decoder = Dense(
             info.n_columns,
             kernel_regularizer=decay,
             bias_initializer=keras.initializers.Constant(info.rating_mean),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
@@ -20,8 +21,8 @@ class AutoRec(Recommender):
 
     I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
     sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). What is
-    minimised is that sum divided by the number of rows, so that a mini-batch estimates it
-    without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
+    minimised is that sum divided by the number of training rows, so that a mini-batch estimates
+    it without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
     by the report.
 
     Departs from the paper: a column without training ratings has the mean rating as bias and
@@ -54,9 +55,9 @@ class AutoRec(Recommender):
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        weights = self.config.regularization / (2 * info.n_rows)
+        weights = self.config.regularization / (2 * self.training_rows)
         self.encoder = [
-            keras.layers.Dense(
+            Dense(
                 size,
                 self.config.activation,
                 kernel_regularizer=keras.regularizers.L2(weights),
@@ -64,17 +65,18 @@ class AutoRec(Recommender):
             )
             for i, size in enumerate(self.config.hidden)
         ]
-        self.decoder = keras.layers.Dense(
+        self.decoder = Dense(
             info.n_columns,
             self.config.output_activation,
             kernel_regularizer=keras.regularizers.L2(weights),
-            bias_initializer=output_bias.initializer(info),
+            bias_initializer=output_bias.initializer(info, self.config.output_activation),
             name="decoder",
         )
 
     def begin_epoch(self, epoch, rows):
         if epoch == 0:
-            output_bias.fill_unrated(self.decoder.bias, rows, self.info.rating_mean)
+            mean = output_bias.of_mean(self.info, self.config.output_activation)
+            output_bias.fill_unrated(self.decoder.bias, rows, mean)
 
     def encode(self, features) -> tf.Tensor:
         """The last hidden layer, `[batch, hidden[-1]]`."""

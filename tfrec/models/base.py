@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec import config as config_lib
 from tfrec.config import TrainConfig
+from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.schema import PAD, DatasetInfo
 
 
@@ -103,6 +104,28 @@ class Recommender(keras.Model):
             "values": tf.zeros([batch, 1]),
         }
 
+    @property
+    def undecayed(self) -> list[keras.Variable]:
+        """Trainable weights that `--train weight_decay` spares.
+
+        Biases hold means, and the gains and shifts of normalization a scale: 0 is no sensible value
+        of theirs. By default these are all weights with "bias" in the name or fewer than two axes.
+        """
+        return [w for w in self.trainable_variables if "bias" in w.name or len(w.shape) < 2]
+
+    @property
+    def given(self) -> list[keras.Variable]:
+        """Weights that hold data, nothing learned: a warm start leaves the new model's own."""
+        return []
+
+    @property
+    def training_rows(self) -> int:
+        """Rows with something to train on, at least 1: what a loss summed over rows is divided by.
+
+        A model that is trained again on train + validation (`--train refit`) keeps those of train.
+        """
+        return max(1, self.info.row_counts.get("train", self.info.n_rows))
+
     def call(self, features, training=False):
         """Scores of all columns, `[batch, n_columns]`."""
         raise NotImplementedError
@@ -116,7 +139,8 @@ class Recommender(keras.Model):
 
         Args:
             epoch: From 0; a resumed run goes on where it was.
-            rows: The pass's own batches, not yet distributed.
+            rows: All training rows, not yet distributed; the last batch may be filled up. In Keras'
+                own `fit` the batches that it was given.
         """
 
     def fit(self, x=None, *args, callbacks=(), **kwargs):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.layers import windows
+from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Block, Places, looks_at
 from tfrec.models.sequence import Predicting, Sequence
 
@@ -68,7 +69,7 @@ class BERT4Rec(Sequence):
             Block(c.width, c.heads, c.dropout, c.attention_dropout, name=f"block_{i}")
             for i in range(c.blocks)
         ]
-        self.head = keras.layers.Dense(c.width, "gelu", name="head")
+        self.head = Dense(c.width, "gelu", name="head")
         self.last_norm = keras.layers.LayerNormalization(epsilon=1e-6, name="last_norm")
 
     @property

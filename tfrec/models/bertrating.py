@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrec.config import TrainConfig, known_names
 from tfrec.layers import fields as fields_lib
+from tfrec.layers.dense import Dense
 from tfrec.layers.text import TextEncoder
 from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo, Field
@@ -171,10 +172,9 @@ class Tower(keras.layers.Layer):
         self.fields = fields
         self.readers = [_reader(f, config, name=f"reader_{i}") for i, f in enumerate(fields)]
         self.hidden = [
-            keras.layers.Dense(config.embedding, "relu", name=f"hidden_{i}")
-            for i in range(len(fields))
+            Dense(config.embedding, "relu", name=f"hidden_{i}") for i in range(len(fields))
         ]
-        self.head = keras.layers.Dense(config.tower, "tanh", name="head")
+        self.head = Dense(config.tower, "tanh", name="head")
 
     def call(self, entries, training=False):
         """Entries by field, `[n, length]` -> `[n, tower]`, and squares `[n]` of the codes' x."""

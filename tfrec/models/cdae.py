@@ -97,9 +97,7 @@ class CDAE(Recommender):
         self.dropout = keras.layers.Dropout(c.dropout)
         self.seed_generator = keras.random.SeedGenerator()
         limit = 4 * math.sqrt(6 / (n_items + c.latent))
-        decay = keras.regularizers.L2(
-            c.regularization / (2 * max(1, info.row_counts.get("train", info.n_rows)))
-        )
+        decay = keras.regularizers.L2(c.regularization / (2 * self.training_rows))
 
         def weight(name, *shape, start="zeros", regularizer=decay):
             return self.add_weight(shape, start, name=name, regularizer=regularizer)

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfrec.layers.dense import Dense
 from tfrec.layers.mlp import MLP
 from tfrec.models.fm import FM
 
@@ -49,11 +50,10 @@ class DCN(FM):
         decay = keras.regularizers.L2(c.l2)
         width = len(self.codes.fields) * c.latent
         self.cross = [
-            keras.layers.Dense(width, kernel_regularizer=decay, name=f"cross_{i}")
-            for i in range(c.depth)
+            Dense(width, kernel_regularizer=decay, name=f"cross_{i}") for i in range(c.depth)
         ]
         self.mlp = MLP(c.hidden, c.activation, c.dropout, c.l2, name="mlp")
-        self.head = keras.layers.Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
+        self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def call(self, features, training=False):
         """Scores and squares, `[batch]`."""

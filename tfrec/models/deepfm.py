@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfrec.layers.dense import Dense
 from tfrec.layers.mlp import MLP
 from tfrec.models.fm import FM, pair_term
 
@@ -43,7 +44,7 @@ class DeepFM(FM):
         c = self.config
         decay = keras.regularizers.L2(c.l2)
         self.mlp = MLP(c.hidden, c.activation, c.dropout, c.l2, name="mlp")
-        self.head = keras.layers.Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
+        self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def call(self, features, training=False):
         """Scores and squares, `[batch]`."""

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
+from tfrec.models import output_bias
 from tfrec.models.base import Recommender
 
 
@@ -25,8 +27,8 @@ class DeepRec(Recommender):
     `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with
     loss mean (x' - f(x'))^2 over ALL entries; each step feeds on the output of the last.
 
-    Departs from the paper: the output biases start at the mean rating (paper: 0), so that an
-    item with few or no training ratings predicts about the mean.
+    Departs from the paper: the output biases start where the output is the mean rating (paper: at
+    0), so that an item with few or no training ratings predicts about the mean.
     """
 
     task = "rating"
@@ -65,8 +67,7 @@ class DeepRec(Recommender):
         c = self.config
         widths = (info.n_columns, *c.hidden)
         self.encoder = [
-            keras.layers.Dense(size, c.activation, name=f"encoder_{i}")
-            for i, size in enumerate(c.hidden)
+            Dense(size, c.activation, name=f"encoder_{i}") for i, size in enumerate(c.hidden)
         ]
         self.dropout = keras.layers.Dropout(c.dropout)
         self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
@@ -74,15 +75,17 @@ class DeepRec(Recommender):
 
     def _decoder_layer(self, level: int, units: int) -> keras.layers.Layer:
         """The decoder layer that undoes encoder layer `level`."""
-        last = level == 0 and not self.config.last_activation
+        linear = level == 0 and not self.config.last_activation
+        activation = "linear" if linear else self.config.activation
+        start = 0.0 if level else output_bias.of_mean(self.info, activation)
         options = {
-            "activation": "linear" if last else self.config.activation,
-            "bias_initializer": keras.initializers.Constant(0 if level else self.info.rating_mean),
+            "activation": activation,
+            "bias_initializer": keras.initializers.Constant(start),
             "name": f"decoder_{level}",
         }
         if self.config.constrained:
             return TiedDense(self.encoder[level], units, **options)
-        return keras.layers.Dense(units, **options)
+        return Dense(units, **options)
 
     def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """f, from dense rows `[batch, n_columns]` to dense rows."""

@@ -17,9 +17,6 @@ class EASEVAE(RecVAE):
     always, and knows nothing of it. On held-out users of ML-1M each alone is worse than both.
     RecVAE's part is a log-probability and EASE's
     about a probability, so one `blend` fits users with few and with many items.
-
-    The linear part sees the first pass's batches: rows that fill no batch (fewer than
-    `batch_size`) are missing from it.
     """
 
     @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import known_names
@@ -44,6 +46,24 @@ class EventModel(Recommender):
         if self.task != "ctr":
             return mean
         return float(tf.math.log(mean / (1 - mean))) if 0 < mean < 1 else 0.0
+
+    @property
+    def given(self):
+        return list(self.codes.tables.values()) if self.codes else []
+
+    def known(self, rows) -> dict[str, np.ndarray]:
+        """Which users and which items have an event: bool `[n_users]` and `[n_items]`.
+
+        Args:
+            rows: Batches of (features, targets).
+        """
+        sizes = {"user": self.info.n_users, "item": self.info.n_items}
+        # The last one takes -1, the position in events that only fill a batch.
+        marks = {of: np.zeros(n + 1, bool) for of, n in sizes.items()}
+        for features, _ in rows:
+            for of, mark in marks.items():
+                mark[np.asarray(features[of])] = True
+        return {of: mark[:-1] for of, mark in marks.items()}
 
     def take_tables(self, tables) -> None:
         """Takes the side tables by field; called once, after `create`."""
@@ -122,3 +142,19 @@ class EventModel(Recommender):
                 f"{type(self).__name__} with task=ctr needs labels 0 and 1, {self.info.name} is "
                 f"prepared with ratings: add --data label_above=3, or train with --set task=rating"
             )
+
+
+def zero_at_start(
+    table: keras.Variable, start: keras.initializers.Initializer, cold: np.ndarray
+) -> None:
+    """Puts 0 into the rows that no training event will move, but for those already learned.
+
+    Args:
+        table: `[n, size]`.
+        start: The initializer of `table`; a row that differs from it was learned in another data
+            set or pass, and stays.
+        cold: bool `[n]`, rows without a training event.
+    """
+    value = keras.ops.convert_to_numpy(table)
+    fresh = (value == keras.ops.convert_to_numpy(start(table.shape, table.dtype))).all(axis=1)
+    table.assign(np.where((cold & fresh)[:, None], np.float32(0), value))

@@ -3,11 +3,12 @@
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.layers import fields as fields_lib
-from tfrec.models.events import EventModel
+from tfrec.models.events import EventModel, zero_at_start
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -21,6 +22,9 @@ class FM(EventModel):
 
     Minimised is the mean over events of the squared error (task "rating") or of the logistic
     loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
+
+    What training does not know has w = 0 and v = 0: the codes of unknown entries, and users and
+    items without a training event. So their share of y is 0.
     """
 
     needs_ids = False
@@ -49,15 +53,34 @@ class FM(EventModel):
         super().__init__(info, config, **kwargs)
         fields = fields_lib.select(info, self.config.fields)
         self.codes = fields_lib.FieldCodes(fields, info.n_users, info.n_items)
-        normal = keras.initializers.RandomNormal(stddev=self.config.deviation)
+        self.v_start = fields_lib.ZeroUnknown(
+            keras.initializers.RandomNormal(stddev=self.config.deviation), self.codes
+        )
         mean = keras.initializers.Constant(self.start)
         self.w0 = self._float("w0", mean)
         self.w = self._float("w", "zeros", self.codes.size)
-        self.v = self._float("v", normal, self.codes.size, self.config.latent)
+        self.v = self._float("v", self.v_start, self.codes.size, self.config.latent)
 
     def _float(self, name: str, start, *shape: int):
         """A weight that mixed precision leaves in float32: sums of squares need it."""
         return self.add_weight(shape, start, autocast=False, name=name)
+
+    @property
+    def undecayed(self):
+        """As of all models, but w decays: it is a slope, for all that it has one axis."""
+        return [weight for weight in super().undecayed if weight is not self.w]
+
+    def begin_epoch(self, epoch, rows):
+        """Before the first pass: v = 0 for users and items without a training event."""
+        ids = [f.name for f in self.codes.fields if f.kind == "id"]
+        if epoch or not ids:
+            return
+        cold = np.zeros(self.codes.size, bool)
+        for name, known in self.known(rows).items():
+            if name in ids:
+                start = self.codes.starts[name] + 1
+                cold[start : start + len(known)] = ~known
+        zero_at_start(self.v, self.v_start, cold)
 
     def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The event's v_j x_j, `[batch, width, latent]`; its linear part and squares, `[batch]`."""

@@ -36,8 +36,7 @@ class GLocalK(SparseFC):
     Departs from the paper: the authors' notebook reports the epoch that is best on test,
     here validation chooses; an epoch has equally many iterations in both phases; by default C
     is chosen at the end of pre-training such that the kernel is the identity (authors: C stays
-    at its normal start of deviation .1, and the input jumps). Trained by mini-batches, the
-    image lacks the rows that the pass left out as remainder.
+    at its normal start of deviation .1, and the input jumps).
     """
 
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.models.sequence import Sequence
 
 
@@ -40,7 +41,7 @@ class GRU4Rec(Sequence):
             keras.layers.GRU(units, return_sequences=True, name=f"gru_{i}")
             for i, units in enumerate(self.config.recurrent)
         ]
-        self.out = keras.layers.Dense(self.config.width, name="out")
+        self.out = Dense(self.config.width, name="out")
 
     def states(self, tokens, training):
         x = self.dropout(self.embed(tokens), training=training)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Places, looks_at
 from tfrec.models.sequence import Sequence
 
@@ -85,8 +86,8 @@ class GatedAttention(keras.layers.Layer):
         self.norms = [
             keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}") for i in ("in", "out")
         ]
-        self.wide = keras.layers.Dense(4 * width, "silu", name="wide")
-        self.out = keras.layers.Dense(width, name="out")
+        self.wide = Dense(4 * width, "silu", name="wide")
+        self.out = Dense(width, name="out")
         self.dropout = keras.layers.Dropout(dropout)
 
     def build(self, shape):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import TrainConfig, known_names
-from tfrec.models.events import EventModel
+from tfrec.models.events import EventModel, zero_at_start
 
 TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
 
@@ -29,7 +29,8 @@ class MF(EventModel):
     `negatives` uniform draws from all items for each event, anew each time; a draw that the
     user has rated counts like any other. The first is for ratings, the others rank, every
     event being a positive one. Nobody known: b_u and p_u are 0, the scores are the items'
-    biases.
+    biases. Users and items without a training event start at p_u = 0 and q_i = 0, so that a
+    rating is mu and the biases; where items are drawn as negatives, those move them from there.
     """
 
     paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
@@ -64,6 +65,7 @@ class MF(EventModel):
         super().__init__(info, config, **kwargs)
         c, known = self.config, self.info.n_ratings
         self.seed_generator = keras.random.SeedGenerator()
+        self.starts = {}  # initializers of the tables
         # Place n is for whoever is not known.
         self.p = self._table("p", info.n_users + 1, c.latent)
         self.q = self._table("q", info.n_items + 1, c.latent)
@@ -85,6 +87,7 @@ class MF(EventModel):
         start = keras.initializers.RandomNormal(stddev=self.config.deviation)
         if self.config.start == "xavier":
             start = keras.initializers.GlorotUniform()
+        self.starts[name] = start
         return self.add_weight((n, *size), start if size else "zeros", name=name)
 
     def _state(self, name: str, size: int):
@@ -93,9 +96,16 @@ class MF(EventModel):
         )
 
     def begin_epoch(self, epoch, rows):
-        """Before the first pass: notes who has rated what, for `implicit`."""
-        if not self.config.implicit or keras.ops.convert_to_numpy(self.seen_splits)[-1]:
-            return
+        """Before the first pass: zeros for users and items without an event; notes N_u."""
+        if epoch == 0:
+            known = self.known(rows)
+            for of, table in (("user", self.p), ("item", self.q)):
+                zero_at_start(table, self.starts[table.name], np.append(~known[of], True))
+        if self.config.implicit and not keras.ops.convert_to_numpy(self.seen_splits)[-1]:
+            self._note_seen(rows)
+
+    def _note_seen(self, rows) -> None:
+        """Fills N_u from all training events."""
         pairs = [(f["user"].numpy(), f["item"].numpy()) for f, _ in rows]
         users, items = (np.concatenate(column) for column in zip(*pairs, strict=True))
         users, items = users[users >= 0], items[users >= 0]

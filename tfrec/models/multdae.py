@@ -8,6 +8,7 @@ import keras
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
 
@@ -46,12 +47,10 @@ class MultDAE(Recommender):
         decay = {"kernel_regularizer": keras.regularizers.L2(c.l2) if c.l2 else None}
         self.dropout = keras.layers.Dropout(c.dropout)
         self.hidden = [
-            keras.layers.Dense(size, "tanh", bias_initializer=BIAS, name=f"hidden_{i}", **decay)
+            Dense(size, "tanh", bias_initializer=BIAS, name=f"hidden_{i}", **decay)
             for i, size in enumerate((*c.hidden, *c.hidden[-2::-1]))
         ]
-        self.logits = keras.layers.Dense(
-            info.n_columns, bias_initializer=BIAS, name="logits", **decay
-        )
+        self.logits = Dense(info.n_columns, bias_initializer=BIAS, name="logits", **decay)
 
     def call(self, features, training=False):
         """Logits `[batch, n_items]`."""

@@ -8,6 +8,7 @@ import keras
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
@@ -48,11 +49,11 @@ class MultVAE(Variational):
         self.encoder = [self._tanh(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
         self.code = GaussianCode(c.latent, bias_initializer=BIAS, name="code")
         self.decoder = [self._tanh(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
-        self.logits = keras.layers.Dense(info.n_columns, bias_initializer=BIAS, name="logits")
+        self.logits = Dense(info.n_columns, bias_initializer=BIAS, name="logits")
 
     @staticmethod
-    def _tanh(size: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(size, "tanh", bias_initializer=BIAS, name=name)
+    def _tanh(size: int, name: str) -> Dense:
+        return Dense(size, "tanh", bias_initializer=BIAS, name=name)
 
     def call(self, features, training=False):
         """Logits `[batch, n_items]` and KL `[batch]`."""

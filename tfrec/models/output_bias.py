@@ -12,10 +12,32 @@ import tensorflow as tf
 
 from tfrec.schema import DatasetInfo
 
+_LARGEST = 1024.0  # bias that is looked for
+_HALVINGS = 60  # of the interval that holds it: to a float's last digit
 
-def initializer(info: DatasetInfo) -> keras.initializers.Initializer:
-    """Of the bias of all columns."""
-    return keras.initializers.Constant(0.0 if info.rows == "item" else info.rating_mean)
+
+def initializer(info: DatasetInfo, activation: str = "linear") -> keras.initializers.Initializer:
+    """Of the bias of all columns, before an output's `activation`."""
+    return keras.initializers.Constant(0.0 if info.rows == "item" else of_mean(info, activation))
+
+
+def of_mean(info: DatasetInfo, activation: str = "linear") -> float:
+    """The bias at which an output without any input is the mean rating.
+
+    Where `activation` rises but does not reach the mean, as a sigmoid, it is the mean itself.
+    """
+    mean, apply = info.rating_mean, keras.activations.get(activation)
+
+    def at(x: float) -> float:
+        return float(apply(tf.constant([[x]], tf.float64))[0, 0])
+
+    low, high = -_LARGEST, _LARGEST
+    if at(mean) == mean or not at(low) < mean < at(high):
+        return mean
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle) < mean else (low, middle)
+    return (low + high) / 2
 
 
 def fill_unrated(bias: keras.Variable, rows: tf.data.Dataset, mean: float) -> None:
@@ -23,8 +45,8 @@ def fill_unrated(bias: keras.Variable, rows: tf.data.Dataset, mean: float) -> No
 
     Args:
         bias: `[n_columns]`; entries other than 0, as after a warm start, stay.
-        rows: Training batches of (features, targets), for `items`.
-        mean: The mean training rating.
+        rows: All training rows in batches of (features, targets), for `items`.
+        mean: What gives the mean training rating, see `of_mean`.
     """
     value = keras.ops.convert_to_numpy(bias)
     unrated = value == 0

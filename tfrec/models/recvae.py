@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
 
@@ -72,7 +73,7 @@ class RecVAE(Recommender):
         self.old_encoder = DenselyConnected(
             c.hidden, c.depth, c.latent, trainable=False, name="old_encoder"
         )
-        self.decoder = keras.layers.Dense(info.n_columns, name="decoder")
+        self.decoder = Dense(info.n_columns, name="decoder")
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, features, training=False):
@@ -146,16 +147,14 @@ class DenselyConnected(keras.layers.Layer):
 
     def __init__(self, width: int, depth: int, size: int, **kwargs):
         super().__init__(**kwargs)
-        policy = {"dtype": self.dtype_policy}
-        self.hidden = [
-            keras.layers.Dense(width, name=f"hidden_{i}", **policy) for i in range(depth)
-        ]
+        options = {"dtype": self.dtype_policy, "trainable": self.trainable}
+        self.hidden = [Dense(width, name=f"hidden_{i}", **options) for i in range(depth)]
         self.norms = [
-            keras.layers.LayerNormalization(epsilon=0.1, name=f"norm_{i}", **policy)
+            keras.layers.LayerNormalization(epsilon=0.1, name=f"norm_{i}", **options)
             for i in range(depth)
         ]
-        self.mean = keras.layers.Dense(size, name="mean", **policy)
-        self.log_variance = keras.layers.Dense(size, name="log_variance", **policy)
+        self.mean = Dense(size, name="mean", **options)
+        self.log_variance = Dense(size, name="log_variance", **options)
 
     def build(self, input_shape):
         shape = input_shape

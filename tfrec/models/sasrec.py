@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Places, looks_at
 from tfrec.models.sequence import Sequence
 
@@ -86,8 +87,8 @@ class CausalBlock(keras.layers.Layer):
             keras.layers.LayerNormalization(epsilon=1e-8, name=f"norm_{half}")
             for half in ("attention", "dense")
         ]
-        self.first = keras.layers.Dense(width, "relu", name="first")
-        self.second = keras.layers.Dense(width, name="second")
+        self.first = Dense(width, "relu", name="first")
+        self.second = Dense(width, name="second")
         self.dropout = keras.layers.Dropout(dropout)
 
     def call(self, x, looks, training=False):

@@ -23,7 +23,7 @@ class SparseFC(Recommender):
         1/2 sum over observed (r - p)^2 + sum over layers (lambda_2/2 |W|^2 + lambda_s/2 |K|^2)
 
     over all items at once by L-BFGS, which starts anew every `iterations`. What is minimised
-    is that divided by the number of rows, so that a mini-batch estimates it without bias.
+    is that divided by the number of training rows, so that a mini-batch estimates it without bias.
     Predictions are clipped by the report. A full batch is filled up to `batch_size` with
     empty rows: a size just above the number of rows is the fastest.
 
@@ -62,7 +62,7 @@ class SparseFC(Recommender):
         super().__init__(info, config, **kwargs)
         shared = {
             "size": self.config.kernel_size,
-            "l2": self.config.regularization / (2 * info.n_rows),
+            "l2": self.config.regularization / (2 * self.training_rows),
         }
         self.encoder = [
             KernelDense(size, self.config.activation, name=f"encoder_{i}", **shared)
@@ -120,4 +120,4 @@ class SparseFC(Recommender):
         """Half the squared error, and the kernels' share; W's is a regularizer."""
         scores, squares = scores
         errors = losses.squared_error(scores, targets["target_items"], targets["target_values"])
-        return (errors + self.config.kernel_regularization / self.info.n_rows * squares) / 2
+        return (errors + self.config.kernel_regularization / self.training_rows * squares) / 2

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
 from tfrec.schema import PAD
@@ -93,15 +94,14 @@ class SVAE(Variational):
         self.dropout = keras.layers.Dropout(c.dropout)
         dense = {"kernel_regularizer": decay}
         self.encoder = [
-            keras.layers.Dense(size, "tanh", name=f"encoder_{i}", **dense)
-            for i, size in enumerate(c.hidden)
+            Dense(size, "tanh", name=f"encoder_{i}", **dense) for i, size in enumerate(c.hidden)
         ]
         self.code = GaussianCode(c.latent, name="code")
         self.decoder = [
-            keras.layers.Dense(size, "tanh", name=f"decoder_{i}", **dense)
+            Dense(size, "tanh", name=f"decoder_{i}", **dense)
             for i, size in enumerate(c.hidden[::-1])
         ]
-        self.logits = keras.layers.Dense(info.n_items, name="logits", **dense)
+        self.logits = Dense(info.n_items, name="logits", **dense)
 
     def call(self, features, training=False):
         """Logits `[n, n_items]` and KL `[n]` of the steps of all rows."""

@@ -8,6 +8,7 @@ import keras
 
 from tfrec import losses
 from tfrec.config import TrainConfig
+from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
@@ -60,17 +61,15 @@ class VAE(Variational):
         self.encoder.append(keras.layers.Dropout(c.dropout))
         self.code = GaussianCode(c.latent, name="code")
         self.decoder = [self._dense(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
-        self.ratings = keras.layers.Dense(
+        self.ratings = Dense(
             info.n_columns,
             kernel_regularizer=self.decay,
             bias_initializer=keras.initializers.Constant(info.rating_mean),
             name="ratings",
         )
 
-    def _dense(self, size: int, name: str) -> keras.layers.Dense:
-        return keras.layers.Dense(
-            size, self.config.activation, kernel_regularizer=self.decay, name=name
-        )
+    def _dense(self, size: int, name: str) -> Dense:
+        return Dense(size, self.config.activation, kernel_regularizer=self.decay, name=name)
 
     def call(self, features, training=False):
         """Predicted ratings `[batch, n_items]` and KL `[batch]`."""

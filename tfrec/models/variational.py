@@ -65,11 +65,8 @@ class Variational(Recommender):
         steps = tf.cast(c.total_anneal_steps, tf.float32)
         if not c.total_anneal_steps:
             rows = tf.shape(features["user"])[0] * tf.distribute.get_strategy().num_replicas_in_sync
-            steps = PASSES_TO_ONE * self._n_training_rows() / tf.cast(rows, tf.float32)
+            steps = PASSES_TO_ONE * self.training_rows / tf.cast(rows, tf.float32)
         return tf.minimum(c.beta, tf.cast(self.trained_steps, tf.float32) / steps)
-
-    def _n_training_rows(self) -> int:
-        return max(1, self.info.row_counts.get("train", self.info.n_rows))
 
     def train_step(self, data):
         """Keras' step, counted."""

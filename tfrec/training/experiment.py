@@ -157,9 +157,16 @@ class Experiment:
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
         """Batches of `split`; those of training are shuffled anew each epoch."""
+        whole = self.model.closed_form or self.config.train.optimizer == "lbfgs"
+        return self._batches(split, epoch, whole)
+
+    def rows(self, split: str) -> tf.data.Dataset:
+        """All rows of `split` as stored, those of training with the last batch filled up."""
+        return self._batches(split, 0, whole=True)
+
+    def _batches(self, split: str, epoch: int, whole: bool) -> tf.data.Dataset:
         train, model = self.config.train, self.model
         training = split.startswith("train")
-        whole = training and (model.closed_form or train.optimizer == "lbfgs")
         # A ranking needs to know what each user has seen.
         by_row = model.reads == "histories" or (self.task == "ranking" and not training)
         reader = inputs.histories if by_row else inputs.events
@@ -219,6 +226,7 @@ class Experiment:
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
             self._validate if self.has("validation") else None,
+            make_rows=lambda: self.rows("train"),
             monitor=self.monitor,
             higher_is_better=self.higher_is_better,
             callbacks=[*self._watchers(), *self.callbacks],
@@ -256,6 +264,7 @@ class Experiment:
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
+            make_rows=lambda: self.rows("train+validation"),
             callbacks=[EpochLine((), self.say)],
         )
         self._write(lambda: self.run_dir.save_model(self.model))

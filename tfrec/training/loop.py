@@ -57,7 +57,7 @@ class Trainer:
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig):
         self.model, self.strategy, self.config = model, strategy, config
         with strategy.scope():
-            optimizer = optimizers.make(config)
+            optimizer = optimizers.make(config, model)
             # Keras wants an optimizer to compile; lbfgs never uses it.
             model.compile(optimizer=optimizer or "sgd")
             if not model.closed_form:
@@ -67,13 +67,21 @@ class Trainer:
             lambda batches: strategies.run_on_next(strategy, model.train_step, batches)
         )
 
-    def epoch(self, dataset: tf.data.Dataset, epoch: int) -> dict[str, float]:
-        """One pass over `dataset`; returns the training logs."""
+    def epoch(
+        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset | None = None
+    ) -> dict[str, float]:
+        """One pass over `dataset`; returns the training logs.
+
+        Args:
+            dataset: Training batches.
+            epoch: From 0.
+            rows: All training rows for the model's `begin_epoch`; default `dataset`.
+        """
         self.model.reset_metrics()
         if self.model.closed_form:
             self.model.fit(dataset)
             return {}
-        self.model.begin_epoch(epoch, dataset)
+        self.model.begin_epoch(epoch, dataset if rows is None else rows)
         bar = tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None)
         with bar:
             if self.config.optimizer == "lbfgs":
@@ -100,6 +108,7 @@ class Trainer:
         make_train: MakeDataset,
         validate: Callable[[], dict[str, float]] | None,
         *,
+        make_rows: Callable[[], tf.data.Dataset] | None = None,
         monitor: str = "",
         higher_is_better: bool = False,
         callbacks: list[keras.callbacks.Callback] = (),
@@ -112,6 +121,8 @@ class Trainer:
         Args:
             make_train: Epoch (from 0) -> training batches in that epoch's order.
             validate: Measures the model; None trains without, and the last epoch is best.
+            make_rows: All training rows, of which `make_train` may leave out a remainder: what
+                the model's `begin_epoch` sees. Default: the batches of the epoch.
             monitor: Metric of `validate` that picks the best epoch.
             higher_is_better: Of `monitor`.
             callbacks: Keras callbacks; logs have `val_` before validation's names.
@@ -122,12 +133,13 @@ class Trainer:
         progress = progress or Progress()
         epochs = 1 if self.model.closed_form else self.config.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
+        rows = make_rows() if make_rows else None
         self.model.stop_training = False
         listeners.on_train_begin()
         while progress.epoch < epochs and not self._stale(progress):
             epoch, start = progress.epoch, time.perf_counter()
             listeners.on_epoch_begin(epoch)
-            logs = self.epoch(make_train(epoch), epoch)
+            logs = self.epoch(make_train(epoch), epoch, rows)
             _refuse_not_finite(logs, epoch)
             trained = time.perf_counter() - start
             progress.epoch += 1

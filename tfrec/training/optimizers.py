@@ -1,17 +1,19 @@
-"""Keras optimizers by name, and the learning rate's steps."""
+"""Optimizers by name, and the learning rate's steps."""
 
 from collections.abc import Callable
 
 import keras
 
 from tfrec.config import TrainConfig, known_names
+from tfrec.models import clipping
+from tfrec.models.base import Recommender
 
 OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
-    "adam": lambda c, k: keras.optimizers.Adam(c.learning_rate, **k),
-    "adamw": lambda c, k: keras.optimizers.AdamW(c.learning_rate, **k),
-    "sgd": lambda c, k: keras.optimizers.SGD(c.learning_rate, momentum=c.momentum, **k),
-    "rmsprop": lambda c, k: keras.optimizers.RMSprop(c.learning_rate, **k),
-    "adagrad": lambda c, k: keras.optimizers.Adagrad(c.learning_rate, **k),
+    "adam": lambda c, k: clipping.Adam(c.learning_rate, **k),
+    "adamw": lambda c, k: clipping.AdamW(c.learning_rate, **k),
+    "sgd": lambda c, k: clipping.SGD(c.learning_rate, momentum=c.momentum, **k),
+    "rmsprop": lambda c, k: clipping.RMSprop(c.learning_rate, **k),
+    "adagrad": lambda c, k: clipping.Adagrad(c.learning_rate, **k),
 }
 
 
@@ -31,8 +33,12 @@ def check(config: TrainConfig) -> None:
         )
 
 
-def make(config: TrainConfig) -> keras.Optimizer | None:
-    """The optimizer of `config`; None for lbfgs, which keeps no variables.
+def make(config: TrainConfig, model: Recommender) -> keras.Optimizer | None:
+    """The optimizer of `config` for `model`; None for lbfgs, which keeps no variables.
+
+    Args:
+        config: Training numbers.
+        model: Says which of its weights do not decay.
 
     Raises:
         ValueError: as `check`.
@@ -49,7 +55,7 @@ def make(config: TrainConfig) -> keras.Optimizer | None:
         extra |= {"use_ema": True, "ema_momentum": config.average}
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
     if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias"])  # they hold the means
+        optimizer.exclude_from_weight_decay(var_list=model.undecayed)
     return optimizer
 
 

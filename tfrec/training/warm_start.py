@@ -1,16 +1,15 @@
 """Warm start: a model that knew other users and items goes on where it was.
 
-Rows of weights and of optimizer slots are carried over by raw id; users and items that the old
-model did not know keep what a new model starts them with (slots: nothing gathered yet).
+Rows of weights and of optimizer slots are carried over by raw id, those of side information by
+category; users, items and categories that the old model did not know keep what a new model
+starts them with (slots: nothing gathered yet; a moving average: the weights).
 
-Which axes of a variable run over users or items is not guessed from its size: the model is
-made once more for data with a few more users and another few more items, and the axes that
-grow by just that many are theirs. An axis that grows by anything else, such as one over users
-and items together (FM), makes the model refuse.
+Which axes of a variable run over users, items or a field's codes is not guessed from its size: the
+model is made once more for data with a few more of each, and the axes that grow by just that many
+are theirs. An axis that grows by anything else makes the model refuse.
 """
 
 import dataclasses
-import filecmp
 import pathlib
 from collections.abc import Sequence
 
@@ -18,39 +17,17 @@ import keras
 import numpy as np
 
 from tfrec.config import TrainConfig
-from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, USERS_FILE, DatasetInfo, vocabulary_file
-from tfrec.training import optimizers
+from tfrec.schema import Field
+from tfrec.training import moves, optimizers
 from tfrec.training.runs import RunDir
 
-_MORE = {"user": 7, "item": 13}  # no sum of several of these is one of them
-_FILES = {"user": USERS_FILE, "item": ITEMS_FILE}
+_MORE = {"user": 7, "item": 13}
+_MORE_CODES = 101  # of the first field, 102 of the second ...
+_GROWS = ("category", "set", "bucket", "text", "day")  # fields whose size depends on the data
+_CODES = "codes"  # the kind of an axis over all fields' codes, laid end to end
 
-
-@dataclasses.dataclass(frozen=True)
-class Moved:
-    """Where the ids of one kind went.
-
-    Attributes:
-        old: Positions in the old vocabulary of the ids that both have.
-        new: Their positions in the new one.
-        n_old: Size of the old vocabulary.
-        n_new: Size of the new one.
-    """
-
-    old: np.ndarray
-    new: np.ndarray
-    n_old: int
-    n_new: int
-
-
-def moved(old_ids: Sequence[str], new_ids: Sequence[str]) -> Moved:
-    """Matches two vocabularies by raw id."""
-    place = {raw_id: position for position, raw_id in enumerate(old_ids)}
-    pairs = [(place[x], n) for n, x in enumerate(new_ids) if x in place]
-    old, new = np.array(pairs, np.int64).reshape(-1, 2).T
-    return Moved(old, new, len(old_ids), len(new_ids))
+Pair = tuple[np.ndarray, np.ndarray]  # positions on an old axis, and on the new one
 
 
 def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -> str:
@@ -75,27 +52,41 @@ def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -
         )
     run = RunDir(run_dir)
     old = run.load_model(compiled=True)
-    ids = transfer(old, model, run.data_dir(), data_dir)
-    said = (
-        f"warm start from {run_dir}: knew {len(ids['user'].old):,} of {ids['user'].n_new:,} users, "
-        f"{len(ids['item'].old):,} of {ids['item'].n_new:,} items"
-    )
-    same = type(old.optimizer).__name__ == type(model.optimizer).__name__
-    if train.optimizer == "lbfgs" or not same or not getattr(old.optimizer, "built", False):
+    carry = transfer(old, model, run.data_dir(), data_dir)
+    said = f"warm start from {run_dir}: {carry.said()}"
+    if train.optimizer == "lbfgs" or not _same_slots(old.optimizer, model.optimizer):
         return f"{said}; its optimizer starts anew"
-    probe = _probe(model)
-    optimizer = optimizers.make(train)
-    optimizer.build(probe.trainable_variables)
-    variables = model.optimizer.variables
-    axes = [_axes(v, p) for v, p in zip(variables, optimizer.variables, strict=True)]
-    _carry(old.optimizer.variables, variables, axes, ids)
+    if train.average:
+        _start_averages(model)
+    optimizer = optimizers.make(train, carry.probe)
+    optimizer.build(carry.probe.trainable_variables)
+    carry(old.optimizer.variables, model.optimizer.variables, optimizer.variables)
     return said
+
+
+def _same_slots(old: keras.Optimizer | None, new: keras.Optimizer) -> bool:
+    """Whether an earlier optimizer keeps the same variables as the new one."""
+    return (
+        type(old).__name__ == type(new).__name__
+        and old.built
+        and len(old.variables) == len(new.variables)
+    )
+
+
+def _start_averages(model: Recommender) -> None:
+    """Starts the moving averages at the weights.
+
+    Keras starts them at 0 and puts the weights there in its first step, which the earlier run took.
+    """
+    averages = model.optimizer._model_variables_moving_average
+    for weight, average in zip(model.trainable_variables, averages, strict=True):
+        average.assign(weight.numpy())
 
 
 def transfer(
     old: Recommender, new: Recommender, old_dir: str | pathlib.Path, new_dir: str | pathlib.Path
-) -> dict[str, Moved]:
-    """Carries the weights of `old` over to `new`; returns how the ids moved.
+) -> "Carry":
+    """Carries the weights of `old` over to `new`; returns what carries their optimizer's slots.
 
     Args:
         old: A trained model.
@@ -113,90 +104,130 @@ def transfer(
         )
     if old.info.rows != new.info.rows:
         raise ValueError(f"--warm_start: rows were by {old.info.rows}, are by {new.info.rows}")
-    _refuse_other_fields(old.info, new, pathlib.Path(old_dir), pathlib.Path(new_dir))
-    ids = {
-        kind: moved(*(vocabulary.read(pathlib.Path(d) / file) for d in (old_dir, new_dir)))
-        for kind, file in _FILES.items()
-    }
-    probe = _probe(new)
-    axes = [_axes(v, p) for v, p in zip(new.variables, probe.variables, strict=True)]
-    _carry(old.variables, new.variables, axes, ids)
-    return ids
-
-
-def _probe(model: Recommender) -> Recommender:
-    """The same model for data with more users and more items."""
-    more = {f"n_{kind}s": getattr(model.info, f"n_{kind}s") + n for kind, n in _MORE.items()}
-    return type(model).create(dataclasses.replace(model.info, **more), model.config)
-
-
-def _axes(variable, probed) -> list[str]:
-    """What each axis runs over: "user", "item" or "", for neither.
-
-    Raises:
-        ValueError: an axis grows by another number.
-    """
-    kinds = {0: "", **{n: kind for kind, n in _MORE.items()}}
-    grown = [q - p for p, q in zip(variable.shape, probed.shape, strict=True)]
-    if any(n not in kinds for n in grown):
+    names = [[(f.of, f.name, f.kind) for f in _fields(model)] for model in (old, new)]
+    if names[0] != names[1]:
+        olds, news = (", ".join(name for _, name, _ in side) for side in names)
         raise ValueError(
-            f"--warm_start: weight {variable.path} {list(variable.shape)} has an axis over users "
-            "and items together, whose rows can not be told apart; train this model anew"
+            f"--warm_start: the fields of the earlier run are {olds}, those of this one {news}, or "
+            "of another kind; prepare the data alike, or train this model from the start"
         )
-    return [kinds[n] for n in grown]
+    carry = Carry(old, new, pathlib.Path(old_dir), pathlib.Path(new_dir))
+    given = {id(weight) for weight in new.given}
+    triples = zip(old.variables, new.variables, carry.probe.variables, strict=True)
+    carry(*zip(*(t for t in triples if id(t[1]) not in given), strict=True))
+    return carry
 
 
-def _carry(old: Sequence, new: Sequence, axes: Sequence[list[str]], ids: dict[str, Moved]) -> None:
-    """Copies the rows of known ids from one list of variables to another."""
-    if len(old) != len(new):
-        raise ValueError(f"--warm_start: the earlier run has {len(old)} variables, not {len(new)}")
-    for source, target, kinds in zip(old, new, axes, strict=True):
-        if target.name == "seed_generator_state":  # the new run's own seed; not in `.keras` files
-            continue
-        places = [
-            _places(source.path, kind, n_old, n_new, ids)
-            for kind, n_old, n_new in zip(kinds, source.shape, target.shape, strict=True)
+class Carry:
+    """Copies the rows of known users, items and categories from one model's variables to another's.
+
+    Args:
+        old: A trained model.
+        new: A model of the same class and settings on other data.
+        old_dir: Prepared data of `old`.
+        new_dir: Prepared data of `new`.
+    """
+
+    def __init__(
+        self, old: Recommender, new: Recommender, old_dir: pathlib.Path, new_dir: pathlib.Path
+    ):
+        self.old, self.new = old, new
+        self.moved = moves.read(old.info, new.info, old_dir, new_dir)
+        self.more = _more(new)
+        self.probe = _probe(new, self.more)
+
+    def said(self) -> str:
+        """What is known already, in words."""
+        known = [
+            f"{len(self.moved[kind].old):,} of {self.moved[kind].n_new:,} {kind}s"
+            for kind in ("user", "item")
         ]
-        values = keras.ops.convert_to_numpy(target).copy()
-        taken = keras.ops.convert_to_numpy(source)
-        values[np.ix_(*(new for _, new in places))] = taken[np.ix_(*(old for old, _ in places))]
-        target.assign(values)
-
-
-def _places(
-    name: str, kind: str, n_old: int, n_new: int, ids: dict[str, Moved]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Places on an old axis and on the new one that belong together.
-
-    Places beyond the ids, such as the one of whoever is not known, belong together in order.
-    """
-    if kind:
-        known = ids[kind]
-        rest = n_new - known.n_new
-        if rest == n_old - known.n_old:
-            ends = np.arange(rest)
-            return np.append(known.old, ends + known.n_old), np.append(
-                known.new, ends + known.n_new
-            )
-    elif n_old == n_new:
-        return np.arange(n_old), np.arange(n_new)
-    raise ValueError(
-        f"--warm_start: weight {name} has an axis of {n_old}, now {n_new}, which depends on the "
-        "data in another way than by its users and items; train this model anew"
-    )
-
-
-def _refuse_other_fields(
-    old: DatasetInfo, new: Recommender, old_dir: pathlib.Path, new_dir: pathlib.Path
-) -> None:
-    """Codes of side tables mean the same only where their vocabularies are the same."""
-    if not any(variable.name.startswith("table") for variable in new.variables):
-        return
-    names = [vocabulary_file(field.name) for field in new.info.fields]
-    files = [name for name in names if (new_dir / name).exists() or (old_dir / name).exists()]
-    _, other, missing = filecmp.cmpfiles(old_dir, new_dir, files, shallow=False)
-    if old.fields != new.info.fields or other or missing:
-        raise ValueError(
-            f"--warm_start: the side tables of {type(new).__name__} have other categories than "
-            "those of the earlier run; train it anew"
+        lost = [
+            field.name
+            for field in _fields(self.new)
+            if field.name in self.more and not len(self.moved[field.name].old)
+        ]
+        return f"knew {', '.join(known)}" + (
+            f"; other codes than before, so from the start: {', '.join(lost)}" if lost else ""
         )
+
+    def __call__(self, old: Sequence, new: Sequence, probed: Sequence) -> None:
+        """Copies.
+
+        Args:
+            old: Variables of the earlier model or of its optimizer.
+            new: Those of the new one, in the same order.
+            probed: Those of `probe`.
+
+        Raises:
+            ValueError: an axis depends on the data in another way.
+        """
+        for source, target, grown in zip(old, new, probed, strict=True):
+            if target.name == "seed_generator_state":  # the new run's own; not in `.keras` files
+                continue
+            pairs = [self._pair(source, target, grown, axis) for axis in range(len(target.shape))]
+            values = keras.ops.convert_to_numpy(target).copy()
+            taken = keras.ops.convert_to_numpy(source)
+            values[np.ix_(*(new for _, new in pairs))] = taken[np.ix_(*(old for old, _ in pairs))]
+            target.assign(values)
+
+    def _pair(self, source, target, grown, axis: int) -> Pair:
+        """The positions that belong together on an axis of a variable, before and now."""
+        kind = self._kind(target, grown, axis)
+        before, now = source.shape[axis], target.shape[axis]
+        if kind == _CODES:
+            return moves.of_codes(self.old.codes, self.new.codes, self.moved)
+        if not kind and before == now:
+            return np.arange(now), np.arange(now)
+        if kind:
+            # Codes of fields begin with the unknown one; else the unknown user or item comes last.
+            first = kind not in ("user", "item") or bool(_fields(self.new))
+            pair = self.moved[kind].on_axis(before, now, first)
+            if pair:
+                return pair
+        raise ValueError(
+            f"--warm_start: weight {source.path} has an axis of {before}, now {now}, which depends "
+            "on the data in another way than by its users, items and categories; train this model "
+            "from the start"
+        )
+
+    def _kind(self, variable, grown, axis: int) -> str:
+        """What an axis runs over: "user", "item", a field's name, all codes, or "" for neither.
+
+        Raises:
+            ValueError: it grows by another number.
+        """
+        now, then = variable.shape[axis], grown.shape[axis]
+        if _fields(self.new) and (now, then) == (self.new.codes.size, self.probe.codes.size):
+            return _CODES
+        kinds = {0: "", **{n: kind for kind, n in self.more.items()}}
+        if then - now not in kinds:
+            raise ValueError(
+                f"--warm_start: weight {variable.path} {list(variable.shape)} has an axis over "
+                "users and items together, whose rows can not be told apart; train this model from "
+                "the start"
+            )
+        return kinds[then - now]
+
+
+def _fields(model: Recommender) -> tuple[Field, ...]:
+    """The fields that a model of events reads as codes; () for all others."""
+    codes = getattr(model, "codes", None)
+    return codes.fields if codes else ()
+
+
+def _more(model: Recommender) -> dict[str, int]:
+    """How many more users, items and codes of each field the probe has."""
+    growing = [field.name for field in model.info.fields if field.kind in _GROWS]
+    return _MORE | {name: n for n, name in enumerate(growing, _MORE_CODES)}
+
+
+def _probe(model: Recommender, more: dict[str, int]) -> Recommender:
+    """The same model for data with so many more users, items and codes."""
+    info = model.info
+    fields = tuple(
+        dataclasses.replace(field, size=field.size + more.get(field.name, 0))
+        for field in info.fields
+    )
+    sizes = {f"n_{kind}s": getattr(info, f"n_{kind}s") + more[kind] for kind in _MORE}
+    return type(model).create(dataclasses.replace(info, fields=fields, **sizes), model.config)
