@@ -406,3 +406,38 @@ def test_models_that_know_users_only(of_kind):
         ValueError, match="mf knows users by weights .* can not score a new history"
     ):
         of_kind("mf").recommend(histories=[["s0"]])
+
+
+# ------------------------------------------------------------------ items that are alike
+
+
+def test_items_alike_by_item_item_weights(run):
+    """EASE's own weights: B[i, j]."""
+    found = run.similar(["s4"], k=SIZE)
+    weights = run.model.item_weights.numpy()[run.items.index("s4")]
+    due = [i for i in np.argsort(-weights, kind="stable") if run.items[i] != "s4"]
+    assert found["similar"].tolist() == [run.items[i] for i in due]
+    np.testing.assert_allclose(found["score"], weights[due], rtol=1e-5)
+    assert found["title"].tolist() == [f"Product {i[1:]}" for i in found["similar"]]
+
+
+@pytest.mark.parametrize("name", ["mf", "sasrec", "autorec"])
+def test_items_alike_by_their_vectors(of_kind, name):
+    run = of_kind(name)
+    item, other = run.items[3], run.items[5]
+    found = run.similar([item, other], k=5)
+    assert found["item"].tolist() == [item] * 5 + [other] * 5
+    assert not (found["item"] == found["similar"]).any()
+    assert found["score"].between(-1.0001, 1.0001).all()
+    assert found.groupby("item")["score"].apply(lambda s: s.is_monotonic_decreasing).all()
+    if name != "autorec":
+        vectors = run.model.item_vectors().numpy()
+        a, b = (vectors[run.items.index(i)] for i in found.loc[0, ["item", "similar"]])
+        assert found["score"][0] == pytest.approx(
+            a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-4
+        )
+
+
+def test_an_unknown_item_is_named(run):
+    with pytest.raises(ValueError, match="no item 'none' in .*items.txt, which knows 24"):
+        run.similar(["none"])

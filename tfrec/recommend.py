@@ -13,6 +13,7 @@ flags.DEFINE_string(
     "a history, item:rating,...: 1:5,50:3; without a rating: the highest of the data",
     flag_values=FLAGS,
 )
+flags.DEFINE_string("similar", "", "raw id of an item: the items most alike", flag_values=FLAGS)
 flags.DEFINE_bool("all", False, "all users, into --output", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "a Parquet file, for --all", flag_values=FLAGS)
 flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
@@ -21,9 +22,9 @@ flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS
 def main() -> None:
     """Flags, one call, a table."""
     path = cli.require(FLAGS, "run_dir")
-    asked = [bool(FLAGS[name].value) for name in ("user", "items", "all")]
+    asked = [bool(FLAGS[name].value) for name in ("user", "items", "similar", "all")]
     if sum(asked) != 1:
-        raise ValueError("give one of --user=ID, --items=item:rating,... and --all")
+        raise ValueError("give one of --user=ID, --items=item:rating,..., --similar=ITEM and --all")
     output = cli.require(FLAGS, "output") if FLAGS["all"].value else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
@@ -31,6 +32,9 @@ def main() -> None:
     if output:
         n = run.load(path).recommend_all(output, FLAGS.k)
         print(f"{n:,} users, {FLAGS.k} items each at most: {output}")
+        return
+    if FLAGS.similar:
+        print(printed.similar(run.load(path), FLAGS.similar, FLAGS.k))
         return
     print(printed.recommendations(run.load(path), FLAGS.user, FLAGS["items"].value, FLAGS.k))
 

@@ -33,6 +33,13 @@ def recommendations(run: Run, user: str, items: str, k: int) -> str:
     return "\n".join([*notes, layout(found, run)])
 
 
+def similar(run: Run, item: str, k: int) -> str:
+    """The items most alike to one, as text."""
+    found = run.similar([item], k)
+    heading = f"like item {item}: {run.titles[item]}".rstrip(": ")
+    return "\n".join([heading, layout(found.assign(item=found["similar"]), run)])
+
+
 def _refuse_unknown(run: Run, user: str) -> None:
     if run.info.has_ids and user not in run.users:
         raise ValueError(

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tfrec.api import everybody, recommending
+from tfrec.api import everybody, recommending, similar
 from tfrec.api.dataset import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
 from tfrec.serving import export, retrieval, signatures
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
@@ -174,6 +174,39 @@ class Run:
         known = frame["item"].isin(self.items)
         return frame.assign(score=np.where(known, scores, np.nan))
 
+    def similar(self, items: Sequence[str], k: int = 10, titles: bool = True) -> pd.DataFrame:
+        """The items most alike to each of `items`, as `tfrec.api.similar.similarity` says.
+
+        Args:
+            items: Raw ids.
+            k: How many for each.
+            titles: With the column `title`.
+
+        Returns:
+            `item, rank, similar, score, title`, the most alike first; `title` is that of `similar`.
+
+        Raises:
+            ValueError: an unknown item, or a model that can not tell.
+        """
+        names = [str(item) for item in recommending.as_list(items, "items")]
+        known = {item: position for position, item in enumerate(self.items)}
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"no item {name!r} in {self.data_dir / ITEMS_FILE}, which knows {len(known):,}"
+                )
+        positions = np.array([known[name] for name in names], np.int64)
+        scores = similar.similarity(self.model, self.data_dir, positions)
+        scores[np.arange(len(names)), positions] = -np.inf
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : min(k, len(known) - 1)]
+        rows = [
+            (name, rank, self.items[other], float(row[other]))
+            for name, row, others in zip(names, scores, best, strict=True)
+            for rank, other in enumerate(others, 1)
+        ]
+        found = pd.DataFrame(rows, columns=["item", "rank", "similar", "score"])
+        return found.assign(title=found["similar"].map(self.titles)) if titles else found
+
     def export(self, export_dir: PathLike, k: int = 20, index: str = "exact") -> pathlib.Path:
         """Writes the next version of a SavedModel for TF Serving, proved by a fresh process.
 
@@ -226,6 +259,14 @@ class Run:
     def items(self) -> list[str]:
         """The raw ids of the items that the model knows."""
         return vocabulary.read(self.data_dir / ITEMS_FILE)
+
+    @functools.cached_property
+    def titles(self) -> dict[str, str]:
+        """Titles by raw item id; "" where the data has none."""
+        file = self.data_dir / ITEM_FIELDS_FILE
+        table = vocabulary.read_table(file) if file.exists() else pd.DataFrame()
+        titles = table["title"] if "title" in table else [""] * len(self.items)
+        return dict(zip(self.items, titles, strict=True))
 
     def histories(self, users: Sequence[str]) -> list[dict[str, float]]:
         """All that is known of users: raw item id -> rating, in time order.

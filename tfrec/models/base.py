@@ -157,6 +157,10 @@ class Recommender(keras.Model):
         """What evaluation and serving rank and report: float32 `[batch, n_columns]`."""
         return tf.cast(self(features, training=False), tf.float32)
 
+    def item_vectors(self) -> tf.Tensor | None:
+        """Vectors whose cosine says how alike items are, `[n_items, size]`; None: it has none."""
+        return None
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean of `objective` over the real rows, plus `add_loss` terms, for this replica.
 

@@ -144,6 +144,9 @@ class BertRating(EventModel):
         )
         return tf.reshape(q, [-1, self.config.tower])[:n]
 
+    def item_vectors(self):
+        return self._item_vectors(tf.range(self.info.n_items))
+
     def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors of positions `[n]`, -1 for nobody; their product is the score.
 

@@ -82,6 +82,12 @@ class FM(EventModel):
                 cold[start : start + len(known)] = ~known
         zero_at_start(self.v, self.v_start, cold)
 
+    def item_vectors(self):
+        if "item" not in self.codes.starts:
+            return None
+        start = self.codes.starts["item"] + 1
+        return tf.convert_to_tensor(self.v)[start : start + self.info.n_items]
+
     def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The event's v_j x_j, `[batch, width, latent]`; its linear part and squares, `[batch]`."""
         codes, x = self.codes(features)

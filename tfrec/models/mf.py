@@ -181,6 +181,9 @@ class MF(EventModel):
         scores = self._mean(q) + bias[:, None] + tf.gather(self.item_bias, items)
         return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)
 
+    def item_vectors(self):
+        return tf.convert_to_tensor(self.q)[:-1]
+
     def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
         """Vectors of positions `[n]`, -1 for nobody; their product is the score.
 

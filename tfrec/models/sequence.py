@@ -119,6 +119,9 @@ class Sequence(Recommender):
         """The items' vectors, `[n_items, width]`, and biases by which states are scored."""
         return self.table[:-1], tf.convert_to_tensor(self.bias)
 
+    def item_vectors(self):
+        return self.outputs()[0]
+
     def embed(self, tokens: tf.Tensor) -> tf.Tensor:
         """The items' vectors, `[batch, L, width]`; padding has the last one."""
         x = tf.gather(self.table, tf.where(tokens >= 0, tokens, self.info.n_items))
