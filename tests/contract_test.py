@@ -1,4 +1,4 @@
-"""What every model of the registry owes, on data whose right answer is known."""
+"""What every model owes, of the registry or not, on data whose right answer is known."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from tfrec import ranking
 from tfrec.api import printed
 from tfrec.api.run import Run
 from tfrec.data import inputs
-from tfrec.models.registry import MODELS
+from tfrec.models.registry import MODELS, model_class
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
 from tfrec.training.experiment import Experiment
@@ -90,12 +90,15 @@ SMALL = {
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),
 }
+OUTSIDE = "outside_model:LinearRanker"  # no line of tfrec knows it
+SMALL[OUTSIDE] = ({"dropout": 0.0}, CODED)
+NAMES = [*MODELS, OUTSIDE]
 FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
-LEARNERS = [name for name in MODELS if name not in FLOORS]
-GRADIENT = [name for name, cls in MODELS.items() if not cls.closed_form]
+LEARNERS = [name for name in NAMES if name not in FLOORS]
+GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=NAMES)
 def name(request):
     return request.param
 
@@ -105,7 +108,7 @@ def trial(board, one, run_name):
     """`trial(name, **changes)` -> an Experiment with the model's small settings."""
 
     def make(name, settings=(), strategy=one, run_dir=None, resume=False, **changes):
-        cls = MODELS[name]
+        cls = model_class(name)
         small, train = SMALL[name]
         model_config = dataclasses.replace(cls.Config(), **{**small, **dict(settings)})
         data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
@@ -130,14 +133,14 @@ def solved(board, one, tmp_path_factory):
 
     def get(name):
         if name not in done:
-            done[name] = _solve(name, board, one, tmp_path_factory.mktemp(name))
+            done[name] = _solve(name, board, one, tmp_path_factory.mktemp(name.partition(":")[0]))
         return done[name]
 
     return get
 
 
 def _solve(name, board, strategy, folder):
-    cls = MODELS[name]
+    cls = model_class(name)
     small, train = SMALL[name]
     model_config = dataclasses.replace(cls.Config(), **small)
     data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
@@ -170,8 +173,8 @@ def unshuffled(trial, batch_size):
 
 
 def test_says_who_it_is(name):
-    cls = MODELS[name]
-    assert cls.__name__.lower() == name
+    cls = model_class(name)
+    assert cls.__name__.lower() == name.rpartition(":")[2].lower()
     assert cls.task_for(cls.Config()) in ("rating", "ranking", "ctr")
     assert len(cls.__doc__.split()) > 10
     assert dataclasses.is_dataclass(cls.Config)
@@ -321,7 +324,7 @@ def test_plain_keras_fit_validates_as_evaluate_does(trial, name):
     assert log.history["val_loss"][0] == pytest.approx(alone["loss"])
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in GRADIENT])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in GRADIENT])
 def test_the_same_data_gives_the_same_solution(trial, name):
     runs = [trial(name), trial(name)]
     for t in runs:
@@ -332,7 +335,7 @@ def test_the_same_data_gives_the_same_solution(trial, name):
 
 def noisy(name):
     """Settings that draw random numbers in training, where the model has any."""
-    known = {f.name for f in dataclasses.fields(MODELS[name].Config)}
+    known = {f.name for f in dataclasses.fields(model_class(name).Config)}
     return {"dropout": 0.5} if "dropout" in known else {}
 
 

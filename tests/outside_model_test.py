@@ -1,0 +1,63 @@
+"""docs/adding-a-model.md as a user follows it: one file, the commands, other processes."""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGE = (ROOT / "docs/adding-a-model.md").read_text()
+
+
+def blocks(language):
+    """The code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_shows_the_file_that_the_battery_runs():
+    shown = blocks("python")[0]
+    assert shown in (ROOT / "tests/outside_model.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the file, in which the page's commands have been run, each in a process."""
+    folder = tmp_path_factory.mktemp("outside")
+    (folder / "linear_ranker.py").write_text(blocks("python")[0])
+    for line in blocks("bash")[0].splitlines():
+        words = [*shlex.split(line.replace("python", sys.executable, 1))]
+        words += ["--train", "epochs=2"] * line.startswith("python -m tfrec.train")
+        environment = {**os.environ, "TFREC_CACHE": str(folder / "cache"), "PYTHONPATH": path()}
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+        (folder / f"{words[2]}.txt").write_text(done.stdout + done.stderr)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def path():
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def test_it_is_trained_and_found_again_in_other_processes(folder):
+    config = json.loads((folder / "runs/linear/config.json").read_text())
+    assert config["model"] == "linear_ranker:LinearRanker"
+    assert config["settings"]["dropout"] == 0.3
+    text = (folder / "tfrec.recommend.txt").read_text()
+    assert len(re.findall(r"^ +[1-5] +\d+ ", text, re.M)) == 5
+    assert (folder / "saved_models/linear/1/saved_model.pb").exists()
+
+
+def test_its_module_is_asked_for_where_it_is_missing(folder, tmp_path, monkeypatch):
+    import tfrec
+
+    monkeypatch.chdir(tmp_path)
+    run = tfrec.load(folder / "runs/linear")
+    with pytest.raises(ValueError, match="--model=linear_ranker:LinearRanker can not be imported"):
+        run.recommend(users=["1"])
+    served = tfrec.Served(folder / "saved_models/linear").recommend(histories=[["1", "50"]], k=3)
+    assert served["rank"].tolist() == [1, 2, 3]
