@@ -12,7 +12,7 @@ SERVING = [
     "tensorflow-serving-api>=2.19.1,<2.22",
     "grpcio>=1.74,<2",
     "grpcio-health-checking>=1.74,<2",
-    "aiohttp>=3.11,<4",
+    "aiohttp>=3.14.4,<4",  # earlier ones wait for a header without a limit
     "prometheus-client>=0.21",
 ]
 PIPELINES = [

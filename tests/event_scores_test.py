@@ -17,7 +17,7 @@ from tfrec.serving.event_scores import EventScores
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
+def clicks(tmp_path_factory):
     """Clicks on two sites at a price, users and items by id."""
     n = 60
     frame = pd.DataFrame(
@@ -48,27 +48,27 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(data_dir):
+def fm(clicks):
     tf.keras.utils.set_random_seed(1)
     names = ("user", "item", "site", "price", "hour")
     config = FM.Config(task="ctr", fields=names, deviation=1.0)
-    made = FM.create(DatasetInfo.load(data_dir), config)
-    made.take_tables(fields.read(data_dir))
+    made = FM.create(DatasetInfo.load(clicks), config)
+    made.take_tables(fields.read(clicks))
     made.w.assign(np.random.default_rng(1).normal(size=made.w.shape))
     return made
 
 
-def asked(model, data_dir, **changes):
+def asked(fm, clicks, **changes):
     """The answer to one event, with what is known of it changed."""
     request = {"user": "u1", "item": "i2", "site": "site 1", "price": 7.0, "time": 1_000_000}
     dtypes = {"price": np.float32, "time": np.int64}
     request = {k: np.array([v], dtypes.get(k)) for k, v in {**request, **changes}.items()}
-    return float(EventScores(model, data_dir).ask("score", request)["scores"][0])
+    return float(EventScores(fm, clicks).ask("score", request)["scores"][0])
 
 
-def test_raw_context_becomes_what_training_saw(model, data_dir):
-    price = next(f for f in model.info.fields if f.name == "price")
-    sites = (data_dir / "field_site.txt").read_text().split("\n")
+def test_raw_context_becomes_what_training_saw(fm, clicks):
+    price = next(f for f in fm.info.fields if f.name == "price")
+    sites = (clicks / "field_site.txt").read_text().split("\n")
     features = {
         "user": tf.constant([1]),
         "item": tf.constant([2]),
@@ -76,8 +76,8 @@ def test_raw_context_becomes_what_training_saw(model, data_dir):
         "price": tf.constant([(np.log1p(7) - price.mean) / price.deviation], tf.float32),
         "time": tf.constant([1_000_000], tf.int64),
     }
-    due = 1 / (1 + np.exp(-float(model.score(features)[0])))
-    assert asked(model, data_dir) == pytest.approx(due, rel=1e-4)
+    due = 1 / (1 + np.exp(-float(fm.score(features)[0])))
+    assert asked(fm, clicks) == pytest.approx(due, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_raw_context_becomes_what_training_saw(model, data_dir):
         ({"time": 1_000_000 + 24 * 3600}, {}),  # the same hour
     ],
 )
-def test_what_is_unknown_is_all_the_same(model, data_dir, change, like):
-    assert asked(model, data_dir, **change) == asked(model, data_dir, **like)
+def test_what_is_unknown_is_all_the_same(fm, clicks, change, like):
+    assert asked(fm, clicks, **change) == asked(fm, clicks, **like)
 
 
-def test_every_part_of_a_request_counts(model, data_dir):
-    before = asked(model, data_dir)
+def test_every_part_of_a_request_counts(fm, clicks):
+    before = asked(fm, clicks)
     for change in (
         {"site": ""},
         {"user": "nobody"},
@@ -102,18 +102,18 @@ def test_every_part_of_a_request_counts(model, data_dir):
         {"price": np.nan},
         {"time": 0},
     ):
-        assert abs(asked(model, data_dir, **change) - before) > 1e-4, change
+        assert abs(asked(fm, clicks, **change) - before) > 1e-4, change
 
 
-def test_an_example_without_features_is_an_event_of_nobody_and_nothing(model, data_dir):
-    top = EventScores(model, data_dir)
+def test_an_example_without_features_is_an_event_of_nobody_and_nothing(fm, clicks):
+    top = EventScores(fm, clicks)
     empty = top.ask("regress", {"inputs": [tf.train.Example().SerializeToString()]})["outputs"]
     unknown = {"user": "nobody", "item": "nothing", "site": "", "price": np.nan, "time": 0}
-    assert float(empty[0]) == pytest.approx(asked(model, data_dir, **unknown))
+    assert float(empty[0]) == pytest.approx(asked(fm, clicks, **unknown))
 
 
-def test_export_answers_recommend_and_score(model, data_dir, tmp_path):
-    top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
+def test_export_answers_recommend_and_score(fm, clicks, tmp_path):
+    top = signatures.make(fm, clicks, 3, tmp_path / "titles.txt")
     export.write(top, tmp_path / "1")
     served = tf.saved_model.load(str(tmp_path / "1")).signatures
     assert {"serving_default", "score"} <= set(served)
@@ -131,5 +131,5 @@ def test_export_answers_recommend_and_score(model, data_dir, tmp_path):
     best = served["serving_default"](user=tf.constant(["u1", "nobody"]))
     assert (best["items"].numpy()[0] == b"").all(), "u1 has seen everything"
     assert (best["items"].numpy()[1] != b"").all()
-    scores = model.score({"user": tf.constant([-1])}).numpy()[0]
+    scores = fm.score({"user": tf.constant([-1])}).numpy()[0]
     np.testing.assert_allclose(best["scores"].numpy()[1], np.sort(scores)[::-1][:3], rtol=1e-5)

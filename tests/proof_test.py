@@ -8,11 +8,13 @@ import dataclasses
 import pathlib
 import shutil
 import subprocess
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from contract_test import SMALL
+from event_scores_test import clicks, fm  # noqa: F401 (fixtures)
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfrec.data import fields
@@ -20,8 +22,12 @@ from tfrec.models.registry import MODELS
 from tfrec.models.svae import SVAE
 from tfrec.schema import DatasetInfo
 from tfrec.serving import export, replay, signatures
+from tfrec.serving.answers import specs_of
 
 SOURCE = pathlib.Path(__file__).parent / "serving_proof.c"
+DTYPES = {"f": tf.float32, "i": tf.int64}  # of arrays by kind, all others are strings
+INVALID_ARGUMENT = 3
+BAD_ROW = 3
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 
 
@@ -42,37 +48,66 @@ def program(tmp_path_factory):
     return path
 
 
-def ask(program, folder, requests):
-    """Answers of the program to `{signature: {input: array}}`: `{signature: {output: array}}`.
+class Refusal(NamedTuple):
+    """Of a request."""
+
+    code: int
+    message: str
+
+
+def outcomes(program, folder, requests):
+    """What the program answers to requests (signature, {input: array}).
+
+    Returns:
+        For each `{output: array}`, or its refusal. An abort is one with the signal as its code,
+        below 0; a new process is asked what comes after it.
 
     Raises:
-        ValueError: the program failed; its message.
+        ValueError: the SavedModel does not load.
+        subprocess.TimeoutExpired: a request hangs.
     """
     proto = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
     (graph,) = proto.meta_graphs
-    lines, names = [], []
-    for endpoint, request in requests.items():
-        signature = graph.signature_def[endpoint]
-        assert set(request) == set(signature.inputs)
-        lines.append(f"run {len(request)} {len(signature.outputs)}")
-        for name, array in request.items():
-            info = signature.inputs[name]
-            sizes = " ".join(map(str, [info.dtype, array.ndim, *array.shape]))
-            entries = " ".join(entry(x, info.dtype) for x in array.ravel())
-            lines.append(f"{place(info)} {sizes} {entries}")
-        for name, info in signature.outputs.items():
-            lines.append(place(info))
-            names.append((endpoint, name))
-    done = subprocess.run(
-        [program, folder], input="\n".join(lines), capture_output=True, text=True,
-        env={"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    if done.returncode:
-        raise ValueError(done.stderr)
-    answers = {endpoint: {} for endpoint in requests}
-    for (endpoint, name), line in zip(names, done.stdout.splitlines(), strict=True):
-        answers[endpoint][name] = tensor(line.split())
-    return answers
+    signatures = graph.signature_def
+    found = []
+    while len(found) < len(requests):
+        rest = requests[len(found) :]
+        done = subprocess.run(
+            [program, folder],
+            input="\n".join(line for name, sent in rest for line in asked(signatures[name], sent)),
+            capture_output=True, text=True, env={"TF_CPP_MIN_LOG_LEVEL": "3"}, timeout=120,
+        )  # fmt: skip
+        if done.returncode > 0:
+            raise ValueError(done.stderr)
+        lines = iter(done.stdout.splitlines())
+        for line, (name, _) in zip(lines, rest, strict=False):
+            found.append(outcome(line, lines, list(signatures[name].outputs)))
+        assert next(lines, None) is None
+        assert done.returncode or len(found) == len(requests)
+        if done.returncode < 0:
+            found.append(Refusal(done.returncode, done.stderr.strip()))
+    return found
+
+
+def asked(signature, request):
+    """A request in the program's lines."""
+    yield f"run {len(request)} {len(signature.outputs)}"
+    for name, array in request.items():
+        dtype = DTYPES.get(array.dtype.kind, tf.string).as_datatype_enum
+        sizes = " ".join(map(str, [dtype, array.ndim, *array.shape]))
+        entries = " ".join(entry(x, dtype) for x in array.ravel())
+        yield f"{place(signature.inputs[name])} {sizes} {entries}"
+    for info in signature.outputs.values():
+        yield place(info)
+
+
+def outcome(line, lines, outputs):
+    """An answer from its first line and those that follow."""
+    if line.startswith("error"):
+        _, code, message = line.split(" ", 2)
+        return Refusal(int(code), message)
+    answer = {outputs[0]: tensor(line.split())}
+    return answer | {name: tensor(next(lines).split()) for name in outputs[1:]}
 
 
 def place(info):
@@ -116,16 +151,127 @@ def randomised(model, data_dir):
 
 
 def expect_same(program, top, folder):
-    """Exports to `folder` and compares every signature's answers."""
+    """Exports to `folder` and compares every signature's answers.
+
+    In the same process, every signature is asked what no server refuses before the graph does.
+
+    Returns:
+        Answers by signature.
+    """
     export.write(top, folder)
-    requests = {name: top.example(name) for name in top.endpoints()}
-    answers = ask(program, folder, requests)
-    for name, request in requests.items():
+    good = [(name, top.example(name)) for name in top.endpoints()]
+    wrong, poisoned = dict(malformed(top)), list(with_a_bad_row(top))
+    found = outcomes(program, folder, [*good, *wrong.values(), *poisoned])
+    answers = {}
+    for (name, request), answer in zip(good, found):
         due = {n: plain(x.numpy()) for n, x in top.ask(name, request).items()}
-        assert set(answers[name]) == set(due)
-        assert not replay.difference(answers[name], due), name
-        assert all(len(x) == len(next(iter(request.values()))) for x in answers[name].values())
+        assert set(answer) == set(due)
+        assert not replay.difference(answer, due), name
+        assert all(len(x) == len(next(iter(request.values()))) for x in answer.values())
+        answers[name] = answer
+    expect_refusals(dict(zip(wrong, found[len(good) :])))
+    for (name, _), answer in zip(poisoned, found[len(good) + len(wrong) :]):
+        assert isinstance(answer, dict), (name, answer)
+        expect_other_rows(name, answer, answers[name])
     return answers
+
+
+def expect_refusals(found):
+    """Outcomes by what is wrong with the request; a request of no rows may be answered."""
+    aborts = [what for what, x in found.items() if isinstance(x, Refusal) and x.code < 0]
+    print(f"{len(found)} malformed requests, {len(aborts)} aborts")
+    assert not aborts
+    answered = {what: x for what, x in found.items() if not isinstance(x, Refusal)}
+    assert all(what.endswith("no rows") for what in answered), answered
+    refused = {what: x for what, x in found.items() if what not in answered}
+    assert {x.code for x in refused.values()} == {INVALID_ARGUMENT}, refused
+
+
+def malformed(top):
+    """What is wrong, and the request (signature, {input: array}), for each signature."""
+    for name, function in top.endpoints().items():
+        request, specs = top.example(name), specs_of(function)
+        for what, wrong in wrong_requests(request):
+            yield f"{name}: {what}", (name, wrong)
+        for key, array in request.items():
+            for what, wrong in wrong_arrays(array, specs[key].shape, len(request) == 1):
+                yield f"{name}: {key} {what}", (name, {**request, key: wrong})
+
+
+def wrong_requests(request):
+    """With the same mistake in each input."""
+    yield "scalars", {key: array.ravel()[:1].reshape(()) for key, array in request.items()}
+    yield "one dimension more", {key: array[..., np.newaxis] for key, array in request.items()}
+    yield "no rows", {key: array[:0] for key, array in request.items()}
+    # One only: the loader optimises the graph again for each choice of inputs.
+    yield f"no {list(request)[-1]}", dict(list(request.items())[:-1])
+
+
+def wrong_arrays(array, shape, alone):
+    """Wrong ranks, sizes and dtypes of one input."""
+    yield "is a scalar", array.ravel()[:1].reshape(())
+    yield "has one dimension more", array[..., np.newaxis]
+    yield "has one dimension more in front", array[np.newaxis]
+    yield "has two dimensions more", array[..., np.newaxis, np.newaxis]
+    yield "has another dtype", np.zeros(array.shape, int if array.dtype.kind == "f" else float)
+    if array.ndim == 2:
+        yield "has a dimension less", array[:, 0]
+    if shape.rank == 2 and shape[1]:
+        yield "is too long", np.concatenate([array, array[:, :1]], axis=1)
+        yield "is too short", array[:, 1:]
+        yield "is empty", array[:, :0]
+    if not alone:
+        yield "has fewer rows", array[:4]
+        yield "has one row", array[:1]
+
+
+def with_a_bad_row(top):
+    """Requests whose row BAD_ROW can not be read."""
+    for name in top.endpoints():
+        request = top.example(name)
+        for number in range(len(BAD_EXAMPLES) if "inputs" in request else 4):
+            bad = {key: array.copy() for key, array in request.items()}
+            for array in bad.values():
+                array[BAD_ROW] = bad_entry(array, number)
+            yield name, bad
+
+
+def bad_entry(array, number):
+    if array.dtype.kind == "f":
+        return [np.nan, np.inf, -np.inf, 3e38][number]
+    if array.dtype.kind == "i":
+        return [-1, -(2**63), 2**63 - 1, 2**40][number]
+    return BAD_EXAMPLES[number] if array.dtype == object else "\x00 \x7f"
+
+
+def example(**features):
+    """A serialized Example of lists."""
+    kinds = {float: "float_list", int: "int64_list", bytes: "bytes_list"}
+    made = tf.train.Example()
+    for name, entries in features.items():
+        getattr(made.features.feature[name], kinds[type(entries[0])]).value.extend(entries)
+    return made.SerializeToString()
+
+
+BAD_EXAMPLES = [
+    b"\xff" * 20,
+    b"\x0a\x05",
+    "no bytes of a message: ä".encode(),
+    example(items=[b"i1"], values=[5.0])[:-3],
+    example(items=[1, 2], user=[3], item=[4]),  # numbers for ids
+    example(items=[b"i1"], values=[5], user=[7.5], item=[b"i2"]),  # an integer for a rating
+    example(items=[b"i1", b"i2"], values=[float("nan"), float("inf")], user=[b"\xff\x00"]),
+    example(items=[b"i1", b"i2"], values=[3e38]),
+    example(items=[b"i1"], values=[5.0, 4.0, 3.0], exclude=[b""], item=[b"i2", b"i3"]),
+]
+
+
+def expect_other_rows(name, answer, due):
+    """That all rows but BAD_ROW are those of `due`, and that one can be sent as JSON."""
+    others = [{n: np.delete(x, BAD_ROW, 0) for n, x in y.items()} for y in (answer, due)]
+    assert not replay.difference(*others), name
+    for array in answer.values():
+        assert array.dtype.kind != "f" or np.isfinite(array[BAD_ROW]).all(), name
 
 
 def plain(array):
@@ -159,6 +305,12 @@ def test_a_model_of_sequences_of_fixed_length(program, board, tmp_path):
     expect_same(program, top, tmp_path / "1")
 
 
+def test_events_with_a_time_numbers_and_categories(program, clicks, fm, tmp_path):  # noqa: F811
+    top = signatures.make(fm, clicks, 5, tmp_path / "titles.txt")
+    assert set(top.example("score")) == {"user", "item", "site", "price", "time"}
+    expect_same(program, top, tmp_path / "1")
+
+
 # ------------------------------------------------------------------ what must fail
 
 
@@ -170,8 +322,8 @@ def test_the_loader_refuses_what_python_lets_pass(program, board, tmp_path):
     wrong.model, wrong.tables = model, top.tables()
     wrong.answer = top.endpoints()["serving_default"]
     tf.saved_model.save(wrong, str(tmp_path / "1"), {"serving_default": wrong.answer})
-    request = {"serving_default": top.example("serving_default")}
-    sent = {k: tf.constant(v) for k, v in request["serving_default"].items()}
+    request = top.example("serving_default")
+    sent = {k: tf.constant(v) for k, v in request.items()}
     assert tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**sent)
-    with pytest.raises(ValueError, match="Could not find variable"):
-        ask(program, tmp_path / "1", request)
+    ((_, told),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
+    assert "Could not find variable" in told

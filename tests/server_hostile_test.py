@@ -1,10 +1,13 @@
 """Requests that mean harm, against a process of its own: it answers, lives, stays small."""
 
 import contextlib
+import gzip
 import json
 import pathlib
 import socket
 import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
@@ -14,6 +17,7 @@ from servers import eventually, export_toy, kind, serving  # noqa: F401 (a fixtu
 from tensorflow_serving.apis import predict_pb2
 
 MEGABYTE = 1 << 20
+IDLE_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +25,8 @@ def server(kind, tmp_path_factory):  # noqa: F811
     base = tmp_path_factory.mktemp("toy")
     export_toy(base, 1)
     flags = {"model_name": "toy", "model_base_path": str(base), "rest_api_timeout_in_ms": 10_000}
+    if kind == "local":
+        flags["rest_api_idle_timeout_in_ms"] = IDLE_SECONDS * 1000
     with serving("process" if kind == "local" else kind, **flags) as running:
         running.kind = kind
         yield running
@@ -192,6 +198,79 @@ def test_slow_clients_are_given_up_and_hold_nobody_up(server):
         if server.kind == "local":
             for one in slow[:4]:
                 assert b" 504 " in one.recv(100)  # its socket waits 20 s
+
+
+def test_headers_that_never_end_are_given_up(server):
+    """A byte now and then does not help."""
+    if server.kind != "local":
+        pytest.skip("the local server's own flag")
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(connection(server)) for _ in range(5)]
+        slow[0].sendall(head(len(GOOD)) + GOOD.encode())
+        assert b" 200 " in slow[0].recv(1000)  # the next one's header counts, too
+        end = time.monotonic() + IDLE_SECONDS - 1
+        for byte in b"POST /v1/models/toy:predict HTTP/1.1":
+            for one in slow:
+                one.sendall(bytes([byte]))
+            if time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        assert server.http("/v1/models/toy:predict", GOOD)[0] == 200
+        for one in slow:
+            assert one.recv(1000) == b""  # within the 20 s of its socket
+
+
+def gzipped(body, **more):
+    head = f"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    more = {"Content-Encoding": "gzip", "Connection": "close", **more}
+    return (head + "".join(f"{k}: {v}\r\n" for k, v in more.items()) + "\r\n").encode() + body
+
+
+def bomb(megabytes):
+    """A gzip stream of blanks without an end; its blocks are all the same."""
+    packer = zlib.compressobj(9, wbits=31)
+    start = packer.compress(b" ") + packer.flush(zlib.Z_FULL_FLUSH)
+    blanks = b" " * MEGABYTE
+    first, block = (packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    assert len(block) < 2000
+    return start + first + block * megabytes
+
+
+def test_a_small_body_that_inflates_to_8_gigabytes(server):
+    """Others are answered while it is refused, and while what is left of it is read."""
+    with connection(server) as one, ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(exchange, one, gzipped(bomb(8192)))
+        slowest = 0
+        while not refused.done():
+            start = time.monotonic()
+            assert server.http("/v1/models/toy:predict", GOOD)[0] == 200
+            slowest = max(slowest, time.monotonic() - start)
+        assert slowest < 2
+        if server.kind == "local":
+            assert b" 413 " in refused.result()
+            assert memory(server, peak=True) < 2000
+
+
+def exchange(one, request):
+    """The answer to a request that may be refused before it is sent."""
+    with contextlib.suppress(ConnectionError):
+        one.sendall(request)
+    return b"".join(iter(lambda: one.recv(1000), b""))
+
+
+def test_gzip_that_is_allowed_and_gzip_that_is_none(server):
+    whole = gzip.compress(GOOD.encode())
+    for body, encoding, due in [
+        (whole, "gzip", b'{"outputs": [8]}'),
+        (whole[:-9], "gzip", b"cut off"),
+        (whole + b"x", "gzip", b"goes on after its end"),
+        (b"x" * 100, "gzip", b"the body is not gzip"),
+        (b"x" * 100, "br", b"br is not supported"),
+    ]:
+        with connection(server) as one:
+            answer = exchange(one, gzipped(body, **{"Content-Encoding": encoding}))
+        assert (b" 200 " if body is whole else b" 400 ") in answer
+        assert server.kind != "local" or due in answer
 
 
 def test_a_body_in_pieces_of_no_told_length(server):

@@ -2,7 +2,8 @@
 //   serving_proof FOLDER < requests > answers
 // A request is "run INPUTS OUTPUTS", then a line an input, "OPERATION PLACE DTYPE RANK SIZES...
 // ENTRIES...", and a line an output, "OPERATION PLACE"; DTYPE is a TF_DataType, strings are in
-// hexadecimal behind an x. An answer is a line an output, "DTYPE RANK SIZES... ENTRIES...".
+// hexadecimal behind an x. An answer is a line an output, "DTYPE RANK SIZES... ENTRIES...", or
+// "error CODE MESSAGE"; answers are printed at once, so that an abort shows which request did it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,12 @@ static void print_tensor(TF_Tensor* tensor) {
   printf("\n");
 }
 
+static void print_error(TF_Status* status) {
+  printf("error %d ", TF_GetCode(status));
+  for (const char* c = TF_Message(status); *c; c++) putchar(*c < ' ' || *c > '~' ? '?' : *c);
+  printf("\n");
+}
+
 int main(int argc, char** argv) {
   if (argc != 2) fail("usage: serving_proof FOLDER");
   const char* tags[] = {"serve"};
@@ -102,8 +109,13 @@ int main(int argc, char** argv) {
     for (int i = 0; i < n_outputs; i++) outputs[i] = read_place(graph);
     TF_SessionRun(session, NULL, inputs, sent, n_inputs, outputs, got, n_outputs, NULL, 0, NULL,
                   status);
-    check(status);
-    for (int i = 0; i < n_outputs; i++) print_tensor(got[i]);
+    if (TF_GetCode(status) != TF_OK) print_error(status);
+    for (int i = 0; i < n_inputs; i++) TF_DeleteTensor(sent[i]);
+    for (int i = 0; i < n_outputs && TF_GetCode(status) == TF_OK; i++) {
+      print_tensor(got[i]);
+      TF_DeleteTensor(got[i]);
+    }
+    fflush(stdout);
   }
   return 0;
 }

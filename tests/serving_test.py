@@ -24,6 +24,7 @@ from tfrec.serving import (
     known_users,
     replay,
     signatures,
+    warmup,
 )
 
 N = 40  # users and items of the checkerboard
@@ -123,6 +124,32 @@ def test_an_empty_request_is_answered(top):
     assert none["items"].shape == (2, 5)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_rating_that_is_no_number_is_the_highest(top, value):
+    batch = ask(top(), [("i3", value), ("i4", 1)], LONG)
+    same(ask(top(), SHORT), batch)
+    same(ask(top(), LONG), batch, 1)
+
+
+def test_missing_ratings_are_the_highest_and_those_of_no_item_are_ignored(top):
+    """A server that batches pads each input by itself, so lengths are not those of one row."""
+    items = [["i3", "i4"], ["i7", "i9"]]
+    due = sent(top(), "serving_default", items=items, values=[[1, 5], [2, 5]])
+    for values in ([[1], [2]], [[1, 5, 3], [2, 5, np.nan]]):
+        got = sent(top(), "serving_default", items=items, values=values)
+        for name, array in due.items():
+            np.testing.assert_array_equal(got[name], array)
+    rated = sent(top(), "rate", items=items, values=[[], []], candidates=[["i1"]] * 2)
+    full = sent(top(), "rate", items=items, values=[[5, 5]] * 2, candidates=[["i1"]] * 2)
+    np.testing.assert_array_equal(rated["scores"], full["scores"])
+
+
+def test_ratings_too_large_to_compute_with_harm_their_row_only(top):
+    batch = ask(top(), [("i3", 3e38), ("i4", -3e38)], SHORT)
+    assert np.isfinite(batch["scores"]).all()
+    same(ask(top(), SHORT), batch, 1)
+
+
 # ------------------------------------------------------------------ lists, Examples, candidates
 
 
@@ -189,6 +216,48 @@ def test_examples_answer_like_lists_of_one_length(top):
     nobody = sent(top(), "recommend_example", inputs=[tf.train.Example().SerializeToString()])
     same_as_nothing = ask(top(), [("", 0)])
     np.testing.assert_array_equal(nobody["items"], same_as_nothing["items"])
+
+
+def test_examples_that_can_not_be_read_answer_like_empty_ones(top):
+    def example(**lists):
+        made = tf.train.Example()
+        for name, (kind, entries) in lists.items():
+            getattr(made.features.feature[name], kind).value.extend(entries)
+        return made.SerializeToString()
+
+    items = ("bytes_list", [b"i3", b"i4"])
+    good = example(items=items, values=("float_list", [5, 1]))
+    bad = [
+        *(b"\xff\xff", good[:-2], b"no bytes of a message"),
+        example(items=("int64_list", [3, 4])),
+        example(items=items, values=("int64_list", [5, 1])),
+        example(items=items, exclude=("float_list", [1])),
+    ]
+    for endpoint, output in (("recommend_example", "items"), ("regress", "outputs")):
+        right, empty = sent(top(), endpoint, inputs=[good, b""])[output]
+        if endpoint == "regress":
+            bad[-1] = example(items=items, item=("float_list", [1]))
+        found = sent(top(), endpoint, inputs=[good, *bad, good])[output]
+        for row in (found[0], found[-1]):
+            np.testing.assert_array_equal(row, right)
+        for row in found[1:-1]:
+            np.testing.assert_array_equal(row, empty)
+        np.testing.assert_array_equal(sent(top(), endpoint, inputs=bad[:1])[output], [empty])
+        assert len(sent(top(), endpoint, inputs=np.zeros(0, object))[output]) == 0
+
+
+def test_an_examples_values_beyond_its_items_are_ignored(top):
+    rows = [{"items": [b"i3", b"i4"], "values": values} for values in ([5, 1], [5, 1, 2, 2])]
+    longer = {"items": [b"i7", b"i9", b"i2", b"i5"], "values": [1, 2, 3, 4]}
+    serialized = []
+    for row in [*rows, longer]:
+        made = tf.train.Example()
+        made.features.feature["items"].bytes_list.value.extend(row["items"])
+        made.features.feature["values"].float_list.value.extend(row["values"])
+        serialized.append(made.SerializeToString())
+    answer = sent(top(), "recommend_example", inputs=serialized)
+    for array in answer.values():
+        np.testing.assert_array_equal(array[0], array[1])
 
 
 def test_candidates_are_rated_as_the_model_scores_them(top, model):
@@ -411,6 +480,15 @@ def test_a_model_that_can_not_be_exported_is_refused_before_training(
     assert "--nodry_run" in str(error.value)
 
 
+def test_a_model_that_diverged_is_not_exported(data_dir):
+    model = made(data_dir, "autoencoder", hidden=(4,))
+    weights = model.get_weights()
+    weights[0][0, 1] = np.nan
+    model.set_weights(weights)
+    with pytest.raises(ValueError, match=r"AutoEncoder has NaN or infinity in .*kernel.*diverged"):
+        export.dry_run(model, data_dir)
+
+
 def test_a_dry_run_under_replicas(mirrored, data_dir):
     with mirrored.scope():
         model = made(data_dir, "autoencoder", hidden=(4,))
@@ -456,6 +534,26 @@ def test_the_printed_lines_ask_the_export(exported, capsys):
     printed = capsys.readouterr().out
     for item in sent(top, "serving_default", **body["inputs"])["items"].ravel():
         assert str(item) in printed
+
+
+def test_warm_up_requests_have_one_row(exported):
+    path, top = exported
+    requests = warmup.read(path / warmup.FILE)
+    assert set(requests) == set(top.endpoints())
+    for request in requests.values():
+        assert {len(tensor) for tensor in request.values()} == {1}
+
+
+def test_what_an_export_shows_is_no_users_own(board, data_dir, tmp_path):
+    """It depends on the vocabulary alone: other ratings, the same requests."""
+    tops = [
+        signatures.make(made(path, name, **settings), path, 4, tmp_path / "titles.txt")
+        for name, settings in (("autoencoder", {"hidden": (4,)}), ("fm", {"latent": 2}))
+        for path in (data_dir, board(likes_only=True)[0])
+    ]
+    for one, other in (tops[:2], tops[2:]):
+        for name, array in one.sampled.items():
+            np.testing.assert_array_equal(array, other.sampled[name])
 
 
 def test_every_request_of_the_page_is_answered(exported):

@@ -1,15 +1,17 @@
 """tfrec's exports, the local server and the client together: every kind of signature."""
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from servers import serving
+from servers import eventually, serving
 
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import export, signatures
+from tfrec.serving import export, signatures, warmup
 from tfrec.serving.client import Client
 
 KINDS = {  # model, its settings, rows of the data, likes only
@@ -40,7 +42,7 @@ def server(board, tmp_path_factory):
     batching.write_text("max_batch_size {value: 64} pad_variable_length_inputs: true")
     flags = {"enable_batching": True, "batching_parameters_file": str(batching)}
     with serving(model_config_file=str(folder / "models.config"), **flags) as running:
-        running.tops = tops
+        running.tops, running.folder = tops, folder
         yield running
 
 
@@ -98,3 +100,39 @@ def test_examples_over_rest(server):
     status, text = server.http("/v1/models/history:regress", body)
     assert status == 200
     assert len(json.loads(text)["results"]) == 1
+
+
+def test_a_version_loads_where_a_batch_has_one_row(server, tmp_path):
+    """Warm-up requests go through the batches; one of more rows fails the load."""
+    batching = tmp_path / "batching.config"
+    batching.write_text("max_batch_size {value: 1}")
+    flags = {"enable_batching": True, "batching_parameters_file": str(batching)}
+    base = shutil.copytree(server.folder / "history", tmp_path / "history")
+    started = serving(model_name="history", model_base_path=str(base), **flags)
+    with started as running, Client(running.target, "history") as client:
+        assert len(client.recommend([["i3"]])[0]) == 5
+        top, name = server.tops["history"], "serving_default"
+        shutil.copytree(base / "1", base / "aside")
+        warmup.write(base / "aside" / warmup.FILE, "history", {name: top.example(name)})
+        (base / "aside").rename(base / "2")
+        eventually(lambda: "Task size 9 is larger" in running.http("/v1/models/history")[1])
+        assert len(client.recommend([["i3"]])[0]) == 5
+
+
+def test_a_bad_row_does_not_fail_what_shares_its_batch(server):
+    """Eight at a time, over and over."""
+    good = {"items": np.array([["i3", "i4"]]), "values": np.array([[5.0, 1.0]], np.float32)}
+    nan = {"items": np.array([["i3", "i4"]]), "values": np.array([[np.nan, 1.0]], np.float32)}
+    uneven = {"items": np.array([["i3"]]), "values": np.array([[5.0, 1.0, 3.0]], np.float32)}
+    example = server.tops["history"].example("recommend_example")["inputs"][:1]
+    asked = [
+        ("serving_default", [good, nan, good, uneven]),
+        ("recommend_example", [{"inputs": example}, {"inputs": np.array([b"\xff"], object)}]),
+    ]
+    with Client(server.target, "history") as client, ThreadPoolExecutor(8) as pool:
+        for signature, requests in asked:
+            sent = [(request, signature) for request in requests]
+            alone = [client.predict(*one)["items"] for one in sent]
+            found = pool.map(lambda one: client.predict(*one)["items"], sent * 20)
+            for number, items in enumerate(found):
+                np.testing.assert_array_equal(items, alone[number % len(alone)])

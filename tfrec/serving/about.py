@@ -42,6 +42,12 @@ Ids are raw ids as in the data. `""` is padding and may stand anywhere; unknown 
 harmless. An answer's place that no item fills has the id `""` and the lowest finite float32 as its
 score. Predictions are {prediction}.
 
+A request without one of the inputs, or one of another dtype, rank, fixed length or number of rows,
+is refused with INVALID_ARGUMENT. What is wrong within a row is harmless, since a server may batch
+it with others: a rating that is missing, NaN or infinite counts as the highest, ratings beyond the
+items are ignored, any other number that is NaN or infinite is missing, and an Example that can not
+be read, or whose feature is of another type, answers like an empty one.
+
 A server that batches requests of different lengths pads them with the first value it finds. Begin
 each list with a `""` (and `values` with a 0), or ask `recommend_example`, and nothing changes.
 """
@@ -151,7 +157,7 @@ def meaning(top: Answers, endpoint: str) -> str:
 
 
 def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:
-    """The first row of the request that is replayed, with short lists."""
+    """The first row of `Answers.example`, with short lists."""
     specs = specs_of(top.endpoints()[endpoint])
     if "inputs" in specs:
         return {"inputs": examples.serialize({n: _short(a) for n, a in top.sampled.items()})[:1]}

@@ -48,12 +48,17 @@ class Answers:
         self.model, self.data_dir = model, pathlib.Path(data_dir)
         self.signatures: dict[str, Signature] = {}
         # One graph for all signatures, which call each other for the same reason.
-        self.score_of = tf.function(model.score)
+        self.score_of = tf.function(self._score)
+
+    def _score(self, features, *items) -> tf.Tensor:
+        return usable(self.model.score(features, *items))
 
     def add(self, name: str, function: Callable, specs: dict[str, tf.TensorSpec]) -> None:
         """A signature that is `function(**tensors)`; keys of `specs` name its inputs."""
         self.signatures[name] = tf.function(
-            lambda request: function(**request), input_signature=[specs], autograph=False
+            lambda request: function(**as_declared(request, specs)),
+            input_signature=[specs],
+            autograph=False,
         )
 
     def call(self, name: str, **request: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -71,7 +76,7 @@ class Answers:
         return function({n: tf.constant(a, specs[n].dtype) for n, a in request.items()})
 
     def example(self, endpoint: str) -> dict[str, np.ndarray]:
-        """A request to `endpoint`: rows of the data, and one of nobody and nothing."""
+        """A request to `endpoint`: rows by chance, and one of nobody and nothing."""
         return {
             name: examples.serialize(self.sampled) if name == "inputs" else self.sampled[name]
             for name in specs_of(self.signatures[endpoint])
@@ -79,11 +84,14 @@ class Answers:
 
     @functools.cached_property
     def sampled(self) -> dict[str, np.ndarray]:
-        """The samples, read once."""
+        """The samples, made once."""
         return self.samples()
 
     def samples(self) -> dict[str, np.ndarray]:
-        """What the inputs of all signatures may hold, by name; the same number of rows each."""
+        """What the inputs of all signatures may hold, by name; the same number of rows each.
+
+        No history or event of the data's: the first rows are stored with the export.
+        """
         raise NotImplementedError
 
     def tables(self) -> list[tf.lookup.StaticHashTable]:
@@ -96,3 +104,34 @@ class Answers:
         if self.model.task == "rating":
             return tf.clip_by_value(scores, info.rating_min, info.rating_max)
         return tf.sigmoid(scores) if self.model.task == "ctr" else scores
+
+
+def as_declared(
+    request: dict[str, tf.Tensor], specs: dict[str, tf.TensorSpec]
+) -> dict[str, tf.Tensor]:
+    """A request's inputs, their ranks, lengths and numbers of rows checked when they come.
+
+    TF Serving checks dtypes only. An operation that was traced for another rank may end the
+    process; these end the request, with INVALID_ARGUMENT.
+    """
+    sure = {name: tf.ensure_shape(tensor, specs[name].shape) for name, tensor in request.items()}
+    rows = [tf.shape(tensor)[0] for tensor in sure.values()]
+    most, least = tf.reduce_max(rows), tf.reduce_min(rows)
+    due = 2 * most - least  # where numbers of rows differ no input has that many
+    return {name: of_rows(tensor, due) for name, tensor in sure.items()}
+
+
+def of_rows(tensor: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """The tensor, which must have n rows."""
+    shape = tf.concat([[n], tf.shape(tensor)[1:], [1]], axis=0)
+    # By a dimension of one, since a reshape from one dimension to one would be optimised away.
+    return tf.squeeze(tf.reshape(tensor[..., tf.newaxis], shape), -1)
+
+
+def usable(scores: tf.Tensor) -> tf.Tensor:
+    """Scores as float32; NaN and infinity, which would fail a whole batch, are minus infinity.
+
+    They come of ratings too large to compute with. Weights that hold any are not exported.
+    """
+    scores = tf.cast(scores, tf.float32)
+    return tf.where(scores < float("inf"), scores, -float("inf"))

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data import inputs, vocabulary
+from tfrec.data import vocabulary
 from tfrec.models.events import EventModel
 from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
 from tfrec.serving import examples
@@ -13,6 +13,7 @@ from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
 from tfrec.serving.tables import position_table
 
 LABELS = ("0", "1")
+TIME, STEP = 1_600_000_000, 90_000  # seconds, of samples: another day and hour each
 
 
 class EventScores(Answers):
@@ -96,33 +97,30 @@ class EventScores(Answers):
         }
 
     def samples(self) -> dict[str, np.ndarray]:
-        """The data's own first events, and one of nobody and nothing."""
-        model, found = self.model, {}
-        batches = inputs.events(
-            self.data_dir, model.info, "all", EXAMPLES, fill=True, context=model.context
-        )
-        features, _ = next(iter(batches))
+        """Ids and context by chance, and an event of nobody and nothing: none of the data's own."""
+        files = {"user": USERS_FILE, "item": ITEMS_FILE}
+        rng, found = np.random.default_rng(0), {}
         for name in self.names:
-            positions = features[name].numpy()
-            if name in self.ids:
-                file = {"user": USERS_FILE, "item": ITEMS_FILE}[name]
-                names = [*vocabulary.read(self.data_dir / file), "no such id"]
-                found[name] = np.array([*(names[p] for p in positions), "no such id"])
-            elif name in self.categories:
-                names = ["", *vocabulary.read(self.data_dir / vocabulary_file(name))]
-                found[name] = np.array([*(names[p] for p in positions), "no such category"])
+            if name in self.ids or name in self.categories:
+                file = self.data_dir / files.get(name, vocabulary_file(name))
+                ids = vocabulary.read(file) or [""]
+                drawn = [ids[n] for n in rng.integers(len(ids), size=EXAMPLES)]
+                found[name] = np.array([*drawn, f"no such {name}"])
             elif name == "time":
-                found[name] = np.append(positions, 0)
+                found[name] = np.append(TIME + STEP * np.arange(EXAMPLES), 0)
             else:
-                raw = raw_number(self.fields[name], positions)
-                found[name] = np.append(raw, np.nan).astype(np.float32)
+                numbers = raw_number(self.fields[name], rng.normal(size=EXAMPLES))
+                found[name] = np.append(numbers, np.nan).astype(np.float32)
         return found
 
 
 def standardised(field: Field, raw: tf.Tensor) -> tf.Tensor:
-    """A raw number as training saw it: sign(x) log(1 + |x|), standardised; 0 where missing."""
+    """A raw number as training saw it: sign(x) log(1 + |x|), standardised.
+
+    0 where it is missing, NaN or infinite.
+    """
     logs = tf.sign(raw) * tf.math.log1p(tf.abs(raw))
-    return tf.where(tf.math.is_nan(raw), 0.0, (logs - field.mean) / field.deviation)
+    return tf.where(tf.math.is_finite(raw), (logs - field.mean) / field.deviation, 0.0)
 
 
 def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:

@@ -9,15 +9,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.models.base import Recommender
 from tfrec.serving import about, checks, replay, signatures, warmup
 from tfrec.serving.answers import Answers
 
-ANSWERS = "answers.npz"  # the model's own, beside it until it is published
+REQUESTS, ANSWERS = "requests", "answers.npz"  # beside the SavedModel until it is published
 WRITING = ".writing-"
 
 
@@ -53,8 +54,7 @@ def export(
         top = make(model, data_dir, k, aside / "titles.txt")
         write(top, aside / "model")
         write_extras(top, aside / "model", path, extras or {})
-        requests = {name: top.example(name) for name in top.endpoints()}
-        replay.save(aside / ANSWERS, {name: top.ask(name, r) for name, r in requests.items()})
+        write_requests(top, aside)
         check(aside)
         (aside / "model").rename(path)
     return path
@@ -133,8 +133,24 @@ def write(top: Answers, path: pathlib.Path) -> None:
     saved = tf.Module()
     read = {id(v): v for function in functions.values() for v in function.graph.variables}
     saved.read, saved.tables = list(read.values()), top.tables()
+    check_weights(top.model, saved.read)
     tf.saved_model.save(saved, str(path), signatures=functions)
     checks.check(path, functions)
+
+
+def check_weights(model: Recommender, variables: Iterable[tf.Variable]) -> None:
+    """Refuses a model that diverged: its answers would be empty, and no error would say why.
+
+    Raises:
+        ValueError: names the weights.
+    """
+    floats = (v for v in variables if v.dtype.is_floating)
+    broken = [v.name for v in floats if not tf.reduce_all(tf.math.is_finite(v))]
+    if broken:
+        raise ValueError(
+            f"{type(model).__name__} has NaN or infinity in {', '.join(broken)}: the training "
+            "diverged; train again with a lower --train learning_rate"
+        )
 
 
 def write_extras(
@@ -154,16 +170,30 @@ def write_extras(
     (path / about.SIGNATURES).write_text(json.dumps(about.describe(top), indent=1))
     body = about.rest_body(about.small_request(top, "serving_default"))
     (path / about.REQUEST).write_text(json.dumps(body))
-    requests = {endpoint: top.example(endpoint) for endpoint in top.endpoints()}
-    warmup.write(path / warmup.FILE, name, requests)
+    # One row a record: a server that batches does not load a version with longer ones than a batch.
+    rows = {endpoint: first_row(top.example(endpoint)) for endpoint in top.endpoints()}
+    warmup.write(path / warmup.FILE, name, rows)
     for file, text in extras.items():
         (path / "assets.extra" / file).write_text(text)
 
 
+def first_row(request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A request's first row."""
+    return {name: array[:1] for name, array in request.items()}
+
+
+def write_requests(top: Answers, aside: pathlib.Path) -> None:
+    """Requests to all signatures and the model's own answers: more rows than are published."""
+    requests = {name: top.example(name) for name in top.endpoints()}
+    warmup.write(aside / REQUESTS, "", requests)
+    replay.save(aside / ANSWERS, {name: top.ask(name, r) for name, r in requests.items()})
+
+
 def check(aside: pathlib.Path) -> None:
-    """Loads the SavedModel in a fresh process and replays the warm-up requests."""
+    """Loads the SavedModel in a fresh process, asks it and compares the answers."""
+    files = (str(aside / name) for name in ("model", REQUESTS, ANSWERS))
     done = subprocess.run(
-        [sys.executable, "-m", replay.__name__, str(aside / "model"), str(aside / ANSWERS)],
+        [sys.executable, "-m", replay.__name__, *files],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

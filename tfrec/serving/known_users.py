@@ -8,7 +8,7 @@ from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
 from tfrec.serving import examples
-from tfrec.serving.answers import EXAMPLES, LOWEST, strings
+from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.tables import UNKNOWN, position_table
 from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
@@ -107,10 +107,9 @@ class UserTopK(TopK):
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
-        lists = examples.parse_lists(inputs, ["exclude", "allow"])
-        return self.call(
-            "recommend", **lists, **examples.parse_singles(inputs, {"user": tf.string})
-        )
+        lists = examples.parse(inputs, dict.fromkeys(["user", "exclude", "allow"], tf.string))
+        user = examples.single(lists.pop("user"))
+        return self.call("recommend", user=user, **{n: examples.dense(x) for n, x in lists.items()})
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
@@ -139,7 +138,7 @@ class ItemRowTopK(UserTopK):
 
     def scores(self, users, items):
         codes = tf.gather(self.codes, items)
-        scores = self.model.score_columns(codes, tf.maximum(users, 0))
+        scores = usable(self.model.score_columns(codes, tf.maximum(users, 0)))
         return tf.where(users[:, None] >= 0, scores, -float("inf"))  # never in an answer
 
 

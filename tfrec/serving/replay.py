@@ -1,4 +1,4 @@
-"""Asks a SavedModel what it was asked before, and compares: `python -m tfrec.serving.replay`.
+"""Asks a SavedModel what its model was asked, and compares: `python -m tfrec.serving.replay`.
 
 Runs in a process of its own, which knows no model, so that nothing but the files can answer.
 """
@@ -12,11 +12,12 @@ import tensorflow as tf
 from tfrec.serving import warmup
 
 
-def compare(path: str, answers_file: str) -> None:
-    """Replays the warm-up records of the SavedModel in `path`.
+def compare(path: str, requests_file: str, answers_file: str) -> None:
+    """Sends requests, then the warm-up records, which are their first rows.
 
     Args:
-        path: Its folder.
+        path: The SavedModel's folder.
+        requests_file: What `warmup.write` wrote.
         answers_file: What `save` wrote.
 
     Raises:
@@ -25,12 +26,14 @@ def compare(path: str, answers_file: str) -> None:
     signatures = tf.saved_model.load(path).signatures
     with np.load(answers_file) as file:
         answers = {tuple(key.split("/")): array for key, array in file.items()}
-    for endpoint, request in warmup.read(pathlib.Path(path) / warmup.FILE).items():
-        due = {name: array for (of, name), array in answers.items() if of == endpoint}
-        got = {name: out.numpy() for name, out in signatures[endpoint](**request).items()}
-        fault = difference(got, due)
-        if fault:
-            raise ValueError(f"{endpoint}: {fault}")
+    for file in (pathlib.Path(requests_file), pathlib.Path(path) / warmup.FILE):
+        for endpoint, request in warmup.read(file).items():
+            rows = len(next(iter(request.values())))
+            due = {name: array[:rows] for (of, name), array in answers.items() if of == endpoint}
+            got = {name: out.numpy() for name, out in signatures[endpoint](**request).items()}
+            fault = difference(got, due)
+            if fault:
+                raise ValueError(f"{endpoint}: {fault}")
 
 
 def save(path: pathlib.Path, answers: dict[str, dict[str, tf.Tensor]]) -> None:

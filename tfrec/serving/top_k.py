@@ -7,11 +7,14 @@ import pandas as pd
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import inputs, vocabulary
+from tfrec.data import vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD
 from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
 from tfrec.serving.tables import UNKNOWN, line_table, position_table
+
+SAMPLE_LENGTH = 20
+HISTORY = {"items": tf.string, "values": tf.float32}  # a history, as an Example holds it
 
 
 class TopK(Answers):
@@ -113,7 +116,7 @@ class HistoryTopK(TopK):
         Args:
             items: Raw ids, string `[batch, length]`, padding "". Unknown ids are ignored,
                 of an item sent twice the first rating counts.
-            values: Ratings, float32 `[batch, length]`.
+            values: Ratings, float32 `[batch, length]`; see `ratings`.
             exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
             allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
 
@@ -121,7 +124,7 @@ class HistoryTopK(TopK):
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.score_of(features(positions, values))
+        scores = self.score_of(features(positions, self.ratings(values, positions)))
         seen = self.struck_out(positions, exclude)
         return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
 
@@ -132,47 +135,56 @@ class HistoryTopK(TopK):
     def rate(self, items, values, candidates) -> dict[str, tf.Tensor]:
         """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
         positions = without_repeats(self.positions.lookup(items))
-        return self.of_candidates(self.score_of(features(positions, values)), candidates)
+        scores = self.score_of(features(positions, self.ratings(values, positions)))
+        return self.of_candidates(scores, candidates)
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
-        lists = examples.parse_lists(inputs, ["items", "exclude", "allow"])
-        exclude = tf.concat([lists["items"], lists["exclude"]], axis=1)  # whatever is too old
-        history = self.history(inputs, lists["items"])
-        return self.call("recommend", **history, exclude=exclude, allow=lists["allow"])
+        lists = examples.parse(inputs, HISTORY | dict.fromkeys(["exclude", "allow"], tf.string))
+        items, exclude, allow = (examples.dense(lists[n]) for n in ("items", "exclude", "allow"))
+        exclude = tf.concat([items, exclude], axis=1)  # whatever is too old
+        return self.call("recommend", **self.history(lists), exclude=exclude, allow=allow)
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
-        items = examples.parse_lists(inputs, ["items"])["items"]
-        item = examples.parse_singles(inputs, {"item": tf.string})["item"]
-        history = self.history(inputs, items)
-        rated = self.call("rate", **history, candidates=item[:, tf.newaxis])
+        lists = examples.parse(inputs, HISTORY | {"item": tf.string})
+        candidates = examples.single(lists["item"])[:, tf.newaxis]
+        rated = self.call("rate", **self.history(lists), candidates=candidates)
         return {"outputs": rated["scores"][:, 0]}
 
-    def history(self, serialized: tf.Tensor, items: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Items and values of Examples, the newest that the model can take.
+    def ratings(self, values: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+        """A rating for each position, float32 `[batch, length]`.
 
-        A missing value is the highest.
+        One that is missing, NaN or infinite is the highest; ratings without an item are ignored.
         """
-        values = examples.parse_values(serialized, items, self.model.info.rating_max)
+        highest, missing = self.model.info.rating_max, tf.shape(positions)[1] - tf.shape(values)[1]
+        values = tf.where(tf.math.is_finite(values), values, highest)
+        filled = tf.pad(values, [[0, 0], [0, tf.maximum(0, missing)]], constant_values=highest)
+        return filled[:, : tf.shape(positions)[1]]
+
+    def history(self, lists: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+        """Items and values of Examples, the newest that the model can take."""
+        items = examples.dense(lists["items"])
+        values = lists["values"].to_tensor(self.model.info.rating_max, shape=tf.shape(items))
         if self.model.max_items:
             known = without_repeats(self.positions.lookup(items)) != PAD
             items, values = newest(items, values, known, self.model.max_items)
         return {"items": items, "values": values}
 
     def samples(self):
-        model, length = self.model, self.model.max_items
-        rows = inputs.histories(self.data_dir, model.info, "all", EXAMPLES, fill=True)
-        row, _ = next(iter(rows))
-        ids = np.array([*vocabulary.read(self.data_dir / ITEMS_FILE), UNKNOWN])
-        items, values = ids[row["items"].numpy()], row["values"].numpy()
-        if length:
-            items, values = (x.numpy() for x in newest(items, values, row["items"] >= 0, length))
-            items = np.char.decode(items.astype(bytes), "utf-8")
-        return self.item_samples() | {
-            "items": np.concatenate([items, np.full_like(items[:1], UNKNOWN)]),
-            "values": np.concatenate([values, np.zeros_like(values[:1])]),
-        }
+        """Items and ratings by chance, shorter from row to row: the export shows no real user's."""
+        info, rng = self.model.info, np.random.default_rng(0)
+        longest = max(1, min(self.model.max_items or SAMPLE_LENGTH, info.n_items // 2))
+        width = self.model.max_items or longest
+        ids = vocabulary.read(self.data_dir / ITEMS_FILE)
+        ratings = np.linspace(info.rating_min, info.rating_max, 5)
+        items, values = [], np.zeros([EXAMPLES + 1, width], np.float32)
+        for row in range(EXAMPLES + 1):  # the last one is empty
+            n = longest * (EXAMPLES - row) // EXAMPLES
+            drawn = [ids[item] for item in rng.choice(info.n_items, n, replace=False)]
+            items.append([UNKNOWN] * (width - n) + drawn)
+            values[row, width - n :] = rng.choice(ratings, n)
+        return self.item_samples() | {"items": np.array(items), "values": values}
 
 
 def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -101,16 +101,22 @@ class Batcher:
         Raises:
             ServingError: too large, the queue is full, too late, or the batch failed.
         """
-        size = rows(call)
-        if size > self.settings.max_batch_size:
-            raise invalid(
-                f"Task size {size} is larger than maximum input batch size "
-                f"{self.settings.max_batch_size}"
-            )
+        size = self.size(call)
         task = Task(call, size, deadline, asyncio.get_running_loop().create_future())
         self._enqueue(task)
         self._start_what_can()
         return await task.answer
+
+    def size(self, call: Call) -> int:
+        """A call's rows.
+
+        Raises:
+            ServingError: more than a batch holds, or not the same number in all inputs.
+        """
+        size, largest = rows(call), self.settings.max_batch_size
+        if size > largest:
+            raise invalid(f"Task size {size} is larger than maximum input batch size {largest}")
+        return size
 
     def _enqueue(self, task: Task) -> None:
         key = (task.call.feeds, task.call.fetches)

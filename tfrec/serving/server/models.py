@@ -175,14 +175,15 @@ class Models:
         path = folder_of(base, version)
         try:
             model = SavedModel(path, self._options.saved_model_tags.split(","), self._session())
+            servable = Servable(name, version, model, self._pool)
+            servable.batcher = self._batcher(servable)
             if self._options.enable_model_warmup:
-                warm_up.replay(model, self._options.num_request_iterations_for_warmup)
+                iterations = self._options.num_request_iterations_for_warmup
+                warm_up.replay(model, iterations, servable.batcher)
         except ServingError as error:
             self._log(f"{name} version {version} failed to load: {error.message}")
             raise
         self._log(f"{name} version {version} answers, loaded in {time.monotonic() - start:.1f} s")
-        servable = Servable(name, version, model, self._pool)
-        servable.batcher = self._batcher(servable)
         return servable
 
     def _batcher(self, servable: Servable) -> Batcher | None:

@@ -53,6 +53,9 @@ class Options:
     tensorflow_session_parallelism: int = _flag(0, "sets both of these")
     host: str = _flag("localhost", "address to listen at; 0.0.0.0 opens it to the network")
     rest_api_max_body_mb: int = _flag(64, "longer REST requests are refused")
+    rest_api_idle_timeout_in_ms: int = _flag(
+        60_000, "REST connections without a request, or whose header does not end, are closed"
+    )
     demo: bool = _flag(False, "a page to try the model, at the REST port's root")
 
     def check(self) -> None:
@@ -65,6 +68,11 @@ class Options:
             raise ValueError("give one of --model_base_path=DIR and --model_config_file=FILE")
         if not (self.port or self.rest_api_port or self.grpc_socket_path):
             raise ValueError("nothing to listen to: --port, --rest_api_port, --grpc_socket_path")
+        if self.rest_api_idle_timeout_in_ms < 1:
+            raise ValueError(
+                f"--rest_api_idle_timeout_in_ms={self.rest_api_idle_timeout_in_ms} must be at "
+                "least 1"
+            )
         if self.port and self.port == self.rest_api_port:
             raise ValueError(f"--rest_api_port={self.port} is --port too: give another one")
         if self.demo and not self.rest_api_port:

@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfrec.serving.server import (
+    bodies,
     config_files,
     examples_json,
     json_answers,
@@ -149,15 +150,15 @@ class RestService:
             return await method(message, parsed, deadline, self._pool)
 
     async def _body(self, request: web.Request, place: contextlib.AsyncExitStack) -> bytes:
-        """The body; once it turns out long, it waits for a place among the long ones."""
+        """The body, inflated; once it turns out long, it waits for a place among the long ones."""
         limit = self._options.rest_api_max_body_mb << 20
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, request.content_length)
         body = bytearray()
-        async for chunk in request.content.iter_any():
-            if len(body) <= SMALL_BODY < len(body) + len(chunk):
+        async for piece in bodies.pieces(request):
+            if len(body) <= SMALL_BODY < len(body) + len(piece):
                 await place.enter_async_context(self._large)
-            body += chunk
+            body += piece
             if len(body) > limit:
                 raise web.HTTPRequestEntityTooLarge(limit, len(body))
         return bytes(body)
@@ -243,7 +244,14 @@ async def start(service: RestService, options: Options) -> web.AppRunner:
     Raises:
         ValueError: the port is taken.
     """
-    runner = web.AppRunner(service.app(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(
+        service.app(),
+        access_log=None,
+        handle_signals=False,
+        auto_decompress=False,
+        # Counted from the connection, or the last answer, to the end of a request's header.
+        keepalive_timeout=options.rest_api_idle_timeout_in_ms / 1e3,
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, options.host, options.rest_api_port).start()

@@ -5,6 +5,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfrec.serving.server import examples, predicting
+from tfrec.serving.server.batching import Batcher
 from tfrec.serving.server.engine import Call, SavedModel
 from tfrec.serving.server.errors import ServingError, invalid
 
@@ -12,12 +13,14 @@ FILE = "assets.extra/tf_serving_warmup_requests"  # a TFRecord of PredictionLog
 MOST = 1000
 
 
-def replay(model: SavedModel, iterations: int) -> None:
+def replay(model: SavedModel, iterations: int, batcher: Batcher | None) -> None:
     """Replays them; in the thread of loads.
 
     Args:
         model: A loaded version.
         iterations: Times each is run.
+        batcher: Of the version. A record longer than its batches fails, as it does where the
+            real server replays records by way of its own.
 
     Raises:
         ServingError: one of them fails, and so does the load.
@@ -33,6 +36,8 @@ def replay(model: SavedModel, iterations: int) -> None:
         raise invalid(f"Number of warmup records exceeds the maximum ({MOST}) at {path}")
     for record in records:
         for call in _calls(model, record):
+            if batcher and call.arrays:
+                batcher.size(call)
             for _ in range(iterations):
                 model.run(call)
 
