@@ -194,9 +194,7 @@ def malformed(top):
         for what, wrong in wrong_requests(request):
             yield f"{name}: {what}", (name, wrong)
         for key, array in request.items():
-            rest = {other: x for other, x in request.items() if other != key}
-            yield f"{name}: no {key}", (name, rest)
-            for what, wrong in wrong_arrays(array, specs[key].shape, alone=not rest):
+            for what, wrong in wrong_arrays(array, specs[key].shape, len(request) == 1):
                 yield f"{name}: {key} {what}", (name, {**request, key: wrong})
 
 
@@ -205,6 +203,8 @@ def wrong_requests(request):
     yield "scalars", {key: array.ravel()[:1].reshape(()) for key, array in request.items()}
     yield "one dimension more", {key: array[..., np.newaxis] for key, array in request.items()}
     yield "no rows", {key: array[:0] for key, array in request.items()}
+    # One only: the loader optimises the graph again for each choice of inputs.
+    yield f"no {list(request)[-1]}", dict(list(request.items())[:-1])
 
 
 def wrong_arrays(array, shape, alone):

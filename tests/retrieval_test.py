@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from proof_test import ask
+from proof_test import INVALID_ARGUMENT, outcomes
 from proof_test import program as program_fixture
 from proof_test import pytestmark as needs_gcc
 
@@ -90,8 +90,9 @@ def test_an_index_finds_what_exact_scoring_finds(program, board, tmp_path):
     users = np.array(["u7", "nobody", "u0", "u31"])
     top = signatures.make(model, data_dir, 30, tmp_path / "titles.txt")
     due = top.ask("serving_default", {"user": users})
-    got = ask(program, pathlib.Path(version), {"serving_default": {"user": users}})
-    got = got["serving_default"]
+    asked = [("serving_default", {"user": array}) for array in (users, users[:, None])]
+    got, refused = outcomes(program, pathlib.Path(version), asked)
+    assert refused.code == INVALID_ARGUMENT
     np.testing.assert_array_equal(got["items"], due["items"].numpy().astype("S"))
     assert (got["items"][0] == b"").sum() == 10, "20 of 40 items are left"
     np.testing.assert_allclose(got["scores"], due["scores"], rtol=1e-4)

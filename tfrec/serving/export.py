@@ -149,7 +149,7 @@ def check_weights(model: Recommender, variables: Iterable[tf.Variable]) -> None:
     if broken:
         raise ValueError(
             f"{type(model).__name__} has NaN or infinity in {', '.join(broken)}: the training "
-            "diverged; train again with a lower learning_rate"
+            "diverged; train again with a lower --train learning_rate"
         )
 
 

@@ -41,6 +41,8 @@ async def inflated(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator
                 chunk, full = inflater.unconsumed_tail, len(piece) == PIECE
                 yield piece
                 await asyncio.sleep(0)
+            if inflater.unused_data:  # it would be kept, and grow
+                break
     except zlib.error as error:
         raise invalid(f"the body is not {encoding}: {error}") from None
     if not inflater.eof or inflater.unused_data:
