@@ -12,6 +12,7 @@ FLOORS = {
     "training": 4, "serving": 4,
     "cli": 5, "train": 5, "blend": 5, "prepare": 5, "evaluate": 5, "recommend": 5, "export": 5,
     "serve": 5, "request": 5, "deploy": 5, "doctor": 5, "describe": 5,
+    "__main__": 6,
 }  # fmt: skip
 SHARED = {"cli", "damage"}  # may be imported on its own floor
 # serving asks a run directory, which training writes

@@ -165,10 +165,12 @@ def train(trial) -> dict:
         raise
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Trains a model and measures it.",
+    "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Trains a model and measures it.",
-        "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
-    )
+    COMMAND.run()
