@@ -28,6 +28,7 @@ DEV = [
     "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
     "codespell>=2.4",
+    "mypy>=2.4,<3",
     "ir-measures>=0.4",  # oracles of the metric tests
     "ranx>=0.3.20",
 ]
@@ -40,7 +41,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "tfrec/datasets/embedded/LICENSE*"],
-    keywords="recommender-systems collaborative-filtering tensorflow keras tf-serving movielens",
+    keywords=["recommender systems", "collaborative filtering", "TensorFlow", "TF Serving"],
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",
@@ -51,8 +52,7 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Typing :: Typed",
     ],
-    # An installed tfrec has the pipeline's components as tfrec.pipelines: the name `pipelines` alone
-    # is not ours to take.
+    # Installed, `pipelines` is tfrec.pipelines: in a user's environment the bare name is not ours.
     packages=[*find_packages(include=["tfrec", "tfrec.*"]), "tfrec.pipelines"],
     package_dir={"tfrec.pipelines": "pipelines"},
     package_data={
