@@ -9,6 +9,15 @@ The names below are imported when they are first used; what is not named here ma
 """
 
 import importlib
+import typing
+
+if typing.TYPE_CHECKING:  # the same names for type checkers and editors
+    from tfrec import metrics, models, splits
+    from tfrec.api.dataset import Dataset, PreparedData
+    from tfrec.api.fitting import fit
+    from tfrec.api.run import Run, load
+    from tfrec.api.served import Served
+    from tfrec.models import Recommender
 
 __version__ = "0.1.0"
 
@@ -23,10 +32,22 @@ _NAMES = {
 }
 _MODULES = ("metrics", "models", "splits")
 
-__all__ = ["__version__", *_NAMES, *_MODULES]
+__all__ = [
+    "Dataset",
+    "PreparedData",
+    "Recommender",
+    "Run",
+    "Served",
+    "__version__",
+    "fit",
+    "load",
+    "metrics",
+    "models",
+    "splits",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> typing.Any:
     if name in _NAMES:
         return getattr(importlib.import_module(_NAMES[name]), name)
     if name in _MODULES:

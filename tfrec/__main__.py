@@ -36,7 +36,8 @@ def main() -> None:
 def command(name: str) -> cli.Command:
     """The command of a name in `COMMANDS`."""
     module = _runner() if name == "pipeline" else f"tfrec.{name}"
-    return importlib.import_module(module).COMMAND
+    found: cli.Command = importlib.import_module(module).COMMAND
+    return found
 
 
 def _runner() -> str:
