@@ -11,13 +11,22 @@ The names below are imported when they are first used; what is not named here ma
 import importlib
 import typing
 
-if typing.TYPE_CHECKING:  # the same names for type checkers and editors
+if typing.TYPE_CHECKING:  # what type checkers and editors see
     from tfrec import metrics, models, splits
     from tfrec.api.dataset import Dataset, PreparedData
     from tfrec.api.fitting import fit
     from tfrec.api.run import Run, load
     from tfrec.api.served import Served
     from tfrec.models import Recommender
+else:
+
+    def __getattr__(name: str):
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"tfrec.{name}")
+        raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -45,14 +54,6 @@ __all__ = [
     "models",
     "splits",
 ]
-
-
-def __getattr__(name: str) -> typing.Any:
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"tfrec.{name}")
-    raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
