@@ -123,9 +123,9 @@ def test_a_command_is_run_by_its_name(typed, tmp_path):
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(typed):
-    told = r"error: 'evalute' is no command; did you mean 'evaluate'\? known: prepare, .*, doctor$"
-    assert re.match(told, typed("evalute", "--run_dir=x"))
-    assert re.match(told, typed("help", "evalute"))
+    told = r"error: 'xport' is no command; did you mean 'export'\? known: prepare, .*, doctor$"
+    assert re.match(told, typed("xport", "--run_dir=x"))
+    assert re.match(told, typed("help", "xport"))
     assert typed() == typed("help") == typed("--help") == typed("-h")
 
 
