@@ -93,6 +93,16 @@ def test_nothing_heavy_is_loaded_to_list_commands():
     assert tuple(listed) == console.COMMANDS
 
 
+def test_the_pipeline_says_what_to_install():
+    """It is listed and has its help where what it runs with is missing."""
+    script = "import sys\nfrom tfrec import __main__\nsys.modules['tensorflow_metadata'] = None\n"
+    script += "__main__.command('pipeline')\n__main__.main()"
+    words = [sys.executable, "-c", script, "pipeline", "--pipeline_root=x"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=SOURCE.parent)
+    cure = "tensorflow_metadata is missing: pip install 'tfrec[pipelines]'"
+    assert (done.returncode, done.stderr) == (1, f"error: {cure}\n")
+
+
 @pytest.fixture
 def typed(capsys, monkeypatch):
     """`typed(*words)`: the command `tfrec` and its words -> status, out, err."""
@@ -123,9 +133,9 @@ def test_a_command_is_run_by_its_name(typed, tmp_path):
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(typed):
-    told = r"error: 'xport' is no command; did you mean 'export'\? known: prepare, .*, doctor$"
-    assert re.match(told, typed("xport", "--run_dir=x"))
-    assert re.match(told, typed("help", "xport"))
+    answer = r"error: 'xport' is no command; did you mean 'export'\? known: prepare, .*, doctor$"
+    assert re.match(answer, typed("xport", "--run_dir=x"))
+    assert re.match(answer, typed("help", "xport"))
     assert typed() == typed("help") == typed("--help") == typed("-h")
 
 

@@ -17,7 +17,7 @@ COMMANDS = (
     *("prepare", "describe", "train", "evaluate", "blend", "recommend"),
     *("export", "serve", "request", "deploy", "pipeline", "doctor"),
 )
-_HELP = ("help", "-h", "-help", "--help", "-helpfull", "--helpfull")
+_HELP = {"help", *cli.HELP}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from absl import flags
 
 from tfrec.config import known_names
 
+HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
 NVIDIA = pathlib.Path("/dev/nvidiactl")  # there where a GPU's driver is loaded
 
 
@@ -55,7 +56,7 @@ def run(
     """Parses the command line, calls `main`, and exits if it fails; see `Command`."""
     try:
         with _terminated_as_interrupted():
-            if {"-h", "-help", "--help", "-helpfull", "--helpfull"} & set(sys.argv[1:]):
+            if HELP & set(sys.argv[1:]):
                 print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
                 print("\n".join(_help_lines(flag_values)))
             else:
