@@ -28,6 +28,7 @@ DEV = [
     "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
     "codespell>=2.4",
+    "mypy>=2.4,<3",
     "ir-measures>=0.4",  # oracles of the metric tests
     "ranx>=0.3.20",
 ]
@@ -39,13 +40,29 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["tfrec", "tfrec.*", "pipelines"]),
+    license_files=["LICENSE", "tfrec/datasets/embedded/LICENSE*"],
+    keywords=["recommender systems", "collaborative filtering", "TensorFlow", "TF Serving"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # Installed, `pipelines` is tfrec.pipelines: in a user's environment the bare name is not ours.
+    packages=[*find_packages(include=["tfrec", "tfrec.*"]), "tfrec.pipelines"],
+    package_dir={"tfrec.pipelines": "pipelines"},
     package_data={
+        "tfrec": ["py.typed"],
         "tfrec.datasets": ["embedded/*"],
         "tfrec.serving": ["messages.binpb"],
         "tfrec.serving.server": ["demo.html"],
     },
     python_requires=">=3.11",
+    entry_points={"console_scripts": ["tfrec=tfrec.__main__:main"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",

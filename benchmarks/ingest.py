@@ -21,6 +21,9 @@ import time
 
 import numpy as np
 
+# An installed tfrec has them as tfrec.pipelines; these are the checkout's own.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
 SHAPES = {  # users, items, ratings, smallest rating, steps
     "ml-20m": (138_493, 26_744, 20_000_263, 0.5, 10),
     "netflix": (480_189, 17_770, 100_480_507, 1.0, 5),

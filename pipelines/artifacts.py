@@ -57,7 +57,7 @@ class Artifact:
         if not record.exists():
             raise FileNotFoundError(
                 f"{path} is no artefact (it has no {RECORD}): make it with "
-                f"`python -m pipelines.{component or 'local_runner'}`"
+                f"`python -m {__package__}.{component or 'local_runner'}`"
             )
         found = cls(path=pathlib.Path(path), **read_json(record, _KEYS))
         if component and found.component != component:

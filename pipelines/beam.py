@@ -18,7 +18,7 @@ logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage
 try:
     import apache_beam as beam
 
-    from pipelines import beam_options, beam_workers
+    from . import beam_options, beam_workers
 except ImportError as error:
     raise ImportError(
         "--runner needs Apache Beam: pip install 'tfrec[pipelines]', or give --runner=local"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from pipelines import divergence, schema_gen, spans
-from pipelines import statistics_proto as protos
+from . import divergence, schema_gen, spans
+from . import statistics_proto as protos
 
 REPEATED = 0.5  # share of events that two spans may have in common
 _SMALL = 200  # events; the values of fewer are compared with nothing

@@ -62,7 +62,7 @@ def make(runner: str, options: list[str], work_dir) -> Engine:
             raise ValueError(f"--beam {options[0]} needs a runner of Beam, such as FnApiRunner")
         return Local()
     try:
-        from pipelines import beam
+        from . import beam
     except ImportError as error:
         raise ValueError(str(error)) from error
     return beam.Beam(runner, options, work_dir)

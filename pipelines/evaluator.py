@@ -15,9 +15,10 @@ from typing import Any
 
 from absl import flags
 
-from pipelines import artifacts, trainer, transform
 from tfrec import cli
 from tfrec.config import known_names
+
+from . import artifacts, trainer, transform
 
 COMPONENT = "evaluator"
 BLESSING = "blessing.json"
@@ -103,9 +104,10 @@ def judge(
     """The blessing as it is written."""
     import numpy as np
 
-    from pipelines import measure, slices
     from tfrec import metrics
     from tfrec.training import experiment, runs
+
+    from . import measure, slices
 
     model = runs.RunDir(trained.path).load_model()
     metric = experiment.MONITOR[model.task]
@@ -276,14 +278,16 @@ def main() -> None:
     blessing = read(run(rows, trained, served, demand, output).path)
     if not blessing["blessed"]:
         raise ValueError("not blessed: " + "; ".join(blessing["reasons"]))
-    print(f"next: python -m pipelines.pusher --run_dir={trained.path} --blessing={output}")
+    print(f"next: python -m {__package__}.pusher --run_dir={trained.path} --blessing={output}")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Measures a run by slices, against thresholds and the served model.",
+    f"python -m {__package__}.evaluator --rows=rows --run_dir=run --threshold='ndcg@100>0.3' "
+    "--output=blessing",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Measures a run by slices, against thresholds and the served model.",
-        "python -m pipelines.evaluator --rows=rows --run_dir=run --threshold='ndcg@100>0.3' "
-        "--output=blessing",
-    )
+    COMMAND.run()

@@ -10,9 +10,9 @@ import re
 
 from absl import flags
 
-from pipelines import artifacts, engine, spans
 from tfrec import cli
-from tfrec.datasets import registry
+
+from . import artifacts, engine
 
 COMPONENT = "example_gen"
 _SPAN = "{SPAN}"
@@ -69,6 +69,10 @@ def make(
     Raises:
         ValueError, FileNotFoundError: there are no such raw files.
     """
+    from tfrec.datasets import registry
+
+    from . import spans
+
     raw = registry.load(source.dataset, source.raw, source.fold)
     return artifacts.make(
         path,
@@ -101,18 +105,22 @@ def run(
 
 def main() -> None:
     """Flags, one call, where the span lies."""
+    from . import spans
+
     output = cli.require(FLAGS, "output")
     source = Source(1, FLAGS.dataset, FLAGS.raw or None, FLAGS.fold or None)
     span = spans.Span.load(make(source, pathlib.Path(output)).path)
     if span.error:
         raise ValueError(span.error)
-    print(f"span: {span.about['n']:,} events   next: python -m pipelines.statistics_gen")
+    print(f"span: {span.about['n']:,} events   next: python -m {__package__}.statistics_gen")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Reads the raw files of a span to columnar chunks (Parquet) and side tables.",
+    f"python -m {__package__}.example_gen --dataset=ml-1m --raw=ml-1m.zip --output=span-1",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Reads the raw files of a span to columnar chunks (Parquet) and side tables.",
-        "python -m pipelines.example_gen --dataset=ml-1m --raw=ml-1m.zip --output=span-1",
-    )
+    COMMAND.run()

@@ -9,14 +9,19 @@ that nothing that is made of a bad span is ever pushed.
 
 import pathlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from pipelines import artifacts, checks, example_gen, schema_gen, spans, statistics, statistics_gen
 from tfrec import cli
+
+from . import artifacts, example_gen, schema_gen, statistics_gen
+
+if TYPE_CHECKING:
+    from . import checks
 
 COMPONENT = "example_validator"
 ANOMALIES = "anomalies.pbtxt"
@@ -55,6 +60,8 @@ def of_splits(
     """Holds the test split of prepared rows to the training split."""
 
     def build(directory: pathlib.Path) -> None:
+        from . import checks
+
         found = checks.Found()
         splits = statistics_gen.read(counted.path)
         if "test" in splits and "train" in splits:
@@ -83,7 +90,7 @@ def check(artifact: artifacts.Artifact) -> None:
         )
 
 
-def _write(directory: pathlib.Path, found: checks.Found) -> None:
+def _write(directory: pathlib.Path, found: "checks.Found") -> None:
     (directory / ANOMALIES).write_text(text_format.MessageToString(found.anomalies))
 
 
@@ -91,7 +98,9 @@ def _of_spans(
     examples: Mapping[int, artifacts.Artifact],
     counted: Mapping[int, artifacts.Artifact],
     schema: schema_pb2.Schema,
-) -> checks.Found:
+) -> "checks.Found":
+    from . import checks, spans, statistics
+
     found = checks.Found()
     known: set[str] = set()
     before: dict[int, np.ndarray] = {}
@@ -142,14 +151,16 @@ def main() -> None:
             output,
         )
     )
-    print("no anomalies   next: python -m pipelines.transform")
+    print(f"no anomalies   next: python -m {__package__}.transform")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Holds spans to the schema and to each other.",
+    f"python -m {__package__}.example_validator --examples=span-1 --statistics=statistics-1 "
+    "--schema=schema.pbtxt --output=anomalies",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Holds spans to the schema and to each other.",
-        "python -m pipelines.example_validator --examples=span-1 --statistics=statistics-1 "
-        "--schema=schema.pbtxt --output=anomalies",
-    )
+    COMMAND.run()

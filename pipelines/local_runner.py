@@ -2,13 +2,18 @@
 
 import dataclasses
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from pipelines import engine, evaluator, example_gen, pipeline, trainer
 from tfrec import cli
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
+
+from . import engine, evaluator, example_gen, trainer
+
+if TYPE_CHECKING:
+    from . import pipeline
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
@@ -46,8 +51,10 @@ flags.DEFINE_multi_string(
 )
 
 
-def settings() -> pipeline.Settings:
+def settings() -> "pipeline.Settings":
     """What the flags ask for."""
+    from . import pipeline
+
     demand = evaluator.Demand(tuple(FLAGS.threshold), FLAGS.bless)
     choice = trainer.choose(FLAGS.model, FLAGS["set"].value, FLAGS.train)
     base = dataclasses.replace(DataConfig(), rows=choice.rows)
@@ -67,21 +74,27 @@ def settings() -> pipeline.Settings:
 
 def main() -> None:
     """Flags, one call, the next command."""
+    try:
+        from . import pipeline
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'tfrec[pipelines]'") from None
     root = pathlib.Path(cli.require(FLAGS, "pipeline_root"))
     worker = engine.make(FLAGS.runner, FLAGS.beam, root)
     cli.start_tensorflow()
     version = pipeline.run(settings(), root, worker)
     print(f"serve:    tensorflow_model_server --rest_api_port=8501 --model_name={FLAGS.model} \\")
     print(f"            --model_base_path={version.parent}")
-    print(f"back:     python -m pipelines.pusher --rollback={FLAGS.model} "
+    print(f"back:     python -m {__package__}.pusher --rollback={FLAGS.model} "
           f"--push_dir={FLAGS.push_dir}")  # fmt: skip
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Raw files to a pushed SavedModel; a second run does only what changed.",
+    f"python -m {__package__}.local_runner --dataset=ml-1m --raw=ml-1m.zip --model=ease "
+    "--pipeline_root=pipeline --push_dir=saved_models",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Raw files to a pushed SavedModel; a second run does only what changed.",
-        "python -m pipelines.local_runner --dataset=ml-1m --raw=ml-1m.zip --model=ease "
-        "--pipeline_root=pipeline --push_dir=saved_models",
-    )
+    COMMAND.run()

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from pipelines import slices
 from tfrec import metrics, ranking
 from tfrec.data import inputs
 from tfrec.metrics import SavedValues
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, DatasetInfo
+
+from . import slices
 
 WHOLE = "all"
 _BATCH = 512

@@ -12,7 +12,9 @@ import dataclasses
 import json
 import pathlib
 
-from pipelines import (
+from tfrec.config import DataConfig
+
+from . import (
     artifacts,
     engine,
     evaluator,
@@ -24,8 +26,7 @@ from pipelines import (
     trainer,
     transform,
 )
-from pipelines.artifacts import Artifact
-from tfrec.config import DataConfig
+from .artifacts import Artifact
 
 LAST_RUN = "pipeline.json"  # the artefacts of the last run, by step
 

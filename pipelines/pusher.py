@@ -12,8 +12,9 @@ import pathlib
 
 from absl import flags
 
-from pipelines import artifacts, evaluator, trainer
 from tfrec import cli, locks
+
+from . import artifacts, evaluator, trainer
 
 COMPONENT = "pusher"
 _PUSHED = "pushed.json"  # in assets.extra
@@ -176,10 +177,12 @@ def main() -> None:
     run(trained, blessing, push_dir, FLAGS.k)
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Publishes a blessed run as PUSH_DIR/<model>/<version>, or takes the newest one back.",
+    f"python -m {__package__}.pusher --rollback=ease --push_dir=saved_models",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Publishes a blessed run as PUSH_DIR/<model>/<version>, or takes the newest one back.",
-        "python -m pipelines.pusher --rollback=ease --push_dir=saved_models",
-    )
+    COMMAND.run()

@@ -5,15 +5,18 @@ is inferred again: it is the contract that later spans are held to.
 """
 
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipelines import artifacts, example_gen, spans, statistics_gen
-from pipelines import statistics_proto as protos
-from pipelines.statistics import LATEST
 from tfrec import cli
+
+from . import artifacts, example_gen, statistics_gen
+
+if TYPE_CHECKING:
+    from . import spans
 
 COMPONENT = "schema_gen"
 INTEGERS = "whole numbers"  # annotation of ids that are
@@ -35,13 +38,15 @@ flags.DEFINE_bool("overwrite", False, "infer it anew", flag_values=FLAGS)
 _Stats = statistics_pb2.DatasetFeatureStatistics
 
 
-def infer(span: spans.Span, splits: dict[str, _Stats]) -> schema_pb2.Schema:
+def infer(span: "spans.Span", splits: dict[str, _Stats]) -> schema_pb2.Schema:
     """The schema of a span.
 
     Args:
         span: Tells the scale of the values.
         splits: Its statistics by split; columns are taken from the first.
     """
+    from .statistics import LATEST
+
     schema = schema_pb2.Schema()
     schema.dataset_constraints.min_examples_count = 1
     for stats in next(iter(splits.values())).features:
@@ -72,6 +77,8 @@ def infer(span: spans.Span, splits: dict[str, _Stats]) -> schema_pb2.Schema:
 
 
 def _all_whole(name: str, splits: dict[str, _Stats]) -> bool:
+    from . import statistics_proto as protos
+
     return all(protos.custom(stats).get(f"{name}: whole numbers") for stats in splits.values())
 
 
@@ -86,6 +93,8 @@ def run(
     if path.exists():
         print(f"{COMPONENT:18}{'kept':>10}  {path}", flush=True)
         return path
+    from . import spans
+
     span = spans.Span.load(examples.path)
     splits = statistics_gen.read(statistics.path)
     if span.error or not splits:
@@ -122,10 +131,12 @@ def main() -> None:
     run(path, examples, statistics)
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Infers the schema of a span, once.",
+    f"python -m {__package__}.schema_gen --examples=span-1 --statistics=statistics-1",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Infers the schema of a span, once.",
-        "python -m pipelines.schema_gen --examples=span-1 --statistics=statistics-1",
-    )
+    COMMAND.run()

@@ -19,10 +19,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipelines import artifacts
 from tfrec.data import vocabulary
 from tfrec.data.ratings import CODED
 from tfrec.datasets.source import RawDataset
+
+from . import artifacts
 
 SPAN = "span.json"
 _IDS = {"user": "user_ids.txt", "item": "item_ids.txt"}

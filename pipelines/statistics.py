@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipelines import spans
+from . import spans
 
 SKETCH = 1024  # smallest hashes kept: shares of common events are known to about 3 %
 DAY = 86_400

@@ -7,17 +7,19 @@ sketches.npz     of each split, a sample of its events' hashes: what spans have 
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from absl import flags
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipelines import artifacts, engine, example_gen, spans, statistics, statistics_page
-from pipelines import statistics_proto as protos
-from pipelines.engine import Engine
 from tfrec import cli
+
+from . import artifacts, engine, example_gen
+from .engine import Engine
+
+if TYPE_CHECKING:
+    from . import spans, statistics
 
 COMPONENT = "statistics_gen"
 STATISTICS = "FeatureStats.pb"
@@ -40,6 +42,8 @@ def of_span(
     """Statistics of a span; empty ones of a span that could not be read."""
 
     def build(directory: pathlib.Path) -> None:
+        from . import spans, statistics
+
         span = spans.Span.load(examples.path)
         tasks = [("span", str(file)) for file in span.files]
         found = engine.combine(statistics.of_chunk, statistics.merge_splits, tasks)
@@ -56,11 +60,13 @@ def of_rows(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Statistics of the splits of prepared rows, as `pipelines.transform` made them."""
+    """Statistics of the splits of prepared rows, as `transform` made them."""
 
     def build(directory: pathlib.Path) -> None:
         from tfrec.data import vocabulary
         from tfrec.schema import ITEMS_FILE, USERS_FILE, DatasetInfo
+
+        from . import statistics
 
         info = DatasetInfo.load(prepared.path)
         files = sorted(prepared.path.glob("*.tfrecord"))
@@ -92,6 +98,8 @@ def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistic
 
 def sketch(path: pathlib.Path) -> np.ndarray:
     """The sketch of all events of an artefact, whatever their split."""
+    from . import statistics
+
     all_hashes = [np.zeros(0, np.uint64), *_sketches(path).values()]
     return np.unique(np.concatenate(all_hashes))[: statistics.SKETCH]
 
@@ -109,10 +117,13 @@ def _sketches(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _write(
     directory: pathlib.Path,
     title: str,
-    splits: statistics.Splits,
+    splits: "statistics.Splits",
     texts: Mapping[str, Sequence[str]],
     shares: Mapping[str, Mapping[str, float]],
 ) -> None:
+    from . import statistics_page
+    from . import statistics_proto as protos
+
     found = statistics_pb2.DatasetFeatureStatisticsList()
     for name, counts in sorted(splits.items()):
         more = _sparsity(counts) | shares.get(name, {})
@@ -122,14 +133,14 @@ def _write(
     np.savez(directory / _SKETCHES, **{name: counts.sketch for name, counts in splits.items()})
 
 
-def _sparsity(counts: statistics.Counts) -> dict[str, float]:
+def _sparsity(counts: "statistics.Counts") -> dict[str, float]:
     """Share of pairs of the users and items in use that no event is about."""
     used = [np.count_nonzero(counts.codes.get(name, [])) for name in ("user", "item")]
     pairs = used[0] * used[1]
     return {"sparsity": 1 - counts.n / pairs} if pairs else {}
 
 
-def _in_table(span: spans.Span, splits: statistics.Splits) -> dict[str, dict[str, float]]:
+def _in_table(span: "spans.Span", splits: "statistics.Splits") -> dict[str, dict[str, float]]:
     """Share of each split's events whose item (user) has a row in the side table."""
     shares: dict[str, dict[str, float]] = {name: {} for name in splits}
     for of in ("user", "item"):
@@ -145,11 +156,14 @@ def _in_table(span: spans.Span, splits: statistics.Splits) -> dict[str, dict[str
     return shares
 
 
-def _of_file(file: str) -> statistics.Splits:
+def _of_file(file: str) -> "statistics.Splits":
     """Counts a record file, by split; a task of an engine."""
+    import pandas as pd
     import tensorflow as tf
 
     from tfrec import schema
+
+    from . import statistics
 
     info = schema.DatasetInfo.load(pathlib.Path(file).parent)
     group = pathlib.Path(file).name.partition("-")[0]
@@ -194,13 +208,15 @@ def main() -> None:
     examples = artifacts.Artifact.load(cli.require(FLAGS, "examples"), example_gen.COMPONENT)
     output = pathlib.Path(cli.require(FLAGS, "output"))
     made = of_span(examples, engine.make(FLAGS.runner, FLAGS.beam, output.parent), output)
-    print(f"look at: {made.path / 'index.html'}   next: python -m pipelines.schema_gen")
+    print(f"look at: {made.path / 'index.html'}   next: python -m {__package__}.schema_gen")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Counts a span: missing values, histograms, quantiles, top ids, sparsity, time range.",
+    f"python -m {__package__}.statistics_gen --examples=span-1 --output=statistics-1",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Counts a span: missing values, histograms, quantiles, top ids, sparsity, time range.",
-        "python -m pipelines.statistics_gen --examples=span-1 --output=statistics-1",
-    )
+    COMMAND.run()

@@ -5,7 +5,7 @@ import html
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipelines import statistics_proto
+from . import statistics_proto
 
 _STYLE = (
     "body{font:14px sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"

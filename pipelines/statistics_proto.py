@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from pipelines.statistics import Counts, Numbers
+from .statistics import Counts, Numbers
 
 _BUCKETS = 20
 _FEW = 50  # different values that get a bucket each

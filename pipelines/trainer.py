@@ -9,10 +9,11 @@ import pathlib
 
 from absl import flags
 
-from pipelines import artifacts, transform
 from tfrec import cli
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
+
+from . import artifacts, transform
 
 COMPONENT = "trainer"
 
@@ -113,13 +114,15 @@ def main() -> None:
     earlier = artifacts.Artifact.load(FLAGS.warm_start, COMPONENT) if FLAGS.warm_start else None
     cli.start_tensorflow()
     run(rows, choose(FLAGS.model, FLAGS["set"].value, FLAGS.train), earlier, output)
-    print(f"next: python -m pipelines.evaluator --rows={rows.path} --run_dir={output}")
+    print(f"next: python -m {__package__}.evaluator --rows={rows.path} --run_dir={output}")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Trains a model on prepared rows; goes on where it was killed.",
+    f"python -m {__package__}.trainer --rows=rows --model=ease --output=run",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Trains a model on prepared rows; goes on where it was killed.",
-        "python -m pipelines.trainer --rows=rows --model=ease --output=run",
-    )
+    COMMAND.run()

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from pipelines import artifacts, engine, example_gen, spans
 from tfrec import cli
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
+
+from . import artifacts, engine, example_gen
 
 COMPONENT = "transform"
 
@@ -51,6 +52,8 @@ def run(
     def build(directory: pathlib.Path) -> None:
         from tfrec.data import prepare
 
+        from . import spans
+
         raw = spans.as_raw([spans.Span.load(examples[n].path) for n in sorted(examples)])
         prepare.write(directory, raw, data, progress=False, run=engine.map)
 
@@ -63,7 +66,7 @@ def main() -> None:
     load = artifacts.Artifact.load
     examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
     if not examples:
-        raise ValueError("--examples is missing: a span, as made by pipelines.example_gen")
+        raise ValueError("--examples is missing: a span, as made by example_gen")
     output = pathlib.Path(cli.require(FLAGS, "output"))
     cli.start_tensorflow()
     data = config_lib.data_config(
@@ -71,13 +74,15 @@ def main() -> None:
     )
     worker = engine.make(FLAGS.runner, FLAGS.beam, output.parent)
     run(dict(enumerate(examples, 1)), data, worker, output)
-    print(f"next: python -m pipelines.trainer --rows={output}")
+    print(f"next: python -m {__package__}.trainer --rows={output}")
 
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Filters, splits and writes rows, vocabularies, side tables and info.json.",
+    f"python -m {__package__}.transform --examples=span-1 --split=time --output=rows",
+)
 
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Filters, splits and writes rows, vocabularies, side tables and info.json.",
-        "python -m pipelines.transform --examples=span-1 --split=time --output=rows",
-    )
+    COMMAND.run()

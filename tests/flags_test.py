@@ -13,6 +13,8 @@ import sys
 import pytest
 from commands_test import listing, run
 
+import tfrec as package
+from tfrec import __main__ as console
 from tfrec import cli
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.models.registry import MODELS
@@ -21,6 +23,10 @@ SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
     *("train", "blend", "prepare", "evaluate", "recommend", "export"),
     *("serve", "request", "deploy", "describe"),
+)
+COMPONENTS = (
+    *("local_runner", "example_gen", "statistics_gen", "schema_gen", "example_validator"),
+    *("transform", "trainer", "evaluator", "pusher"),
 )
 
 
@@ -33,13 +39,104 @@ def tfrec(capsys, monkeypatch, tmp_path_factory):
     return lambda command, *words: run(capsys, command, *words)
 
 
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """`pipelines` as a wheel has it: as tfrec.pipelines."""
+    (tmp_path / "pipelines").symlink_to(SOURCE.parent / "pipelines")
+    monkeypatch.setattr(package, "__path__", [str(SOURCE), str(tmp_path)])
+    monkeypatch.setattr(package, "pipelines", None, raising=False)
+    yield
+    for name in [name for name in sys.modules if name.startswith("tfrec.pipelines")]:
+        del sys.modules[name]
+
+
+def check_help(done, module):
+    """A text that shows an example and flags, all of the example's among them."""
+    assert (done.status, done.err) == (0, "")
+    example, flags = re.search(r"Example:\n  (.*)\n\nFlags:\n(.*)", done.out, re.S).groups()
+    assert example.startswith(f"python -m {module} --")
+    known = re.findall(r"^  --(\w+): \S", flags, re.M)
+    assert len(known) >= 2
+    assert set(re.findall(r" --(\w+)", example)) <= set(known)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example_and_every_flag(tfrec, command):
-    done = tfrec(command, "--help")
-    assert done.status == 0
-    assert f"Example:\n  python -m tfrec.{command} --" in done.out
-    assert len(re.findall(r"^  --\w+: \S", done.out, re.M)) >= 2
-    assert not done.err
+    check_help(tfrec(command, "--help"), f"tfrec.{command}")
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_components_show_the_name_they_are_run_by(capsys, installed, component):
+    for name in ("pipelines", "tfrec.pipelines"):
+        check_help(run(capsys, component, "--help", package=name), f"{name}.{component}")
+
+
+def commands_in(folder):
+    return {p.stem for p in folder.glob("*.py") if "\nCOMMAND = cli." in p.read_text()}
+
+
+def test_every_command_is_in_the_list():
+    assert commands_in(SOURCE) == {*COMMANDS, "doctor"} == {*console.COMMANDS} - {"pipeline"}
+    assert commands_in(SOURCE.parent / "pipelines") == {*COMPONENTS}
+
+
+def test_nothing_heavy_is_loaded_to_list_commands():
+    """In a process of its own, which also imports the pipeline's components."""
+    script = "import importlib, sys\nfrom tfrec import __main__\n__main__.main()\n"
+    script += f"for name in {COMPONENTS}: importlib.import_module('pipelines.' + name)\n"
+    script += "assert not {'tensorflow', 'keras', 'pandas', 'pyarrow'} & set(sys.modules)"
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=SOURCE.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = re.findall(r"^  (\w+) +[A-Z].*\.$", done.stdout, re.M)
+    assert tuple(listed) == console.COMMANDS
+
+
+def test_the_pipeline_says_what_to_install():
+    """It is listed and has its help where what it runs with is missing."""
+    script = "import sys\nfrom tfrec import __main__\nsys.modules['tensorflow_metadata'] = None\n"
+    script += "__main__.command('pipeline')\n__main__.main()"
+    words = [sys.executable, "-c", script, "pipeline", "--pipeline_root=x"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=SOURCE.parent)
+    cure = "tensorflow_metadata is missing: pip install 'tfrec[pipelines]'"
+    assert (done.returncode, done.stderr) == (1, f"error: {cure}\n")
+
+
+@pytest.fixture
+def typed(capsys, monkeypatch):
+    """`typed(*words)`: the command `tfrec` and its words -> status, out, err."""
+    monkeypatch.delenv("TFREC_DEBUG", raising=False)
+
+    def answer(*words):
+        monkeypatch.setattr(sys, "argv", ["tfrec", *words])
+        try:
+            console.main()
+        except SystemExit as end:
+            return f"{end.code}"
+        return capsys.readouterr().out
+
+    before = set(sys.modules)
+    yield answer
+    for name in set(sys.modules) - before:  # or runpy would warn of them
+        if name.startswith(("tfrec.", "pipelines.")) and hasattr(sys.modules[name], "COMMAND"):
+            del sys.modules[name]
+
+
+def test_a_command_is_run_by_its_name(typed, tmp_path):
+    assert typed("evaluate", f"--run_dir={tmp_path}").startswith("error: ")
+    assert "config.json does not exist" in typed("evaluate", f"--run_dir={tmp_path}")
+    shown = typed("evaluate", "--help")
+    assert "Example:\n  python -m tfrec.evaluate --run_dir" in shown
+    assert typed("help", "evaluate") == shown
+    assert "--pipeline_root: " in typed("pipeline", "--help")
+
+
+def test_an_unknown_command_is_answered_with_the_known_ones(typed):
+    answer = r"error: 'xport' is no command; did you mean 'export'\? known: prepare, .*, doctor$"
+    assert re.match(answer, typed("xport", "--run_dir=x"))
+    assert re.match(answer, typed("help", "xport"))
+    assert typed() == typed("help") == typed("--help") == typed("-h")
 
 
 def test_help_exits_with_zero_as_a_process():
@@ -80,14 +177,6 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
         raise ImportError
     os.write(2, b"later\n")
     assert capfd.readouterr().err == "no driver for your GPU\na library is missing\nlater\n"
-
-
-def test_examples_of_the_help_use_flags_that_exist(tfrec):
-    for command in COMMANDS:
-        text = tfrec(command, "--help").out
-        example, flags = text.split("\n\nFlags:\n")
-        known = re.findall(r"^  --(\w+):", flags, re.M)
-        assert set(re.findall(r" --(\w+)", example)) <= set(known)
 
 
 @pytest.mark.parametrize(

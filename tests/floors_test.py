@@ -3,6 +3,8 @@
 import ast
 import pathlib
 
+import tfrec
+
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "schema": 0, "config": 0, "damage": 0, "locks": 0,
@@ -13,6 +15,7 @@ FLOORS = {
     "api": 5,
     "cli": 6, "train": 6, "blend": 6, "prepare": 6, "evaluate": 6, "recommend": 6, "export": 6,
     "serve": 6, "request": 6, "deploy": 6, "doctor": 6, "describe": 6,
+    "__main__": 7,
 }  # fmt: skip
 SHARED = {"cli", "damage"}  # may be imported on its own floor
 
@@ -51,10 +54,32 @@ def test_modules_import_lower_floors_only():
             assert FLOORS[there] < FLOORS[here], f"{path} on floor {FLOORS[here]} imports {there}"
 
 
-def test_the_top_imports_the_standard_library_only():
-    nodes = ast.walk(ast.parse((ROOT / "tfrec/__init__.py").read_text()))
-    names = {n.name for node in nodes if isinstance(node, ast.Import) for n in node.names}
-    assert names <= {"importlib"}
+def test_the_top_imports_nothing_before_it_is_used():
+    top = ast.parse((ROOT / "tfrec/__init__.py").read_text())
+    (shown,) = (node for node in top.body if isinstance(node, ast.If))
+    assert ast.unparse(shown.test) == "typing.TYPE_CHECKING"
+    shown.body = []
+    nodes = [n for n in ast.walk(top) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    assert {ast.unparse(node) for node in nodes} == {"import importlib", "import typing"}
+
+
+def test_type_checkers_are_shown_the_names_that_are_imported_when_used():
+    top = ast.parse((ROOT / "tfrec/__init__.py").read_text())
+    (shown,) = (node for node in top.body if isinstance(node, ast.If))
+    found = {alias.name: node.module for node in shown.body for alias in node.names}
+    assert found == tfrec._NAMES | dict.fromkeys(tfrec._MODULES, "tfrec")
+    assert set(tfrec.__all__) == {"__version__", *found}
+
+
+def test_the_pipeline_runs_under_any_name():
+    """In a wheel its package is tfrec.pipelines."""
+    for path in (ROOT / "pipelines").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [n for n in names if n and n.startswith(("pipelines", "tfrec.pipelines"))]
+            text = node.value if isinstance(node, ast.Constant) else ""
+            assert "python -m pipelines" not in str(text), f"{path} runs under one name only"
 
 
 def test_optional_packages_stay_behind_their_door():

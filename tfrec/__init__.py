@@ -9,6 +9,24 @@ The names below are imported when they are first used; what is not named here ma
 """
 
 import importlib
+import typing
+
+if typing.TYPE_CHECKING:  # what type checkers and editors see
+    from tfrec import metrics, models, splits
+    from tfrec.api.dataset import Dataset, PreparedData
+    from tfrec.api.fitting import fit
+    from tfrec.api.run import Run, load
+    from tfrec.api.served import Served
+    from tfrec.models import Recommender
+else:
+
+    def __getattr__(name: str):
+        if name in _NAMES:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        if name in _MODULES:
+            return importlib.import_module(f"tfrec.{name}")
+        raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -23,15 +41,19 @@ _NAMES = {
 }
 _MODULES = ("metrics", "models", "splits")
 
-__all__ = ["__version__", *_NAMES, *_MODULES]
-
-
-def __getattr__(name: str):
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"tfrec.{name}")
-    raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
+__all__ = [
+    "Dataset",
+    "PreparedData",
+    "Recommender",
+    "Run",
+    "Served",
+    "__version__",
+    "fit",
+    "load",
+    "metrics",
+    "models",
+    "splits",
+]
 
 
 def __dir__() -> list[str]:

@@ -18,10 +18,12 @@ def main() -> None:
     print(summaries.blend(blend.blend(runs, path)))
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Blends runs on ratings, with weights fitted on validation.",
+    "python -m tfrec.blend --runs=runs/bayesianfm,runs/sparsefc --run_dir=runs/best",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Blends runs on ratings, with weights fitted on validation.",
-        "python -m tfrec.blend --runs=runs/bayesianfm,runs/sparsefc --run_dir=runs/best",
-    )
+    COMMAND.run()

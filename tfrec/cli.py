@@ -6,6 +6,7 @@ The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import pathlib
@@ -23,24 +24,39 @@ from absl import flags
 
 from tfrec.config import known_names
 
+HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
 NVIDIA = pathlib.Path("/dev/nvidiactl")  # there where a GPU's driver is loaded
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command, as its module defines it for `python -m` and for the list of `tfrec help`.
+
+    Attributes:
+        main: Does the work; reads `flag_values`.
+        flag_values: The command's flags. Each command has its own set, so that several can
+            be imported side by side.
+        description: First line of `--help`, and the command's line in the list.
+        example: A command line that works.
+    """
+
+    main: Callable[[], None]
+    flag_values: flags.FlagValues
+    description: str
+    example: str
+
+    def run(self) -> None:
+        """Parses the command line, calls `main`, and exits if it fails."""
+        run(self.main, self.flag_values, self.description, self.example)
 
 
 def run(
     main: Callable[[], None], flag_values: flags.FlagValues, description: str, example: str
 ) -> None:
-    """Parses the command line, calls `main` and exits.
-
-    Args:
-        main: The command; reads `flag_values`.
-        flag_values: The command's flags. Each command has its own set, so that several can
-            be imported side by side.
-        description: First lines of `--help`.
-        example: A command line that works.
-    """
+    """Parses the command line, calls `main`, and exits if it fails; see `Command`."""
     try:
         with _terminated_as_interrupted():
-            if {"-h", "-help", "--help", "-helpfull", "--helpfull"} & set(sys.argv[1:]):
+            if HELP & set(sys.argv[1:]):
                 print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
                 print("\n".join(_help_lines(flag_values)))
             else:

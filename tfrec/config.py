@@ -13,7 +13,10 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-Config = TypeVar("Config")
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +87,7 @@ class DataConfig:
     seed: int = 0
     shards: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_ranges(self, "--data")
 
 
@@ -139,7 +142,7 @@ class TrainConfig:
     mixed_precision: bool = False
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_ranges(self, "--train")
 
 
@@ -341,7 +344,7 @@ def data_config(
     base: DataConfig, dataset: str, split: str, assignments: Iterable[str], columns: str = ""
 ) -> DataConfig:
     """`base` with --dataset, --split, --columns and --data name=value applied, where given."""
-    named = {"dataset": dataset, "split": split, "columns": columns}
+    named: dict[str, Any] = {"dataset": dataset, "split": split, "columns": columns}
     given = dataclasses.replace(base, **{k: v for k, v in named.items() if v})
     return override(given, assignments, "--data")
 

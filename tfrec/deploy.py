@@ -39,11 +39,13 @@ def main() -> None:
     print(f"start: docker compose -f {FLAGS.out_dir}/docker-compose.yml up")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Writes models.config, batching.config, monitoring.config, docker-compose.yml and "
+    "kubernetes.yaml.",
+    "python -m tfrec.deploy --export_dir=saved_models/deeprec --export_dir=saved_models/ease",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Writes models.config, batching.config, monitoring.config, docker-compose.yml and "
-        "kubernetes.yaml.",
-        "python -m tfrec.deploy --export_dir=saved_models/deeprec --export_dir=saved_models/ease",
-    )
+    COMMAND.run()

@@ -26,10 +26,12 @@ def main() -> None:
         print(f"page: {FLAGS.html}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Describes prepared data and looks for leaks.",
+    "python -m tfrec.describe --data_dir=data/ml1m --html=ml1m.html",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Describes prepared data and looks for leaks.",
-        "python -m tfrec.describe --data_dir=data/ml1m --html=ml1m.html",
-    )
+    COMMAND.run()

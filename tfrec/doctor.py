@@ -233,10 +233,12 @@ def _sets(folder: pathlib.Path) -> str:
     return ", ".join(found) or "no raw data sets"
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Tells what works on this machine and what to install.",
+    "python -m tfrec.doctor",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Tells what works on this machine and what to install.",
-        "python -m tfrec.doctor",
-    )
+    COMMAND.run()

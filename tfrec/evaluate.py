@@ -34,10 +34,12 @@ def main() -> None:
     print(f"protocol: {protocol}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Measures a trained run, or compares two user by user.",
+    "python -m tfrec.evaluate --run_dir=runs/deeprec",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Measures a trained run, or compares two user by user.",
-        "python -m tfrec.evaluate --run_dir=runs/deeprec",
-    )
+    COMMAND.run()

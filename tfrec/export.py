@@ -42,10 +42,12 @@ def main() -> None:
     print(f"more requests, and what they mean: {version / about.README}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Writes EXPORT_DIR/<version>: raw ids and ratings in, top-k raw ids, titles, scores out.",
+    "python -m tfrec.export --run_dir=runs/deeprec --export_dir=saved_models/deeprec",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Writes EXPORT_DIR/<version>: raw ids and ratings in, top-k raw ids, titles, scores out.",
-        "python -m tfrec.export --run_dir=runs/deeprec --export_dir=saved_models/deeprec",
-    )
+    COMMAND.run()

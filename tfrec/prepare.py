@@ -40,10 +40,12 @@ def main() -> None:
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Writes the prepared data: rows as TFRecords, vocabularies, info.json.",
+    "python -m tfrec.prepare --dataset=ml-1m --raw=ml-1m.zip --data_dir=data/ml1m",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Writes the prepared data: rows as TFRecords, vocabularies, info.json.",
-        "python -m tfrec.prepare --dataset=ml-1m --raw=ml-1m.zip --data_dir=data/ml1m",
-    )
+    COMMAND.run()

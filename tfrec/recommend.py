@@ -39,10 +39,12 @@ def main() -> None:
     print(printed.recommendations(run.load(path), FLAGS.user, FLAGS["items"].value, FLAGS.k))
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Prints recommendations; what the history holds is left out.",
+    'python -m tfrec.recommend --run_dir=runs/deeprec --items "1:5,50:3" --k=10',
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Prints recommendations; what the history holds is left out.",
-        'python -m tfrec.recommend --run_dir=runs/deeprec --items "1:5,50:3" --k=10',
-    )
+    COMMAND.run()

@@ -46,10 +46,12 @@ def main() -> None:
         print(f"answer over gRPC:\n{request_text.table(outputs)}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Prints a request as a curl line and as gRPC text; sends it to --url or --target.",
+    "python -m tfrec.request --model_name=deeprec --items 1:5,50:3 --url=http://localhost:8501",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Prints a request as a curl line and as gRPC text; sends it to --url or --target.",
-        "python -m tfrec.request --model_name=deeprec --items 1:5,50:3 --url=http://localhost:8501",
-    )
+    COMMAND.run()

@@ -33,11 +33,13 @@ def main() -> None:
     run.run(options)
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Serves SavedModels by gRPC and REST, with many of tensorflow_model_server's flags.",
+    "python -m tfrec.serve --model_name=deeprec --model_base_path=saved_models/deeprec "
+    "--rest_api_port=8501 --demo",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Serves SavedModels by gRPC and REST, with many of tensorflow_model_server's flags.",
-        "python -m tfrec.serve --model_name=deeprec --model_base_path=saved_models/deeprec "
-        "--rest_api_port=8501 --demo",
-    )
+    COMMAND.run()

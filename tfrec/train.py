@@ -152,10 +152,12 @@ def run(preset: str, path: str, strategy) -> None:
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
 
 
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Trains a model and measures it.",
+    "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
+)
+
 if __name__ == "__main__":
-    cli.run(
-        main,
-        FLAGS,
-        "Trains a model and measures it.",
-        "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
-    )
+    COMMAND.run()

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from tfrec.datasets import registry
 from tfrec.datasets.source import RawDataset
 from tfrec.schema import DatasetInfo
 
-PathLike = str | os.PathLike[str]
+PathLike = str | pathlib.Path
 GIVEN = "given"  # the fold of parts that the user gives
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -92,7 +92,7 @@ def fit(
         overwrite=overwrite,
         dry_run=check_export,
         callbacks=callbacks,
-        start=model if isinstance(model, Recommender) else None,
+        start=cast(Recommender, model) if isinstance(model, Recommender) else None,
         test=test,
         verbose=verbose,
     )
@@ -157,14 +157,14 @@ def carry_out(
 
 def _class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
     """The model's class, and the settings that others are laid over."""
-    if isinstance(model, Recommender):
-        return type(model), model.config
-    cls = registry.model_class(model) if isinstance(model, str) else model
-    if not (isinstance(cls, type) and issubclass(cls, Recommender)):
+    given: Any = registry.model_class(model) if isinstance(model, str) else model
+    if isinstance(given, Recommender):
+        return type(given), given.config
+    if not (isinstance(given, type) and issubclass(given, Recommender)):
         raise ValueError(
             f"{model!r} is no model: give a name, a tfrec.models.Recommender, or one's"
         )
-    return cls, cls.Config()
+    return given, given.Config()
 
 
 def _settings(cls: type[Recommender], base: Any, given: dict) -> tuple[Any, TrainConfig]:

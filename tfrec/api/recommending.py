@@ -25,12 +25,12 @@ def recommend(
     """
     if (users is None) == (histories is None):
         raise ValueError("give one of users=[...] and histories=[...]")
-    if histories is None:
+    if users is not None:
         names = [str(user) for user in as_list(users, "users")]
         _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")
         lists = _lists(exclude, len(names), "exclude"), _lists(allow, len(names), "allow")
         found = asking.recommend_users(names, k, exclude=lists[0], allow=lists[1])
-    else:
+    elif histories is not None:
         names, rows = named_histories(histories)
         _refuse_unless(asking.takes_histories, "users that it knows, not histories: give users=")
         lists = _lists(exclude, len(names), "exclude"), _lists(allow, len(names), "allow")

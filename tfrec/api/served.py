@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -27,7 +28,7 @@ class Served:
         ValueError: neither a folder nor an address, or a server without a model's name.
     """
 
-    def __init__(self, target: PathLike, model: str = "", **options):
+    def __init__(self, target: PathLike, model: str = "", **options: Any):
         self.asking = _open(target, model, options)
 
     def recommend(

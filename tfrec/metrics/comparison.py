@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from tfrec.metrics.report import Report, SavedValues
 _AT_ONCE = 2_000_000  # random numbers drawn at a time: 16 MB
 
 # Metrics that are one quotient over all users: sum of the first / sum of the second, scaled.
-_POOLED = {
+_POOLED: dict[str, tuple[str, str, Callable[..., np.ndarray]]] = {
     "rmse": ("squared_error", "n_ratings", np.sqrt),
     "mae": ("absolute_error", "n_ratings", np.asarray),
     "logloss": ("logloss", "n_events", np.asarray),
@@ -76,11 +77,11 @@ def compare(
     Raises:
         ValueError: unknown metric; users or targets that are not the same.
     """
-    a, b = (x if hasattr(x, "per_user") else SavedValues.load(x) for x in (a, b))
-    left, right = a.per_user(), b.per_user()
-    _require_same(a.users, b.users, left, right)
-    _require_known(metric, comparable(a), "first")
-    _require_known(metric, comparable(b), "second")
+    first, second = _values(a), _values(b)
+    left, right = first.per_user(), second.per_user()
+    _require_same(first.users, second.users, left, right)
+    _require_known(metric, comparable(first), "first")
+    _require_known(metric, comparable(second), "second")
     column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
     x, y = left[column], right[column]
     weight = left[count] if count else np.ones(len(x))
@@ -102,6 +103,11 @@ def compare(
         p_value=_randomization_test(rng, x - y, draws),
         n=n,
     )
+
+
+def _values(run: Report | SavedValues | str | os.PathLike) -> Report | SavedValues:
+    """A run's values by user, read where it is a file."""
+    return run if isinstance(run, (Report, SavedValues)) else SavedValues.load(pathlib.Path(run))
 
 
 def metric_value(values: Report | SavedValues, metric: str) -> float:

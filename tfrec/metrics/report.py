@@ -42,10 +42,12 @@ class Report:
     def save(self, path: str | pathlib.Path) -> None:
         """Writes `users`, `per_user()` and `protocol` to the `.npz` file `path`."""
         path = pathlib.Path(path)
+        arrays: dict = {"users": self.users, "protocol": self.protocol}
+        arrays |= self.per_user()
         aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
             with aside.open("wb") as file:
-                np.savez(file, users=self.users, protocol=self.protocol, **self.per_user())
+                np.savez(file, **arrays)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
