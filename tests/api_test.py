@@ -1,7 +1,11 @@
 """The public API as its users call it: from a frame to recommendations, and back from disk."""
 
+import importlib.resources
+import io
 import json
+import pathlib
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -180,7 +184,6 @@ def test_given_parts_are_used_as_they_are(cache):
 
 
 def test_from_a_frame_to_a_served_answer(cache):
-    """What README shows."""
     data = tfrec.Dataset.from_pandas(orders(), items=PRODUCTS, **SHOP)
     run = tfrec.fit("ease", data.split("last"), regularization=1.0)
     run.export("saved_models/shop", k=5)
@@ -189,6 +192,20 @@ def test_from_a_frame_to_a_served_answer(cache):
     pd.testing.assert_frame_equal(served, ours)
     assert set(ours["item"].str[1:].astype(int) % 2) == {0}
     assert ours["title"].tolist() == [f"Product {i[1:]}" for i in ours["item"]]
+
+
+def test_the_lines_that_readme_shows(tmp_path, monkeypatch, capsys):
+    """From the frame of ml-latest-small to a served answer."""
+    text = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+    lines = re.search(r"## In Python\n\n```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len([line for line in lines.splitlines() if "tfrec." in line or "run." in line]) <= 6
+    monkeypatch.chdir(tmp_path)
+    embedded = importlib.resources.files("tfrec.datasets") / "embedded/ml-latest-small.zip"
+    with zipfile.ZipFile(io.BytesIO(embedded.read_bytes())) as archive:
+        archive.extractall(tmp_path)
+    exec(compile(lines, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^\d +0 +[1-5] +\d+ ", printed, re.M)) == 5, printed
 
 
 def test_a_run_is_found_again(run):
