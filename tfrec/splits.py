@@ -205,7 +205,7 @@ def users(
     if fold_in == "time" and time is None:
         raise ValueError("fold_in='time' goes by time: name the column with time=COLUMN")
     read = _read(frame, user, item, time)
-    settings = {"test": test, "validation": validation, "seed": seed}
+    settings: dict[str, Any] = {"test": test, "validation": validation, "seed": seed}
     settings |= {"fold_in": fold_in, "fold_in_share": fold_in_share}
     split = _split(read, "users", settings)
     group = split.group[read.users]

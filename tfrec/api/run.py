@@ -4,7 +4,8 @@ import functools
 import hashlib
 import pathlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
 from tfrec.serving import export, retrieval, signatures
+from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
+from tfrec.serving.top_k import TopK
 from tfrec.training import experiment, runs
 
 
@@ -25,7 +28,7 @@ def load(run_dir: PathLike) -> "Run":
     return Run(run_dir)
 
 
-INDEXES = {"exact": signatures.make, "tfrs": retrieval.make}
+INDEXES: dict[str, Callable[..., Answers]] = {"exact": signatures.make, "tfrs": retrieval.make}
 
 
 class Run:
@@ -124,7 +127,7 @@ class Run:
             positions = self._positions(users)
             if not asking.knows_users:
                 stored = self._stored(positions)
-                users, histories = None, dict(zip(users, stored, strict=True))
+                histories, users = dict(zip(users, stored, strict=True)), None
         return recommending.recommend(asking, users, histories, k, exclude, allow, titles)
 
     def recommend_all(
@@ -141,7 +144,7 @@ class Run:
         Returns:
             The number of users; one whose interactions were all dropped is not among them.
         """
-        answers = self._asking(k, exactly=True).answers
+        answers = cast(TopK, self._asking(k, exactly=True).answers)
         model = hashlib.sha256(self._dir.model.read_bytes()).hexdigest()
         made_of = {"model": model, "data": self.info.fingerprint, "k": k, "batch": batch_size}
         return everybody.write(answers, pathlib.Path(path), made_of, batch_size, progress)
@@ -296,7 +299,8 @@ class Run:
         if self.info.rows == "item":
             return self._stored_by_items(positions)
         found = records.find_rows(self.data_dir, self.info, positions, PARTS)
-        rows = [found.get(position, {"items": [], "values": []}) for position in positions]
+        nothing: dict[str, Any] = {"items": [], "values": []}
+        rows = [found.get(position, nothing) for position in positions]
         return [
             {self.items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
             for row in rows

@@ -1,5 +1,7 @@
 """Items that are alike in the eyes of a model."""
 
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -10,7 +12,7 @@ from tfrec.serving import known_users
 _BATCH = 256
 
 
-def similarity(model: Recommender, data_dir, items: np.ndarray) -> np.ndarray:
+def similarity(model: Recommender, data_dir: str | pathlib.Path, items: np.ndarray) -> np.ndarray:
     """How alike items are to all items.
 
     It is the first of these that the model has:

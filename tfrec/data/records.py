@@ -6,6 +6,7 @@ import os
 import pathlib
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -102,7 +103,7 @@ def naming_damage(data_dir: str | pathlib.Path, info: schema.DatasetInfo) -> Ite
 
 def read_rows(
     data_dir: str | pathlib.Path, info: schema.DatasetInfo, groups: Sequence[str] | None = None
-) -> Iterator[dict[str, np.ndarray | int | str]]:
+) -> Iterator[dict[str, Any]]:
     """Yields stored rows as dicts: "group", "user", and the lists of `schema.feature_names`.
 
     Lists of empty parts are there with length 0. For inspection and tests; training reads

@@ -82,8 +82,8 @@ def clicks(
         return ctr_report.click_metrics(None, label, logit, probability, _NO_AUC)
     _, owner = _owners(users, len(label))
     order = np.argsort(owner, kind="stable")
-    events = (x[order] for x in (owner, label, logit, probability))
-    return ctr_report.click_metrics(*events, _NO_AUC)
+    owner, label, logit, probability = (x[order] for x in (owner, label, logit, probability))
+    return ctr_report.click_metrics(owner, label, logit, probability, _NO_AUC)
 
 
 def clicks_by_user(predicted: Any, labels: Any, users: Any, *, logits: bool = False) -> SavedValues:
