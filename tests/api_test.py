@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from commands_test import run as command
 
 import tfrec
 from tfrec.api import everybody
@@ -386,6 +387,39 @@ def test_lists_names_and_pairs(run):
     few = run.recommend(histories=[["s0"], ["s1"]], k=2, allow=["s4", "s7"], exclude=[["s4"], []])
     assert few["item"].tolist() == ["s7", *few["item"][1:]]
     assert set(few["item"][1:]) == {"s4", "s7"}
+
+
+def test_a_user_may_be_asked_for_twice(run):
+    found = run.recommend(users=["1000", "1000"], k=2)
+    assert found["user"].tolist() == ["1000"] * 4
+    assert found["item"][:2].tolist() == found["item"][2:].tolist()
+
+
+def test_files_of_users_and_of_histories(run, cache, capsys, tmp_path):
+    def ask(*words):
+        return command(capsys, "recommend", f"--run_dir={run.path}", "--k=3", *words)
+
+    (tmp_path / "users.txt").write_text("1000\n\n1003\n")
+    done = ask(f"--users={tmp_path / 'users.txt'}", f"--output={tmp_path / 'u.csv'}")
+    assert "2 users, at most 3 items each" in done.out, done.err
+    found = pd.read_csv(tmp_path / "u.csv", dtype={"user": str})
+    assert found["item"].tolist() == run.recommend(users=["1000", "1003"], k=3)["item"].tolist()
+    table = "user,item,time\nann,s4,20\nann,s2,10\nbob,s1,5\n"
+    (tmp_path / "histories.csv").write_text(table)
+    done = ask(f"--histories={tmp_path / 'histories.csv'}", f"--output={tmp_path / 'h.parquet'}")
+    assert done.status == 0, done.err
+    found = pd.read_parquet(tmp_path / "h.parquet")
+    due = run.recommend(histories={"ann": ["s2", "s4"], "bob": ["s1"]}, k=3)
+    assert found["item"].tolist() == due["item"].tolist()
+    assert found["user"].unique().tolist() == ["ann", "bob"]
+    done = ask("--all", f"--output={tmp_path / 'all.parquet'}")
+    assert "24 users, at most 3 items each" in done.out
+    done = ask("--similar=s4")
+    assert done.out.startswith("like item s4: Product 4\n")
+    refused = ask(f"--users={tmp_path / 'users.txt'}", f"--output={tmp_path / 'u.xls'}")
+    assert "must end in .parquet or .csv" in refused.err
+    assert "--output is missing" in ask("--all").err
+    assert "give one of --user, --items" in ask().err
 
 
 def test_scores_of_pairs(of_kind, rated):

@@ -217,7 +217,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
         (["prepare"], "--data_dir is missing: where the prepared data goes"),
         (["evaluate", "--run_dir={}/none"], "config.json does not exist: --run_dir=.* make one"),
         (["recommend", "--run_dir={}/none", "--user=1"], "config.json does not exist: --run_dir"),
-        (["recommend", "--run_dir={}/none"], "give one of --user=ID, --items=item:rating,..., --similar=ITEM and --all"),
+        (["recommend", "--run_dir={}/none"], "give one of --user, --items, --similar"),
         (["export", "--run_dir={}/none"], "config.json does not exist: --run_dir"),
         (["export"], "--run_dir is missing"),
         (["serve"], "give one of --model_base_path=DIR and --model_config_file=FILE"),

@@ -15,28 +15,55 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("similar", "", "raw id of an item: the items most alike", flag_values=FLAGS)
 flags.DEFINE_bool("all", False, "all users, into --output", flag_values=FLAGS)
-flags.DEFINE_string("output", "", "a Parquet file, for --all", flag_values=FLAGS)
+flags.DEFINE_string("users", "", "a file of raw user ids, one a line", flag_values=FLAGS)
+flags.DEFINE_string(
+    "histories", "", "a table of histories: user, item and maybe value, time", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "output", "", "a .parquet or .csv file, for --all, --users and --histories", flag_values=FLAGS
+)
 flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
 
 
+ASKED = ("user", "items", "similar", "all", "users", "histories")
+
+
 def main() -> None:
-    """Flags, one call, a table."""
+    """Flags, one call, a table or a file."""
     path = cli.require(FLAGS, "run_dir")
-    asked = [bool(FLAGS[name].value) for name in ("user", "items", "similar", "all")]
-    if sum(asked) != 1:
-        raise ValueError("give one of --user=ID, --items=item:rating,..., --similar=ITEM and --all")
-    output = cli.require(FLAGS, "output") if FLAGS["all"].value else ""
+    asked = [name for name in ASKED if FLAGS[name].value]
+    if len(asked) != 1:
+        raise ValueError("give one of " + ", ".join(f"--{name}" for name in ASKED))
+    output = cli.require(FLAGS, "output") if asked[0] in ASKED[3:] else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
 
+    found = run.load(path)
     if output:
-        n = run.load(path).recommend_all(output, FLAGS.k)
-        print(f"{n:,} users, {FLAGS.k} items each at most: {output}")
-        return
-    if FLAGS.similar:
-        print(printed.similar(run.load(path), FLAGS.similar, FLAGS.k))
-        return
-    print(printed.recommendations(run.load(path), FLAGS.user, FLAGS["items"].value, FLAGS.k))
+        print(write(found, output))
+    elif FLAGS.similar:
+        print(printed.similar(found, FLAGS.similar, FLAGS.k))
+    else:
+        print(printed.recommendations(found, FLAGS.user, FLAGS["items"].value, FLAGS.k))
+
+
+def write(found, output: str) -> str:
+    """Writes the recommendations for many to a file; says what is there."""
+    from tfrec.api import request_files
+
+    if FLAGS["all"].value:
+        n = found.recommend_all(output, FLAGS.k)
+    else:
+        request_files.check_output(output)
+        asked = (
+            {"users": request_files.read_users(FLAGS.users)}
+            if FLAGS.users
+            else {"histories": request_files.read_histories(FLAGS.histories, found.info.rating_max)}
+        )
+        answers = found.recommend(k=FLAGS.k, **asked)
+        request_files.write(answers, output)
+        n = len(next(iter(asked.values())))
+    return f"{n:,} users, at most {FLAGS.k} items each: {output}"
 
 
 COMMAND = cli.Command(

@@ -17,8 +17,11 @@ def recommend(
     exclude: Lists = None,
     allow: Lists = None,
     titles: bool = True,
+    names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The k best items of each row; arguments and frame as of `Run.recommend`.
+
+    `names` says whose the histories are, instead of their own names or numbers.
 
     Raises:
         ValueError: not one of `users` and `histories`, or one that the model can not take.
@@ -26,16 +29,19 @@ def recommend(
     if (users is None) == (histories is None):
         raise ValueError("give one of users=[...] and histories=[...]")
     if users is not None:
-        names = [str(user) for user in as_list(users, "users")]
         _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")
-        lists = _lists(exclude, len(names), "exclude"), _lists(allow, len(names), "allow")
-        found = asking.recommend_users(names, k, exclude=lists[0], allow=lists[1])
-    elif histories is not None:
-        names, rows = named_histories(histories)
-        _refuse_unless(asking.takes_histories, "users that it knows, not histories: give users=")
-        lists = _lists(exclude, len(names), "exclude"), _lists(allow, len(names), "allow")
-        found = asking.recommend(rows, k, exclude=lists[0], allow=lists[1])
-    return frame(names, found, titles)
+        names = [str(user) for user in as_list(users, "users")]
+        left, only = _both(exclude, allow, len(names))
+        return frame(names, asking.recommend_users(names, k, exclude=left, allow=only), titles)
+    _refuse_unless(asking.takes_histories, "users that it knows, not histories: give users=")
+    own, rows = named_histories(histories or [])
+    left, only = _both(exclude, allow, len(rows))
+    return frame(names or own, asking.recommend(rows, k, exclude=left, allow=only), titles)
+
+
+def _both(exclude: Lists, allow: Lists, n: int) -> tuple[list | None, list | None]:
+    """The lists of each of n rows."""
+    return _lists(exclude, n, "exclude"), _lists(allow, n, "allow")
 
 
 def named_histories(

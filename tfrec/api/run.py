@@ -122,13 +122,13 @@ class Run:
         asking = self._asking(k)
         if histories is not None and not asking.takes_histories:
             raise ValueError(self._no_histories())
+        names = None
         if users is not None:
             users = [str(user) for user in recommending.as_list(users, "users")]
             positions = self._positions(users)
             if not asking.knows_users:
-                stored = self._stored(positions)
-                histories, users = dict(zip(users, stored, strict=True)), None
-        return recommending.recommend(asking, users, histories, k, exclude, allow, titles)
+                names, users, histories = users, None, self._stored(positions)
+        return recommending.recommend(asking, users, histories, k, exclude, allow, titles, names)
 
     def recommend_all(
         self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True
