@@ -278,7 +278,7 @@ def over_days(raw, data):
     (frame,) = raw.chunks()
     share = frame["time"] / (frame["time"].max() + 1)
     frame = frame.assign(time=(first + share * (last - first)).astype(np.int64))
-    return types.SimpleNamespace(**vars(raw) | {"chunks": lambda: iter([frame])})
+    return dataclasses.replace(raw, chunks=lambda: iter([frame]))
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)

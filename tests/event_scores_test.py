@@ -1,7 +1,5 @@
 """What an export answers for single events: raw ids and raw context."""
 
-import types
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ import tensorflow as tf
 from tfrec.config import DataConfig
 from tfrec.data import fields
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.models.fm import FM
 from tfrec.schema import DatasetInfo
 from tfrec.serving import export, signatures
@@ -30,11 +29,9 @@ def clicks(tmp_path_factory):
             "price": np.array([np.nan if i % 5 == 0 else i for i in range(n)], np.float32),
         }
     )
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         name="clicks",
         chunks=lambda: iter([frame]),
-        users=pd.DataFrame({"user": []}),
-        items=pd.DataFrame({"item": []}),
         fingerprint="clicks",
         rating_min=0.0,
         rating_max=1.0,

@@ -1,11 +1,11 @@
 """Preparing: what lies in the directory, reproducibly; failures leave nothing."""
 
+import dataclasses
 import errno
 import itertools
 import json
 import os
 import pathlib
-import types
 import zipfile
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from tfrec.config import DataConfig
 from tfrec.data import blocks, records, wire
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 
@@ -36,15 +37,13 @@ def make_raw(frame, chunk=64, **changes):
     fields = {
         "name": "toy",
         "chunks": lambda: (frame[i : i + chunk] for i in range(0, len(frame), chunk)),
-        "users": None,
-        "items": None,
         "fingerprint": "abc",
         "rating_min": 1.0,
         "rating_max": 5.0,
         "rating_step": 1.0,
         "has_times": True,
     }
-    return types.SimpleNamespace(**(fields | changes))
+    return RawDataset(**(fields | changes))
 
 
 def contents(directory):
@@ -209,7 +208,7 @@ def test_side_tables_follow_the_vocabulary(tmp_path):
 def test_prepared_already_is_no_work(tmp_path, capsys):
     raw = make_raw(make_frame())
     first = prepare(raw, DataConfig(), tmp_path / "d", progress=False)
-    raw.chunks = None  # would fail
+    raw = dataclasses.replace(raw, chunks=None)  # would fail
     assert prepare(raw, DataConfig(), str(tmp_path / "d")) == first
     assert "prepared already" in capsys.readouterr().err
 
@@ -223,7 +222,7 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     cure = "tfrec.prepare --overwrite --dataset=ml-latest-small --split=random --data seed=3 "
     with pytest.raises(ValueError, match=cure + f"--data shards=1 --data_dir={tmp_path / 'd'}`"):
         prepare(raw, config, tmp_path / "d", progress=False)
-    raw.fingerprint = "changed"
+    raw = dataclasses.replace(raw, fingerprint="changed")
     with pytest.raises(ValueError, match="source files or the record format changed"):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     info = prepare(raw, config, tmp_path / "d", progress=False, overwrite=True)

@@ -15,7 +15,7 @@ from tfrec.config import DataConfig
 from tfrec.data import prepare, ratings
 from tfrec.datasets import frame as frames
 from tfrec.datasets import registry
-from tfrec.datasets.source import RawDataset
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 PathLike = str | pathlib.Path

@@ -21,12 +21,12 @@ from tfrec.config import DataConfig
 from tfrec.data import blocks, fields, protocol, ratings, splits, texts, vocabulary
 from tfrec.data.ratings import Ratings
 from tfrec.data.stored import command
-from tfrec.datasets.source import rating_number
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 
 def prepare(
-    raw: Any,
+    raw: RawDataset,
     config: DataConfig,
     data_dir: str | pathlib.Path,
     progress: bool = True,
@@ -66,7 +66,7 @@ def prepare(
         return write(directory, raw, config, progress, run)
 
 
-def fingerprint(raw: Any, config: DataConfig) -> str:
+def fingerprint(raw: RawDataset, config: DataConfig) -> str:
     """SHA-256 over the source, the settings and the version of the record format."""
     settings = json.dumps(configs.to_dict(config), sort_keys=True)
     text = "\n".join([raw.fingerprint, settings, str(schema.FORMAT_VERSION)])
@@ -75,7 +75,7 @@ def fingerprint(raw: Any, config: DataConfig) -> str:
 
 def write(
     directory: pathlib.Path,
-    raw: Any,
+    raw: RawDataset,
     config: DataConfig,
     progress: bool = True,
     run: blocks.Run | None = None,
@@ -98,7 +98,7 @@ def write(
 def _plan(
     directory: pathlib.Path,
     work: pathlib.Path,
-    raw: Any,
+    raw: RawDataset,
     config: DataConfig,
     progress: bool,
 ) -> tuple[DatasetInfo, list[blocks.Block], dict[str, np.ndarray]]:
@@ -140,7 +140,7 @@ def _plan(
         fingerprint=fingerprint(raw, config),
         format=schema.FORMAT_VERSION,
         fields=_fields(columns, data, in_train, raw),
-        has_ids=getattr(raw, "has_ids", True),
+        has_ids=raw.has_ids,
         **_described(raw, config, split),
         **_measured(counts, group, split),
         rating_mean=float(data.values[in_train].mean(dtype=np.float64)),
@@ -165,14 +165,13 @@ def _one_by_one(progress: bool) -> blocks.Run:
 
 
 def _read(
-    raw: Any, config: DataConfig, progress: bool
+    raw: RawDataset, config: DataConfig, progress: bool
 ) -> tuple[Ratings, list[str], list[str], dict[str, list[str]], dict[str, int]]:
     """Reads, checks, filters and labels; positions are in sorted order of the remaining raw ids."""
     data, user_ids, item_ids, categories = ratings.collect(
-        _with_bar(raw.chunks(), progress), _kinds(raw)
+        _with_bar(raw.chunks(), progress), raw.kinds
     )
-    locate = getattr(raw, "locate", rating_number)  # raw may be hand-made
-    data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids, locate)
+    data, n = ratings.drop_duplicates(data, config.duplicates, user_ids, item_ids, raw.locate)
     data, dropped = ratings.apply_filters(data, config)
     if n:
         dropped["duplicates"] = n
@@ -180,16 +179,12 @@ def _read(
     return *ratings.to_positions(data, user_ids, item_ids), categories, dropped
 
 
-def _kinds(raw: Any) -> dict[str, str]:
-    return getattr(raw, "kinds", {})  # raw may be hand-made
-
-
 def _columns(
     data: Ratings,
     in_train: np.ndarray,
     tables: dict[str, pd.DataFrame],
     categories: dict[str, list[str]],
-    raw: Any,
+    raw: RawDataset,
     config: DataConfig,
 ) -> list[fields.Column]:
     """All side information, its codes learned on what `in_train` (bool, a rating) picks."""
@@ -199,13 +194,13 @@ def _columns(
         ("item", data.items, len(tables["item"])),
     ):
         used = ratings.occurs(positions[in_train], n)
-        found += fields.of_table(tables[of], of, _kinds(raw), used)
-    found += texts.of_titles(config.title_vectors, tables["item"], _kinds(raw))
+        found += fields.of_table(tables[of], of, raw.kinds, used)
+    found += texts.of_titles(config.title_vectors, tables["item"], raw.kinds)
     return [*found, *fields.of_events(data.context, categories, in_train, config.min_category)]
 
 
 def _fields(
-    columns: list[fields.Column], data: Ratings, in_train: np.ndarray, raw: Any
+    columns: list[fields.Column], data: Ratings, in_train: np.ndarray, raw: RawDataset
 ) -> tuple[schema.Field, ...]:
     """What the model may read, those of the time last."""
     of_time = fields.of_times(data.times[in_train]) if raw.has_times and in_train.any() else []
@@ -221,7 +216,7 @@ def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.Dat
             bar.update(len(chunk))
 
 
-def _described(raw: Any, config: DataConfig, split: splits.Split) -> dict[str, Any]:
+def _described(raw: RawDataset, config: DataConfig, split: splits.Split) -> dict[str, Any]:
     """What `DatasetInfo` takes over from the source and the settings."""
     labels = config.label_above is not None
     return {
@@ -279,7 +274,7 @@ def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
 
 
 def _write_vocabulary(
-    directory: pathlib.Path, ids: list[str], what: str, table: pd.DataFrame | None
+    directory: pathlib.Path, ids: list[str], what: str, table: pd.DataFrame
 ) -> pd.DataFrame:
     """Writes the raw ids and, aligned with them, the side table if it has fields; returns it."""
     ids_file, fields_file = {
