@@ -72,7 +72,7 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
     found = datasets.open_as(data, raw)
-    return prepare.prepare(found, data, data_dir, progress=not is_there)
+    return prepare.prepare_checked(found, data, data_dir, progress=not is_there)
 
 
 def _refuse_other_settings(old: dict, data: DataConfig, data_dir: str) -> None:
