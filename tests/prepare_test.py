@@ -1,12 +1,16 @@
 """Preparing: what lies in the directory, reproducibly; failures leave nothing."""
 
+import contextlib
 import dataclasses
 import errno
+import io
 import itertools
 import json
 import os
 import pathlib
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -344,3 +348,31 @@ def test_blocks_do_not_change_the_bytes(tmp_path, monkeypatch):
     prepare(make_raw(coded), config, tmp_path / "b", progress=False, run=backwards)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert done[0] >= 5 and done[1] == 3
+
+
+def test_a_second_preparing_waits_for_the_first_and_finds_it_done(tmp_path):
+    """Both see an empty data_dir; the first is at work until the second waits."""
+    waits, reads = threading.Event(), []
+    frame = make_frame()
+
+    def chunks():
+        reads.append(1)
+        assert waits.wait(60)
+        yield frame
+
+    class Stderr(io.StringIO):
+        def write(self, text):
+            if "waiting for its end" in text:
+                waits.set()
+            return super().write(text)
+
+    raw = make_raw(frame, chunks=chunks)
+    with contextlib.redirect_stderr(Stderr()) as said, ThreadPoolExecutor(2) as pool:
+        tasks = [
+            pool.submit(prepare, raw, DataConfig(), tmp_path / "above/d", False) for _ in range(2)
+        ]
+        infos = [task.result(90) for task in tasks]
+    assert infos[0] == infos[1] == DatasetInfo.load(tmp_path / "above/d")
+    assert len(reads) == 1
+    assert said.getvalue().count(f"another process is preparing {tmp_path}/above/d") == 1
+    assert [path.name for path in (tmp_path / "above").iterdir()] == ["d"]

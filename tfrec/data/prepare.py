@@ -2,17 +2,16 @@
 
 import contextlib
 import json
-import os
+import math
 import pathlib
-import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import tqdm
 
+from tfrec import aside, locks, schema
 from tfrec import config as configs
-from tfrec import schema
 from tfrec.config import DataConfig
 from tfrec.data import blocks, protocol, scattered, stages
 from tfrec.data.stages import Indexed
@@ -65,14 +64,20 @@ def prepare_checked(
     """`prepare` for callers that ran `protocol.check` themselves, before they opened `raw`."""
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
-    if data_dir.exists() and any(data_dir.iterdir()):
+
+    def found() -> DatasetInfo | None:
         info = _existing(data_dir, config, mark, overwrite)
-        if info is not None:
-            if progress:
-                print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
+        if info is not None and progress:
+            print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
+        return info
+
+    if (info := found()) is not None:
+        return info
+    with _alone(data_dir):
+        if (info := found()) is not None:  # by the process that was waited for
             return info
-    with _written_aside(data_dir) as directory:
-        return write(directory, raw, config, progress, run)
+        with aside.folder(data_dir) as directory:
+            return write(directory, raw, config, progress, run)
 
 
 def write(
@@ -127,7 +132,9 @@ def _one_by_one(progress: bool) -> blocks.Run:
 def _existing(
     data_dir: pathlib.Path, config: DataConfig, mark: str, overwrite: bool
 ) -> DatasetInfo | None:
-    """The info of what is prepared already, or None where it is to be overwritten."""
+    """The info of what is prepared already; None where nothing is, or it is to be overwritten."""
+    if not data_dir.exists() or not any(data_dir.iterdir()):
+        return None
     if not (data_dir / schema.INFO_FILE).exists():
         raise ValueError(
             f"--data_dir={data_dir} is not empty and was not prepared by tfrec (it has no "
@@ -153,19 +160,11 @@ def _existing(
 
 
 @contextlib.contextmanager
-def _written_aside(data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields an empty sibling directory that becomes `data_dir`, or goes if the work fails."""
-    data_dir = data_dir.absolute()  # "." has no name to put a suffix to
-    aside = data_dir.with_name(f"{data_dir.name}.partial-{os.getpid()}")
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        if data_dir.exists():
-            replaced = data_dir.with_name(f"{data_dir.name}.replaced-{os.getpid()}")
-            data_dir.rename(replaced)
-            aside.rename(data_dir)
-            shutil.rmtree(replaced)
-        else:
-            aside.rename(data_dir)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+def _alone(data_dir: pathlib.Path) -> Iterator[None]:
+    """Only one process at a time prepares `data_dir`; another waits for its end."""
+    data_dir = data_dir.absolute()
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    lock = data_dir.with_name(f".{data_dir.name}.lock")
+    note = f"another process is preparing {data_dir}: waiting for its end"
+    with locks.held(lock, note, wait=math.inf, waiting=note):
+        yield
