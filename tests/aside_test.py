@@ -31,6 +31,11 @@ def test_a_failure_keeps_the_file_and_names_it(tmp_path):
     assert listing(tmp_path) == {"state.npz": "old"}
 
 
+def test_a_failure_without_a_number_keeps_its_text(tmp_path):
+    with pytest.raises(OSError, match="^unable to lock$"), aside.file(tmp_path / "a"):
+        raise OSError("unable to lock")
+
+
 @pytest.mark.parametrize("is_there", [False, True])
 def test_a_folder_is_replaced_at_the_end_of_the_block(tmp_path, is_there, monkeypatch):
     path = tmp_path / "above/data"

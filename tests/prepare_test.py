@@ -221,13 +221,15 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     raw = make_raw(make_frame())
     prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     config = DataConfig(seed=3, shards=1)
-    with pytest.raises(ValueError, match=r"seed is 0, now 3; shards is 4, now 1.*--overwrite"):
+    with pytest.raises(
+        ValueError, match=r"seed is 0, asked for is 3; shards is 4, asked for is 1.*--overwrite"
+    ):
         prepare(raw, config, tmp_path / "d", progress=False)
     cure = "tfrec.prepare --overwrite --dataset=ml-latest-small --split=random --data seed=3 "
     with pytest.raises(ValueError, match=cure + f"--data shards=1 --data_dir={tmp_path / 'd'}`"):
         prepare(raw, config, tmp_path / "d", progress=False)
     raw = dataclasses.replace(raw, fingerprint="changed")
-    with pytest.raises(ValueError, match="source files or the record format changed"):
+    with pytest.raises(ValueError, match="the source files changed, or another version"):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     info = prepare(raw, config, tmp_path / "d", progress=False, overwrite=True)
     assert DatasetInfo.load(tmp_path / "d") == info

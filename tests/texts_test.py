@@ -88,7 +88,7 @@ def test_they_are_prepared_and_no_field_of_codes(tmp_path, package):
     for name, kind in (("title_vectors", "vector"), ("title", "text")):
         with pytest.raises(ValueError, match=f"'{name}' is a {kind}, which this model does not"):
             field_codes.select(info, [name])
-    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', now ''"):
+    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', asked for is ''"):
         prepare(raw, DataConfig(**split), tmp_path / "d", progress=False)
 
 

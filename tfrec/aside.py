@@ -15,7 +15,7 @@ def file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     libraries that go by the ending.
 
     Raises:
-        OSError: as the block raised it, with `path` as its file name where it had none.
+        OSError: as the block raised it; with `path` as its file name where it had none.
     """
     path = pathlib.Path(path)
     aside = _beside(path)
@@ -23,7 +23,8 @@ def file(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
         yield aside
         aside.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # libraries do not say which file
+        if error.errno is not None:  # else its text would be lost
+            error.filename = error.filename or str(path)  # libraries do not say which file
         raise
     finally:
         aside.unlink(missing_ok=True)

@@ -11,11 +11,9 @@ from typing import Any
 import tqdm
 
 from tfrec import aside, locks, schema
-from tfrec import config as configs
 from tfrec.config import DataConfig
-from tfrec.data import blocks, protocol, scattered, stages
+from tfrec.data import blocks, protocol, scattered, stages, stored
 from tfrec.data.stages import Indexed
-from tfrec.data.stored import command
 from tfrec.data.summary import fingerprint
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
@@ -143,20 +141,9 @@ def _existing(
     if overwrite:
         return None
     info = DatasetInfo.load(data_dir)
-    if info.fingerprint == mark:
-        return info
-    old, new = configs.renewed(info.config), configs.to_dict(config)
-    changes = [
-        f"{name} is {old.get(name)!r}, now {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    unseen = "the source files or the record format changed, or another version prepared it"
-    raise ValueError(
-        f"--data_dir={data_dir} was prepared otherwise: "
-        f"{'; '.join(changes) or unseen}. Choose another --data_dir, or replace it with "
-        f"`{command(config, data_dir)}` (and --raw, if given here)"
-    )
+    if info.fingerprint != mark:
+        stored.refuse_other(info, config, data_dir, files=True)
+    return info
 
 
 @contextlib.contextmanager

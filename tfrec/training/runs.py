@@ -29,6 +29,7 @@ import tfrec
 from tfrec import aside, damage, locks
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
+from tfrec.data import stored
 from tfrec.metrics import SavedValues
 from tfrec.models import registry
 from tfrec.models.base import Recommender
@@ -133,7 +134,7 @@ class RunDir:
         if self.exists and resume:
             old = self.config()
             left_out = {"versions": {}, "fingerprint": ""}
-            changed = differences(*(dataclasses.replace(x, **left_out) for x in (old, config)))
+            changed = stored.changes(*(dataclasses.asdict(x) | left_out for x in (old, config)))
             if changed:
                 raise ValueError(
                     f"--run_dir={self.path} was started with other settings ({changed}): give "
@@ -372,16 +373,3 @@ def versions() -> dict[str, str]:
 def _variables(model: Recommender) -> list:
     """Weights, random states and optimizer slots, in an order that does not change."""
     return [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
-
-
-def differences(a: RunConfig, b: RunConfig) -> str:
-    """Names of the settings in which two runs differ, with both values."""
-    a_fields, b_fields = (json.loads(json.dumps(dataclasses.asdict(x))) for x in (a, b))
-    found = []
-    for key, old in a_fields.items():
-        new = b_fields[key]
-        pairs = [(key, old, new)]
-        if isinstance(old, dict) and isinstance(new, dict):
-            pairs = [(f"{key}.{k}", old.get(k), new.get(k)) for k in {*old, *new}]
-        found += [f"{name}: {x} then, {y} now" for name, x, y in pairs if x != y]
-    return "; ".join(sorted(found))
