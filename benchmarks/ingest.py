@@ -71,11 +71,10 @@ def write_raw(shape: str, share: float, seed: int, folder: pathlib.Path) -> int:
 
 def write_span(shape: str, share: float, seed: int, directory: pathlib.Path) -> int:
     """Writes made-up ratings as the span that example_gen would make; returns how many."""
-    import types
-
     import pandas as pd
 
     from pipelines import artifacts, spans
+    from tfrec.datasets.raw_dataset import RawDataset
 
     n_users, n_items, _, low, steps = SHAPES[shape]
     ids = [pd.CategoricalDtype([str(i + 1) for i in range(n)]) for n in (n_users, n_items)]
@@ -103,12 +102,10 @@ def write_span(shape: str, share: float, seed: int, directory: pathlib.Path) -> 
         if found:
             yield frame(found)
 
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         name=shape,
         fingerprint=f"{shape} {share} {seed}",
         chunks=chunks,
-        users=None,
-        items=None,
         rating_min=low,
         rating_max=5.0,
         rating_step=5.0 / steps,

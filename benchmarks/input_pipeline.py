@@ -10,7 +10,6 @@ import pathlib
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
@@ -23,12 +22,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from tfrec.config import DataConfig
 from tfrec.data import inputs, prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 N_USERS, N_ITEMS, MEAN_RATINGS = 6040, 3706, 165.6
 
 
-def synthetic(seed: int = 0) -> types.SimpleNamespace:
+def synthetic(seed: int = 0) -> RawDataset:
     """A raw data set with ML-1M's shape: 6,040 users, about a million ratings, long-tailed."""
     random = np.random.default_rng(seed)
     counts = np.exp(random.normal(4.58, 1.06, N_USERS)).clip(20, 2300).astype(int)
@@ -45,11 +45,9 @@ def synthetic(seed: int = 0) -> types.SimpleNamespace:
             "time": random.integers(956_700_000, 1_046_400_000, n),
         }
     )
-    return types.SimpleNamespace(
+    return RawDataset(
         name="synthetic-1m",
         chunks=lambda: iter([frame]),
-        users=None,
-        items=None,
         fingerprint=f"synthetic-1m seed {seed}",
         rating_min=1.0,
         rating_max=5.0,

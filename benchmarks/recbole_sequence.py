@@ -101,16 +101,21 @@ def prepare_sequences(path: pathlib.Path, data_dir: pathlib.Path) -> None:
     import pandas as pd
 
     from tfrec.data.prepare import prepare
-    from tfrec.datasets.source import RawDataset
+    from tfrec.datasets.raw_dataset import RawDataset
 
     sequences = json.loads(path.read_text())
     frame = pd.DataFrame(
         [(u, i, time) for u, items in sequences.items() for time, i in enumerate(items)],
         columns=["user", "item", "time"],
     ).assign(value=1.0)
-    nothing = pd.DataFrame({"user": []}), pd.DataFrame({"item": []})
-    source = RawDataset("ml-100k", lambda: iter([frame]), *nothing, "recbole", 1, 1, 0, True)
-    prepare(source, DATA, data_dir, overwrite=True, progress=False)
+    raw = RawDataset(
+        name="ml-100k",
+        chunks=lambda: iter([frame]),
+        fingerprint="recbole",
+        rating_min=1,
+        rating_max=1,
+    )
+    prepare(raw, DATA, data_dir, overwrite=True, progress=False)
 
 
 DATA = config_lib.DataConfig(dataset="ml-100k", split="last", shards=1)

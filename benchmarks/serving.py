@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 
 import numpy as np
 from absl import flags
@@ -44,6 +43,7 @@ allowed_batch_sizes: [1, 4, 16, 64] pad_variable_length_inputs: true
 WEIGHT = """
 import resource, time
 start = time.perf_counter()
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.serving.client import Client
 seconds = time.perf_counter() - start
 print(f"{seconds:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
@@ -57,6 +57,7 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
 
     from tfrec.config import DataConfig
     from tfrec.data.prepare import prepare
+    from tfrec.datasets.raw_dataset import RawDataset
     from tfrec.models.registry import MODELS
     from tfrec.serving import export, signatures
 
@@ -71,10 +72,14 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
             "time": np.arange(n),
         }
     ).drop_duplicates(["user", "item"], ignore_index=True)
-    raw = types.SimpleNamespace(
-        name="synthetic", chunks=lambda: iter([frame]), users=None, items=None,
-        fingerprint="synthetic", rating_min=1.0, rating_max=5.0, rating_step=1.0, has_times=True,
-    )  # fmt: skip
+    raw = RawDataset(
+        name="synthetic",
+        chunks=lambda: iter([frame]),
+        fingerprint="synthetic",
+        rating_min=1.0,
+        rating_max=5.0,
+        rating_step=1.0,
+    )
     config = DataConfig(dataset="synthetic", shards=2)
     info = prepare(raw, config, folder / "data", progress=False)
     tf.keras.utils.set_random_seed(0)

@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from tfrec.data import vocabulary
 from tfrec.data.ratings import CODED
-from tfrec.datasets.source import RawDataset
+from tfrec.datasets.raw_dataset import RawDataset
 
 from . import artifacts
 
@@ -104,7 +104,7 @@ def read_chunk(file: str | pathlib.Path) -> pd.DataFrame:
         return pyarrow.parquet.read_table(file, memory_map=True).to_pandas()
 
 
-def write(raw: Any, directory: pathlib.Path) -> None:
+def write(raw: RawDataset, directory: pathlib.Path) -> None:
     """Writes a raw data set as a span.
 
     Nothing is refused here: what is missing, or of another type, is stored as it is, for the
@@ -114,9 +114,8 @@ def write(raw: Any, directory: pathlib.Path) -> None:
         raw: As from `tfrec.datasets.registry.load`.
         directory: Where to write; must be empty.
     """
-    kinds = getattr(raw, "kinds", {})
     coders = {name: vocabulary.Coder(name) for name in ("user", "item")}
-    coders |= {name: vocabulary.Coder(name) for name, kind in kinds.items() if kind in CODED}
+    coders |= {name: vocabulary.Coder(name) for name, kind in raw.kinds.items() if kind in CODED}
     coded: dict[str, str] = {}
     n, error = 0, ""
     try:
@@ -131,10 +130,9 @@ def write(raw: Any, directory: pathlib.Path) -> None:
     for name, file in coded.items():
         vocabulary.write(directory / file, coders[name].ids)
     for of, table in (("user", raw.users), ("item", raw.items)):
-        table = pd.DataFrame({of: []}) if table is None else table
         pyarrow.parquet.write_table(pa.table(_texts(table)), directory / _TABLES[of])
     about = {name: getattr(raw, name) for name in _ABOUT}
-    about |= {"kinds": kinds, "has_ids": getattr(raw, "has_ids", True), "n": n, "coded": coded}
+    about |= {"kinds": raw.kinds, "has_ids": raw.has_ids, "n": n, "coded": coded}
     about |= {"error": error} if error else {}
     (directory / SPAN).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
 

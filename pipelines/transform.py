@@ -48,6 +48,9 @@ def run(
     Raises:
         ValueError: the settings can not work with these data.
     """
+    from tfrec.data import protocol
+
+    protocol.check(data)
 
     def build(directory: pathlib.Path) -> None:
         from tfrec.data import prepare

@@ -11,6 +11,7 @@ import pytest
 from tfrec.config import DataConfig
 from tfrec.data import inputs, records
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -100,17 +101,14 @@ def likes(tmp_path):
     label = (n // 2 % 2).astype(np.float32)
     frame = pd.DataFrame({"user": n % 6, "item": n // 6, "value": label, "time": 1})
     frame["user"], frame["item"] = "u" + frame["user"].astype(str), "i" + frame["item"].astype(str)
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         name="likes",
         chunks=lambda: iter([frame]),
-        users=pd.DataFrame({"user": []}),
-        items=pd.DataFrame({"item": []}),
         fingerprint="likes",
         rating_min=0.0,
         rating_max=1.0,
         rating_step=1.0,
         has_times=True,
-        kinds={},
     )
     info = prepare(raw, DataConfig(dataset="likes", test=0.3), tmp_path / "data", progress=False)
     labels = {(row.user, row.item): row.value for row in frame.itertuples()}

@@ -1,7 +1,6 @@
 """The two-tower rating model: what its towers read, by hand and by effect."""
 
 import dataclasses
-import types
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 from tfrec.config import DataConfig
 from tfrec.data import fields, inputs
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.layers.text import TextEncoder
 from tfrec.models.bertrating import BertRating
 
@@ -25,7 +25,7 @@ def make_raw():
         [(f"u{u}", f"i{i}", 1.0 + (u * i) % 5, 0) for u in range(5) for i in range(6)],
         columns=["user", "item", "value", "time"],
     ).astype({"value": np.float32})
-    return types.SimpleNamespace(
+    return RawDataset(
         name="toy",
         chunks=lambda: iter([frame]),
         users=pd.DataFrame(

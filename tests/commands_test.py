@@ -237,9 +237,9 @@ def test_resume_of_a_finished_run_changes_nothing(tfrec, road):
 def test_resume_with_other_settings_is_refused(tfrec, road):
     before = listing(road.run)
     for words, told in (
-        (["--set", "dropout=0.5"], r"\(settings.dropout: 0.0 then, 0.5 now\)"),
-        (["--seed=3"], r"\(train.seed: 0 then, 3 now\)"),
-        (["--train", "epochs=2"], r"\(train.epochs: 1 then, 2 now\)"),
+        (["--set", "dropout=0.5"], r"\(settings.dropout is 0.0, asked for is 0.5\)"),
+        (["--seed=3"], r"\(train.seed is 0, asked for is 3\)"),
+        (["--train", "epochs=2"], r"\(train.epochs is 1, asked for is 2\)"),
     ):
         done = tfrec(*SMALL, *words, f"--data_dir={road.data}", f"--run_dir={road.run}", "--resume")
         assert done.status == 1
@@ -278,7 +278,7 @@ def over_days(raw, data):
     (frame,) = raw.chunks()
     share = frame["time"] / (frame["time"].max() + 1)
     frame = frame.assign(time=(first + share * (last - first)).astype(np.int64))
-    return types.SimpleNamespace(**vars(raw) | {"chunks": lambda: iter([frame])})
+    return dataclasses.replace(raw, chunks=lambda: iter([frame]))
 
 
 @pytest.mark.parametrize("name", presets.PRESETS)

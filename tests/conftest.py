@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from tfrec.config import DataConfig
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.training import strategies
 
 strategies.split_cpu(2)  # before TensorFlow starts up; one device is still the default
@@ -59,10 +59,9 @@ def checkerboard(likes_only: bool):
     if likes_only:
         frame = frame[frame.value > 1].reset_index(drop=True)
     ids = [f"i{x}" for x in range(SIZE)]
-    return types.SimpleNamespace(
+    return RawDataset(
         name="checkerboard",
         chunks=lambda: iter([frame]),
-        users=pd.DataFrame({"user": []}),
         items=pd.DataFrame(
             {"item": ids, "title": [f"Film {x}, The" for x in ids], "genres": "Drama|War"}
         ),

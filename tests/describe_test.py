@@ -1,5 +1,6 @@
 """Descriptions of prepared data: counts by brute force, every leak found, the page."""
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -193,8 +194,14 @@ def test_a_page_of_one_value_without_times(made, tmp_path):
     raw = checkerboard(True)
     (frame,) = raw.chunks()
     frame = frame.assign(value=np.float32(1), time=0)
-    raw.chunks, raw.has_times, raw.name = (lambda: iter([frame])), False, "<b>&"
-    raw.rating_min = raw.rating_max = 1.0
+    raw = dataclasses.replace(
+        raw,
+        name="<b>&",
+        chunks=lambda: iter([frame]),
+        rating_min=1.0,
+        rating_max=1.0,
+        has_times=False,
+    )
     prepare.prepare(raw, DataConfig(), tmp_path / "data", progress=False)
     found = described(tmp_path / "data")
     assert found.values.shape == (3, 1) and not found.has_times
@@ -209,8 +216,9 @@ def test_values_around_zero_are_counted_where_they_are(tmp_path):
     (frame,) = raw.chunks()
     tenths = np.random.default_rng(0).integers(-3, 4, len(frame))
     frame = frame.assign(value=(tenths / 10).astype(np.float32)).drop(columns="test")
-    raw.chunks = lambda: iter([frame])
-    raw.rating_min, raw.rating_max, raw.rating_step = map(float, np.float32([-0.3, 0.3, 0.1]))
+    names = ("rating_min", "rating_max", "rating_step")
+    scale = dict(zip(names, map(float, np.float32([-0.3, 0.3, 0.1])), strict=True))
+    raw = dataclasses.replace(raw, chunks=lambda: iter([frame]), **scale)
     prepare.prepare(raw, DataConfig(), tmp_path / "data", progress=False)
     found = described(tmp_path / "data")
     due = np.bincount(tenths + 3)

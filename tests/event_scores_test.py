@@ -1,7 +1,5 @@
 """What an export answers for single events: raw ids and raw context."""
 
-import types
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +8,10 @@ import tensorflow as tf
 from tfrec.config import DataConfig
 from tfrec.data import fields
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.models.fm import FM
 from tfrec.schema import DatasetInfo
-from tfrec.serving import export, signatures
+from tfrec.serving import event_scores, export, signatures
 from tfrec.serving.event_scores import EventScores
 
 
@@ -30,11 +29,9 @@ def clicks(tmp_path_factory):
             "price": np.array([np.nan if i % 5 == 0 else i for i in range(n)], np.float32),
         }
     )
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         name="clicks",
         chunks=lambda: iter([frame]),
-        users=pd.DataFrame({"user": []}),
-        items=pd.DataFrame({"item": []}),
         fingerprint="clicks",
         rating_min=0.0,
         rating_max=1.0,
@@ -133,3 +130,16 @@ def test_export_answers_recommend_and_score(fm, clicks, tmp_path):
     assert (best["items"].numpy()[1] != b"").all()
     scores = fm.score({"user": tf.constant([-1])}).numpy()[0]
     np.testing.assert_allclose(best["scores"].numpy()[1], np.sort(scores)[::-1][:3], rtol=1e-5)
+
+
+def test_numbers_are_the_same_in_training_and_in_serving():
+    raw = np.array([-3.5, 0, 0.25, 7, 1e6, np.nan], np.float32)
+    used = np.array([True] * 4 + [False] * 2)
+    (column,) = fields.of_events({"price": raw}, {}, used, least=1)
+    logs = [-np.log(4.5), 0, np.log(1.25), np.log(8), np.log(1e6 + 1)]
+    due = [*((logs - np.mean(logs[:4])) / np.std(logs[:4])), 0]
+    np.testing.assert_allclose(column.entries, due, rtol=1e-6)
+    served = event_scores.standardised(column.field, tf.constant(raw)).numpy()
+    np.testing.assert_allclose(served, column.entries, rtol=1e-6, atol=1e-7)
+    back = fields.raw_number(column.field, column.entries[:5].astype(np.float64))
+    np.testing.assert_allclose(back, raw[:5], rtol=1e-5, atol=1e-6)

@@ -2,7 +2,6 @@
 
 import math
 import random
-import types
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pytest
 from tfrec.config import DataConfig
 from tfrec.data import fields, inputs
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 
 E = math.e
 DAY = 86_400
@@ -166,8 +166,8 @@ def trips(tmp_path_factory):
             "price": draw.choice([1, 20, 300, np.nan], len(users)).astype(np.float32),
         }
     )
-    raw = types.SimpleNamespace(
-        **{"name": "trips", "fingerprint": "f", "users": None, "items": None, "has_times": True},
+    raw = RawDataset(
+        **{"name": "trips", "fingerprint": "f", "has_times": True},
         **{"rating_min": 1.0, "rating_max": 5.0, "rating_step": 1.0},
         chunks=lambda: iter([frame[:50], frame[50:]]),
         kinds={"city": "category", "price": "number", "genre": "category"},
@@ -197,7 +197,7 @@ def test_tables_are_learned_on_what_training_has(tmp_path):
         "words": ["red mug"] * 5 + ["red mug, teapot"] + ["blue teapot"] * 6,
     }
     kinds = dict(zip(about, ("category", "set", "bucket", "number", "text"), strict=True))
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         **{"name": "toy", "fingerprint": "f", "has_times": False, "chunks": lambda: iter([frame])},
         **{"rating_min": 1.0, "rating_max": 5.0, "rating_step": 1.0},
         users=pd.DataFrame({"user": frame["user"]} | {f"{k}_u": v for k, v in about.items()}),

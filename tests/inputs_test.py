@@ -1,7 +1,5 @@
 """Readers: the batches hold what the rows hold, padded, shuffled and filled as documented."""
 
-import types
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ import tensorflow as tf
 from tfrec.config import DataConfig
 from tfrec.data import inputs, records
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 
 N_USERS, N_ITEMS = 23, 17
 
@@ -30,11 +29,9 @@ def make_raw():
     singles = [(str(100 + i), str(i % N_ITEMS), 3.0, 1005) for i in range(30)]
     frame = pd.concat([frame, pd.DataFrame(singles, columns=frame.columns)])
     frame["value"] = frame["value"].astype(np.float32)
-    return types.SimpleNamespace(
+    return RawDataset(
         name="toy",
         chunks=lambda: iter([frame]),
-        users=None,
-        items=None,
         fingerprint="f",
         rating_min=1.0,
         rating_max=5.0,

@@ -1,7 +1,7 @@
 """ExampleGen, StatisticsGen, SchemaGen: what they write of data whose answers are known."""
 
+import dataclasses
 import pathlib
-import types
 import zipfile
 
 import numpy as np
@@ -114,7 +114,8 @@ def test_two_spans_are_one_data_set(tmp_path):
 def test_folds_and_categories_survive(tmp_path):
     raw = checkerboard(likes_only=False)
     frame = next(raw.chunks()).assign(page=lambda f: np.where(f.value > 2, "a", ""))
-    raw.chunks, raw.kinds = lambda: iter([frame]), raw.kinds | {"page": "category"}
+    kinds = raw.kinds | {"page": "category"}
+    raw = dataclasses.replace(raw, chunks=lambda: iter([frame]), kinds=kinds)
     (tmp_path / "span").mkdir()
     spans.write(raw, tmp_path / "span")
     span = spans.Span.load(tmp_path / "span")
@@ -270,12 +271,11 @@ def test_raw_spans_are_found_by_number(tmp_path):
 
 
 def test_what_a_reader_refuses_is_kept_as_a_sentence(tmp_path):
-    raw = types.SimpleNamespace(**vars(checkerboard(False)))
+    board = checkerboard(False)
 
     def chunks():
-        yield next(checkerboard(False).chunks())
+        yield next(board.chunks())
         raise ValueError("line 7: no")
 
-    raw.chunks = chunks
-    spans.write(raw, tmp_path)
+    spans.write(dataclasses.replace(board, chunks=chunks), tmp_path)
     assert spans.Span.load(tmp_path).error == "line 7: no"

@@ -1,7 +1,7 @@
 """Bad spans: each is an anomaly with a sentence that names it, and nothing is pushed."""
 
+import dataclasses
 import pathlib
-import types
 
 import numpy as np
 import pandas as pd
@@ -170,7 +170,7 @@ def lenient(monkeypatch):
                 return found
             frame = changed(frame_of(later()).reset_index(drop=True))
             changes = {"chunks": lambda: iter([frame[:300], frame[300:]]), "fingerprint": "bad"}
-            return types.SimpleNamespace(**{**vars(found), **changes})
+            return dataclasses.replace(found, **changes)
 
         monkeypatch.setattr(registry, "load", loaded)
 

@@ -1,12 +1,16 @@
 """Preparing: what lies in the directory, reproducibly; failures leave nothing."""
 
+import contextlib
+import dataclasses
 import errno
+import io
 import itertools
 import json
 import os
 import pathlib
-import types
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,7 @@ import pytest
 from tfrec.config import DataConfig
 from tfrec.data import blocks, records, wire
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 
@@ -36,15 +41,13 @@ def make_raw(frame, chunk=64, **changes):
     fields = {
         "name": "toy",
         "chunks": lambda: (frame[i : i + chunk] for i in range(0, len(frame), chunk)),
-        "users": None,
-        "items": None,
         "fingerprint": "abc",
         "rating_min": 1.0,
         "rating_max": 5.0,
         "rating_step": 1.0,
         "has_times": True,
     }
-    return types.SimpleNamespace(**(fields | changes))
+    return RawDataset(**(fields | changes))
 
 
 def contents(directory):
@@ -209,7 +212,7 @@ def test_side_tables_follow_the_vocabulary(tmp_path):
 def test_prepared_already_is_no_work(tmp_path, capsys):
     raw = make_raw(make_frame())
     first = prepare(raw, DataConfig(), tmp_path / "d", progress=False)
-    raw.chunks = None  # would fail
+    raw = dataclasses.replace(raw, chunks=None)  # would fail
     assert prepare(raw, DataConfig(), str(tmp_path / "d")) == first
     assert "prepared already" in capsys.readouterr().err
 
@@ -218,13 +221,15 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     raw = make_raw(make_frame())
     prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     config = DataConfig(seed=3, shards=1)
-    with pytest.raises(ValueError, match=r"seed is 0, now 3; shards is 4, now 1.*--overwrite"):
+    with pytest.raises(
+        ValueError, match=r"seed is 0, asked for is 3; shards is 4, asked for is 1.*--overwrite"
+    ):
         prepare(raw, config, tmp_path / "d", progress=False)
     cure = "tfrec.prepare --overwrite --dataset=ml-latest-small --split=random --data seed=3 "
     with pytest.raises(ValueError, match=cure + f"--data shards=1 --data_dir={tmp_path / 'd'}`"):
         prepare(raw, config, tmp_path / "d", progress=False)
-    raw.fingerprint = "changed"
-    with pytest.raises(ValueError, match="source files or the record format changed"):
+    raw = dataclasses.replace(raw, fingerprint="changed")
+    with pytest.raises(ValueError, match="the source files changed, or another version"):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     info = prepare(raw, config, tmp_path / "d", progress=False, overwrite=True)
     assert DatasetInfo.load(tmp_path / "d") == info
@@ -345,3 +350,31 @@ def test_blocks_do_not_change_the_bytes(tmp_path, monkeypatch):
     prepare(make_raw(coded), config, tmp_path / "b", progress=False, run=backwards)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     assert done[0] >= 5 and done[1] == 3
+
+
+def test_a_second_preparing_waits_for_the_first_and_finds_it_done(tmp_path):
+    """Both see an empty data_dir; the first is at work until the second waits."""
+    waits, reads = threading.Event(), []
+    frame = make_frame()
+
+    def chunks():
+        reads.append(1)
+        assert waits.wait(60)
+        yield frame
+
+    class Stderr(io.StringIO):
+        def write(self, text):
+            if "waiting for its end" in text:
+                waits.set()
+            return super().write(text)
+
+    raw = make_raw(frame, chunks=chunks)
+    with contextlib.redirect_stderr(Stderr()) as said, ThreadPoolExecutor(2) as pool:
+        tasks = [
+            pool.submit(prepare, raw, DataConfig(), tmp_path / "above/d", False) for _ in range(2)
+        ]
+        infos = [task.result(90) for task in tasks]
+    assert infos[0] == infos[1] == DatasetInfo.load(tmp_path / "above/d")
+    assert len(reads) == 1
+    assert said.getvalue().count(f"another process is preparing {tmp_path}/above/d") == 1
+    assert [path.name for path in (tmp_path / "above").iterdir()] == ["d"]

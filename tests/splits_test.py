@@ -3,7 +3,6 @@
 import io
 import os
 import pathlib
-import types
 import zipfile
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from tfrec.config import DataConfig
 from tfrec.data import protocol, splits, vocabulary
 from tfrec.data.ratings import Ratings, collect, drop_duplicates
+from tfrec.datasets.raw_dataset import RawDataset
 
 HISTORY, VALIDATION, TEST = 0, 1, 2
 
@@ -264,8 +264,13 @@ def test_ids_sort_as_numbers_if_all_are():
     assert vocabulary.select(["10", "9", "b", "x"], np.ones(4, bool))[0] == ["10", "9", "b", "x"]
 
 
+def raw_dataset(name, **changes):
+    known = {"fingerprint": "f", "rating_min": 1, "rating_max": 5}
+    return RawDataset(name=name, chunks=lambda: iter([]), **known, **changes)
+
+
 def test_protocol_in_words():
-    raw = types.SimpleNamespace(name="ml-1m", has_times=True)
+    raw = raw_dataset("ml-1m")
     assert protocol.describe(DataConfig(), raw) == (
         "ml-1m, random 90/10 by rating (seed 0), validation 10 % of train, rows by user"
     )
@@ -279,7 +284,7 @@ def test_protocol_in_words():
 
 @pytest.mark.parametrize("name", ["random", "folds", "time", "users", "last"])
 def test_every_split_has_a_sentence(name):
-    raw = types.SimpleNamespace(name="x", has_times=True)
+    raw = raw_dataset("x")
     assert protocol.describe(DataConfig(split=name), raw).startswith("x, ")
 
 
@@ -358,7 +363,7 @@ def test_days_that_cannot_work_are_refused(settings, message):
 
 
 def test_protocols_by_time_say_their_days():
-    raw = types.SimpleNamespace(name="x")
+    raw = raw_dataset("x")
     days = {"since": "2005-09-01", "test_since": "2005-12-01", "until": "2006-01-01"}
     assert protocol.describe(DataConfig(split="time", validation=0.5, **days), raw) == (
         "x, ratings since 2005-12-01 held out (users and items known in train), since 2005-09-01, "
@@ -371,7 +376,7 @@ def test_protocols_by_time_say_their_days():
 
 
 def test_splits_by_time_need_times():
-    raw = types.SimpleNamespace(name="x", has_times=False)
+    raw = raw_dataset("x", has_times=False)
     with pytest.raises(ValueError, match="split=last goes by time, but x has no times"):
         protocol.check_source(DataConfig(split="last"), raw)
     protocol.check_source(DataConfig(split="users", test=1), raw)

@@ -9,7 +9,7 @@ import pytest
 from prepare_test import make_frame, make_raw
 
 from tfrec.config import DataConfig
-from tfrec.data import fields, inputs, records, vocabulary
+from tfrec.data import fields, inputs, records, stored, vocabulary
 from tfrec.data.description import Description
 from tfrec.data.prepare import prepare
 from tfrec.schema import DatasetInfo
@@ -198,7 +198,9 @@ def test_unknown_settings_in_an_info_do_not_hide_what_is_damaged(data_dir):
     (data_dir / "users.txt").write_text("")
     with pytest.raises(ValueError, match=r"users.txt is damaged.*--data_dir=\S+ and the flags it"):
         vocabulary.read(data_dir / "users.txt")
-    with pytest.raises(ValueError, match=r"prepared otherwise: .*sped is 3, now None.*--overwrite"):
+    with pytest.raises(
+        ValueError, match=r"prepared otherwise .*sped is 3, asked for is None.*--overwrite"
+    ):
         prepare(make_raw(make_frame()), DataConfig(), data_dir, progress=False)
 
 
@@ -209,3 +211,13 @@ def test_the_cure_of_a_damaged_info_works(data_dir):
         prepare(raw, CONFIG, data_dir, progress=False)
     info = prepare(raw, CONFIG, data_dir, progress=False, overwrite=True)
     assert DatasetInfo.load(data_dir) == info
+
+
+def test_changes_are_by_name_with_both_values():
+    old = {"seed": 0, "train": {"epochs": 3, "cuts": (10, 20)}, "gone": 1}
+    same = {"seed": 0, "train": {"epochs": 3, "cuts": [10, 20]}, "gone": 1}
+    assert stored.changes(old, same) == ""
+    assert stored.changes(old, {"seed": 2, "train": {"epochs": 5, "cuts": [10]}}) == (
+        "gone is 1, asked for is None; seed is 0, asked for is 2; train.cuts is [10, 20], asked "
+        "for is [10]; train.epochs is 3, asked for is 5"
+    )

@@ -1,7 +1,5 @@
 """Fixed vectors of titles: by a package, by a SavedModel, and what is refused."""
 
-import types
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +8,7 @@ import tensorflow as tf
 from tfrec.config import DataConfig
 from tfrec.data import fields, texts
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.layers import fields as field_codes
 
 KINDS = {"title": "text", "genres": "set"}
@@ -67,10 +66,9 @@ def test_they_are_prepared_and_no_field_of_codes(tmp_path, package):
         [(f"u{u}", f"i{i}", 3.0, 0) for u in range(4) for i in range(3)],
         columns=["user", "item", "value", "time"],
     ).astype({"value": np.float32})
-    raw = types.SimpleNamespace(
+    raw = RawDataset(
         name="toy",
         chunks=lambda: iter([frame]),
-        users=None,
         items=items("Rain", "Sea (1999)", "").assign(genres="War"),
         fingerprint="toy",
         rating_min=1.0,
@@ -90,7 +88,7 @@ def test_they_are_prepared_and_no_field_of_codes(tmp_path, package):
     for name, kind in (("title_vectors", "vector"), ("title", "text")):
         with pytest.raises(ValueError, match=f"'{name}' is a {kind}, which this model does not"):
             field_codes.select(info, [name])
-    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', now ''"):
+    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', asked for is ''"):
         prepare(raw, DataConfig(**split), tmp_path / "d", progress=False)
 
 

@@ -1,7 +1,6 @@
 """Warm start: rows of weights and of slots follow raw ids and categories into larger data."""
 
 import dataclasses
-import types
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ from tfrec import config as config_lib
 from tfrec.config import DataConfig
 from tfrec.data import vocabulary
 from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.models import registry
 from tfrec.schema import DatasetInfo, Field
 from tfrec.training import moves, optimizers, warm_start
@@ -38,15 +38,13 @@ def raw(frame, **changes):
     fields = {
         "name": "toy",
         "chunks": lambda: iter([frame]),
-        "users": None,
-        "items": None,
         "fingerprint": str(len(frame)),
         "rating_min": 1.0,
         "rating_max": 5.0,
         "rating_step": 1.0,
         "has_times": True,
     }
-    return types.SimpleNamespace(**(fields | changes))
+    return RawDataset(**(fields | changes))
 
 
 def is_old(frame):

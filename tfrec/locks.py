@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Iterator
 
@@ -11,13 +12,16 @@ _POLL = 0.1  # seconds between two tries
 
 
 @contextlib.contextmanager
-def held(path: str | pathlib.Path, message: str, wait: float = 0.0) -> Iterator[None]:
+def held(
+    path: str | pathlib.Path, message: str, wait: float = 0.0, waiting: str = ""
+) -> Iterator[None]:
     """Holds the lock file `path`, made here and removed at the end, while the block runs.
 
     Args:
         path: The lock file; its folder must exist.
         message: The error if another process keeps the lock.
         wait: Seconds to wait for the other process; 0 refuses at once.
+        waiting: Printed on stderr where there is something to wait for.
 
     Raises:
         ValueError: another process holds the lock.
@@ -27,6 +31,9 @@ def held(path: str | pathlib.Path, message: str, wait: float = 0.0) -> Iterator[
     while (file := _try(path)) is None:
         if time.monotonic() >= deadline:
             raise ValueError(message)
+        if waiting:
+            print(waiting, file=sys.stderr, flush=True)
+            waiting = ""
         time.sleep(_POLL)
     try:
         yield

@@ -35,7 +35,7 @@ def main() -> None:
     )
     protocol.check(data)  # before anything is downloaded
     raw = registry.open_as(data, FLAGS.raw or None)
-    info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
+    info = prepare.prepare_checked(raw, data, data_dir, overwrite=FLAGS.overwrite)
     print(summaries.data_summary(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 

@@ -12,10 +12,10 @@ import pandas as pd
 
 from tfrec import config as configs
 from tfrec.config import DataConfig
-from tfrec.data import prepare, ratings
+from tfrec.data import prepare, ratings, stored
 from tfrec.datasets import frame as frames
 from tfrec.datasets import registry
-from tfrec.datasets.source import RawDataset
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 PathLike = str | pathlib.Path
@@ -300,7 +300,7 @@ class PreparedData:
             raise ValueError(
                 f"{self.data_dir} has rows by {self.info.rows}, this model reads rows by {rows}: "
                 f"split the Dataset with rows={rows!r}, or run "
-                f"`{prepare.command(dataclasses.replace(self.config, rows=rows), 'ANOTHER')}`"
+                f"`{stored.command(dataclasses.replace(self.config, rows=rows), 'ANOTHER')}`"
             )
         settings = configs.to_dict(self.config)
         own = {

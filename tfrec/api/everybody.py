@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrec import locks
+from tfrec import aside, locks
 from tfrec.data import vocabulary
 from tfrec.schema import ITEMS_FILE, USERS_FILE
 from tfrec.serving.top_k import TopK
@@ -80,9 +80,8 @@ def _parts(answers: TopK, partial: pathlib.Path, batch_size: int) -> Iterator[in
         n = sum(users for _, users in found)
         part = pa.concat_tables([rows for rows, _ in found])
         file = partial / f"part-{number:06}.parquet"
-        aside = file.with_suffix(".writing")
-        pq.write_table(part.replace_schema_metadata({"users": str(n)}), aside)
-        aside.rename(file)
+        with aside.file(file) as writing:
+            pq.write_table(part.replace_schema_metadata({"users": str(n)}), writing)
         yield n
 
 
@@ -122,9 +121,9 @@ class _Table:
 def _join(partial: pathlib.Path, path: pathlib.Path) -> None:
     """All parts as one file, a part at a time in memory."""
     files = sorted(partial.glob("part-*.parquet"))
-    aside = partial / "whole.writing"
+    whole = partial / "whole.writing"  # not beside `path`: a killed call leaves nothing there
     schema = pq.read_schema(files[0]).remove_metadata()
-    with pq.ParquetWriter(aside, schema) as writer:
+    with pq.ParquetWriter(whole, schema) as writer:
         for file in files:
             writer.write_table(pq.read_table(file).replace_schema_metadata())
-    aside.rename(path)
+    whole.rename(path)

@@ -2,13 +2,12 @@
 
 import html
 import io
-import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
 
-from tfrec import schema
+from tfrec import aside, schema
 from tfrec.data import description_text
 from tfrec.data.description import Description
 
@@ -32,13 +31,8 @@ def write(description: Description, path: str | pathlib.Path) -> None:
         ValueError: matplotlib is not installed.
     """
     plots = [plot(draw, description) for draw in PLOTS]
-    path = pathlib.Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        aside.write_text(_page(description, plots), encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with aside.file(path) as partial:
+        partial.write_text(_page(description, plots), encoding="utf-8")
 
 
 def pyplot():

@@ -128,13 +128,34 @@ def _number(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
 
 
 def _standardised(field: Field, numbers: np.ndarray, used: np.ndarray) -> Column:
-    logs = np.sign(numbers) * np.log1p(np.abs(numbers.astype(np.float64)))
+    logs = signed_log(numbers.astype(np.float64))
     known = logs[used & ~np.isnan(logs)]
     mean, deviation = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
     # That of equal numbers is not just 0, but what rounding leaves.
     deviation = deviation if deviation > _LEAST_DEVIATION else 1.0
     field = dataclasses.replace(field, mean=float(mean), deviation=float(deviation))
-    return Column(field, np.nan_to_num((logs - mean) / field.deviation).astype(np.float32))
+    return Column(field, np.nan_to_num(standardised(field, logs)).astype(np.float32))
+
+
+def signed_log(numbers: Any, operations: Any = np) -> Any:
+    """sign(x) log(1 + |x|), the scale on which numbers are standardised.
+
+    Args:
+        numbers: An array, or a tensor.
+        operations: `numpy`, or `tf.math` for tensors.
+    """
+    return operations.sign(numbers) * operations.log1p(operations.abs(numbers))
+
+
+def standardised(field: Field, logs: Any) -> Any:
+    """What training and serving read of a number: `signed_log`, less its mean, in deviations."""
+    return (logs - field.mean) / field.deviation
+
+
+def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:
+    """The inverse of `standardised` of `signed_log`."""
+    logs = entries * field.deviation + field.mean
+    return np.sign(logs) * np.expm1(np.abs(logs))
 
 
 def _text(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:

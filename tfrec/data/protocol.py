@@ -1,10 +1,10 @@
 """The protocol of a prepared data set: checked before work starts, and put in one sentence."""
 
 import datetime
-from typing import Any
 
 from tfrec.config import DataConfig, from_dict, known_names, to_dict
 from tfrec.data import splits
+from tfrec.datasets.raw_dataset import RawDataset
 
 _KNOWN = {
     "split": tuple(splits.SPLITS),
@@ -46,7 +46,7 @@ def check(config: DataConfig) -> None:
         _check_day(config.split, name, getattr(config, name))
 
 
-def check_source(config: DataConfig, raw: Any) -> None:
+def check_source(config: DataConfig, raw: RawDataset) -> None:
     """Refuses settings that cannot work with this data set, before its ratings are read.
 
     Args:
@@ -56,7 +56,7 @@ def check_source(config: DataConfig, raw: Any) -> None:
     Raises:
         ValueError: naming the flag and the cure.
     """
-    if not getattr(raw, "has_ids", True):
+    if not raw.has_ids:
         _check_without_ids(config, raw)
     by_time = config.split in ("time", "month", "last")
     by_time = by_time or (config.split == "users" and config.fold_in == "time")
@@ -67,7 +67,7 @@ def check_source(config: DataConfig, raw: Any) -> None:
         )
 
 
-def _check_without_ids(config: DataConfig, raw: Any) -> None:
+def _check_without_ids(config: DataConfig, raw: RawDataset) -> None:
     """Refuses whatever goes by users, by items or by how much they are rated."""
     for name in _BY_IDS:
         value, only = getattr(config, name), getattr(DataConfig(), name)
@@ -109,18 +109,18 @@ def _check_day(split: str, name: str, day: str) -> None:
         raise ValueError(f"--data {name}={day} is no day; write it as 2005-12-01") from None
 
 
-def describe(config: DataConfig, raw: Any) -> str:
+def describe(config: DataConfig, raw: RawDataset) -> str:
     """The protocol in one sentence, to stand beside every number measured on it.
 
     Args:
         config: The settings.
         raw: The raw data set; `name`, `has_ids` and `brings_validation` are used.
     """
-    if not getattr(raw, "has_ids", True):  # only a random split is left to these
+    if not raw.has_ids:  # only a random split is left to these
         sentence = _random(config).replace("by rating", "by row")
         return ", ".join([f"{raw.name}, {sentence}", *_filters(config)])
     sentence = _SENTENCES[config.split](config)
-    if config.split == "folds" and getattr(raw, "brings_validation", False):
+    if config.split == "folds" and raw.brings_validation:
         sentence = f"{_fold(config)} with its own validation"
     parts = [f"{raw.name}, {sentence}", *_filters(config)]
     return ", ".join([*parts, f"rows by {config.rows}"])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tfrec.config import DataConfig
 from tfrec.data import vocabulary
-from tfrec.datasets.source import rating_number
+from tfrec.datasets.raw_dataset import rating_number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""Reading the files of a prepared directory: a missing or damaged one is named with the cure."""
+"""What a prepared directory holds: other settings and damaged files are named with the cure."""
 
 import contextlib
+import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tfrec import config as configs
 from tfrec import damage, schema
@@ -16,6 +18,70 @@ def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
     words = [f"--{name}={fields.pop(name)}" for name in ("dataset", "split")]
     words += [f"--data {n}={value}" for n, value in fields.items() if value != default[n]]
     return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The settings in which two differ: "seed is 0, asked for is 3; ..."; "" where none do.
+
+    Args:
+        old: What was written, by name; values may be mappings themselves.
+        new: What is asked for.
+    """
+    before, now = _flat(old), _flat(new)
+    return "; ".join(
+        f"{name} is {before.get(name)!r}, asked for is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in json.loads(json.dumps(settings)).items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def refuse_other(
+    info: DatasetInfo, config: DataConfig, data_dir: str | pathlib.Path, files: bool = False
+) -> None:
+    """Refuses data that was not prepared as `config` says.
+
+    A setting that an older version did not know had its default.
+
+    Args:
+        info: What `data_dir` holds.
+        config: What is asked for.
+        data_dir: Where the data is.
+        files: It is known to differ; where neither settings nor format do, the files must.
+
+    Raises:
+        ValueError: naming the settings that differ and the cure.
+    """
+    old = configs.to_dict(DataConfig()) | configs.renewed(info.config)
+    cure = (
+        f"choose another --data_dir, or replace it with `{command(config, data_dir)}` (and --raw, "
+        "if given here)"
+    )
+    if changed := changes(old, configs.to_dict(config)):
+        raise ValueError(
+            f"--data_dir={data_dir} was prepared otherwise ({changed}): leave out the flags that "
+            f"say otherwise, {cure}"
+        )
+    if info.format != schema.FORMAT_VERSION:
+        raise ValueError(
+            f"--data_dir={data_dir} was prepared by another version of tfrec, in record format "
+            f"{info.format}; this one reads format {schema.FORMAT_VERSION}: {cure}"
+        )
+    if files:
+        raise ValueError(
+            f"--data_dir={data_dir} was prepared otherwise: the source files changed, or another "
+            f"version of tfrec prepared it; {cure}"
+        )
 
 
 def info_beside(path: pathlib.Path) -> DatasetInfo | None:

@@ -147,7 +147,7 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     return table
 
 
-def align(table: pd.DataFrame | None, key: str, ids: Sequence[str]) -> pd.DataFrame | None:
+def align(table: pd.DataFrame, key: str, ids: Sequence[str]) -> pd.DataFrame | None:
     """Returns the side table's rows in the order of `ids`, as text, or None without fields.
 
     Ids that the table does not know get empty texts; its rows for other ids are left out.
@@ -155,7 +155,7 @@ def align(table: pd.DataFrame | None, key: str, ids: Sequence[str]) -> pd.DataFr
     Raises:
         ValueError: the table has two rows for one id.
     """
-    if table is None or len(table.columns) < 2:
+    if len(table.columns) < 2:
         return None
     keys = table[key].astype(str)
     if keys.duplicated().any():

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 import numpy
 import pandas
 
-from tfrec.datasets import columns, files, layouts, source
+from tfrec.datasets import columns, files, layouts
+from tfrec.datasets.raw_dataset import RawDataset
 
 BLOCK = 1000  # rows that pass for one user
 
@@ -24,9 +25,7 @@ _ENDINGS = (".txt", ".csv", ".tsv", ".gz")
 _NOT_ROWS = re.compile(r"(^|/)(\.|test\.|readme|license)|\.tar\.gz$", re.IGNORECASE)
 
 
-def read(
-    name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None) -> RawDataset:
     """Reads labelled rows.
 
     A row names neither a user nor an item. So that it can be stored as all other ratings are,
@@ -55,11 +54,9 @@ def read(
             frame for file in rows for frame in columns.read_ratings(file, _layout(file), scale)
         )
 
-    return source.RawDataset(
+    return RawDataset(
         name=name,
         chunks=chunks,
-        users=pandas.DataFrame({"user": pandas.Series([], dtype="str")}),
-        items=pandas.DataFrame({"item": pandas.Series([], dtype="str")}),
         fingerprint=files.fingerprint(rows),
         rating_min=scale.minimum,
         rating_max=scale.maximum,

@@ -9,7 +9,8 @@ import pandas
 import pyarrow
 
 from tfrec.config import known_names
-from tfrec.datasets import source, tabular
+from tfrec.datasets import tabular
+from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.datasets.tabular_typed import TypedTable
 
 _ROWS = 1 << 18  # a batch
@@ -44,7 +45,7 @@ def read(
     users: pandas.DataFrame | None = None,
     items: pandas.DataFrame | None = None,
     name: str = "frame",
-) -> source.RawDataset:
+) -> RawDataset:
     """Opens a frame.
 
     Args:
@@ -83,7 +84,7 @@ def read(
 def chunks(
     frame: pandas.DataFrame, columns: Mapping[str, str | None]
 ) -> Iterator[pandas.DataFrame]:
-    """Yields the events of a frame, as `source.RawDataset.chunks` does; arguments as of `read`.
+    """Yields the events of a frame, as `RawDataset.chunks` does; arguments as of `read`.
 
     Raises:
         ValueError: as `read`.

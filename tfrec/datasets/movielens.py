@@ -10,7 +10,8 @@ import numpy
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, places, source
+from tfrec.datasets import columns, files, layouts, places
+from tfrec.datasets.raw_dataset import RawDataset
 
 FOLDS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
 
@@ -37,7 +38,7 @@ _YEAR = r"\((\d{4})(?:[-–]\d{0,4})?\s*\)\s*$"  # "(1995)", and for series "(20
 
 def read_100k(
     name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+) -> RawDataset:
     """MovieLens 100K: `u.data`, or `<fold>.base` and `<fold>.test`; `u.item`, `u.user`.
 
     Args:
@@ -68,7 +69,7 @@ def read_100k(
 
 def read_1m(
     name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+) -> RawDataset:
     """MovieLens 1M: `ratings.dat`, `movies.dat`, `users.dat`, the latter two in Latin-1.
 
     `age` and `occupation` stay the codes that the set's README explains.
@@ -89,14 +90,14 @@ def read_1m(
 
 def read_10m(
     name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+) -> RawDataset:
     """MovieLens 10M: `ratings.dat`, `movies.dat` in UTF-8; nothing about users, no folds."""
     return _without_users(name, found, scale, fold, "dat", _COLONS, _MOVIES_10M)
 
 
 def read_csv(
     name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+) -> RawDataset:
     """MovieLens 20M, 25M, latest, latest-small: `ratings.csv`, `movies.csv`; no folds."""
     return _without_users(name, found, scale, fold, "csv", _CSV, _MOVIES_CSV)
 
@@ -109,7 +110,7 @@ def _without_users(
     suffix: str,
     ratings: layouts.Layout,
     movies: layouts.Layout,
-) -> source.RawDataset:
+) -> RawDataset:
     _refuse_fold(name, fold)
     ratings_file = found.require(f"ratings.{suffix}")
     movies_file = found.require(f"movies.{suffix}")
@@ -132,7 +133,7 @@ def _dataset(
     users: pandas.DataFrame,
     items: pandas.DataFrame,
     also_read: list[files.TextFile],
-) -> source.RawDataset:
+) -> RawDataset:
     """Two files of ratings are a fold: training, then test."""
 
     def chunks() -> Iterator[pandas.DataFrame]:
@@ -140,7 +141,7 @@ def _dataset(
             for frame in columns.read_ratings(file, layout, scale):
                 yield frame.assign(test=part == 1) if len(ratings) == 2 else frame
 
-    return source.RawDataset(
+    return RawDataset(
         name=name,
         chunks=chunks,
         users=users,

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, places, prize, source
+from tfrec.datasets import columns, files, layouts, places, prize
+from tfrec.datasets.raw_dataset import RawDataset
 
-_TRAIN_ROWS, _TEST_ROWS, _VALIDATION_ROWS = 0, 1, 2  # as `source.RawDataset` has them
+_TRAIN_ROWS, _TEST_ROWS, _VALIDATION_ROWS = 0, 1, 2  # as `RawDataset` has them
 _TRAIN = re.compile(r"(?:^|.*/)([^/]+)_TRAIN/[^/]+$")
 _NOT_RATINGS = re.compile(
     r"(^|/)(\.|movie_titles|probe|qualifying|judging|readme|license)", re.IGNORECASE
@@ -23,9 +24,7 @@ _NOT_RATINGS = re.compile(
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}$")
 
 
-def read(
-    name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None) -> RawDataset:
     """Reads whichever of the layouts is there.
 
     Args:
@@ -56,10 +55,9 @@ def read(
             for frame in reader(file, scale):
                 yield frame if fold is None else frame.assign(test=test)
 
-    return source.RawDataset(
+    return RawDataset(
         name=name,
         chunks=lambda: columns.gather(frames()),
-        users=pandas.DataFrame({"user": pandas.Series([], dtype="str")}),
         items=items,
         fingerprint=files.fingerprint([*ratings, *also_read]),
         rating_min=scale.minimum,

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from tfrec.datasets import files, source
+from tfrec.datasets import files
+from tfrec.datasets.raw_dataset import rating_number
 
 
 def locator(
@@ -33,6 +34,6 @@ def locator(
                 if left < len(numbers):
                     return f"{file.where}, line {numbers[left]}"
                 left -= len(numbers)
-        return source.rating_number(number)  # the files have changed meanwhile
+        return rating_number(number)  # the files have changed meanwhile
 
     return locate

@@ -16,11 +16,11 @@ from tfrec.datasets import (
     movielens,
     netflix,
     santander,
-    source,
     tabular,
 )
+from tfrec.datasets.raw_dataset import RawDataset
 
-Reader = Callable[..., source.RawDataset]  # (name, files, scale, fold)
+Reader = Callable[..., RawDataset]  # (name, files, scale, fold)
 
 _GROUPLENS = "https://files.grouplens.org/datasets/movielens/"
 _LICENCE = (
@@ -158,7 +158,7 @@ DATASETS: dict[str, Entry] = {
 }
 
 
-def open_as(data: DataConfig, raw: str | pathlib.Path | None = None) -> source.RawDataset:
+def open_as(data: DataConfig, raw: str | pathlib.Path | None = None) -> RawDataset:
     """Opens what the settings name; arguments and errors as those of `load`."""
     return load(data.dataset, raw, data.fold if data.split == "folds" else None, data.columns)
 
@@ -168,7 +168,7 @@ def load(
     raw: str | pathlib.Path | None = None,
     fold: str | None = None,
     columns: str = "",
-) -> source.RawDataset:
+) -> RawDataset:
     """Opens a data set.
 
     Its files are looked for at `raw`; else in the folder that the environment variable

@@ -15,17 +15,16 @@ import numpy
 import pandas
 import tqdm
 
-from tfrec.datasets import columns, files, layouts, source
+from tfrec.datasets import columns, files, layouts
 from tfrec.datasets import santander_layout as layout
+from tfrec.datasets.raw_dataset import RawDataset
 
 _ROWS = re.compile(r"\.csv(\.gz)?$")
 _NOT_ROWS = re.compile(r"(^|/)(\.|test|sample_sub)", re.IGNORECASE)
 _ITEMS = numpy.array(list(layout.PRODUCTS), object)
 
 
-def read(
-    name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
-) -> source.RawDataset:
+def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None) -> RawDataset:
     """Reads the months into events of value 1.
 
     A product is added in a month if the customer holds it then and did not in his row before.
@@ -58,7 +57,7 @@ def read(
         for file in rows:
             _read_into(customers, file, bar)
     ids, added = customers.additions()
-    return source.RawDataset(
+    return RawDataset(
         name=name,
         chunks=lambda: columns.gather(_events(ids, added)),
         users=customers.table(),

@@ -20,7 +20,8 @@ import pyarrow.compute
 import tqdm
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, source, tabular_parquet, tabular_text
+from tfrec.datasets import columns, files, layouts, tabular_parquet, tabular_text
+from tfrec.datasets.raw_dataset import RawDataset, rating_number
 
 COLUMNS = ("user", "item", "value", "time", "title")
 _SETTINGS = {
@@ -51,7 +52,7 @@ def read(
     scale: layouts.RatingScale,
     fold: str | None,
     named: str = "",
-) -> source.RawDataset:
+) -> RawDataset:
     """Opens a table.
 
     Args:
@@ -75,7 +76,7 @@ def read(
     return of_tables(name, tables, fingerprint)
 
 
-def of_tables(name: str, tables: list, fingerprint: str) -> source.RawDataset:
+def of_tables(name: str, tables: list, fingerprint: str) -> RawDataset:
     """The data set that tables of events make: text, Parquet or frames.
 
     Args:
@@ -85,10 +86,9 @@ def of_tables(name: str, tables: list, fingerprint: str) -> source.RawDataset:
     """
     about = _measure(tables)
     items = {"item": list(about.titles), "title": list(about.titles.values())}
-    return source.RawDataset(
+    return RawDataset(
         name=name,
         chunks=lambda: chunks(tables),
-        users=pandas.DataFrame({"user": pandas.Series([], dtype="str")}),
         items=pandas.DataFrame(items if about.titles else {"item": []}, dtype="str"),
         fingerprint=fingerprint,
         rating_min=about.minimum,
@@ -209,7 +209,7 @@ def _table(
 
 
 def chunks(tables: list) -> Iterator[pandas.DataFrame]:
-    """Yields the events of tables one after the other, as `source.RawDataset.chunks` does."""
+    """Yields the events of tables one after the other, as `RawDataset.chunks` does."""
 
     def frames() -> Iterator[pandas.DataFrame]:
         for table in tables:
@@ -250,4 +250,4 @@ def _locate(tables: list, number: int) -> str:
         if place := table.locate(left):
             return place
         left -= table.count()
-    return source.rating_number(number)  # the files have changed meanwhile
+    return rating_number(number)  # the files have changed meanwhile

@@ -1,13 +1,13 @@
 """What the reports share: the file of per-row values that a later comparison reads."""
 
 import dataclasses
-import os
 import pathlib
 import typing
 from collections.abc import Iterable
 
 import numpy as np
 
+from tfrec import aside
 from tfrec.schema import DatasetInfo
 
 if typing.TYPE_CHECKING:
@@ -41,16 +41,10 @@ class Report:
 
     def save(self, path: str | pathlib.Path) -> None:
         """Writes `users`, `per_user()` and `protocol` to the `.npz` file `path`."""
-        path = pathlib.Path(path)
         arrays: dict = {"users": self.users, "protocol": self.protocol}
         arrays |= self.per_user()
-        aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            with aside.open("wb") as file:
-                np.savez(file, **arrays)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with aside.file(path) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data import vocabulary
+from tfrec.data import fields, vocabulary
 from tfrec.models.events import EventModel
 from tfrec.schema import ITEMS_FILE, USERS_FILE, Field, vocabulary_file
 from tfrec.serving import examples
@@ -109,21 +109,12 @@ class EventScores(Answers):
             elif name == "time":
                 found[name] = np.append(TIME + STEP * np.arange(EXAMPLES), 0)
             else:
-                numbers = raw_number(self.fields[name], rng.normal(size=EXAMPLES))
+                numbers = fields.raw_number(self.fields[name], rng.normal(size=EXAMPLES))
                 found[name] = np.append(numbers, np.nan).astype(np.float32)
         return found
 
 
 def standardised(field: Field, raw: tf.Tensor) -> tf.Tensor:
-    """A raw number as training saw it: sign(x) log(1 + |x|), standardised.
-
-    0 where it is missing, NaN or infinite.
-    """
-    logs = tf.sign(raw) * tf.math.log1p(tf.abs(raw))
-    return tf.where(tf.math.is_finite(raw), (logs - field.mean) / field.deviation, 0.0)
-
-
-def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:
-    """The inverse of `standardised`."""
-    logs = entries * field.deviation + field.mean
-    return np.sign(logs) * np.expm1(np.abs(logs))
+    """A raw number as training read it; 0 where it is missing, NaN or infinite."""
+    known = fields.standardised(field, fields.signed_log(raw, tf.math))
+    return tf.where(tf.math.is_finite(raw), known, 0.0)

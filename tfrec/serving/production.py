@@ -1,10 +1,11 @@
 """Files for the real `tensorflow/serving`: configurations, docker compose, Kubernetes."""
 
 import json
-import os
 import pathlib
 import re
 import string
+
+from tfrec import aside
 
 MODELS_IN_CONTAINER = "/models"
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # goes into addresses and YAML as it is
@@ -223,10 +224,6 @@ def write(folder: str, content: dict[str, str], overwrite: bool) -> list[pathlib
         raise ValueError(f"{path} already holds {', '.join(there)}: --overwrite replaces them")
     path.mkdir(parents=True, exist_ok=True)
     for name, text in content.items():
-        aside = path / f".{name}.{os.getpid()}"
-        try:
-            aside.write_text(text)
-            aside.replace(path / name)
-        finally:
-            aside.unlink(missing_ok=True)
+        with aside.file(path / name) as partial:
+            partial.write_text(text)
     return [path / name for name in content]

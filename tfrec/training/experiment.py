@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.config import DataConfig
-from tfrec.data import fields, inputs, prepare, protocol, records
+from tfrec.data import fields, inputs, prepare, protocol, records, stored
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
@@ -65,38 +65,13 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
     is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
     if is_there:
         info = DatasetInfo.load(data_dir)
-        _refuse_other_settings(info.config, data, data_dir)
-        _refuse_other_format(info.format, data, data_dir)
+        stored.refuse_other(info, data, data_dir)
         if raw is None:
             return info
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
     found = datasets.open_as(data, raw)
-    return prepare.prepare(found, data, data_dir, progress=not is_there)
-
-
-def _refuse_other_settings(old: dict, data: DataConfig, data_dir: str) -> None:
-    new, old = config_lib.to_dict(data), config_lib.to_dict(DataConfig()) | config_lib.renewed(old)
-    changes = [
-        f"{name} is {old.get(name)!r}, asked for is {new.get(name)!r}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    if changes:
-        raise ValueError(
-            f"--data_dir={data_dir} was prepared otherwise ({'; '.join(changes)}): leave out the "
-            "flags that say otherwise, choose another --data_dir, or prepare it anew with "
-            f"`{prepare.command(data, data_dir)}`"
-        )
-
-
-def _refuse_other_format(found: int, data: DataConfig, data_dir: str) -> None:
-    if found != records.FORMAT_VERSION:
-        raise ValueError(
-            f"--data_dir={data_dir} was prepared by another version of tfrec, in record format "
-            f"{found}; this one reads format {records.FORMAT_VERSION}: prepare it anew with "
-            f"`{prepare.command(data, data_dir)}`"
-        )
+    return prepare.prepare_checked(found, data, data_dir, progress=not is_there)
 
 
 class Experiment:

@@ -14,7 +14,6 @@ state.npz      what --resume continues from, until the run is finished
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import platform
 import shutil
@@ -27,9 +26,10 @@ import pandas as pd
 import tensorflow as tf
 
 import tfrec
+from tfrec import aside, damage, locks
 from tfrec import config as config_lib
-from tfrec import damage, locks
 from tfrec.config import DataConfig, TrainConfig
+from tfrec.data import stored
 from tfrec.metrics import SavedValues
 from tfrec.models import registry
 from tfrec.models.base import Recommender
@@ -134,7 +134,7 @@ class RunDir:
         if self.exists and resume:
             old = self.config()
             left_out = {"versions": {}, "fingerprint": ""}
-            changed = differences(*(dataclasses.replace(x, **left_out) for x in (old, config)))
+            changed = stored.changes(*(dataclasses.asdict(x) | left_out for x in (old, config)))
             if changed:
                 raise ValueError(
                     f"--run_dir={self.path} was started with other settings ({changed}): give "
@@ -268,21 +268,19 @@ class RunDir:
 
     def save_history(self, history: pd.DataFrame) -> None:
         """Writes `history.csv` aside, then renames it."""
-        self._aside(self.history_file, lambda path: history.to_csv(path, index=False))
+        with aside.file(self.history_file) as path:
+            history.to_csv(path, index=False)
 
     def write_json(self, name: str, content: dict) -> None:
         """Writes `name` aside, then renames it."""
         text = json.dumps(content, indent=2, default=float) + "\n"
-        self._aside(self.path / name, lambda path: path.write_text(text))
+        with aside.file(self.path / name) as path:
+            path.write_text(text)
 
     def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
         """Writes what `RatingReport.predictions` gave for "validation" or "test"."""
-
-        def write(path: pathlib.Path) -> None:
-            with path.open("wb") as file:
-                np.savez(file, **columns)
-
-        self._aside(self.predictions[part], write)
+        with aside.file(self.predictions[part]) as path, path.open("wb") as file:
+            np.savez(file, **columns)
 
     def load_predictions(self, part: str) -> dict[str, np.ndarray]:
         """Reads what `save_predictions` wrote.
@@ -314,7 +312,8 @@ class RunDir:
 
     def save_model(self, model: Recommender) -> None:
         """Writes `model.keras` aside, then renames it."""
-        self._aside(self.model, model.save)
+        with aside.file(self.model) as path:
+            model.save(path)
 
     def load_model(self, compiled: bool = False) -> Recommender:
         """Reads `model.keras`.
@@ -338,12 +337,8 @@ class RunDir:
         """Writes all variables of model and optimizer, and where the run stands."""
         arrays = {f"{i:04d}": v.numpy() for i, v in enumerate(_variables(model))}
         progress_text = np.array(json.dumps(progress))
-
-        def write(path: pathlib.Path) -> None:
-            with path.open("wb") as file:
-                np.savez(file, progress=progress_text, **arrays)
-
-        self._aside(self.state, write)
+        with aside.file(self.state) as path, path.open("wb") as file:
+            np.savez(file, progress=progress_text, **arrays)
 
     def load_state(self, model: Recommender) -> dict:
         """Puts the variables back; returns where the run stands."""
@@ -356,19 +351,6 @@ class RunDir:
             for variable, value in zip(variables, loaded, strict=True):
                 variable.assign(value)
             return progress
-
-    @staticmethod
-    def _aside(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-        """Calls `write` with a temporary name beside `path`, then renames it to `path`."""
-        aside = path.with_name(f".{os.getpid()}-{path.name}")
-        try:
-            write(aside)
-            aside.replace(path)
-        except OSError as error:
-            error.filename = error.filename or str(path)  # libraries do not say which file
-            raise
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def _run_config(fields: dict) -> RunConfig:
@@ -391,16 +373,3 @@ def versions() -> dict[str, str]:
 def _variables(model: Recommender) -> list:
     """Weights, random states and optimizer slots, in an order that does not change."""
     return [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
-
-
-def differences(a: RunConfig, b: RunConfig) -> str:
-    """Names of the settings in which two runs differ, with both values."""
-    a_fields, b_fields = (json.loads(json.dumps(dataclasses.asdict(x))) for x in (a, b))
-    found = []
-    for key, old in a_fields.items():
-        new = b_fields[key]
-        pairs = [(key, old, new)]
-        if isinstance(old, dict) and isinstance(new, dict):
-            pairs = [(f"{key}.{k}", old.get(k), new.get(k)) for k in {*old, *new}]
-        found += [f"{name}: {x} then, {y} now" for name, x, y in pairs if x != y]
-    return "; ".join(sorted(found))

@@ -1,4 +1,4 @@
-"""The contract of a raw data set: what every reader returns and `tfrec.data` consumes."""
+"""`RawDataset`: what every reader returns and `tfrec.data` consumes."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -7,13 +7,25 @@ import pandas
 
 
 def rating_number(number: int) -> str:
-    """The place of a rating that is in no file: "rating 17" for the number 16."""
+    """Names a rating that is in no file: "rating 17" for the number 16."""
     return f"rating {number + 1}"
 
 
-@dataclasses.dataclass(frozen=True)
+def _nothing_about(key: str) -> Callable[[], pandas.DataFrame]:
+    return lambda: pandas.DataFrame({key: pandas.Series([], dtype="str")})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RawDataset:
     """A data set as its files have it: raw ids, nothing filtered, nothing reordered.
+
+    Anything that can say what stands before the defaults can be prepared:
+
+        raw = RawDataset(
+            name="clicks", chunks=lambda: iter([frame]), fingerprint="clicks of May",
+            rating_min=0, rating_max=1,
+        )
+        prepare(raw, DataConfig(), "data/clicks")
 
     Attributes:
         name: Key of the registry.
@@ -22,34 +34,34 @@ class RawDataset:
             (int64, unix seconds, 0 where unknown), and `test` only where a fold was asked for:
             1 (or True) for its test rows, 2 for validation rows that it brings, 0 for training.
             Raises `ValueError` at the first bad line.
-        users: Column `user` and the side fields the set has, all strings: `gender`,
-            `age`, `occupation`, `zip`. No rows where the set says nothing about users.
-        items: Column `item` and side fields, all strings: `title`, `genres` (joined by
-            "|"), `year` ("" if unknown). No rows where the set says nothing about items.
         fingerprint: SHA-256 over the contents of the files read, the same whether they lie
             in a zip or a folder.
         rating_min: Lowest rating the set allows.
         rating_max: Highest rating the set allows.
+        users: Column `user` and the side fields the set has, all strings: `gender`,
+            `age`, `occupation`, `zip`. No rows where the set says nothing about users.
+        items: Column `item` and side fields, all strings: `title`, `genres` (joined by
+            "|"), `year` ("" if unknown). No rows where the set says nothing about items.
         rating_step: Distance between two neighbouring ratings, 0 if unknown.
         has_times: False if every `time` is 0.
         kinds: Which columns are fields for models that read side information: kind by
             column of `users`, of `items`, or of the chunks. Kinds as in `schema.Field`;
             "prefix" is the category of a text's first three characters.
         brings_validation: Whether the fold brings validation rows.
-        has_ids: False where users and items are only places in the files.
-        locate: Names the place of a rating, given its number (from 0, over all chunks): file
-            and line. May be slow: it is for errors.
+        has_ids: False where users and items are only positions in the files.
+        locate: Names file and line of a rating, given its number (from 0, over all chunks). May
+            be slow: it is for errors.
     """
 
     name: str
     chunks: Callable[[], Iterator[pandas.DataFrame]]
-    users: pandas.DataFrame
-    items: pandas.DataFrame
     fingerprint: str
     rating_min: float
     rating_max: float
-    rating_step: float
-    has_times: bool
+    users: pandas.DataFrame = dataclasses.field(default_factory=_nothing_about("user"))
+    items: pandas.DataFrame = dataclasses.field(default_factory=_nothing_about("item"))
+    rating_step: float = 0.0
+    has_times: bool = True
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)
     brings_validation: bool = False
     has_ids: bool = True

@@ -1,0 +1,215 @@
+"""The stages of preparing: read, clean, split, index; each takes what the one before returns.
+
+None of them writes a file or changes its argument. `prepare.write` calls them in order.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import tqdm
+
+from tfrec import schema
+from tfrec.config import DataConfig
+from tfrec.data import fields, ratings, splits, texts, vocabulary
+from tfrec.data.ratings import Ratings
+from tfrec.datasets.raw_dataset import RawDataset, rating_number
+
+
+@dataclasses.dataclass(frozen=True)
+class Interactions:
+    """Ratings and what their codes mean.
+
+    Attributes:
+        ratings: In file order.
+        user_ids: Raw ids by code.
+        item_ids: Raw ids by code.
+        categories: By column of the ratings' context that holds codes: the category by code.
+        dropped: Ratings left out so far, by reason.
+    """
+
+    ratings: Ratings
+    user_ids: list[str]
+    item_ids: list[str]
+    categories: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Interactions, none of them dropped any more, and where each goes.
+
+    Attributes:
+        kept: The interactions; codes are positions in the sorted ids.
+        part: int8 `[n]`, `splits.HISTORY`, VALIDATION or TEST.
+        group: int8 `[n_rows]`, the file group of each row, an index into `groups`.
+        groups: Names of the file groups.
+        test_history: Parts that a test row may see as input.
+        note: What only the data could tell of the split; may be empty.
+    """
+
+    kept: Interactions
+    part: np.ndarray
+    group: np.ndarray
+    groups: tuple[str, ...]
+    test_history: tuple[str, ...]
+    note: str = ""
+
+    @property
+    def in_train(self) -> np.ndarray:
+        """Which ratings are trained on, bool `[n]`."""
+        mask = self.part == splits.HISTORY
+        if len(self.groups) > 1:  # rows are users, some of them held out
+            mask &= self.group[self.kept.ratings.users] == 0
+        return mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Indexed:
+    """All that is written.
+
+    Attributes:
+        parts: The interactions; their context holds what models read.
+        tables: By "user" and "item": the id and the side fields as text, aligned with the ids.
+        columns: Side information as numbers.
+        fields: What models may read, those of the time last.
+    """
+
+    parts: Parts
+    tables: dict[str, pd.DataFrame]
+    columns: list[fields.Column]
+    fields: tuple[schema.Field, ...]
+
+
+def read(raw: RawDataset, progress: bool = False) -> Interactions:
+    """Reads all chunks; codes are in order of appearance.
+
+    Args:
+        raw: Where the ratings come from.
+        progress: Show a bar on stderr, on a terminal.
+
+    Raises:
+        ValueError: there are no ratings, an id is missing, or a value is not a finite number.
+    """
+    return Interactions(*ratings.collect(_with_bar(raw.chunks(), progress), raw.kinds))
+
+
+def clean(
+    found: Interactions, config: DataConfig, locate: Callable[[int], str] = rating_number
+) -> Interactions:
+    """Drops duplicates, filters and labels; codes stay what they are.
+
+    Args:
+        found: As from `read`.
+        config: `duplicates`, `label_above` and the filters are used.
+        locate: Names a rating by its number, for the error.
+
+    Raises:
+        ValueError: there are duplicates that no setting allows, or nothing passes the filters.
+    """
+    data, n = ratings.drop_duplicates(
+        found.ratings, config.duplicates, found.user_ids, found.item_ids, locate
+    )
+    data, dropped = ratings.apply_filters(data, config)
+    if n:
+        dropped["duplicates"] = n
+    data = ratings.labelled(data, config)
+    return dataclasses.replace(found, ratings=data, dropped=found.dropped | dropped)
+
+
+def split(found: Interactions, config: DataConfig) -> Parts:
+    """Gives each interaction its part of its row; leaves out what the split drops.
+
+    Args:
+        found: As from `clean`.
+        config: `split`, its settings and `rows` are used.
+
+    Raises:
+        ValueError: settings that this split cannot work with.
+    """
+    found = _by_position(found)
+    cut = splits.split(found.ratings, config, len(found.user_ids), len(found.item_ids))
+    kept = cut.part != splits.DROPPED
+    found = dataclasses.replace(
+        found, ratings=found.ratings.take(kept), dropped=found.dropped | cut.dropped
+    )
+    # Held-out users keep their position even without a rating left; other ids must occur.
+    everyone = config.split == "users"
+    found = _by_position(found, everyone)
+    n_rows = len(found.user_ids) if config.rows == "user" else len(found.item_ids)
+    return Parts(
+        found,
+        part=cut.part if kept.all() else cut.part[kept],
+        group=cut.group if everyone else np.zeros(n_rows, np.int8),
+        groups=cut.groups,
+        test_history=cut.test_history,
+        note=cut.note,
+    )
+
+
+def _by_position(found: Interactions, every_user: bool = False) -> Interactions:
+    """Codes become positions in the sorted ids that occur, or in those of every user."""
+    data, user_ids, item_ids = ratings.to_positions(
+        found.ratings, found.user_ids, found.item_ids, every_user
+    )
+    return dataclasses.replace(found, ratings=data, user_ids=user_ids, item_ids=item_ids)
+
+
+def index(parts: Parts, raw: RawDataset, config: DataConfig) -> Indexed:
+    """Makes numbers of all side information, their codes learned on training data only.
+
+    Args:
+        parts: As from `split`.
+        raw: `users`, `items`, `kinds` and `has_times` are used.
+        config: `min_category` and `title_vectors` are used.
+
+    Raises:
+        ValueError: a side table has two rows for one id, or holds what its kind can not be.
+    """
+    kept, in_train = parts.kept, parts.in_train
+    tables = {
+        "user": _aligned(raw.users, "user", kept.user_ids),
+        "item": _aligned(raw.items, "item", kept.item_ids),
+    }
+    columns = [
+        *_of_tables(tables, kept.ratings, in_train, raw.kinds),
+        *texts.of_titles(config.title_vectors, tables["item"], raw.kinds),
+        *fields.of_events(kept.ratings.context, kept.categories, in_train, config.min_category),
+    ]
+    context = {c.field.name: c.entries for c in columns if c.field.of == "event"}
+    kept = dataclasses.replace(kept, ratings=dataclasses.replace(kept.ratings, context=context))
+    with_times = raw.has_times and in_train.any()
+    of_times = fields.of_times(kept.ratings.times[in_train]) if with_times else []
+    return Indexed(
+        dataclasses.replace(parts, kept=kept),
+        tables=tables,
+        columns=columns,
+        fields=(*(column.field for column in columns), *of_times),
+    )
+
+
+def _aligned(table: pd.DataFrame, key: str, ids: list[str]) -> pd.DataFrame:
+    aligned = vocabulary.align(table, key, ids)
+    return pd.DataFrame({key: ids}) if aligned is None else aligned
+
+
+def _of_tables(
+    tables: Mapping[str, pd.DataFrame],
+    data: Ratings,
+    in_train: np.ndarray,
+    kinds: Mapping[str, str],
+) -> Iterator[fields.Column]:
+    """The fields of users and items."""
+    for of, positions in (("user", data.users), ("item", data.items)):
+        used = ratings.occurs(positions[in_train], len(tables[of]))
+        yield from fields.of_table(tables[of], of, kinds, used)
+
+
+def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
+    with tqdm.tqdm(
+        desc="reading", unit=" ratings", unit_scale=True, disable=None if progress else True
+    ) as bar:
+        for chunk in chunks:
+            yield chunk
+            bar.update(len(chunk))

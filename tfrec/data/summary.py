@@ -1,0 +1,106 @@
+"""What `info.json` says of prepared data: where it is from, how it was made, how much there is."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from tfrec import config as configs
+from tfrec import schema
+from tfrec.config import DataConfig
+from tfrec.data import protocol, splits
+from tfrec.data.stages import Indexed, Parts
+from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.schema import DatasetInfo
+
+
+def fingerprint(raw: RawDataset, config: DataConfig) -> str:
+    """SHA-256 over the source, the settings and the version of the record format."""
+    settings = json.dumps(configs.to_dict(config), sort_keys=True)
+    text = "\n".join([raw.fingerprint, settings, str(schema.FORMAT_VERSION)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def info(indexed: Indexed, counts: np.ndarray, raw: RawDataset, config: DataConfig) -> DatasetInfo:
+    """Describes what is about to be written.
+
+    Args:
+        indexed: As from `stages.index`.
+        counts: Ratings by row and part, `[n_rows, 3]`.
+        raw: Where it is from.
+        config: How it was made.
+
+    Raises:
+        ValueError: there is nothing to train on.
+    """
+    parts = indexed.parts
+    kept = parts.kept
+    n_users, n_items = len(kept.user_ids), len(kept.item_ids)
+    return DatasetInfo(
+        **_described(parts, raw, config),
+        **_counted(counts, parts),
+        n_users=n_users,
+        n_items=n_items,
+        sparsity=1 - len(kept.ratings) / (n_users * n_items),
+        dropped=kept.dropped,
+        rating_mean=float(kept.ratings.values[parts.in_train].mean(dtype=np.float64)),
+        fields=indexed.fields,
+        fingerprint=fingerprint(raw, config),
+        format=schema.FORMAT_VERSION,
+    )
+
+
+def _described(parts: Parts, raw: RawDataset, config: DataConfig) -> dict[str, Any]:
+    """What is taken over from the source and the settings."""
+    labels = config.label_above is not None
+    return {
+        "name": raw.name,
+        "protocol": "; ".join(filter(None, [protocol.describe(config, raw), parts.note])),
+        "rows": config.rows,
+        "groups": parts.groups,
+        "test_history": parts.test_history,
+        "rating_min": 0.0 if labels else float(raw.rating_min),
+        "rating_max": 1.0 if labels else float(raw.rating_max),
+        "rating_step": 1.0 if labels else float(raw.rating_step),
+        "config": configs.to_dict(config),
+        "has_ids": raw.has_ids,
+    }
+
+
+def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:
+    """The numbers of ratings and rows."""
+    group = parts.group
+    in_train = group == 0
+    n_train = int(counts[in_train, splits.HISTORY].sum())
+    if not n_train:
+        raise ValueError(
+            "the split leaves no training rating; lower --data test and validation, or relax "
+            "the filters (min_rating, min_user_ratings, min_item_ratings)"
+        )
+    by_part = counts.sum(0)
+    n_ratings = {
+        "train": n_train,
+        "validation": int(by_part[splits.VALIDATION]),
+        "test": int(by_part[splits.TEST]),
+    }
+    if len(parts.groups) > 1:
+        for code, name in ((splits.VALIDATION, "validation"), (splits.TEST, "test")):
+            n_ratings[f"{name}_fold_in"] = int(counts[group == code, splits.HISTORY].sum())
+    return {
+        "n_ratings": n_ratings,
+        "max_history": int(counts[in_train, splits.HISTORY].max()),
+        "row_counts": _row_counts(counts, group),
+    }
+
+
+def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
+    """Rows that each split of `inputs` reads: trained on with a history, else with targets."""
+    history, validation, test = (counts > 0).T
+    return {
+        "train": int((history & (group == splits.HISTORY)).sum()),
+        "train+validation": int(((history | validation) & (group != splits.TEST)).sum()),
+        "validation": int(validation.sum()),
+        "test": int(test.sum()),
+        "all": int((history | validation | test).sum()),
+    }
