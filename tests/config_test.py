@@ -1,13 +1,19 @@
+import ast
 import dataclasses
 import json
+import pathlib
+import re
 
 import pytest
 
 from tfrec import config as config_lib
-from tfrec.config import DataConfig, TrainConfig
+from tfrec.config import DataConfig, Settings, TrainConfig, setting
 from tfrec.data import protocol
 from tfrec.models.registry import MODELS
+from tfrec.models.sequence import Sequence
 from tfrec.schema import DatasetInfo
+from tfrec.training import optimizers
+from tfrec.training.runs import RunConfig
 
 
 def test_overrides_are_of_the_fields_type():
@@ -93,13 +99,154 @@ def test_a_models_settings_out_of_range_are_refused(model, text, complaint):
         config_lib.override(MODELS[model].Config(), [text], "--set")
 
 
+def fields_of(model, kind):
+    """Names and defaults of a model's settings whose default, or its first entry, is a `kind`."""
+    for name, value in dataclasses.asdict(MODELS[model].Config()).items():
+        first = value[0] if isinstance(value, tuple) and value else value
+        if type(first) in kind:
+            yield name, value
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_number_of_a_model_has_a_range(model):
-    config = MODELS[model].Config()
-    for name, value in dataclasses.asdict(config).items():
-        if not isinstance(value, (str, bool)) and name != "fields":
-            with pytest.raises(ValueError, match=f"--set {name}=-1"):
-                config_lib.override(config, [f"{name}=-1"], "--set")
+    cls = MODELS[model].Config
+    for name, value in fields_of(model, (int, float)):
+        with pytest.raises(ValueError, match=f"--set {name}=-1"):
+            config_lib.override(cls(), [f"{name}=-1"], "--set")
+        with pytest.raises(ValueError, match=f"^--set {name}=-1 must be "):
+            cls(**{name: (-1,) if isinstance(value, tuple) else -1})
+        if isinstance(value, tuple):
+            with pytest.raises(ValueError, match=f"{name}= must not be empty"):
+                cls(**{name: ()})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_name_that_a_model_takes_is_one_of_the_known(model):
+    for name, value in fields_of(model, (str,)):
+        told = rf"{name}={value}x( is unknown; .*known: .*\b{value}\b|: \w+ reads rows by item)"
+        with pytest.raises(ValueError, match=f"^--set {told}"):
+            MODELS[model].Config(**{name: f"{value}x"})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_models_settings_are_of_their_types(model):
+    cls = MODELS[model].Config
+    for field in dataclasses.fields(cls):
+        with pytest.raises(ValueError, match=f"^--set {field.name}=.* is bytes, not "):
+            cls(**{field.name: b"1"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"hidden": 3}, r"hidden=3 is int, not tuple\[int, \.\.\.\]"),
+        ({"hidden": (3, 0.5)}, "hidden=.* is tuple, not tuple.int"),
+        ({"latent": 3.0}, "latent=3.0 is float, not int"),
+        ({"latent": True}, "latent=True is bool, not int"),
+        ({"dropout": "0.5"}, "dropout='0.5' is str, not float"),
+        ({"dropout": float("nan")}, "dropout=nan must be 0 or more and less than 1"),
+    ],
+)
+def test_values_of_other_types_are_refused(settings, complaint):
+    with pytest.raises(config_lib.SettingError, match=complaint):
+        MODELS["multvae"].Config(**settings)
+
+
+def test_values_are_kept_as_they_are_given():
+    config = MODELS["multvae"].Config(dropout=0, hidden=[4])
+    assert (type(config.dropout), config.hidden) == (int, [4])
+
+
+@pytest.mark.parametrize("model", ["sasrec", "bert4rec", "hstu", "bertrating"])
+def test_heads_must_divide_the_width(model):
+    cls = MODELS[model].Config
+    cls(width=51, heads=3)
+    with pytest.raises(ValueError, match="--set heads=3 does not divide width=50; choose heads"):
+        cls(width=50, heads=3)
+    with pytest.raises(ValueError, match="^its heads=3 does not divide width=50"):
+        config_lib.replaced(cls(width=51, heads=3), {"width": 50}, "its")
+
+
+def test_a_new_default_keeps_the_range():
+    @dataclasses.dataclass(frozen=True)
+    class Narrow(Sequence.Config):
+        width: int = 8
+        slide: float = setting(0.5, "more than 0")
+
+    assert (Narrow().width, Narrow().slide) == (8, 0.5)
+    for settings in ({"width": 0}, {"slide": 0.0}, {"window": 1}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            Narrow(**settings)
+    with pytest.raises(ValueError, match="width=0"):
+        dataclasses.replace(Narrow(), width=0)
+
+
+def test_a_mistyped_range_is_an_error():
+    with pytest.raises(ValueError, match="no range 'at lest 1'; did you mean 'at least 1'"):
+        setting(1, "at lest 1")
+
+
+def test_settings_are_checked_together_by_what_a_class_says_of_them():
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        least: int = 0
+        most: int = 5
+
+        def check(self):
+            if self.least > self.most:
+                raise config_lib.SettingError(f"least={self.least} is above most={self.most}")
+
+    for flag, make in (
+        ("--set", lambda: Config(least=6)),
+        ("--own", lambda: config_lib.override(Config(), ["least=6"], "--own")),
+        ("Net", lambda: config_lib.replaced(Config(), {"least": 6}, "Net")),
+        (r"\S+Config:", lambda: config_lib.from_dict(Config, {"least": 6})),
+    ):
+        with pytest.raises(config_lib.SettingError, match=f"^{flag} least=6 is above most=5$"):
+            make()
+
+
+def test_a_plain_dataclass_may_hold_anything():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        dropout: float = 0.5
+        anything: object = None
+
+    assert config_lib.override(Config(), ["dropout=-3"]).dropout == -3
+    assert config_lib.replaced(Config(), {"dropout": 7}, "x").dropout == 7
+    assert config_lib.from_dict(Config, {"dropout": -3}) == Config(-3)
+
+
+def test_values_of_an_old_run_are_checked():
+    settings = config_lib.to_dict(MODELS["multvae"].Config()) | {"dropout": 1.5}
+    old = RunConfig("multvae", settings, DataConfig(), "", TrainConfig())
+    with pytest.raises(ValueError, match=r"^MultVAE.Config: dropout=1.5 must be 0 or more and"):
+        print(old.model_config)
+    with pytest.raises(ValueError, match="^TrainConfig: epochs=0 must be at least 1"):
+        config_lib.from_dict(TrainConfig, {"epochs": 0})
+
+
+def test_the_settings_module_knows_no_model():
+    tree = ast.parse(pathlib.Path(config_lib.__file__).read_text())
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = {
+        word
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+        for word in re.findall(r"\w+", node.value)
+    }
+    assert "average" in texts  # a setting of training, in an error
+    known = {field.name for cls in (DataConfig, TrainConfig) for field in dataclasses.fields(cls)}
+    of_models = {field.name for m in MODELS.values() for field in dataclasses.fields(m.Config)}
+    assert not texts & (of_models - known)
+
+
+def test_the_optimizers_that_can_be_named_are_those_there_are():
+    assert {*config_lib.OPTIMIZERS} == {*optimizers.OPTIMIZERS, "lbfgs"}
+    with pytest.raises(ValueError, match="--train optimizer=adan is unknown; did you mean 'adam'"):
+        TrainConfig(optimizer="adan")
+    with pytest.raises(ValueError, match="--train average=0.9: lbfgs takes no noisy steps"):
+        TrainConfig(optimizer="lbfgs", average=0.9)
 
 
 def test_an_empty_tuple_can_be_given():

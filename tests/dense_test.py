@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec.layers.dense import Dense
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.models.svae import SVAE
 from tfrec.schema import DatasetInfo
 
@@ -52,3 +52,11 @@ def test_svae_learns_how_popular_items_are_in_bfloat16_too():
         found.append(tape.gradient(loss, model.logits.bias.value).numpy())
     error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
     assert error < 0.05  # by Keras' own layer .5
+
+
+def test_every_activation_that_can_be_named_keeps_the_shape():
+    x = tf.constant([[-2.0, 0.0, 3.0]])
+    found = {name: Dense(4, name)(x) for name in ACTIVATIONS}
+    assert {tuple(y.shape) for y in found.values()} == {(1, 4)}
+    named = {name for name in dir(keras.activations) if name[0].islower()}
+    assert named - {*ACTIVATIONS} == {"deserialize", "get", "glu", "serialize", "threshold"}

@@ -8,7 +8,7 @@ import tfrec
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "schema": 0, "config": 0, "damage": 0, "locks": 0, "aside": 0,
-    "presets": 1, "losses": 1, "ranking": 1, "layers": 1, "datasets": 1,
+    "presets": 1, "reference": 1, "losses": 1, "ranking": 1, "layers": 1, "datasets": 1,
     "metrics": 2, "data": 2,
     "models": 3, "splits": 3,
     "training": 4, "serving": 4,

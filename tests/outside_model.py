@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.densify import normalized
 from tfrec.models import Recommender
 
@@ -23,7 +23,7 @@ class LinearRanker(Recommender):
     paper = TrainConfig(epochs=30, batch_size=100, learning_rate=0.01, patience=5)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """The model's settings: `--set dropout=0.3`, or `tfrec.fit(..., dropout=0.3)`.
 
         Attributes:
@@ -31,8 +31,8 @@ class LinearRanker(Recommender):
             l2: Weight of the squared W in the loss.
         """
 
-        dropout: float = 0.5
-        l2: float = 1e-5
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        l2: float = setting(1e-5, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -296,7 +296,7 @@ def test_every_loss_teaches_the_next_item(loss, steps):
 
 
 def test_a_window_of_one_item_is_refused():
-    with pytest.raises(ValueError, match="window=1: at least 2"):
+    with pytest.raises(ValueError, match="window=1 must be at least 2"):
         made(GRU4Rec, window=1)
 
 

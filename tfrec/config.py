@@ -1,7 +1,8 @@
 """Settings: frozen dataclasses, typed `name=value` overrides, JSON.
 
 `DataConfig` says how raw ratings become rows, `TrainConfig` how a model is trained; a
-model's own numbers are its nested `Config`. Nothing else is configurable.
+model's own numbers are its nested `Config`. Nothing else is configurable. What a value must be
+stands with the setting (`setting`), and holds however it is given (`Settings`).
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,8 +20,148 @@ if typing.TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
+RANGES: dict[str, Callable[[float], bool]] = {
+    "at least 1": lambda x: x >= 1,
+    "at least 2": lambda x: x >= 2,
+    "a finite number": math.isfinite,
+    "0 or more": lambda x: 0 <= x < math.inf,
+    "more than 0": lambda x: 0 < x < math.inf,
+    "0 or more and less than 1": lambda x: 0 <= x < 1,
+    "from 0 to 1": lambda x: 0 <= x <= 1,
+    "more than 0 and less than 1": lambda x: 0 < x < 1,
+    "0 or more and less than 2^32": lambda x: 0 <= x < 2**32,
+}
+OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad", "adamw", "lbfgs")
+
+
+class SettingError(ValueError):
+    """A setting that is refused.
+
+    Args:
+        text: The setting, its value and what is wrong with it: "dropout=-3 must be 0 or more".
+        where: What comes before it: the flag, or what it is a setting of.
+    """
+
+    def __init__(self, text: str, where: str = ""):
+        super().__init__(f"{where} {text}".lstrip())
+        self.text = text
+
+
+def setting(default: Any, must_be: str = "", *, choices: Iterable[str] = ()) -> Any:
+    """A field of a `Settings` class, with what its values must be.
+
+    A subclass that gives the field another default (`width: int = 50`) keeps them. What the
+    setting means stands in the docstring of the class, below `Attributes:`.
+
+    Args:
+        default: Its default.
+        must_be: A key of `RANGES`: what a number, or each of a tuple, must be. A tuple whose
+            default has something in it must not be empty.
+        choices: The known names of a text.
+
+    Raises:
+        ValueError: no such range.
+    """
+    if must_be and must_be not in RANGES:
+        raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
+    return dataclasses.field(
+        default=default, metadata={"must_be": must_be, "choices": tuple(choices)}
+    )
+
+
+class Settings:
+    """Base of the frozen dataclasses of settings: an object that exists holds good values.
+
+    Values are compared with their fields' types and with what `setting` says of them, and never
+    changed. Attributes that are no fields:
+
+    Attributes:
+        flag: The flag that sets the fields, for errors.
+    """
+
+    flag: ClassVar[str] = "--set"
+
+    def __post_init__(self) -> None:
+        try:
+            for name, hint in types_of(type(self)).items():
+                _check(self, name, hint)
+            self.check()
+        except SettingError as error:
+            raise SettingError(error.text, self.flag) from None
+
+    def check(self) -> None:
+        """Refuses settings that do not go together; each of them is within its own range.
+
+        Raises:
+            SettingError: it starts with a setting, as in "heads=3 does not divide width=50".
+        """
+
+
+def types_of(cls: type) -> dict[str, Any]:
+    """The type of each field of a dataclass, by name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def limits_of(cls: type, name: str) -> Mapping[str, Any]:
+    """What `setting` was given for a field: the keys `must_be` and `choices`, or no keys.
+
+    The nearest class counts whose field was made by `setting`.
+    """
+    for base in cls.__mro__:
+        field = getattr(base, "__dataclass_fields__", {}).get(name)
+        if field is not None and "must_be" in field.metadata:
+            return field.metadata
+    return {}
+
+
+def _check(config: Settings, name: str, hint: Any) -> None:
+    """Refuses a value of one field.
+
+    Raises:
+        SettingError: it is of another type, out of its range, or no known name.
+    """
+    value, limits = getattr(config, name), limits_of(type(config), name)
+    if not _fits(value, hint):
+        raise SettingError(f"{name}={value!r} is {type(value).__name__}, not {type_name(hint)}")
+    if not limits or value is None:
+        return
+    if limits["choices"] and value not in limits["choices"]:
+        known = known_names(value, limits["choices"])
+        raise SettingError(f"{name}={value} is unknown; {known}")
+    if limits["must_be"]:
+        _check_range(name, value, limits["must_be"], getattr(type(config), name))
+
+
+def _check_range(name: str, value: Any, must_be: str, default: Any) -> None:
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    if not values and default:
+        raise SettingError(f"{name}= must not be empty")
+    if not all(RANGES[must_be](number) for number in values):
+        raise SettingError(f"{name}={','.join(map(str, values))} must be {must_be}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type, which it keeps; types not known here fit all."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(x, args[0]) for x in value)
+    if isinstance(value, bool):
+        return hint not in (int, float, str)
+    kinds = {int: numbers.Integral, float: numbers.Real}
+    kind = kinds.get(hint, hint)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def type_name(hint: Any) -> str:
+    """A type as source has it."""
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings):
     """How raw ratings become prepared rows.
 
     Attributes:
@@ -62,37 +203,36 @@ class DataConfig:
         shards: TFRecord files of the training group.
     """
 
+    flag: ClassVar[str] = "--data"
+
     dataset: str = "ml-latest-small"
     columns: str = ""
     rows: str = "user"
     split: str = "random"
-    test: float = 0.1
-    validation: float = 0.1
+    test: float = setting(0.1, "0 or more")
+    validation: float = setting(0.1, "0 or more")
     since: str = ""
     test_since: str = ""
     until: str = ""
     fold: str = "u1"
     fold_in: str = "random"
-    fold_in_share: float = 0.8
-    min_rating: float | None = None
-    drop_rating: float | None = None
-    label_above: float | None = None
-    min_user_ratings: int = 0
-    max_user_ratings: int = 0
-    min_item_ratings: int = 0
+    fold_in_share: float = setting(0.8, "more than 0 and less than 1")
+    min_rating: float | None = setting(None, "a finite number")
+    drop_rating: float | None = setting(None, "a finite number")
+    label_above: float | None = setting(None, "a finite number")
+    min_user_ratings: int = setting(0, "0 or more")
+    max_user_ratings: int = setting(0, "0 or more")
+    min_item_ratings: int = setting(0, "0 or more")
     core: bool = False
-    min_category: int = 1
+    min_category: int = setting(1, "at least 1")
     title_vectors: str = ""
     duplicates: str = "error"
-    seed: int = 0
-    shards: int = 4
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "--data")
+    seed: int = setting(0, "0 or more and less than 2^32")
+    shards: int = setting(4, "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """How a model is trained. Each model class brings its paper's values.
 
     Attributes:
@@ -122,28 +262,35 @@ class TrainConfig:
         seed: Seeds weights, shuffling, dropout and sampling.
     """
 
-    epochs: int = 50
-    batch_size: int = 128
-    eval_batch_size: int = 512
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    decay_epochs: tuple[int, ...] = ()
-    decay_factor: float = 0.5
-    clip_norm: float = 0.0
-    average: float = 0.0
-    iterations: int = 20
-    patience: int = 0
-    validate_every: int = 1
+    flag: ClassVar[str] = "--train"
+
+    epochs: int = setting(50, "at least 1")
+    batch_size: int = setting(128, "at least 1")
+    eval_batch_size: int = setting(512, "at least 1")
+    optimizer: str = setting("adam", choices=OPTIMIZERS)
+    learning_rate: float = setting(1e-3, "more than 0")
+    momentum: float = setting(0.9, "0 or more and less than 1")
+    weight_decay: float = setting(0.0, "0 or more")
+    decay_epochs: tuple[int, ...] = setting((), "at least 1")
+    decay_factor: float = setting(0.5, "more than 0")
+    clip_norm: float = setting(0.0, "0 or more")
+    average: float = setting(0.0, "0 or more and less than 1")
+    iterations: int = setting(20, "at least 1")
+    patience: int = setting(0, "0 or more")
+    validate_every: int = setting(1, "at least 1")
     monitor: str = ""
-    cuts: tuple[int, ...] = ()
+    cuts: tuple[int, ...] = setting((), "at least 1")
     refit: bool = False
     mixed_precision: bool = False
-    seed: int = 0
+    seed: int = setting(0, "0 or more and less than 2^32")
 
-    def __post_init__(self) -> None:
-        check_ranges(self, "--train")
+    def check(self) -> None:
+        """Refuses an average of weights with lbfgs."""
+        if self.optimizer == "lbfgs" and self.average:
+            raise SettingError(
+                f"average={self.average}: lbfgs takes no noisy steps to be averaged; leave it out, "
+                "or choose another --train optimizer"
+            )
 
 
 def override(config: Config, assignments: Iterable[str], flag: str = "--set") -> Config:
@@ -157,7 +304,7 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
     Raises:
         ValueError: unknown name, or a value not of the field's type or out of its range.
     """
-    hints = typing.get_type_hints(type(config))
+    hints = types_of(type(config))
     changes: dict[str, Any] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
@@ -172,9 +319,7 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
             changes[name] = _parse(value, hints[name])
         except ValueError as error:
             raise ValueError(f"{flag} {text!r}: {error}") from None
-    changed = dataclasses.replace(config, **changes)
-    check_ranges(changed, flag)
-    return changed
+    return _changed(config, changes, flag)
 
 
 def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
@@ -190,7 +335,7 @@ def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
     Raises:
         ValueError: unknown name, or a value not of the field's type or out of its range.
     """
-    hints = typing.get_type_hints(type(config))
+    hints = types_of(type(config))
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
@@ -199,9 +344,15 @@ def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
             changes[name] = _typed(value, hints[name])
         except ValueError as error:
             raise ValueError(f"{name}={value!r} of {what} {error}") from None
-    changed = dataclasses.replace(config, **changes)
-    check_ranges(changed, what)
-    return changed
+    return _changed(config, changes, what)
+
+
+def _changed(config: Config, changes: dict[str, Any], where: str) -> Config:
+    """`dataclasses.replace`, whose errors name `where` the values are from."""
+    try:
+        return dataclasses.replace(config, **changes)
+    except SettingError as error:
+        raise SettingError(error.text, where) from None
 
 
 def _typed(value: Any, hint: Any) -> Any:
@@ -225,119 +376,6 @@ def _typed(value: Any, hint: Any) -> Any:
     if hint in (str, bool) and isinstance(value, hint):
         return value
     raise ValueError(f"is {type(value).__name__}, not {hint.__name__}")
-
-
-_RANGES: dict[str, Callable[[float], bool]] = {
-    "at least 1": lambda x: x >= 1,
-    "a finite number": math.isfinite,
-    "0 or more": lambda x: 0 <= x < math.inf,
-    "more than 0": lambda x: 0 < x < math.inf,
-    "0 or more and less than 1": lambda x: 0 <= x < 1,
-    "from 0 to 1": lambda x: 0 <= x <= 1,
-    "more than 0 and less than 1": lambda x: 0 < x < 1,
-    "0 or more and less than 2^32": lambda x: 0 <= x < 2**32,
-}
-
-# What a setting must be, by its name, which means the same in every config.
-_MUST_BE = {
-    # data
-    "test": "0 or more",
-    "validation": "0 or more",
-    "fold_in_share": "more than 0 and less than 1",
-    "min_rating": "a finite number",
-    "drop_rating": "a finite number",
-    "label_above": "a finite number",
-    "min_category": "at least 1",
-    "min_user_ratings": "0 or more",
-    "max_user_ratings": "0 or more",
-    "min_item_ratings": "0 or more",
-    "shards": "at least 1",
-    # training
-    "epochs": "at least 1",
-    "batch_size": "at least 1",
-    "eval_batch_size": "at least 1",
-    "learning_rate": "more than 0",
-    "momentum": "0 or more and less than 1",
-    "weight_decay": "0 or more",
-    "decay_epochs": "at least 1",
-    "decay_factor": "more than 0",
-    "clip_norm": "0 or more",
-    "average": "0 or more and less than 1",
-    "iterations": "at least 1",
-    "validate_every": "at least 1",
-    "patience": "0 or more",
-    "cuts": "at least 1",
-    "seed": "0 or more and less than 2^32",
-    # models
-    "hidden": "at least 1",
-    "bottleneck": "0 or more",
-    "dropout": "0 or more and less than 1",
-    "input_dropout": "0 or more and less than 1",
-    "l2": "0 or more",
-    "kernel_regularization": "0 or more",
-    "kernel_size": "at least 1",
-    "kernel_scale": "more than 0",
-    "pretrain_epochs": "at least 1",
-    "regularization": "0 or more",
-    "latent": "at least 1",
-    "depth": "at least 1",
-    "gamma": "0 or more",
-    "encoder_steps": "at least 1",
-    "activity": "0 or more",
-    "blend": "0 or more",
-    "ridge": "0 or more",
-    "discount": "0 or more",
-    "beta": "0 or more",
-    "embedding": "at least 1",
-    "recurrent": "at least 1",
-    "ahead": "at least 1",
-    "window": "at least 1",
-    "deviation": "more than 0",
-    "total_anneal_steps": "0 or more",
-    "aug_steps": "0 or more",
-    "negatives": "at least 1",
-    "fold_in_steps": "0 or more",
-    "damping": "0 or more",
-    "sweeps": "at least 1",
-    "tower": "at least 1",
-    "width": "at least 1",
-    "heads": "at least 1",
-    "layers": "at least 1",
-    "blocks": "at least 1",
-    "attention_dropout": "0 or more and less than 1",
-    "calibration": "from 0 to 1",
-    "slide": "from 0 to 1",
-    "mask": "more than 0 and less than 1",
-    "mask_last": "from 0 to 1",
-    "temperature": "more than 0",
-    "session": "0 or more",
-    "samples": "at least 1",
-    "burn_in": "0 or more",
-    "thin": "at least 1",
-}
-
-
-def check_ranges(config: Any, flag: str) -> None:
-    """Refuses numbers that nothing can be done with.
-
-    Args:
-        config: A dataclass instance.
-        flag: The flag that sets its fields, for the error.
-
-    Raises:
-        ValueError: a setting is out of its range, or a tuple has nothing in it where the
-            default has.
-    """
-    for field in dataclasses.fields(config):
-        must_be, value = _MUST_BE.get(field.name), getattr(config, field.name)
-        if must_be is None or value is None:
-            continue
-        numbers = value if isinstance(value, tuple) else (value,)
-        text = ",".join(map(str, numbers))
-        if not numbers and field.default:
-            raise ValueError(f"{flag} {field.name}= must not be empty")
-        if not all(_RANGES[must_be](number) for number in numbers):
-            raise ValueError(f"{flag} {field.name}={text} must be {must_be}")
 
 
 def data_config(
@@ -368,9 +406,9 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
     """The inverse of `to_dict`; also reads what older versions wrote.
 
     Raises:
-        ValueError: a field that `cls` does not have.
+        ValueError: a field that `cls` does not have, or a value that it refuses.
     """
-    hints = typing.get_type_hints(cls)
+    hints = types_of(cls)
     if cls is DataConfig:
         fields = renewed(fields)
     for name in fields:
@@ -378,7 +416,11 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
             raise ValueError(
                 f"{cls.__qualname__} has no setting {name!r}; " + known_names(name, hints)
             )
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    try:
+        return cls(**values)
+    except SettingError as error:
+        raise SettingError(error.text, f"{cls.__qualname__}:") from None
 
 
 def renewed(fields: dict) -> dict:

@@ -5,13 +5,19 @@ import pathlib
 
 from absl import flags
 
-from tfrec import cli, presets
+from tfrec import cli, presets, reference
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("preset", "", "a published experiment, see --list_presets", flag_values=FLAGS)
 flags.DEFINE_bool("list_presets", False, "print all presets and exit", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "list_settings",
+    False,
+    "print what can be set, with what the other flags say, and exit",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("model", "", "which model (default: deeprec)", flag_values=FLAGS)
 flags.DEFINE_string(
     "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
@@ -102,6 +108,9 @@ def main() -> None:
     members = presets.BLENDS[FLAGS.preset].members if FLAGS.preset in presets.BLENDS else ()
     refuse_flags_of(members)
     cli.start_tensorflow()
+    if FLAGS.list_settings:
+        print("\n\n".join(listing(resolve(name)) for name in members or [FLAGS.preset]))
+        return
     from tfrec.training import strategies
 
     strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
@@ -109,6 +118,20 @@ def main() -> None:
         run_blend(members, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy)
     else:
         run(FLAGS.preset, FLAGS.run_dir, strategy)
+
+
+def listing(config) -> str:
+    """The settings of a run by flag, with their values, ranges and what they mean.
+
+    Args:
+        config: A `RunConfig`.
+    """
+    parts = {
+        f"--set, settings of {config.model}:": config.model_config,
+        "--train, settings of training:": config.train,
+        "--data, settings of the data:": config.data,
+    }
+    return "\n\n".join(reference.table(part, title) for title, part in parts.items())
 
 
 def refuse_flags_of(members: tuple[str, ...]) -> None:

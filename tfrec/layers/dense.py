@@ -3,6 +3,13 @@
 import keras
 import tensorflow as tf
 
+ACTIVATIONS = (  # Keras' functions of one argument that keep the shape, by name
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish"),
+    *("sigmoid", "hard_sigmoid", "hard_silu", "hard_swish", "log_sigmoid", "sparse_sigmoid"),
+    *("tanh", "hard_tanh", "softplus", "sparse_plus", "squareplus", "softsign", "exponential"),
+    *("softmax", "log_softmax", "sparsemax", "tanh_shrink", "soft_shrink", "hard_shrink", "mish"),
+)
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class Dense(keras.layers.Dense):

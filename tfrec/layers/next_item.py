@@ -5,16 +5,6 @@ import tensorflow as tf
 LOSSES = ("softmax", "sampled", "bce", "gbce")
 
 
-def check(loss: str) -> None:
-    """Refuses an unknown loss.
-
-    Raises:
-        ValueError: lists the known ones.
-    """
-    if loss not in LOSSES:
-        raise ValueError(f"--set loss={loss} is unknown; known: {', '.join(LOSSES)}")
-
-
 def softmax(states: tf.Tensor, items: tf.Tensor, table: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """- log softmax over all items: float32 `[n]`.
 

@@ -3,7 +3,18 @@
 import keras
 import tensorflow as tf
 
+from tfrec.config import SettingError
 from tfrec.layers.dense import Dense
+
+
+def check_heads(heads: int, width: int) -> None:
+    """Refuses settings whose heads would not share the vectors evenly.
+
+    Raises:
+        SettingError: `heads` does not divide `width`.
+    """
+    if width % heads:
+        raise SettingError(f"heads={heads} does not divide width={width}; choose heads that do")
 
 
 @keras.saving.register_keras_serializable("tfrec")

@@ -5,8 +5,8 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import TrainConfig
-from tfrec.layers.dense import Dense
+from tfrec.config import Settings, TrainConfig, setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -24,7 +24,7 @@ class AutoEncoder(Recommender):
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """AutoEncoder's settings.
 
         Attributes:
@@ -37,12 +37,12 @@ class AutoEncoder(Recommender):
             l2: Weight of the squared kernels in the loss.
         """
 
-        hidden: tuple[int, ...] = (200, 100, 200)
-        bottleneck: int = 0
-        activation: str = "sigmoid"
-        input_dropout: float = 0.0
-        dropout: float = 0.0
-        l2: float = 0.0
+        hidden: tuple[int, ...] = setting((200, 100, 200), "at least 1")
+        bottleneck: int = setting(0, "0 or more")
+        activation: str = setting("sigmoid", choices=ACTIVATIONS)
+        input_dropout: float = setting(0.0, "0 or more and less than 1")
+        dropout: float = setting(0.0, "0 or more and less than 1")
+        l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
-from tfrec.layers.dense import Dense
+from tfrec.config import Settings, TrainConfig, setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
@@ -35,7 +35,7 @@ class AutoRec(Recommender):
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """AutoRec's settings.
 
         Attributes:
@@ -47,11 +47,11 @@ class AutoRec(Recommender):
                 form.
         """
 
-        rows: str = "item"
-        hidden: tuple[int, ...] = (500,)
-        activation: str = "sigmoid"
-        output_activation: str = "linear"
-        regularization: float = 400.0
+        rows: str = setting("item", choices=("item", "user"))
+        hidden: tuple[int, ...] = setting((500,), "at least 1")
+        activation: str = setting("sigmoid", choices=ACTIVATIONS)
+        output_activation: str = setting("linear", choices=ACTIVATIONS)
+        regularization: float = setting(400.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

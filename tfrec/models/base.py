@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import config as config_lib
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.schema import PAD, DatasetInfo
 
@@ -45,7 +45,7 @@ class Recommender(keras.Model):
     paper: ClassVar[TrainConfig] = TrainConfig()
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """The model's numbers; the defaults are the paper's."""
 
     def __init__(self, info: DatasetInfo, config=None, **kwargs):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.models import gibbs
 from tfrec.models.events import EventModel
@@ -51,7 +51,7 @@ class BayesianFM(EventModel):
     paper = TrainConfig(batch_size=1 << 16)  # events read at once
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """BayesianFM's settings.
 
         Attributes:
@@ -66,12 +66,12 @@ class BayesianFM(EventModel):
         """
 
         fields: tuple[str, ...] = ()
-        latent: int = 10
+        latent: int = setting(10, "at least 1")
         implicit: bool = True
-        session: int = 0
-        samples: int = 300
-        burn_in: int = 100
-        thin: int = 1
+        session: int = setting(0, "0 or more")
+        samples: int = setting(300, "at least 1")
+        burn_in: int = setting(100, "0 or more")
+        thin: int = setting(1, "at least 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

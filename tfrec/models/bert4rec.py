@@ -7,10 +7,10 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers import windows
 from tfrec.layers.dense import Dense
-from tfrec.layers.transformer import Block, Places, looks_at
+from tfrec.layers.transformer import Block, Places, check_heads, looks_at
 from tfrec.models.sequence import Predicting, Sequence
 
 
@@ -53,11 +53,15 @@ class BERT4Rec(Sequence):
             mask_last: Share of the training rows in which only the newest item is masked.
         """
 
-        blocks: int = 2
-        heads: int = 2
-        attention_dropout: float = 0.2
-        mask: float = 0.2
-        mask_last: float = 0.1
+        blocks: int = setting(2, "at least 1")
+        heads: int = setting(2, "at least 1")
+        attention_dropout: float = setting(0.2, "0 or more and less than 1")
+        mask: float = setting(0.2, "more than 0 and less than 1")
+        mask_last: float = setting(0.1, "from 0 to 1")
+
+        def check(self):
+            super().check()
+            check_heads(self.heads, self.width)
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -7,10 +7,11 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig, known_names
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.layers.dense import Dense
 from tfrec.layers.text import TextEncoder
+from tfrec.layers.transformer import check_heads
 from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo, Field
 
@@ -44,7 +45,7 @@ class BertRating(EventModel):
     paper = TrainConfig(epochs=10, batch_size=256, learning_rate=5e-4)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """BertRating's settings.
 
         Attributes:
@@ -58,14 +59,18 @@ class BertRating(EventModel):
             regularization: lambda.
         """
 
-        title: str = "transformer"
-        embedding: int = 32
-        tower: int = 200
-        width: int = 64
-        heads: int = 2
-        layers: int = 1
-        dropout: float = 0.1
-        regularization: float = 0.0
+        title: str = setting("transformer", choices=TITLES)
+        embedding: int = setting(32, "at least 1")
+        tower: int = setting(200, "at least 1")
+        width: int = setting(64, "at least 1")
+        heads: int = setting(2, "at least 1")
+        layers: int = setting(1, "at least 1")
+        dropout: float = setting(0.1, "0 or more and less than 1")
+        regularization: float = setting(0.0, "0 or more")
+
+        def check(self):
+            super().check()
+            check_heads(self.heads, self.width)
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -90,16 +95,6 @@ class BertRating(EventModel):
         names = [f.name for f in self.info.fields if f.of == "item" and f.kind == "set"]
         title = title_field(self.info, self.config.title)
         return *fields_lib.select(self.info, ["item", *names]), *title
-
-    def _check_task(self):
-        super()._check_task()
-        c = self.config
-        if c.title not in TITLES:
-            raise ValueError(f"--set title={c.title} is unknown; " + known_names(c.title, TITLES))
-        if c.width % c.heads:
-            raise ValueError(
-                f"--set heads={c.heads} does not divide width={c.width}; choose heads that do"
-            )
 
     def vectors(self, of: str, positions: tf.Tensor, training: bool = False):
         """What a tower makes of positions.

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
+from tfrec.config import Settings, setting
 from tfrec.models.base import Recommender
 
 
@@ -22,7 +23,7 @@ class Biases(Recommender):
     closed_form = True
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """Biases' settings.
 
         Attributes:
@@ -30,8 +31,8 @@ class Biases(Recommender):
             sweeps: Passes over the rows.
         """
 
-        damping: float = 5.0
-        sweeps: int = 20
+        damping: float = setting(5.0, "0 or more")
+        sweeps: int = setting(20, "at least 1")
 
     def build(self, input_shape=None):
         self.column_biases = self.add_weight(

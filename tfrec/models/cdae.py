@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig, known_names
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -59,7 +59,7 @@ class CDAE(Recommender):
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """CDAE's settings.
 
         Attributes:
@@ -77,22 +77,18 @@ class CDAE(Recommender):
                 leaves it at zero.
         """
 
-        variant: str = "M4"
-        latent: int = 50
-        dropout: float = 0.5
-        negatives: int = 5
+        variant: str = setting("M4", choices=VARIANTS)
+        latent: int = setting(50, "at least 1")
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        negatives: int = setting(5, "at least 1")
         sampled: bool = True
-        regularization: float = 0.01
+        regularization: float = setting(0.01, "0 or more")
         tied: bool = False
-        fold_in_steps: int = 20
+        fold_in_steps: int = setting(20, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c, n_items = self.config, info.n_columns
-        if c.variant not in VARIANTS:
-            raise ValueError(
-                f"--set variant={c.variant} is unknown; " + known_names(c.variant, VARIANTS)
-            )
         self.activation, self.loss_of = VARIANTS[c.variant]
         self.dropout = keras.layers.Dropout(c.dropout)
         self.seed_generator = keras.random.SeedGenerator()

@@ -7,7 +7,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.layers.dense import Dense
+from tfrec.config import setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.mlp import MLP
 from tfrec.models.fm import FM
 
@@ -38,11 +39,11 @@ class DCN(FM):
         """
 
         task: str = "ctr"
-        depth: int = 3
-        hidden: tuple[int, ...] = (400, 400)
-        activation: str = "relu"
-        dropout: float = 0.5
-        l2: float = 0.0
+        depth: int = setting(3, "at least 1")
+        hidden: tuple[int, ...] = setting((400, 400), "at least 1")
+        activation: str = setting("relu", choices=ACTIVATIONS)
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

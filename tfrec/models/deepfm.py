@@ -7,7 +7,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.layers.dense import Dense
+from tfrec.config import setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.mlp import MLP
 from tfrec.models.fm import FM, pair_term
 
@@ -34,10 +35,10 @@ class DeepFM(FM):
         """
 
         task: str = "ctr"
-        hidden: tuple[int, ...] = (400, 400, 400)
-        activation: str = "relu"
-        dropout: float = 0.5
-        l2: float = 0.0
+        hidden: tuple[int, ...] = setting((400, 400, 400), "at least 1")
+        activation: str = setting("relu", choices=ACTIVATIONS)
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
-from tfrec.layers.dense import Dense
+from tfrec.config import Settings, TrainConfig, setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
 from tfrec.models import output_bias
@@ -43,7 +43,7 @@ class DeepRec(Recommender):
     )
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """DeepRec's settings.
 
         Attributes:
@@ -55,12 +55,12 @@ class DeepRec(Recommender):
             aug_steps: Re-feeding steps a batch; 0 trains without.
         """
 
-        hidden: tuple[int, ...] = (512, 512, 1024)
-        dropout: float = 0.8
-        activation: str = "selu"
+        hidden: tuple[int, ...] = setting((512, 512, 1024), "at least 1")
+        dropout: float = setting(0.8, "0 or more and less than 1")
+        activation: str = setting("selu", choices=ACTIVATIONS)
         last_activation: bool = True
         constrained: bool = False
-        aug_steps: int = 1
+        aug_steps: int = setting(1, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

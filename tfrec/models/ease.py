@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -30,7 +30,7 @@ class EASE(Recommender):
     paper = TrainConfig(batch_size=2048)  # few, large rank-k updates
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """EASE's settings.
 
         Attributes:
@@ -38,7 +38,7 @@ class EASE(Recommender):
             binary: Every rating counts as 1; else its value is used.
         """
 
-        regularization: float = 500.0
+        regularization: float = setting(500.0, "0 or more")
         binary: bool = True
 
     def build(self, input_shape=None):

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfrec.config import setting
 from tfrec.models.recvae import RecVAE
 from tfrec.models.weightedease import WeightedEASE
 
@@ -31,11 +32,11 @@ class EASEVAE(RecVAE):
             discount: See there.
         """
 
-        blend: float = 30.0
-        regularization: float = 500.0
-        activity: float = 0.5
-        ridge: float = 0.5
-        discount: float = 0.2
+        blend: float = setting(30.0, "0 or more")
+        regularization: float = setting(500.0, "0 or more")
+        activity: float = setting(0.5, "0 or more")
+        ridge: float = setting(0.5, "0 or more")
+        discount: float = setting(0.2, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -6,12 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import known_names
 from tfrec.layers import fields as fields_lib
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD
 
-TASKS = ("rating", "ctr")
 BLOCK = 1 << 16  # events scored at once where all items are
 
 
@@ -128,9 +126,7 @@ class EventModel(Recommender):
         return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, -1])[:, :n]
 
     def _check_task(self) -> None:
-        """Refuses an unknown task, and to take ratings for labels or labels for ratings."""
-        if self.task not in TASKS:
-            raise ValueError(f"--set task={self.task} is unknown; " + known_names(self.task, TASKS))
+        """Refuses to take ratings for labels, or labels for ratings."""
         is_label = (self.info.rating_min, self.info.rating_max) == (0, 1)
         if self.task == "rating" and is_label:
             raise ValueError(

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.models.events import EventModel, zero_at_start
 
@@ -31,7 +31,7 @@ class FM(EventModel):
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """FM's settings.
 
         Attributes:
@@ -43,11 +43,11 @@ class FM(EventModel):
             deviation: Of v's normal start.
         """
 
-        task: str = "rating"
+        task: str = setting("rating", choices=("rating", "ctr"))
         fields: tuple[str, ...] = ()
-        latent: int = 10
-        regularization: float = 0.0
-        deviation: float = 0.01
+        latent: int = setting(10, "at least 1")
+        regularization: float = setting(0.0, "0 or more")
+        deviation: float = setting(0.01, "more than 0")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import SettingError, TrainConfig, setting
 from tfrec.models.sparsefc import SparseFC
 
 CELLS = 9  # of the global kernel, 3 x 3
@@ -54,14 +54,19 @@ class GLocalK(SparseFC):
 
         regularization: float = 20.0
         kernel_regularization: float = 0.006
-        pretrain_epochs: int = 30
-        kernel_scale: float = 1.0
+        pretrain_epochs: int = setting(30, "at least 1")
+        kernel_scale: float = setting(1.0, "more than 0")
         identity_start: bool = True
+
+        def check(self):
+            super().check()
+            if self.rows != "item":
+                raise SettingError(
+                    f"rows={self.rows}: GLocalK reads rows by item only; leave it out"
+                )
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        if self.config.rows != "item":
-            raise ValueError("GLocalK reads rows by item only: leave out --set rows")
         n = info.n_rows
         self.c = self.add_weight(
             shape=(n, CELLS), initializer=keras.initializers.TruncatedNormal(stddev=0.1), name="c"

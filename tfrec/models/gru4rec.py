@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.models.sequence import Sequence
 
@@ -32,7 +32,7 @@ class GRU4Rec(Sequence):
             recurrent: Units of each GRU.
         """
 
-        recurrent: tuple[int, ...] = (128,)
+        recurrent: tuple[int, ...] = setting((128,), "at least 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -7,9 +7,9 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
-from tfrec.layers.transformer import Places, looks_at
+from tfrec.layers.transformer import Places, check_heads, looks_at
 from tfrec.models.sequence import Sequence
 
 
@@ -41,11 +41,15 @@ class HSTU(Sequence):
         """
 
         width: int = 50
-        blocks: int = 2
-        heads: int = 1
+        blocks: int = setting(2, "at least 1")
+        heads: int = setting(1, "at least 1")
         loss: str = "sampled"
         negatives: int = 128
-        temperature: float = 0.05
+        temperature: float = setting(0.05, "more than 0")
+
+        def check(self):
+            super().check()
+            check_heads(self.heads, self.width)
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

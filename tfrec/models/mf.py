@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import TrainConfig, known_names
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.models.events import EventModel, zero_at_start
 
 TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
@@ -36,7 +36,7 @@ class MF(EventModel):
     paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """MF's settings.
 
         Attributes:
@@ -49,17 +49,17 @@ class MF(EventModel):
             negatives: Draws for each event; squared uses none.
         """
 
-        latent: int = 64
-        loss: str = "squared"
-        regularization: float = 0.02
+        latent: int = setting(64, "at least 1")
+        loss: str = setting("squared", choices=TASK_OF)
+        regularization: float = setting(0.02, "0 or more")
         implicit: bool = False
-        start: str = "normal"
-        deviation: float = 0.1
-        negatives: int = 1
+        start: str = setting("normal", choices=("normal", "xavier"))
+        deviation: float = setting(0.1, "more than 0")
+        negatives: int = setting(1, "at least 1")
 
     @classmethod
     def task_for(cls, config) -> str:
-        return TASK_OF.get(config.loss, "")
+        return TASK_OF[config.loss]
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -78,10 +78,7 @@ class MF(EventModel):
             self.seen_splits = self._state("seen_splits", info.n_users + 2)
 
     def _check_task(self):
-        for name, known in (("loss", TASK_OF), ("start", ("normal", "xavier"))):
-            value = getattr(self.config, name)
-            if value not in known:
-                raise ValueError(f"--set {name}={value} is unknown; " + known_names(value, known))
+        """Refuses nothing: labels can be taken for ratings, and ranking needs no values."""
 
     def _table(self, name: str, n: int, *size: int):
         start = keras.initializers.RandomNormal(stddev=self.config.deviation)

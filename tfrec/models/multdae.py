@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
@@ -27,7 +27,7 @@ class MultDAE(Recommender):
     paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """Mult-DAE's settings.
 
         Attributes:
@@ -37,9 +37,9 @@ class MultDAE(Recommender):
             l2: Weight of the squared kernels in the loss; the authors' code has .01 / 500.
         """
 
-        hidden: tuple[int, ...] = (200,)
-        dropout: float = 0.5
-        l2: float = 2e-5
+        hidden: tuple[int, ...] = setting((200,), "at least 1")
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        l2: float = setting(2e-5, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

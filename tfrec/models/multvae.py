@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.layers.gaussian import GaussianCode
@@ -38,9 +38,9 @@ class MultVAE(Variational):
             dropout: Rate on the normalised input.
         """
 
-        hidden: tuple[int, ...] = (600,)
-        latent: int = 200
-        dropout: float = 0.5
+        hidden: tuple[int, ...] = setting((600,), "at least 1")
+        latent: int = setting(200, "at least 1")
+        dropout: float = setting(0.5, "0 or more and less than 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfrec.config import Settings
 from tfrec.models.base import Recommender
 
 
@@ -16,7 +17,7 @@ class Popularity(Recommender):
     closed_form = True
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """Popularity has no settings."""
 
     def build(self, input_shape=None):

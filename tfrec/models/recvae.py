@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
@@ -46,7 +46,7 @@ class RecVAE(Recommender):
     paper = TrainConfig(epochs=50, batch_size=500, learning_rate=5e-4)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """RecVAE's settings.
 
         Attributes:
@@ -58,12 +58,12 @@ class RecVAE(Recommender):
             encoder_steps: Updates of the encoder for one of the decoder.
         """
 
-        hidden: int = 600
-        depth: int = 5
-        latent: int = 200
-        dropout: float = 0.5
-        gamma: float = 0.005
-        encoder_steps: int = 3
+        hidden: int = setting(600, "at least 1")
+        depth: int = setting(5, "at least 1")
+        latent: int = setting(200, "at least 1")
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        gamma: float = setting(0.005, "0 or more")
+        encoder_steps: int = setting(3, "at least 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

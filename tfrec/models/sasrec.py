@@ -4,9 +4,9 @@ import dataclasses
 
 import keras
 
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
-from tfrec.layers.transformer import Places, looks_at
+from tfrec.layers.transformer import Places, check_heads, looks_at
 from tfrec.models.sequence import Sequence
 
 
@@ -41,11 +41,15 @@ class SASRec(Sequence):
         """
 
         width: int = 50
-        blocks: int = 2
-        heads: int = 1
-        attention_dropout: float = 0.2
+        blocks: int = setting(2, "at least 1")
+        heads: int = setting(1, "at least 1")
+        attention_dropout: float = setting(0.2, "0 or more and less than 1")
         loss: str = "bce"
         negatives: int = 1
+
+        def check(self):
+            super().check()
+            check_heads(self.heads, self.width)
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

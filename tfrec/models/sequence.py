@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrec.config import Settings, setting
 from tfrec.layers import next_item, windows
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
@@ -41,7 +42,7 @@ class Sequence(Recommender):
     task = "ranking"
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """Settings of all sequence models.
 
         Attributes:
@@ -58,21 +59,18 @@ class Sequence(Recommender):
                 theirs, any, instead of the newest.
         """
 
-        window: int = 200
-        width: int = 64
-        dropout: float = 0.2
-        loss: str = "softmax"
-        negatives: int = 256
-        calibration: float = 0.75
-        slide: float = 0.0
+        window: int = setting(200, "at least 2")
+        width: int = setting(64, "at least 1")
+        dropout: float = setting(0.2, "0 or more and less than 1")
+        loss: str = setting("softmax", choices=next_item.LOSSES)
+        negatives: int = setting(256, "at least 1")
+        calibration: float = setting(0.75, "from 0 to 1")
+        slide: float = setting(0.0, "from 0 to 1")
 
     deviation = 0.02  # of the vectors' truncated normal start
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        next_item.check(self.config.loss)
-        if self.config.window < 2:
-            raise ValueError(f"--set window={self.config.window}: at least 2")
         self.max_items, self.exact = self.config.window, False
         start = keras.initializers.TruncatedNormal(stddev=self.deviation)
         # The last vector is no item's: what it stands for is the model's to say.

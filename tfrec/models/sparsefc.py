@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import Settings, TrainConfig, setting
+from tfrec.layers.dense import ACTIVATIONS
 from tfrec.layers.densify import densify
 from tfrec.layers.kernel import KernelDense
 from tfrec.models import output_bias
@@ -36,7 +37,7 @@ class SparseFC(Recommender):
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """SparseFC's settings; the defaults are the paper's for MovieLens-1M.
 
         Attributes:
@@ -50,13 +51,13 @@ class SparseFC(Recommender):
                 up; not with lbfgs, whose line search needs one and the same loss.
         """
 
-        rows: str = "item"
-        hidden: tuple[int, ...] = (500, 500)
-        activation: str = "sigmoid"
-        regularization: float = 60.0
-        kernel_regularization: float = 0.013
-        kernel_size: int = 5
-        input_dropout: float = 0.0
+        rows: str = setting("item", choices=("item", "user"))
+        hidden: tuple[int, ...] = setting((500, 500), "at least 1")
+        activation: str = setting("sigmoid", choices=ACTIVATIONS)
+        regularization: float = setting(60.0, "0 or more")
+        kernel_regularization: float = setting(0.013, "0 or more")
+        kernel_size: int = setting(5, "at least 1")
+        input_dropout: float = setting(0.0, "0 or more and less than 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
@@ -72,14 +72,14 @@ class SVAE(Variational):
             l2: Weight of the squared embeddings and kernels in the loss.
         """
 
-        embedding: int = 256
-        recurrent: int = 200
-        hidden: tuple[int, ...] = (150,)
-        latent: int = 64
-        ahead: int = 4
-        window: int = 200
-        dropout: float = 0.0
-        l2: float = 0.0
+        embedding: int = setting(256, "at least 1")
+        recurrent: int = setting(200, "at least 1")
+        hidden: tuple[int, ...] = setting((150,), "at least 1")
+        latent: int = setting(64, "at least 1")
+        ahead: int = setting(4, "at least 1")
+        window: int = setting(200, "at least 1")
+        dropout: float = setting(0.0, "0 or more and less than 1")
+        l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -7,8 +7,8 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import TrainConfig
-from tfrec.layers.dense import Dense
+from tfrec.config import TrainConfig, setting
+from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
@@ -44,13 +44,13 @@ class VAE(Variational):
             l2: Weight of the squared kernels of encoder and decoder in the loss.
         """
 
-        hidden: tuple[int, ...] = (200,)
-        latent: int = 50
-        activation: str = "tanh"
-        input_dropout: float = 0.0
-        dropout: float = 0.5
-        deviation: float = 0.85
-        l2: float = 0.0
+        hidden: tuple[int, ...] = setting((200,), "at least 1")
+        latent: int = setting(50, "at least 1")
+        activation: str = setting("tanh", choices=ACTIVATIONS)
+        input_dropout: float = setting(0.0, "0 or more and less than 1")
+        dropout: float = setting(0.5, "0 or more and less than 1")
+        deviation: float = setting(0.85, "more than 0")
+        l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from tfrec.config import Settings, setting
 from tfrec.models.base import Recommender
 
 PASSES_TO_ONE = 857  # 200,000 steps of 500 rows over 116,677 rows (Liang et al., ML-20M)
@@ -19,7 +20,7 @@ class Variational(Recommender):
     """
 
     @dataclasses.dataclass(frozen=True)
-    class Config:
+    class Config(Settings):
         """Settings of the annealing.
 
         Attributes:
@@ -29,8 +30,8 @@ class Variational(Recommender):
                 wrote 200,000), whatever the size of data and batch.
         """
 
-        beta: float = 0.2
-        total_anneal_steps: int = 0
+        beta: float = setting(0.2, "0 or more")
+        total_anneal_steps: int = setting(0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from tfrec.config import setting
 from tfrec.models.ease import EASE, solve
 
 
@@ -40,9 +41,9 @@ class WeightedEASE(EASE):
             discount: How much popular items are marked down in the score.
         """
 
-        activity: float = 0.5
-        ridge: float = 0.5
-        discount: float = 0.2
+        activity: float = setting(0.5, "0 or more")
+        ridge: float = setting(0.5, "0 or more")
+        discount: float = setting(0.2, "0 or more")
 
     def build(self, input_shape=None):
         super().build(input_shape)

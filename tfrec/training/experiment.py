@@ -21,7 +21,7 @@ from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, optimizers, overlap, strategies, warm_start
+from tfrec.training import loop, overlap, strategies, warm_start
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -100,7 +100,6 @@ class Experiment:
         self.run_dir, self.strategy = run_dir, strategy
         self.callbacks, self.start = list(callbacks), start
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
-        optimizers.check(config.train)
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
         self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)

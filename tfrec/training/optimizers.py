@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 
-from tfrec.config import TrainConfig, known_names
+from tfrec.config import TrainConfig
 from tfrec.models import clipping
 from tfrec.models.base import Recommender
 
@@ -17,33 +17,13 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
 }
 
 
-def check(config: TrainConfig) -> None:
-    """Refuses an unknown optimizer, or one that cannot do what is asked, before any work is done.
-
-    Raises:
-        ValueError: unknown name (lists the known ones), or lbfgs with an average of weights.
-    """
-    name, known = config.optimizer, [*OPTIMIZERS, "lbfgs"]
-    if name not in known:
-        raise ValueError(f"--train optimizer={name} is unknown; " + known_names(name, known))
-    if name == "lbfgs" and config.average:
-        raise ValueError(
-            f"--train average={config.average}: lbfgs takes no noisy steps to be averaged; leave "
-            "it out, or choose another --train optimizer"
-        )
-
-
 def make(config: TrainConfig, model: Recommender) -> keras.Optimizer | None:
     """The optimizer of `config` for `model`; None for lbfgs, which keeps no variables.
 
     Args:
         config: Training numbers.
         model: Says which of its weights do not decay.
-
-    Raises:
-        ValueError: as `check`.
     """
-    check(config)
     if config.optimizer == "lbfgs":
         return None
     extra: dict = {}

@@ -1,0 +1,90 @@
+"""Settings as a reference lists them: name, default, type, range, what they mean."""
+
+import inspect
+import re
+import textwrap
+from typing import Any, NamedTuple
+
+from tfrec.config import limits_of, type_name, types_of
+
+WIDTH = 100
+
+
+class Entry(NamedTuple):
+    """One setting.
+
+    Attributes:
+        name: Its name.
+        type: Its type, as source has it.
+        value: What it is without a flag, as a flag would write it.
+        must_be: Its range, or "one of" its known names; empty: no limits.
+        help: What the docstring says of it.
+    """
+
+    name: str
+    type: str
+    value: str
+    must_be: str
+    help: str
+
+
+def describe(config: Any) -> list[Entry]:
+    """The settings of a dataclass instance, whose values are shown as the defaults.
+
+    Args:
+        config: Such as `SASRec.Config()`, `SASRec.paper` or `DataConfig()`; ranges are known of
+            fields made by `tfrec.config.setting`.
+    """
+    cls = type(config)
+    texts = help_of(cls)
+    return [
+        Entry(
+            name, type_name(hint), text_of(getattr(config, name)), _limits(cls, name), texts[name]
+        )
+        for name, hint in types_of(cls).items()
+    ]
+
+
+def table(config: Any, title: str) -> str:
+    """The settings as text, for `--list_settings`."""
+    lines = [title]
+    for entry in describe(config):
+        kind = ", ".join(filter(None, [entry.type, entry.must_be]))
+        lines.append(_wrapped(f"{entry.name}={entry.value}  ({kind})", 2, 8))
+        if entry.help:
+            lines.append(_wrapped(entry.help, 6, 6))
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, first: int, rest: int) -> str:
+    indents = {"initial_indent": " " * first, "subsequent_indent": " " * rest}
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False, **indents)
+
+
+def _limits(cls: type, name: str) -> str:
+    limits = limits_of(cls, name)
+    if limits.get("choices"):
+        return "one of " + ", ".join(limits["choices"])
+    return limits.get("must_be", "")
+
+
+def help_of(cls: type) -> dict[str, str]:
+    """What the docstrings of a class and its bases say below `Attributes:`, by field.
+
+    The nearest class counts; a field that none of them names has an empty text.
+    """
+    found = dict.fromkeys(types_of(cls), "")
+    for base in reversed(cls.__mro__):
+        _, _, part = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \S)", part.partition("\n\n")[0]):
+            name, _, text = entry.strip().partition(":")
+            if name in found:
+                found[name] = " ".join(text.split())
+    return found
+
+
+def text_of(value: Any) -> str:
+    """A value as `name=value` of a flag writes it."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
