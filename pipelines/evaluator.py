@@ -105,12 +105,12 @@ def judge(
     import numpy as np
 
     from tfrec import metrics
-    from tfrec.training import experiment, runs
+    from tfrec.training import runs
 
     from . import measure, slices
 
     model = runs.RunDir(trained.path).load_model()
-    metric = experiment.MONITOR[model.task]
+    metric = model.task_object.monitor
     nothing = np.zeros(0, np.int64)
     reasons: list[str] = []
     other = None
@@ -148,7 +148,7 @@ def judge(
             }
     reasons += _missed(demand.thresholds, new)
     if old:
-        reasons += _worse(table, metric, metrics.higher_is_better(metric), demand.bless)
+        reasons += _worse(table, metric, model.task_object.higher_is_better(metric), demand.bless)
     return {
         "blessed": not reasons,
         "reasons": reasons,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfrec import metrics, ranking
+from tfrec import ranking
 from tfrec.data import inputs
 from tfrec.metrics import SavedValues
 from tfrec.models.base import Recommender
@@ -54,21 +54,22 @@ def measure(
         ValueError: no target is left.
     """
     info = model.info
-    whole = metrics.report_for(model.task, info)
-    parts = {name: metrics.report_for(model.task, info) for name in cut.items}
+    task = model.task_object
+    whole = task.new_report(info)
+    parts = {name: task.new_report(info) for name in cut.items}
     score = tf.function(model.score, reduce_retracing=True)
     for features, targets in _batches(model, data_dir):
         scores = score(features).numpy()
         features, targets = _numpy(features), _numpy(targets)
         features, targets = _without(features, targets, learned, info)
-        if hasattr(whole, "depth"):
+        if task.ranks:
             _, top = ranking.top_k(tf.constant(scores), tf.constant(features["items"]), whole.depth)
             scores = top.numpy()
         whole.update(features, targets, scores)
         for name, report in parts.items():
             report.update(*_only(features, targets, cut.items[name], info), scores)
     values = {WHOLE: _values(whole)}
-    if model.task != "ranking" or info.rows == "user":  # else a row is an item
+    if not task.ranks or info.rows == "user":  # else a row is an item
         for name, members in cut.users.items():
             values[name] = _of_users(values[WHOLE], members)
     for name, report in parts.items():
@@ -81,7 +82,7 @@ def measure(
 
 
 def _batches(model: Recommender, data_dir: pathlib.Path) -> tf.data.Dataset:
-    if model.reads == "histories" or model.task == "ranking":
+    if model.reads == "histories" or model.task_object.ranks:
         return inputs.histories(data_dir, model.info, "test", _BATCH, by_length=model.max_items)
     return inputs.events(data_dir, model.info, "test", _EVENTS, context=model.context)
 

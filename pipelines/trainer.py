@@ -94,7 +94,7 @@ def run(
             versions=runs.versions(),
         )
         trial = fitting.carry_out(config, directory, resume=runs.RunDir(directory).exists)
-        print(summaries.table(trial.result), flush=True)
+        print(summaries.table(trial.result, trial.task_object), flush=True)
         for left in directory.glob(".*"):  # half-written by a run that was killed
             left.unlink()
 

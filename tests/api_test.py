@@ -184,6 +184,12 @@ def test_given_parts_are_used_as_they_are(cache):
 # ------------------------------------------------------------------ fit
 
 
+def test_a_run_says_its_main_figures(run):
+    figures, protocol = repr(run).splitlines()
+    assert re.findall(r"([\w@]+) \d\.\d{4}", figures) == ["ndcg@10", "ndcg@100", "recall@100"]
+    assert protocol == run.metrics["protocol"]
+
+
 def test_from_a_frame_to_a_served_answer(cache):
     data = tfrec.Dataset.from_pandas(orders(), items=PRODUCTS, **SHOP)
     run = tfrec.fit("ease", data.split("last"), regularization=1.0)

@@ -207,7 +207,7 @@ def test_scores_every_column(solved, name):
 @pytest.mark.parametrize("name", LEARNERS)
 def test_finds_the_withheld_item(solved, name):
     trial, result, _ = solved(name)
-    if trial.task == "ranking":
+    if trial.model.task == "ranking":
         assert result["test"]["hr@10"] == 1
         features, targets = _features(trial)
         _, top = ranking.top_k(trial.model.score(features), features["items"], 1)
@@ -276,7 +276,7 @@ def test_recommends_to_somebody_never_seen(solved, name):
     """`tfrec.recommend --items`: who likes 15 even items is offered the other five first."""
     trial, _, _ = solved(name)
     likes = [f"i{x}:5" for x in range(0, 30, 2)]
-    dislikes = [f"i{x}:1" for x in range(1, 30, 2)] if trial.task == "rating" else []
+    dislikes = [f"i{x}:1" for x in range(1, 30, 2)] if trial.model.task == "rating" else []
     history = ",".join([*likes, *dislikes])
     if trial.info.rows == "item" or trial.model.reads == "events":
         with pytest.raises(ValueError, match="can not score a new history"):

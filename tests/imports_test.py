@@ -15,6 +15,7 @@ found = tfrec.metrics.rating([3.5, 9], [4, 5], high=5)
 assert found["mae"] == 0.25, found
 found = tfrec.metrics.clicks([0.1, 0.7, 0.4], [0, 1, 1], users=[1, 1, 2])
 assert found["auc"] == 1 and found["gauc_users"] == 1, found
+assert tfrec.tasks.TASKS["rating"].monitor == "rmse"
 assert not {"tensorflow", "keras", "pandas"} & set(sys.modules)
 
 import pandas

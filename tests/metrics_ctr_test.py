@@ -166,7 +166,7 @@ def test_bad_events_are_refused(user, item, label, logit, message):
 
 
 def test_what_has_no_auc_is_an_error():
-    report = metrics.report_for("ctr", make_info())
+    report = metrics.CtrReport(make_info())
     with pytest.raises(ValueError, match="nothing to report"):
         report.result()
     with pytest.raises(ValueError, match="needs 'item'; the batch holds"):
@@ -221,7 +221,7 @@ def test_what_cannot_be_compared_is_refused():
 
 
 def test_registered_with_directions_and_a_protocol():
-    report = measured(*random_events(), report=metrics.report_for("ctr", make_info()))
+    report = measured(*random_events(), report=metrics.CtrReport(make_info()))
     up = {"auc", "gauc"}
     for name in set(report.result()) - {"calibration", "gauc_users", "n_events", "positives"}:
         assert metrics.higher_is_better("val_" + name) == (name in up)

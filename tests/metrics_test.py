@@ -244,9 +244,9 @@ def test_bad_ranking_batches_are_refused(top, targets, items, message):
         ranked(metrics.RankingReport(make_info(1, 10), ks=(2,)), top, targets, items=items)
 
 
-@pytest.mark.parametrize("task", ["rating", "ranking"])
-def test_nothing_to_report_is_an_error_not_a_number(task):
-    report = metrics.report_for(task, make_info(1, 1))
+@pytest.mark.parametrize("kind", [metrics.RatingReport, metrics.RankingReport])
+def test_nothing_to_report_is_an_error_not_a_number(kind):
+    report = kind(make_info(1, 1))
     with pytest.raises(ValueError, match="nothing to report"):
         report.result()
 
@@ -256,15 +256,12 @@ def test_cuts_below_one_are_refused():
         metrics.RankingReport(make_info(1, 1), ks=(0, 5))
 
 
-# Registry, protocol.
+# Directions, protocol.
 
 
-def test_reports_by_task():
-    assert type(metrics.report_for("rating", make_info(1, 1))) is metrics.RatingReport
-    report = metrics.report_for("ranking", make_info(1, 1), ks=(3, 2))
+def test_cuts_are_put_in_order():
+    report = metrics.RankingReport(make_info(1, 1), ks=(3, 2))
     assert (report.ks, report.depth) == ((2, 3), 3)
-    with pytest.raises(ValueError, match="did you mean 'rating'"):
-        metrics.report_for("ratings", make_info(1, 1))
 
 
 def test_which_way_is_better():

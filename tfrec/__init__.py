@@ -12,7 +12,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:  # what type checkers and editors see
-    from tfrec import metrics, models, splits
+    from tfrec import metrics, models, splits, tasks
     from tfrec.api.dataset import Dataset, PreparedData
     from tfrec.api.fitting import fit
     from tfrec.api.run import Run, load
@@ -39,7 +39,7 @@ _NAMES = {
     "fit": "tfrec.api.fitting",
     "load": "tfrec.api.run",
 }
-_MODULES = ("metrics", "models", "splits")
+_MODULES = ("metrics", "models", "splits", "tasks")
 
 __all__ = [
     "Dataset",
@@ -53,6 +53,7 @@ __all__ = [
     "metrics",
     "models",
     "splits",
+    "tasks",
 ]
 
 

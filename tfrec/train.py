@@ -171,7 +171,7 @@ def run(preset: str, path: str, strategy) -> None:
         overwrite=FLAGS.overwrite,
         dry_run=FLAGS.dry_run,
     )
-    print(summaries.table(trial.result))
+    print(summaries.table(trial.result, trial.task_object))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
 
 

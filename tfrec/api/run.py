@@ -53,7 +53,8 @@ class Run:
 
     def __repr__(self) -> str:
         test = self.metrics.get("test") or self.metrics["validation"]
-        figures = ", ".join(f"{n} {v:.4f}" for n, v in test.items() if isinstance(v, float))
+        names = self.config.task.figures(self.config.train.monitor)
+        figures = ", ".join(f"{name} {test[name]:.4f}" for name in names if name in test)
         return f"{self.config.model} in {self.path}: {figures}\n{self.metrics['protocol']}"
 
     @functools.cached_property

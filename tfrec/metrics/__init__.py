@@ -10,15 +10,14 @@ order of the row ids: no number depends on the batch size, the order of batches 
 from tfrec.metrics.arrays import clicks, clicks_by_user, rating, rating_by_user
 from tfrec.metrics.comparison import Comparison, comparable, compare, holm, metric_value
 from tfrec.metrics.ctr_report import CtrReport
+from tfrec.metrics.directions import higher_is_better
 from tfrec.metrics.frames import ranking, ranking_by_user
 from tfrec.metrics.ranking_report import RankingReport
 from tfrec.metrics.rating_report import RatingReport
-from tfrec.metrics.registry import REPORTS, higher_is_better, report_for
 from tfrec.metrics.report import Report, SavedValues
 from tfrec.metrics.sampled import SampledRankingReport
 
 __all__ = [
-    "REPORTS",
     "Comparison",
     "CtrReport",
     "RankingReport",
@@ -37,5 +36,4 @@ __all__ = [
     "ranking_by_user",
     "rating",
     "rating_by_user",
-    "report_for",
 ]

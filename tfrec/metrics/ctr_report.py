@@ -40,8 +40,10 @@ class CtrReport(Report):
         info: Of the prepared data.
     """
 
+    directions = {"auc": True, "gauc": True, "logloss": False, "ece": False}
+
     def __init__(self, info: DatasetInfo):
-        super().__init__(info, ks=(1,))  # nothing is cut
+        super().__init__(info)
         self._codes: list[np.ndarray] = []
         self._labels: list[np.ndarray] = []
         self._logits: list[np.ndarray] = []

@@ -33,6 +33,10 @@ class RankingReport(Report):
         ks: The cuts.
     """
 
+    directions = dict.fromkeys(
+        ("recall", "recall_min", "ndcg", "precision", "map", "hr", "mrr", "coverage"), True
+    )
+
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...] = (10, 20, 50, 100)):
         super().__init__(info, ks)
         self._rows: list[np.ndarray] = []

@@ -31,6 +31,8 @@ class RatingReport(Report):
         ks: Cuts of the re-ranking precision.
     """
 
+    directions = {"rmse": False, "mae": False, "rerank_precision": True}
+
     def __init__(
         self,
         info: DatasetInfo,

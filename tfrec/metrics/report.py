@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,9 +16,20 @@ if typing.TYPE_CHECKING:
 
 
 class Report:
-    """Base of the reports: `update` for every batch, then `result`, `save`."""
+    """Base of the reports: `update` for every batch, then `result`, `save`.
 
-    def __init__(self, info: DatasetInfo, ks: tuple[int, ...]):
+    `update(features, targets, scores)` takes what the model scored. A report with a property
+    `depth` takes ranked lists of that length instead, cut at its `ks`; what one with a method
+    `predictions()` returns, arrays by name, is kept with the run.
+
+    Attributes:
+        directions: Whether more of a metric is better, by its name without a cut; a metric that
+            is neither better nor worse for being greater is not there.
+    """
+
+    directions: ClassVar[Mapping[str, bool]] = {}
+
+    def __init__(self, info: DatasetInfo, ks: tuple[int, ...] = (1,)):
         self.info = info
         self.ks = cuts(ks)
 

@@ -7,9 +7,11 @@ import keras
 import tensorflow as tf
 
 from tfrec import config as config_lib
+from tfrec import tasks
 from tfrec.config import Settings, TrainConfig
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.schema import PAD, DatasetInfo
+from tfrec.tasks import Task
 
 
 class Recommender(keras.Model):
@@ -25,8 +27,8 @@ class Recommender(keras.Model):
     `target_items` and `target_values`, `[batch, length]`; in training they are the row itself.
 
     Attributes:
-        task: "rating", "ranking" or "ctr": picks the report; where it depends on the
-            settings, `task_for` says it and each model has its own.
+        task: "rating", "ranking", "ctr" or a `Task`: how it is measured and served; where it
+            depends on the settings, `task_for` says it. Of a model, the task's name.
         reads: "histories" or "events": picks the reader.
         max_items: How many of a history's newest items the model looks at, or None for all:
             training batches hold rows of like length, counted up to this.
@@ -36,7 +38,7 @@ class Recommender(keras.Model):
         paper: Training settings of the paper, the defaults of `tfrec.train`.
     """
 
-    task: ClassVar[str] = "rating"
+    task: ClassVar[str | Task] = "rating"
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
     needs_ids: ClassVar[bool] = True
@@ -52,7 +54,8 @@ class Recommender(keras.Model):
         super().__init__(**kwargs)
         self.info = info
         self.config = config or self.Config()
-        self.task = self.task_for(self.config)
+        task = self.task_for(self.config)
+        self.task = task.name if isinstance(task, Task) else task
 
     @classmethod
     def rows(cls, config) -> str:
@@ -60,17 +63,22 @@ class Recommender(keras.Model):
         return getattr(config, "rows", "user")
 
     @classmethod
-    def task_for(cls, config) -> str:
-        """The task of this model with these settings."""
+    def task_for(cls, config) -> str | Task:
+        """The task of this model with these settings, or its name."""
         return getattr(config, "task", cls.task)
+
+    @property
+    def task_object(self) -> Task:
+        """All that depends on the task."""
+        return tasks.named(self.task_for(self.config))
 
     @classmethod
     def create(cls, info: DatasetInfo, config=None, **kwargs) -> "Recommender":
         """Builds the model and makes its variables by one real call.
 
         Raises:
-            ValueError: the data was prepared with rows of the other kind, has no ids, or, for a
-                model of ratings, has only one rating.
+            ValueError: the data was prepared with rows of the other kind, has no ids, or does not
+                fit the task, such as ratings that are all the same.
         """
         if cls.needs_ids and not info.has_ids:
             raise ValueError(
@@ -86,12 +94,7 @@ class Recommender(keras.Model):
                 f"with rows by {info.rows}: prepare another --data_dir with --data rows={wanted}"
                 + (f", or train with --set rows={info.rows}" if can_change else "")
             )
-        if model.task == "rating" and info.rating_min == info.rating_max:
-            raise ValueError(
-                f"{cls.__name__} predicts ratings, but all of {info.name} are {info.rating_max:g}: "
-                "there is nothing to predict; use a model that ranks, such as --model=multdae or "
-                "multvae"
-            )
+        model.task_object.check(info, cls.__name__, hasattr(model.config, "task"))
         model(model.empty_features())
         return model
 

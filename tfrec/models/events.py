@@ -28,10 +28,6 @@ class EventModel(Recommender):
     reads: ClassVar[str] = "events"
     codes: fields_lib.FieldCodes | None = None
 
-    def __init__(self, info, config=None, **kwargs):
-        super().__init__(info, config, **kwargs)
-        self._check_task()
-
     @property
     def context(self) -> tuple[str, ...]:
         """What each event must carry besides user and item."""
@@ -124,20 +120,6 @@ class EventModel(Recommender):
 
         scores = tf.map_fn(score_block, blocks, fn_output_signature=tf.float32)
         return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, -1])[:, :n]
-
-    def _check_task(self) -> None:
-        """Refuses to take ratings for labels, or labels for ratings."""
-        is_label = (self.info.rating_min, self.info.rating_max) == (0, 1)
-        if self.task == "rating" and is_label:
-            raise ValueError(
-                f"{type(self).__name__} with task=rating: the values of {self.info.name} are "
-                "labels 0 and 1; train with --set task=ctr"
-            )
-        if self.task == "ctr" and not is_label:
-            raise ValueError(
-                f"{type(self).__name__} with task=ctr needs labels 0 and 1, {self.info.name} is "
-                f"prepared with ratings: add --data label_above=3, or train with --set task=rating"
-            )
 
 
 def zero_at_start(

@@ -77,9 +77,6 @@ class MF(EventModel):
             self.seen = self._state("seen", size)
             self.seen_splits = self._state("seen_splits", info.n_users + 2)
 
-    def _check_task(self):
-        """Refuses nothing: labels can be taken for ratings, and ranking needs no values."""
-
     def _table(self, name: str, n: int, *size: int):
         start = keras.initializers.RandomNormal(stddev=self.config.deviation)
         if self.config.start == "xavier":

@@ -51,12 +51,6 @@ be read, or whose feature is of another type, answers like an empty one.
 A server that batches requests of different lengths pads them with the first value it finds. Begin
 each list with a `""` (and `values` with a 0), or ask `recommend_example`, and nothing changes.
 """
-PREDICTIONS = {
-    "rating": "ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of "
-    "the best items are not cut",
-    "ctr": "probabilities in `rate`, `score`, `regress` and `classify`, logits elsewhere",
-    "ranking": "scores that only have an order",
-}
 
 
 def describe(top: Answers) -> dict:
@@ -100,7 +94,8 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
     for endpoint, spec in about["signatures"].items():
         cells = _cell(spec["inputs"]), _cell(spec["outputs"]), meaning(top, endpoint)
         lines.append(f"| `{endpoint}` | {' | '.join(cells)} |")
-    prediction = PREDICTIONS[top.model.task].format(low=info.rating_min, high=info.rating_max)
+    words = top.model.task_object.words
+    prediction = words.format(low=info.rating_min, high=info.rating_max)
     lines += [NOTES.format(prediction=prediction)]
     if top.model.max_items:
         n = top.model.max_items
@@ -146,12 +141,7 @@ def meaning(top: Answers, endpoint: str) -> str:
     words = MEANING[endpoint]
     if isinstance(words, dict):
         return words[top.kind]
-    by_event = "score" in top.endpoints()
-    if (
-        endpoint in ("classify", "regress")
-        and by_event
-        and (endpoint == "regress" or top.model.task == "ctr")
-    ):
+    if "score" in top.endpoints() and endpoint in top.model.task_object.event_signatures:
         names = ", ".join(f"`{name}`" for name in specs_of(top.endpoints()["score"]))
         return words.replace("`item`", "the event").format(features=names)
     return words.format(features=FEATURES.get(top.kind, ""))

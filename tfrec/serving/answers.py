@@ -98,12 +98,9 @@ class Answers:
         """The lookup tables, which an export must track."""
         return tables_of(self)
 
-    def told(self, scores: tf.Tensor) -> tf.Tensor:
-        """Scores as predictions: ratings in their range, for clicks the probability."""
-        info = self.model.info
-        if self.model.task == "rating":
-            return tf.clip_by_value(scores, info.rating_min, info.rating_max)
-        return tf.sigmoid(scores) if self.model.task == "ctr" else scores
+    def predictions(self, scores: tf.Tensor) -> tf.Tensor:
+        """Scores as the task's predictions: ratings in their range, for clicks the probability."""
+        return self.model.task_object.predictions(scores, self.model.info)
 
 
 def as_declared(

@@ -48,10 +48,8 @@ class EventScores(Answers):
         spec = {name: tf.TensorSpec([None], self._dtype(name), name=name) for name in self.names}
         for name in ("serving_default", "score"):
             self.add(name, self.score, spec)
-        if model.task in ("rating", "ctr"):
-            self.add("regress", self.regress, INPUTS)
-        if model.task == "ctr":
-            self.add("classify", self.classify, INPUTS)
+        for name in model.task_object.event_signatures:
+            self.add(name, getattr(self, name), INPUTS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +75,7 @@ class EventScores(Answers):
                 features[name] = self.categories[name].lookup(raw) + 1
             else:
                 features[name] = raw if name == "time" else standardised(self.fields[name], raw)
-        return {"scores": self.told(self.score_of(features))}
+        return {"scores": self.predictions(self.score_of(features))}
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """`score` for serialized Examples, as a server's Regress wants it: `[batch]`.

@@ -182,7 +182,7 @@ class EventTopK(UserTopK):
         flat = tf.reshape(items, [-1])
         event = {"user": tf.repeat(users, tf.shape(items)[1]), "item": flat}
         scores = self.score_of(self.model.empty_features(tf.size(flat)) | event)
-        scores = tf.reshape(self.told(scores), tf.shape(items))
+        scores = tf.reshape(self.predictions(scores), tf.shape(items))
         return {"scores": tf.where(candidates != UNKNOWN, scores, LOWEST)}
 
     def samples(self):

@@ -48,8 +48,8 @@ class TopK(Answers):
         self.add("recommend_example", self.recommend_example, INPUTS)
         self.add("rate", self.rate, whose | strings("candidates", None))
         self.add("classify", self.classify, INPUTS)
-        if self.model.task == "rating":
-            self.add("regress", self.regress, INPUTS)
+        for name in self.model.task_object.item_signatures:
+            self.add(name, getattr(self, name), INPUTS)
 
     def rows(self, batch_size: int) -> tf.data.Dataset:
         """Features of all users, in an order that does not change: what `top_of` takes."""
@@ -94,7 +94,7 @@ class TopK(Answers):
         positions = self.positions.lookup(candidates)
         picked = tf.gather(scores, tf.maximum(positions, 0), batch_dims=1)
         is_scored = (positions >= 0) & (picked > -float("inf"))
-        return {"scores": tf.where(is_scored, self.told(picked), LOWEST)}
+        return {"scores": tf.where(is_scored, self.predictions(picked), LOWEST)}
 
     def item_samples(self) -> dict[str, np.ndarray]:
         """Samples of the lists of items that any request may hold."""

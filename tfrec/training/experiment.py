@@ -25,13 +25,6 @@ from tfrec.training import loop, overlap, strategies, warm_start
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.runs import RunConfig, RunDir
 
-MONITOR = {"rating": "rmse", "ranking": "ndcg@100", "ctr": "logloss"}
-SHOWN = {
-    "rating": ("rmse", "mae"),
-    "ranking": ("ndcg@10", "ndcg@100", "recall@100"),
-    "ctr": ("logloss", "auc"),
-}
-
 
 def default_data_dir(data: DataConfig, raw: str = "") -> str:
     """Where `data` is prepared when no --data_dir is given: a folder of the cache.
@@ -105,13 +98,13 @@ class Experiment:
         self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
-        self.task = self.model.task
+        self.task_object = self.model.task_object
         self.evaluator = loop.make_evaluator(self.model, strategy)
         self.validated = None  # the report of the last validation
         self.result: dict = {}  # what `run` has measured
-        self.monitor = config.train.monitor or MONITOR[self.task]
+        self.monitor = config.train.monitor or self.task_object.monitor
         try:
-            self.higher_is_better = metrics.higher_is_better(self.monitor)
+            self.higher_is_better = self.task_object.higher_is_better(self.monitor)
         except ValueError as error:
             raise ValueError(f"--train monitor={self.monitor}: {error}") from None
 
@@ -142,7 +135,7 @@ class Experiment:
         train, model = self.config.train, self.model
         training = split.startswith("train")
         # A ranking needs to know what each user has seen.
-        by_row = model.reads == "histories" or (self.task == "ranking" and not training)
+        by_row = model.reads == "histories" or (self.task_object.ranks and not training)
         reader = inputs.histories if by_row else inputs.events
         return reader(
             self.config.data_dir,
@@ -159,13 +152,12 @@ class Experiment:
     def report(self, sampled: str = ""):
         """An empty report of the model's task; `sampled` as for `evaluate_run`."""
         if not sampled:
-            cuts = self.config.train.cuts if self.task == "ranking" else ()
-            return metrics.report_for(self.task, self.info, **({"ks": cuts} if cuts else {}))
+            return self.task_object.new_report(self.info, self.config.train.cuts)
         sampler, _, negatives = sampled.partition("-")
-        if self.task != "ranking" or not negatives.isdecimal():
+        if not (self.task_object.ranks and negatives.isdecimal()):
             raise ValueError(
                 f"--sampled={sampled}: a sampler and a number, such as uniform-100, for models "
-                f"that rank; this one's task is {self.task}"
+                f"that rank; this one's task is {self.model.task}"
             )
         return metrics.SampledRankingReport(self.info, sampler, self.popularity(), int(negatives))
 
@@ -213,7 +205,7 @@ class Experiment:
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
         """The callbacks that every run has."""
-        shown = tuple(dict.fromkeys((*SHOWN[self.task], self.monitor)))
+        shown = self.task_object.figures(self.monitor)
         files = [keras.callbacks.TensorBoard(self.run_dir.logs), HistoryFile(self.run_dir)]
         return [EpochLine(shown, self.say), *(files if self.chief else [])]
 
@@ -224,7 +216,7 @@ class Experiment:
     def _keep(self) -> None:
         """Writes the model, and what it predicted for validation."""
         self.run_dir.save_model(self.model)
-        if self.task == "rating" and self.validated is not None:
+        if self.task_object.keeps_predictions and self.validated is not None:
             self.run_dir.save_predictions("validation", self.validated.predictions())
 
     def refit(self, epochs: int) -> None:
@@ -306,7 +298,7 @@ class Experiment:
         """Writes what was measured; nothing is left to resume from."""
         if self.result["test"]:
             report.save(self.run_dir.per_user)
-            if self.task == "rating":
+            if self.task_object.keeps_predictions:
                 self.run_dir.save_predictions("test", report.predictions())
         self.run_dir.write_json("metrics.json", self.result)
         self.run_dir.state.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ import pandas as pd
 import tensorflow as tf
 
 import tfrec
-from tfrec import aside, damage, locks
+from tfrec import aside, damage, locks, tasks
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.data import stored
@@ -34,6 +34,8 @@ from tfrec.metrics import SavedValues
 from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.schema import DatasetInfo
+from tfrec.tasks import Task
+from tfrec.tasks.rating import RATING
 
 Read = TypeVar("Read")
 
@@ -73,6 +75,11 @@ class RunConfig:
     def model_config(self):
         """The model's own `Config`."""
         return config_lib.from_dict(registry.model_class(self.model).Config, self.settings)
+
+    @property
+    def task(self) -> Task:
+        """The model's task."""
+        return tasks.named(registry.model_class(self.model).task_for(self.model_config))
 
 
 class RunDir:
@@ -199,6 +206,11 @@ class RunDir:
             ValueError: it is damaged, or a blend's.
         """
         return self._json("config.json", _run_config)
+
+    def task(self) -> Task:
+        """The task of the run's model; a blend is one of ratings. Raises as `config`."""
+        is_blend = self.finished and not self.exists
+        return RATING if is_blend else self.config().task
 
     def data_dir(self) -> pathlib.Path:
         """The prepared data that the run was trained on.

@@ -6,22 +6,16 @@ from tfrec import metrics
 from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
-from tfrec.training.experiment import MONITOR
+from tfrec.tasks import Task
+from tfrec.tasks.rating import RATING
 from tfrec.training.runs import RunDir
-
-TABLE = (
-    *("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
-    *("ndcg@10", "ndcg@100", "recall@10", "recall@100", "recall_min@20", "recall_min@50"),
-    *("map@7", "recall@7", "hr@10", "mrr@100", "coverage@10", "n_rows"),
-    *("auc", "gauc", "logloss", "calibration", "ece", "positives", "n_events"),
-)
 
 
 def compare_runs(a: str, b: str, metric: str = "") -> str:
-    """The paired comparison of two runs' test values, in words."""
+    """The paired comparison of two runs' test values, in words; by the first one's task."""
     values = [RunDir(path).load_per_user() for path in (a, b)]
-    usual = next((m for m in MONITOR.values() if m in metrics.comparable(values[0])), "")
-    return f"{a} against {b}: {metrics.compare(*values, metric or usual)}"
+    found = metrics.compare(*values, metric or RunDir(a).task().monitor)
+    return f"{a} against {b}: {found}"
 
 
 def first_user(data_dir: str) -> str:
@@ -63,11 +57,11 @@ def summary(info: DatasetInfo, model: Recommender) -> str:
     return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters"
 
 
-def table(result: dict) -> str:
+def table(result: dict, task: Task) -> str:
     """Validation and test side by side, with their protocol; `metrics.json` holds more."""
     rows = [f"{'':22}{'validation':>12}{'test':>12}"]
     measured = {**result["validation"], **result["test"]}
-    for name in (name for name in TABLE if name in measured):
+    for name in (name for name in task.table or measured if name in measured):
         values = [result[part].get(name) for part in ("validation", "test")]
         rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
     cost = f"{result['seconds']} s, {result['peak_memory_mb']:,} MB at most"
@@ -79,7 +73,7 @@ def table(result: dict) -> str:
 def blend(result: dict) -> str:
     """A blend's weights, and its numbers."""
     lines = [f"{weight:.3f} of {member}" for member, weight in result["members"].items()]
-    return "\n".join([*lines, table(result)])
+    return "\n".join([*lines, table(result, RATING)])
 
 
 def number(value: float | None) -> str:

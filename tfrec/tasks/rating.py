@@ -1,0 +1,38 @@
+"""Ratings: the scores are the ratings that users would give."""
+
+from tfrec.metrics import RatingReport
+from tfrec.tasks.base import Task
+
+
+class Rating(Task):
+    """Ratings, which lie in a range."""
+
+    def predictions(self, scores, info):
+        import tensorflow as tf  # metrics of plain arrays are measured without
+
+        return tf.clip_by_value(scores, info.rating_min, info.rating_max)
+
+    def check(self, info, model, is_setting):
+        if is_setting and (info.rating_min, info.rating_max) == (0, 1):
+            raise ValueError(
+                f"{model} with task=rating: the values of {info.name} are labels 0 and 1; train "
+                "with --set task=ctr"
+            )
+        if info.rating_min == info.rating_max:
+            raise ValueError(
+                f"{model} predicts ratings, but all of {info.name} are {info.rating_max:g}: there "
+                "is nothing to predict; use a model that ranks, such as --model=multdae or multvae"
+            )
+
+
+RATING = Rating(
+    name="rating",
+    report=RatingReport,
+    monitor="rmse",
+    shown=("rmse", "mae"),
+    table=("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    words="ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of the "
+    "best items are not cut",
+    item_signatures=("regress",),
+    event_signatures=("regress",),
+)
