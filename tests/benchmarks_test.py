@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrec.config import DataConfig
+from tfrec.api.dataset import Dataset
 from tfrec.data import inputs, records
-from tfrec.data.prepare import prepare
 from tfrec.schema import DatasetInfo
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -29,32 +28,31 @@ def load(name):
 
 
 @pytest.fixture
-def given(tmp_path):
+def given(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
     recbole = load("recbole")
     for part, rows in GIVEN.items():
         lines = ["user,item", *(",".join(row) for row in rows)]
         (tmp_path / f"{part}.csv").write_text("\n".join(lines) + "\n")
-    recbole.prepare_given(tmp_path, tmp_path / "data")
-    return recbole, tmp_path / "data"
+    return recbole, recbole.prepare_given(tmp_path)
 
 
 def test_the_given_interactions_go_to_the_given_parts(given):
-    _, data_dir = given
-    info = DatasetInfo.load(data_dir)
+    data_dir, info = given[1].data_dir, given[1].info
     rows = {row["user"]: row for row in records.read_rows(data_dir, info)}
     assert (info.n_users, info.n_items) == (2, 5)
     assert sorted(rows[0]["items"]) == [0, 1]  # user 7: a, b
     assert sorted(rows[1]["items"]) == [1, 2, 3]
     assert (rows[0]["validation_items"], rows[1]["validation_items"]) == ([2], [4])
     assert sorted(rows[0]["test_items"]) == [3, 4]
-    assert info.row_counts == {"train": 2, "validation": 2, "test": 2}
+    assert {info.row_counts[part] for part in GIVEN} == {2}
     (features, targets), = inputs.histories(data_dir, info, "validation", 2)  # fmt: skip
     assert np.sort(targets["target_items"], axis=0).ravel().tolist() == [2, 4]
     assert features["items"].shape == (2, 3)
 
 
 def test_train_is_the_input_and_validation_is_struck_out_too(given):
-    recbole, data_dir = given
+    recbole, data = given
     inputs_seen = {}
 
     def score(features):
@@ -62,7 +60,7 @@ def test_train_is_the_input_and_validation_is_struck_out_too(given):
         inputs_seen.update(zip(features["user"].numpy().tolist(), np.sort(items).tolist()))
         return np.tile(np.float32([0, 1, 9, 3, 2]), (len(items), 1))  # c best: struck out
 
-    result = recbole.measure(data_dir, score).result()
+    result = recbole.measure(data, score).result()
     assert {u: [i for i in x if i >= 0] for u, x in inputs_seen.items() if u >= 0} == {
         0: [0, 1],
         1: [1, 2, 3],
@@ -72,14 +70,14 @@ def test_train_is_the_input_and_validation_is_struck_out_too(given):
 
 
 def test_lists_are_measured_in_their_order(given):
-    recbole, data_dir = given
+    recbole, data = given
     lists = {"7": ["e", "d"], "12": ["a"]}
-    assert recbole.measure(data_dir, recbole.list_scores(data_dir, lists)).result()["ndcg@10"] == 1
+    report = recbole.measure(data, recbole.list_scores(data, lists))
+    assert report.result()["ndcg@10"] == 1
     peer = {"name": "x", "top": lists, "validation": {"ndcg@10": 0, "recall@10": 0}}
     peer["test"] = {"ndcg@10": 0.9, "recall@10": 1.0}
-    report = recbole.measure(data_dir, recbole.list_scores(data_dir, lists))
     with pytest.raises(ValueError, match="do not measure the same"):
-        recbole.compared(peer, report, data_dir)
+        recbole.compared(peer, report, data)
 
 
 def test_ials_reads_rows_as_ones():
@@ -100,66 +98,55 @@ def likes(tmp_path):
     label = (n // 2 % 2).astype(np.float32)
     frame = pd.DataFrame({"user": n % 6, "item": n // 6, "value": label, "time": 1})
     frame["user"], frame["item"] = "u" + frame["user"].astype(str), "i" + frame["item"].astype(str)
-    raw = types.SimpleNamespace(
-        name="likes",
-        chunks=lambda: iter([frame]),
-        users=pd.DataFrame({"user": []}),
-        items=pd.DataFrame({"item": []}),
-        fingerprint="likes",
-        rating_min=0.0,
-        rating_max=1.0,
-        rating_step=1.0,
-        has_times=True,
-        kinds={},
-    )
-    info = prepare(raw, DataConfig(dataset="likes", test=0.3), tmp_path / "data", progress=False)
+    raw = Dataset.from_pandas(frame, rating="value", time="time", name="likes")
+    data = raw.split("random", test=0.3, data_dir=tmp_path / "data")
     labels = {(row.user, row.item): row.value for row in frame.itertuples()}
-    return load("recbole_ctr"), tmp_path / "data", info, labels
+    return load("recbole_ctr"), data, labels
 
 
 def written(likes, folder, part):
-    module, data_dir, info, _ = likes
-    module.write_events(folder, data_dir, info, part)
+    module, data, _ = likes
+    module.write_events(folder, data, part)
     lines = (folder / f"events.{part}.inter").read_text().splitlines()
     assert lines[0] == "user_id:token\titem_id:token\tlabel:float"
     return [line.split("\t") for line in lines[1:]]
 
 
 def test_recbole_gets_the_very_same_labelled_rows(likes, tmp_path):
-    _, _, info, labels = likes
+    _, data, labels = likes
     parts = {p: written(likes, tmp_path / "x", p) for p in ("train", "validation", "test")}
-    assert {part: len(rows) for part, rows in parts.items()} == info.n_ratings
+    assert {part: len(rows) for part, rows in parts.items()} == data.info.n_ratings
     rows = [(user, item, float(label)) for part in parts.values() for user, item, label in part]
     assert sorted(rows) == sorted((*ids, label) for ids, label in labels.items())
 
 
 def their_logits(likes, folder, right):
     """Logits 2 and -2, the test events in an order of their own."""
-    labels = likes[3]
+    labels = likes[2]
     rows = written(likes, folder, "test")[::-1]
     return [[u, i, 2.0 if (labels[u, i] == 1) == right else -2.0] for u, i, _ in rows]
 
 
 def test_their_logits_are_measured_by_raw_id(likes, tmp_path):
-    module, data_dir, info, _ = likes
+    module, data, _ = likes
     for right, auc, logloss in ((True, 1.0, 0.126928), (False, 0.0, 2.126928)):
         logits = their_logits(likes, tmp_path, right)
-        result = module.measure(data_dir, info, logits).result()
+        result = module.measure(data, module.logit_scores(data, logits)).result()
         assert (result["auc"], result["logloss"]) == (auc, pytest.approx(logloss, abs=1e-6))
     with pytest.raises(ValueError, match="logits of"):
-        module.measure(data_dir, info, logits[1:])
+        module.logit_scores(data, logits[1:])
 
 
 def test_a_lead_needs_two_that_measure_the_same(likes, tmp_path):
-    module, data_dir, info, _ = likes
+    module, data, _ = likes
     good, bad = (their_logits(likes, tmp_path, right) for right in (True, False))
-    report = module.measure(data_dir, info, good)
+    report = module.measure(data, module.logit_scores(data, good))
     valid = {"auc": 0.5, "logloss": 0.7}
     peer = {"name": "x", "validation": valid, "test": {"auc": 0.0, "logloss": 2.12693}}
-    found = module.compared({**peer, "logits": bad}, report, data_dir, info)
+    found = module.compared({**peer, "logits": bad}, report, data)
     assert found["lead"]["logloss"]["mean_difference"] == pytest.approx(-2.0)
     with pytest.raises(ValueError, match="do not measure the same"):
-        module.compared({**peer, "logits": good}, report, data_dir, info)
+        module.compared({**peer, "logits": good}, report, data)
 
 
 def test_both_sides_have_as_many_trials():
