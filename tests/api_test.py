@@ -236,6 +236,7 @@ def test_history_callbacks_and_no_test(rated, capsys):
     assert capsys.readouterr().out == ""
     assert run.history["epoch"].tolist() == [1, 2]
     assert run.history["val_rmse"].tolist() == pytest.approx([logs["val_rmse"] for logs in seen])
+    assert (run.history[["seconds", "cpu_seconds"]] > 0).all(None)
     assert run.metrics["test"] == {}
     assert not (run.path / "per_user.npz").exists()
 

@@ -1,14 +1,16 @@
 """The parts of the benchmarks that need no peer: the same interactions, the same measure."""
 
 import importlib.util
+import json
 import pathlib
+import re
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tfrec.api.dataset import Dataset
+import tfrec
 from tfrec.data import inputs, records
 from tfrec.schema import DatasetInfo
 
@@ -80,6 +82,22 @@ def test_lists_are_measured_in_their_order(given):
         recbole.compared(peer, report, data)
 
 
+def test_tfrecs_side_learns_from_the_given_train_part(given, tmp_path):
+    recbole, data = given
+    line, report = recbole.run_ours("ease", data, tmp_path, seed=0)
+    assert line["test"] == recbole.shown(report.result())
+    assert line["validation"].keys() == line["test"].keys()
+    assert (line["epochs"], line["settings"]) == (1, {"regularization": 300.0})
+    assert line["cpu_seconds"] > 0
+    assert not tfrec.load(tmp_path / "runs" / "ease").metrics["test"]
+
+
+def test_an_autoencoder_without_hidden_layers_is_a_setting_like_any_other(given, tmp_path):
+    recbole, data = given
+    recbole.OURS["multvae"][1]["epochs"] = 1
+    assert recbole.run_ours("multvae", data, tmp_path, 0)[0]["settings"]["hidden"] == ()
+
+
 def test_ials_reads_rows_as_ones():
     found = load("ials").matrix(np.array([[2, 0, -1], [-1, -1, -1]]), 3)
     np.testing.assert_array_equal(found.toarray(), [[1, 0, 1], [0, 0, 0]])
@@ -98,7 +116,7 @@ def likes(tmp_path):
     label = (n // 2 % 2).astype(np.float32)
     frame = pd.DataFrame({"user": n % 6, "item": n // 6, "value": label, "time": 1})
     frame["user"], frame["item"] = "u" + frame["user"].astype(str), "i" + frame["item"].astype(str)
-    raw = Dataset.from_pandas(frame, rating="value", time="time", name="likes")
+    raw = tfrec.Dataset.from_pandas(frame, rating="value", time="time", name="likes")
     data = raw.split("random", test=0.3, data_dir=tmp_path / "data")
     labels = {(row.user, row.item): row.value for row in frame.itertuples()}
     return load("recbole_ctr"), data, labels
@@ -149,6 +167,23 @@ def test_a_lead_needs_two_that_measure_the_same(likes, tmp_path):
         module.compared({**peer, "logits": good}, report, data)
 
 
+def test_the_best_of_tfrecs_trials_is_tested(likes, tmp_path):
+    module, data, _ = likes
+    module.GRIDS["fm"][1].clear()
+    module.GRIDS["fm"][1]["learning_rate"] = [1e-9, 0.1]
+    module.TRAIN.update(batch_size=8, epochs=2)
+    line, report = module.run_ours("fm", data, tmp_path, seed=0)
+    tried = [trial["validation"]["logloss"] for trial in line["trials"]]
+    assert len(tried) == 2
+    assert line["validation"]["logloss"] == min(tried)
+    assert line["settings"]["learning_rate"] == (1e-9, 0.1)[np.argmin(tried)]
+    assert line["test"] == module.shown(report.result())
+    assert all(trial["cpu_seconds"] > 0 for trial in line["trials"])
+    seconds = module.our_seconds("fm", data, tmp_path)
+    assert len(seconds) == module.EPOCHS
+    assert min(seconds) > 0
+
+
 def test_both_sides_have_as_many_trials():
     module = load("recbole_ctr")
     jobs = {job["name"]: job for job in module.jobs(["fm", "deepfm"])}
@@ -162,6 +197,50 @@ def test_both_sides_have_as_many_trials():
 def test_speed_is_their_median_over_ours():
     line = load("recbole_ctr").speed_line("fm", [0.2, 0.5, 0.1], [9.0, 0.1, 0.1])
     assert (line["tfrec"], line["RecBole"], line["ratio"]) == (0.2, 0.1, 0.5)
+
+
+def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("recbole_sequence")
+    module.FLAGS(["recbole_sequence.py"])
+    module.OURS["sasrec"][0].update(width=4, heads=1, blocks=1, window=6)
+    sequences = {"7": list("abcde"), "12": list("edcab")}
+    (tmp_path / "sequences.json").write_text(json.dumps(sequences))
+    data = module.read_sequences(tmp_path / "sequences.json")
+    run = module.run_ours("sasrec", data, tmp_path, epochs=2)
+    names = tfrec.load(tmp_path / "sasrec-2").items
+    for row in records.read_rows(data.data_dir, data.info):
+        parts = (row["items"], row["validation_items"], row["test_items"])
+        whole = {"".join(names[i] for part in parts for i in part): [len(part) for part in parts]}
+        assert whole in ({"abcde": [3, 1, 1]}, {"edcab": [3, 1, 1]})
+    assert (run["epochs"], run["model"]) == (2, "sasrec")
+    assert 0 <= run["ndcg@10"] <= run["hr@10"] <= 1
+    assert run["cpu_seconds"] > 0
+
+
+def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("refeeding")
+    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}"]
+    module.FLAGS(["x", *words, "--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"])
+    module.main()
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("aug_steps")]
+    gaps = [float(re.search(r"\^2 ([\d.]+),", text)[1]) for text in lines]
+    for steps, text, found in zip((1, 0), lines, gaps, strict=True):
+        run = tfrec.load(tmp_path / f"aug{steps}")
+        assert run.config.settings["aug_steps"] == steps
+        assert (run.config.settings["hidden"], run.config.train.epochs) == ([4], 1)
+        assert f"rmse {run.metrics['validation']['rmse']:.4f} (epoch 1 of 1)" in text
+        assert found == pytest.approx(module.gap(run), abs=1e-4)
+        assert not run.metrics["test"]
+
+
+def test_all_users_get_what_each_would_get(board, tmp_path):
+    run = tfrec.fit("ease", board("user", True)[0], run_dir=tmp_path / "run", check_export=False)
+    found = load("recommend_all").measure(run.path, k=4, batch_size=16)
+    assert (found["users"], found["compared"], found["same_items"]) == (40, 40, 1)
+    assert found["score_difference"] < 1e-5
+    assert min(found[cost] for cost in ("wall_seconds", "cpu_seconds", "peak_memory_mb")) > 0
 
 
 def test_an_id_stands_for_itself_and_its_partners():

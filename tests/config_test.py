@@ -104,6 +104,9 @@ def test_every_number_of_a_model_has_a_range(model):
 
 def test_an_empty_tuple_can_be_given():
     assert config_lib.override(TrainConfig(decay_epochs=(1,)), ["decay_epochs="]).decay_epochs == ()
+    linear = MODELS["multvae"].Config()  # its default is not empty
+    assert config_lib.override(linear, ["hidden="]).hidden == ()
+    assert config_lib.replaced(linear, {"hidden": []}, "MultVAE").hidden == ()
 
 
 def test_configs_survive_json():

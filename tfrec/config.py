@@ -326,7 +326,7 @@ def check_ranges(config: Any, flag: str) -> None:
 
     Raises:
         ValueError: a setting is out of its range, or a tuple has nothing in it where the
-            default has.
+            default has, and its field's metadata do not say `may_be_empty`.
     """
     for field in dataclasses.fields(config):
         must_be, value = _MUST_BE.get(field.name), getattr(config, field.name)
@@ -334,7 +334,7 @@ def check_ranges(config: Any, flag: str) -> None:
             continue
         numbers = value if isinstance(value, tuple) else (value,)
         text = ",".join(map(str, numbers))
-        if not numbers and field.default:
+        if not numbers and field.default and not field.metadata.get("may_be_empty"):
             raise ValueError(f"{flag} {field.name}= must not be empty")
         if not all(_RANGES[must_be](number) for number in numbers):
             raise ValueError(f"{flag} {field.name}={text} must be {must_be}")

@@ -33,12 +33,13 @@ class MultVAE(Variational):
         """Mult-VAE's settings, with those of the annealing.
 
         Attributes:
-            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them.
+            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them. None: all is
+                linear but the softmax.
             latent: Size of z.
             dropout: Rate on the normalised input.
         """
 
-        hidden: tuple[int, ...] = (600,)
+        hidden: tuple[int, ...] = dataclasses.field(default=(600,), metadata={"may_be_empty": True})
         latent: int = 200
         dropout: float = 0.5
 
