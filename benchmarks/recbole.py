@@ -24,7 +24,6 @@ import json
 import os
 import pathlib
 import subprocess
-import tempfile
 import time
 
 from absl import flags
@@ -72,7 +71,6 @@ OURS: dict[str, tuple[dict, dict]] = {
     "recvae": ({"gamma": 0.01}, LONG),
 }
 
-DATA = config_lib.DataConfig(dataset="ml-100k", split="folds", fold="recbole", shards=1)
 PARTS = ("train", "validation", "test")
 
 
@@ -85,12 +83,12 @@ def main() -> None:
             raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
     out = pathlib.Path(FLAGS.out).absolute()
     peers = run_recbole(python, names, out / "recbole")
-    prepare_given(out / "recbole", out / "data")
+    data = prepare_given(out / "recbole")
     lines = []
     for name in names:
-        ours, report = run_ours(name, out, FLAGS.seed)
+        ours, report = run_ours(name, data, out, FLAGS.seed)
         lines.append(ours)
-        lines += [compared(peer, report, out / "data") for peer in peers[name]]
+        lines += [compared(peer, report, data) for peer in peers[name]]
     aside = out / ".results.json.partial"
     aside.write_text(json.dumps(lines, indent=2) + "\n")
     aside.replace(out / "results.json")
@@ -128,101 +126,72 @@ def run_recbole(python: str, names: list[str], out: pathlib.Path) -> dict[str, l
     return results
 
 
-def prepare_given(csv_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
+def prepare_given(csv_dir: pathlib.Path):
     """Prepares rows with just the given interactions in each part; every value is 1.
 
     Args:
         csv_dir: Holds train.csv, validation.csv and test.csv with columns user and item.
-        data_dir: Is made, or made anew.
+
+    Returns:
+        A `tfrec.PreparedData` in the cache.
     """
-    import numpy as np
-    import pandas as pd
+    import tfrec
 
-    from tfrec import schema
-    from tfrec.data import blocks, ratings, records, splits, vocabulary
-
-    frames = [pd.read_csv(csv_dir / f"{part}.csv", dtype=str) for part in PARTS]
-    part = np.repeat(np.arange(3, dtype=np.int8), [len(frame) for frame in frames])
-    data, *ids, _ = ratings.collect(frame.assign(value=1.0, time=0) for frame in frames)
-    (users, user_at), (items, item_at) = (vocabulary.select(x, np.full(len(x), True)) for x in ids)
-    data = dataclasses.replace(data, users=user_at[data.users], items=item_at[data.items])
-    counts = blocks.counts(data, part, "user", len(users))
-    has = counts > 0
-    data_dir.mkdir(parents=True, exist_ok=True)
-    vocabulary.write(data_dir / schema.USERS_FILE, users)
-    vocabulary.write(data_dir / schema.ITEMS_FILE, items)
-    with tempfile.TemporaryDirectory() as work:
-        tasks = blocks.scatter(pathlib.Path(work), data, part, "user", counts)
-        blocks.in_process(blocks.encode, tasks)
-        order = blocks.dealt("train", 1, np.flatnonzero(has.any(1)))
-        blocks.in_process(blocks.gather, blocks.files(pathlib.Path(work), data_dir, order))
-    info = schema.DatasetInfo(
-        name=DATA.dataset,
-        protocol=f"{DATA.dataset}, the interactions of RecBole's split (by user, 80/10/10)",
-        rows="user",
-        n_users=len(users),
-        n_items=len(items),
-        n_ratings={name: int((part == code).sum()) for code, name in enumerate(PARTS)},
-        row_counts={name: int(has[:, code].sum()) for code, name in enumerate(PARTS)},
-        test_history=("history",),
-        rating_mean=1.0,
-        max_history=int(counts[:, splits.HISTORY].max()),
-        config=config_lib.to_dict(DATA),
-        format=records.FORMAT_VERSION,
-    )
-    (data_dir / schema.INFO_FILE).write_text(json.dumps(info.to_dict()))
+    parts = {part: csv_dir / f"{part}.csv" for part in PARTS}
+    return tfrec.Dataset.split_files(**parts, name="ml-100k", shards=1)
 
 
-def run_ours(name: str, out: pathlib.Path, seed: int):
-    """Trains on `out`/data, writes to `out`/runs; returns a line of the table, the test report."""
-    import tensorflow as tf
+def run_ours(name: str, data, out: pathlib.Path, seed: int):
+    """Trains on `data`, writes to `out`/runs; returns a line of the table, the test report."""
+    import keras
 
-    from tfrec.models import registry
-    from tfrec.training import experiment, runs
+    import tfrec
 
     settings, train = OURS[name]
-    cls = registry.model_class(name)
     always = {"monitor": "ndcg@10", "refit": False, "seed": seed}
-    config = runs.RunConfig(
-        model=name,
-        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
-        data=DATA,
-        data_dir=str(out / "data"),
-        train=dataclasses.replace(cls.paper, **train, **always),
+    cpu: list[float] = []
+
+    def note(logs=None):
+        cpu.append(time.process_time())
+
+    run = tfrec.fit(
+        name,
+        data,
+        run_dir=out / "runs" / name,
+        overwrite=True,
+        callbacks=[keras.callbacks.LambdaCallback(on_train_begin=note, on_train_end=note)],
+        check_export=False,
+        test=False,
+        **settings,
+        **train,
+        **always,
     )
-    run_dir = runs.RunDir(out / "runs" / name)
-    run_dir.start(config, overwrite=True)
-    trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
-    cpu = time.process_time()
-    progress = trial.fit(resume=False)
-    cpu = time.process_time() - cpu
-    trial.restore()
-    report = measure(out / "data", lambda features: trial.model.score(features))
+    report = measure(data, run.model.score)
     line = {
         "model": name,
         "side": "tfrec",
         "settings": {**settings, **train},
-        "validation": shown(progress.metrics),
+        "validation": shown(run.metrics["validation"]),
         "test": shown(report.result()),
-        "epochs": progress.epoch,
-        "cpu_seconds": cpu,
+        "epochs": run.metrics["epochs"],
+        "cpu_seconds": cpu[1] - cpu[0],
     }
     return line, report
 
 
-def measure(data_dir: pathlib.Path, score):
+def measure(data, score):
     """The test report of `score`: train as input, train and validation struck out.
 
     Args:
-        data_dir: From `prepare_given`.
+        data: From `prepare_given`.
         score: From features to scores `[batch, n_items]`.
     """
-    from tfrec import metrics, ranking, schema
+    from tfrec import metrics, ranking
     from tfrec.data import inputs
 
-    info = schema.DatasetInfo.load(data_dir)
+    info = data.info
     struck = dataclasses.replace(info, test_history=("history", "validation"))
-    given, seen = (inputs.histories(data_dir, i, "test", 500) for i in (info, struck))
+    given, seen = (inputs.histories(data.data_dir, i, "test", 500) for i in (info, struck))
     report = metrics.RankingReport(info, ks=(10,))
     for (features, _), (known, targets) in zip(given, seen, strict=True):
         _, top = ranking.top_k(score(features), known["items"], report.depth)
@@ -230,11 +199,11 @@ def measure(data_dir: pathlib.Path, score):
     return report
 
 
-def list_scores(data_dir: pathlib.Path, lists: dict[str, list[str]]):
+def list_scores(data, lists: dict[str, list[str]]):
     """A function from features to scores that rank each user's list first, in its order.
 
     Args:
-        data_dir: From `prepare_given`.
+        data: From `prepare_given`.
         lists: Raw item ids, best first, by raw user id.
     """
     import numpy as np
@@ -242,8 +211,8 @@ def list_scores(data_dir: pathlib.Path, lists: dict[str, list[str]]):
     from tfrec import schema
     from tfrec.data import vocabulary
 
-    users = vocabulary.read(data_dir / schema.USERS_FILE)
-    items = {raw: i for i, raw in enumerate(vocabulary.read(data_dir / schema.ITEMS_FILE))}
+    users = vocabulary.read(data.data_dir / schema.USERS_FILE)
+    items = {raw: i for i, raw in enumerate(vocabulary.read(data.data_dir / schema.ITEMS_FILE))}
 
     def score(features):
         scores = np.zeros([len(features["user"]), len(items)], np.float32)
@@ -256,20 +225,20 @@ def list_scores(data_dir: pathlib.Path, lists: dict[str, list[str]]):
     return score
 
 
-def compared(peer: dict, report, data_dir: pathlib.Path) -> dict:
+def compared(peer: dict, report, data) -> dict:
     """RecBole's line of the table, with tfrec's lead over it.
 
     Args:
         peer: What RecBole's half wrote.
         report: tfrec's test report.
-        data_dir: From `prepare_given`.
+        data: From `prepare_given`.
 
     Raises:
         ValueError: RecBole's numbers are not those of its lists by tfrec's report.
     """
     from tfrec import metrics
 
-    theirs = measure(data_dir, list_scores(data_dir, peer.pop("top")))
+    theirs = measure(data, list_scores(data, peer.pop("top")))
     again = shown(theirs.result())
     for metric, value in again.items():
         if abs(value - peer["test"][metric]) > 1e-5:

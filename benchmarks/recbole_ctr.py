@@ -45,7 +45,6 @@ flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
 flags.DEFINE_integer("split_seed", 0, "of the random split", flag_values=FLAGS)
 flags.DEFINE_string("out", "runs/recbole_ctr", "where everything is written", flag_values=FLAGS)
 
-DATA = config_lib.DataConfig(dataset="ml-100k", label_above=3.0)
 PARTS = ("train", "validation", "test")
 PEERS = {"fm": "FM", "deepfm": "DeepFM"}  # RecBole's name by tfrec's
 SHOWN = ("auc", "logloss")
@@ -105,7 +104,7 @@ SPEED: dict[str, tuple[dict, dict]] = {
 
 def main() -> None:
     """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
-    from tfrec.training import experiment
+    import tfrec
 
     python = cli.require(FLAGS, "recbole_python")
     names = FLAGS.models or list(PEERS)
@@ -113,19 +112,18 @@ def main() -> None:
         if name not in PEERS:
             raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
     out = pathlib.Path(FLAGS.out).absolute()
-    data = dataclasses.replace(DATA, seed=FLAGS.split_seed)
-    data_dir = experiment.default_data_dir(data)
-    info = experiment.prepared(data, data_dir)
+    likes = tfrec.Dataset.load("ml-100k")
+    data = likes.split("random", label_above=3.0, seed=FLAGS.split_seed)
     for part in PARTS:
-        write_events(out / "recbole" / "events", data_dir, info, part)
+        write_events(out / "recbole" / "events", data, part)
     peers = run_recbole(python, jobs(names), out / "recbole")
     lines, speed = [], []
     for name in names:
-        ours, report = run_ours(name, data_dir, out, FLAGS.seed)
+        ours, report = run_ours(name, data, out, FLAGS.seed)
         sides = (peers[f"{name}-{side}"] for side in ("default", "tuned"))
-        lines += [ours, *(compared(peer, report, data_dir, info) for peer in sides)]
+        lines += [ours, *(compared(peer, report, data) for peer in sides)]
         theirs = peers[f"{name}-speed"]["cpu_seconds"]
-        speed.append(speed_line(name, our_seconds(name, data_dir, out), theirs))
+        speed.append(speed_line(name, our_seconds(name, data, out), theirs))
     content = {"protocol": report.protocol, "results": lines, "speed": speed}
     aside = out / ".results.json.partial"
     aside.write_text(json.dumps(content, indent=2) + "\n")
@@ -152,15 +150,11 @@ def jobs(names: list[str]) -> list[dict]:
     return found
 
 
-def write_events(out: pathlib.Path, data_dir: str, info, part: str) -> None:
+def write_events(out: pathlib.Path, data, part: str) -> None:
     """Writes one part as RecBole's atomic file `out`/events.`part`.inter: raw ids and labels."""
-    from tfrec import schema
-    from tfrec.data import vocabulary
-
-    files = (schema.USERS_FILE, schema.ITEMS_FILE)
-    users, items = (vocabulary.read(pathlib.Path(data_dir) / file) for file in files)
+    users, items = vocabularies(data)
     lines = ["user_id:token\titem_id:token\tlabel:float"]
-    for features, targets in events(data_dir, info, part):
+    for features, targets in events(data, part):
         columns = (features["user"], features["item"], targets["value"])
         for user, item, value in zip(*(c.numpy() for c in columns), strict=True):
             if user >= 0:
@@ -169,11 +163,19 @@ def write_events(out: pathlib.Path, data_dir: str, info, part: str) -> None:
     (out / f"events.{part}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def events(data_dir: str, info, part: str):
+def events(data, part: str):
     """All events of a part, in batches that are filled up."""
     from tfrec.data import inputs
 
-    return inputs.events(data_dir, info, part, 4096, fill=True)
+    return inputs.events(data.data_dir, data.info, part, 4096, fill=True)
+
+
+def vocabularies(data) -> list[list[str]]:
+    """Raw ids of users and of items, by position."""
+    from tfrec import schema
+    from tfrec.data import vocabulary
+
+    return [vocabulary.read(data.data_dir / x) for x in (schema.USERS_FILE, schema.ITEMS_FILE)]
 
 
 def run_recbole(python: str, todo: list[dict], out: pathlib.Path) -> dict[str, dict]:
@@ -193,64 +195,56 @@ def run_recbole(python: str, todo: list[dict], out: pathlib.Path) -> dict[str, d
     return {job["name"]: json.loads((out / f"{job['name']}.json").read_text()) for job in todo}
 
 
-def make_trial(name: str, changes: dict, data_dir: str, run_dir: pathlib.Path, seed: int):
-    """The experiment with `changes`: settings of the model and training numbers."""
-    import tensorflow as tf
+def train(name: str, changes: dict, data, path: pathlib.Path, **options):
+    """The run with `changes`, settings of the model or of training; it reads no test part."""
+    import tfrec
 
-    from tfrec.models import registry
-    from tfrec.schema import DatasetInfo
-    from tfrec.training import experiment, runs
-
-    cls = registry.model_class(name)
-    numbers = {field.name for field in dataclasses.fields(cls.paper)}
-    settings = {**OURS, **{k: v for k, v in changes.items() if k not in numbers}}
-    train = {**TRAIN, **{k: v for k, v in changes.items() if k in numbers}, "seed": seed}
-    config = runs.RunConfig(
-        model=name,
-        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
-        data=config_lib.from_dict(config_lib.DataConfig, DatasetInfo.load(data_dir).config),
-        data_dir=data_dir,
-        train=dataclasses.replace(cls.paper, **train),
+    settings = {**OURS, **TRAIN, **changes}
+    return tfrec.fit(
+        name,
+        data,
+        run_dir=path,
+        overwrite=True,
+        check_export=False,
+        test=False,
+        **settings,
+        **options,
     )
-    directory = runs.RunDir(run_dir)
-    directory.start(config, overwrite=True)
-    return experiment.Experiment(config, directory, tf.distribute.get_strategy())
 
 
-def run_ours(name: str, data_dir: str, out: pathlib.Path, seed: int):
+def run_ours(name: str, data, out: pathlib.Path, seed: int):
     """Trains all trials, tests the best; returns a line of the table and the test report."""
+    import keras
+
+    cpu: list[float] = []
+
+    def note(logs=None):
+        cpu.append(time.process_time())
+
+    watch = keras.callbacks.LambdaCallback(on_train_begin=note, on_train_end=note)
     found, best = [], None
     for number, changes in enumerate(combinations(GRIDS[name][1])):
         changes = {**ALSO[name][1], **changes}
-        trial = make_trial(name, changes, data_dir, out / "runs" / f"{name}-{number}", seed)
-        cpu = time.process_time()
-        progress = trial.fit(resume=False)
-        cpu = time.process_time() - cpu
-        line = {"settings": {**TRAIN, **OURS, **changes}, "validation": shown(progress.metrics)}
-        line |= {"epochs": progress.epoch, "cpu_seconds": cpu}
+        path = out / "runs" / f"{name}-{number}"
+        run = train(name, changes, data, path, seed=seed, callbacks=[watch])
+        measured = shown(run.metrics["validation"])
+        line = {"settings": {**TRAIN, **OURS, **changes}, "validation": measured}
+        line |= {"epochs": run.metrics["epochs"], "cpu_seconds": cpu[-1] - cpu[-2]}
         found.append(line)
         print(name, changes, line["validation"], flush=True)
         if best is None or line["validation"]["logloss"] < best[1]["validation"]["logloss"]:
-            best = trial, line
-    trial, line = best
-    trial.restore()
-    test, report = trial.measure("test")
-    line = {"model": name, "side": "tfrec", **line, "test": shown(test), "trials": found}
-    return line, report
+            best = run, line
+    run, line = best
+    report = measure(data, run.model.score)
+    line = {**line, "test": shown(report.result()), "trials": found}
+    return {"model": name, "side": "tfrec", **line}, report
 
 
-def our_seconds(name: str, data_dir: str, out: pathlib.Path) -> list[float]:
+def our_seconds(name: str, data, out: pathlib.Path) -> list[float]:
     """CPU seconds of each of EPOCHS passes of training, after a first one; no validation."""
-    from tfrec.training import loop
-
-    trial = make_trial(name, SPEED[name][1], data_dir, out / "runs" / f"{name}-speed", 0)
-    trainer = loop.Trainer(trial.model, trial.strategy, trial.config.train)
-    seconds = []
-    for epoch in range(1 + EPOCHS):
-        cpu = time.process_time()
-        trainer.epoch(trial.batches("train", epoch), epoch)
-        seconds.append(time.process_time() - cpu)
-    return seconds[1:]
+    changes = {**SPEED[name][1], "epochs": 1 + EPOCHS, "patience": 0}
+    run = train(name, changes, data, out / "runs" / f"{name}-speed")
+    return run.history["cpu_seconds"].tolist()[1:]
 
 
 def speed_line(name: str, ours: list[float], theirs: list[float]) -> dict:
@@ -260,12 +254,26 @@ def speed_line(name: str, ours: list[float], theirs: list[float]) -> dict:
     return {"model": name, "settings": SPEED[name][1], **sides, "ratio": b / a}
 
 
-def measure(data_dir: str, info, logits: list[list]):
-    """The test report of logits that RecBole gave.
+def measure(data, score):
+    """The test report of `score`.
 
     Args:
-        data_dir: Prepared data.
-        info: Its info.
+        data: Prepared data.
+        score: From features to logits `[batch]`.
+    """
+    from tfrec import metrics
+
+    report = metrics.CtrReport(data.info)
+    for features, targets in events(data, "test"):
+        report.update(features, targets, score(features))
+    return report
+
+
+def logit_scores(data, logits: list[list]):
+    """A function from features to the logits that RecBole gave.
+
+    Args:
+        data: Prepared data.
         logits: Lists of raw user id, raw item id and logit; one for each test event.
 
     Raises:
@@ -273,40 +281,32 @@ def measure(data_dir: str, info, logits: list[list]):
     """
     import numpy as np
 
-    from tfrec import metrics, schema
-    from tfrec.data import vocabulary
-
-    files = (schema.USERS_FILE, schema.ITEMS_FILE)
-    users, items = (vocabulary.read(pathlib.Path(data_dir) / file) for file in files)
+    users, items = vocabularies(data)
     logit = {(user, item): value for user, item, value in logits}
-    if not len(logits) == len(logit) == info.n_ratings["test"]:
-        raise ValueError(f"{len(logits)} logits of {info.n_ratings['test']} test events")
-    report = metrics.CtrReport(info)
-    for features, targets in events(data_dir, info, "test"):
-        scores = np.zeros(len(features["user"]))
+    if not len(logits) == len(logit) == data.info.n_ratings["test"]:
+        raise ValueError(f"{len(logits)} logits of {data.info.n_ratings['test']} test events")
+
+    def score(features):
         pairs = zip(features["user"].numpy(), features["item"].numpy(), strict=True)
-        for row, (user, item) in enumerate(pairs):
-            if user >= 0:
-                scores[row] = logit[users[user], items[item]]
-        report.update(features, targets, scores)
-    return report
+        return np.array([logit[users[u], items[i]] if u >= 0 else 0.0 for u, i in pairs])
+
+    return score
 
 
-def compared(peer: dict, report, data_dir: str, info) -> dict:
+def compared(peer: dict, report, data) -> dict:
     """RecBole's line of the table, with tfrec's lead over it.
 
     Args:
         peer: What RecBole's half wrote.
         report: tfrec's test report.
-        data_dir: Prepared data.
-        info: Its info.
+        data: Prepared data.
 
     Raises:
         ValueError: RecBole's numbers are not those of its logits by tfrec's report.
     """
     from tfrec import metrics
 
-    theirs = measure(data_dir, info, peer.pop("logits"))
+    theirs = measure(data, logit_scores(data, peer.pop("logits")))
     again = shown(theirs.result())
     for metric, value in again.items():
         if abs(value - peer["test"][metric]) > 1e-4:

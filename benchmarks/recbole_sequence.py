@@ -11,12 +11,10 @@ tested as it then stands; with --ours_epochs tfrec trains that many anew, its ep
 validation, and is tested once more. One thread a side; seconds are CPU seconds of training alone.
 """
 
-import dataclasses
 import json
 import os
 import pathlib
 import subprocess
-import time
 
 from absl import flags
 
@@ -55,12 +53,12 @@ def main() -> None:
             raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
     peers = {name: run_recbole(python, name, out) for name in FLAGS.models}
     one_thread()
-    prepare_sequences(out / "sequences.json", out / "data")
+    data = read_sequences(out / "sequences.json")
     lines = []
     for name in FLAGS.models:
-        lines += [peers[name], run_ours(name, out, FLAGS.epochs)]
+        lines += [peers[name], run_ours(name, data, out, FLAGS.epochs)]
         if FLAGS.ours_epochs:
-            lines.append(run_ours(name, out, FLAGS.ours_epochs))
+            lines.append(run_ours(name, data, out, FLAGS.ours_epochs))
     (out / "results.json").write_text(json.dumps(lines, indent=2) + "\n")
     print(
         f"{'model':9} {'side':8} {'epochs':>6} {'CPU s an epoch':>15} {'NDCG@10':>8} {'HR@10':>7}"
@@ -96,84 +94,42 @@ def one_thread() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def prepare_sequences(path: pathlib.Path, data_dir: pathlib.Path) -> None:
-    """Prepares the sequences RecBole has written, the last two items of each held out."""
+def read_sequences(path: pathlib.Path):
+    """The sequences RecBole has written, prepared: the last two items of each are held out."""
     import pandas as pd
 
-    from tfrec.data.prepare import prepare
-    from tfrec.datasets.raw_dataset import RawDataset
+    import tfrec
 
     sequences = json.loads(path.read_text())
     frame = pd.DataFrame(
         [(u, i, time) for u, items in sequences.items() for time, i in enumerate(items)],
         columns=["user", "item", "time"],
-    ).assign(value=1.0)
-    raw = RawDataset(
-        name="ml-100k",
-        chunks=lambda: iter([frame]),
-        fingerprint="recbole",
-        rating_min=1,
-        rating_max=1,
     )
-    prepare(raw, DATA, data_dir, overwrite=True, progress=False)
+    data = tfrec.Dataset.from_pandas(frame, time="time", name="ml-100k")
+    return data.split("last", shards=1)
 
 
-DATA = config_lib.DataConfig(dataset="ml-100k", split="last", shards=1)
-
-
-def run_ours(name: str, out: pathlib.Path, epochs: int) -> dict:
+def run_ours(name: str, data, out: pathlib.Path, epochs: int) -> dict:
     """Trains for `epochs`, keeps the best by validation, tests once."""
-    import tensorflow as tf
-
-    from tfrec.models import registry
-    from tfrec.training import experiment, runs
+    import tfrec
 
     settings, train = OURS[name]
-    cls = registry.model_class(name)
-    config = runs.RunConfig(
-        model=name,
-        settings=config_lib.to_dict(dataclasses.replace(cls.Config(), **settings)),
-        data=DATA,
-        data_dir=str(out / "data"),
-        train=dataclasses.replace(
-            cls.paper, **{**ALWAYS, **train, "epochs": epochs, "seed": FLAGS.seed}
-        ),
+    run = tfrec.fit(
+        name,
+        data,
+        run_dir=out / f"{name}-{epochs}",
+        overwrite=True,
+        check_export=False,
+        **settings,
+        **{**ALWAYS, **train, "epochs": epochs, "seed": FLAGS.seed},
     )
-    run_dir = runs.RunDir(out / f"{name}-{epochs}")
-    run_dir.start(config, overwrite=True)
-    trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
-    seconds = TrainingSeconds(trial)
-    progress = trial.fit(resume=False)
-    trial.restore()
-    result, _ = trial.measure("test")
     return {
         "model": name,
         "side": "tfrec",
-        "epochs": progress.epoch,
-        "cpu_seconds": seconds.total / progress.epoch,
-        **{metric: result[metric] for metric in ("ndcg@10", "hr@10")},
+        "epochs": run.metrics["epochs"],
+        "cpu_seconds": run.history["cpu_seconds"].mean(),
+        **{metric: run.metrics["test"][metric] for metric in ("ndcg@10", "hr@10")},
     }
-
-
-class TrainingSeconds:
-    """CPU seconds of an experiment's training, from asking for a pass to its validation."""
-
-    def __init__(self, trial):
-        self.total, self._begun = 0.0, 0.0
-        self._batches, self._measure = trial.batches, trial.measure
-        trial.batches, trial.measure = self.batches, self.measure
-
-    def batches(self, split, epoch=0):
-        """Notes when training begins."""
-        if split == "train":
-            self._begun = time.process_time()
-        return self._batches(split, epoch)
-
-    def measure(self, split, *args):
-        """Notes when training has ended."""
-        if split == "validation":
-            self.total += time.process_time() - self._begun
-        return self._measure(split, *args)
 
 
 if __name__ == "__main__":

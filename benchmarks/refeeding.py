@@ -28,40 +28,54 @@ flags.DEFINE_string("out", "runs/refeeding", "where the runs are written", flag_
 
 def main() -> None:
     """Two runs, two lines."""
-    import tensorflow as tf
-
-    from tfrec.models import registry
-    from tfrec.training import experiment, runs
+    import tfrec
 
     preset = presets.preset(FLAGS.preset)
-    cls = registry.model_class(preset.model)
+    given = config_lib.to_dict(preset.data)
+    data = tfrec.Dataset.load(given.pop("dataset")).split(given.pop("split"), **given)
     for steps in (1, 0):
-        settings = dataclasses.replace(cls.Config(), **preset.settings)
-        settings = config_lib.override(settings, [*FLAGS["set"].value, f"aug_steps={steps}"])
-        train = dataclasses.replace(cls.paper, **{**preset.train, "refit": False})
-        config = runs.RunConfig(
-            model=preset.model,
-            settings=config_lib.to_dict(settings),
-            data=preset.data,
-            data_dir=experiment.default_data_dir(preset.data),
-            train=config_lib.override(train, FLAGS["train"].value, "--train"),
+        run = tfrec.fit(
+            preset.model,
+            data,
+            run_dir=pathlib.Path(FLAGS.out) / f"aug{steps}",
+            overwrite=True,
+            check_export=False,
+            test=False,
+            **{**settings(preset), "aug_steps": steps},
         )
-        run_dir = runs.RunDir(pathlib.Path(FLAGS.out) / f"aug{steps}")
-        run_dir.start(config, overwrite=True)
-        trial = experiment.Experiment(config, run_dir, tf.distribute.get_strategy())
-        progress = trial.fit(resume=False)
-        trial.restore()
-        total = count = 0.0
-        for features, _ in trial.batches("validation"):
-            real = tf.cast(features["user"] >= 0, tf.float32)
-            total += float(tf.reduce_sum(real * trial.model.fixed_point_gap(features)))
-            count += float(tf.reduce_sum(real))
+        found = run.metrics
         print(
-            f"aug_steps {steps}: validation rmse {progress.best:.4f} (epoch {progress.best_epoch} "
-            f"of {progress.epoch}), mean (f(f(x)) - f(x))^2 {total / count:.4f}, "
-            f"{progress.seconds:.0f} s",
+            f"aug_steps {steps}: validation rmse {found['validation']['rmse']:.4f} "
+            f"(epoch {found['best_epoch']} of {found['epochs']}), "
+            f"mean (f(f(x)) - f(x))^2 {gap(run):.4f}, {found['seconds']:.0f} s",
             flush=True,
         )
+
+
+def settings(preset: presets.Preset) -> dict:
+    """The preset's settings of model and training, with those of the flags over them."""
+    from tfrec.models import MODELS
+
+    cls = MODELS[preset.model]
+    model = dataclasses.replace(cls.Config(), **preset.settings)
+    model = config_lib.override(model, FLAGS["set"].value)
+    train = dataclasses.replace(cls.paper, **{**preset.train, "refit": False})
+    train = config_lib.override(train, FLAGS["train"].value, "--train")
+    return config_lib.to_dict(model) | config_lib.to_dict(train)
+
+
+def gap(run) -> float:
+    """The mean over the validation users of (f(f(x)) - f(x))^2."""
+    import tensorflow as tf
+
+    from tfrec.data import inputs
+
+    total = count = 0.0
+    for features, _ in inputs.histories(run.data_dir, run.info, "validation", 512, fill=True):
+        real = tf.cast(features["user"] >= 0, tf.float32)
+        total += float(tf.reduce_sum(real * run.model.fixed_point_gap(features)))
+        count += float(tf.reduce_sum(real))
+    return total / count
 
 
 if __name__ == "__main__":

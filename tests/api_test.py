@@ -138,8 +138,8 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
             "has no times",
         ),
         (
-            lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split("lsat"),
-            "split=lsat: did you mean 'last'",
+            lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split("lasst"),
+            "split=lasst: did you mean 'last'",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split(tset=0.2),
@@ -260,6 +260,7 @@ def test_history_callbacks_and_no_test(rated, capsys):
     assert capsys.readouterr().out == ""
     assert run.history["epoch"].tolist() == [1, 2]
     assert run.history["val_rmse"].tolist() == pytest.approx([logs["val_rmse"] for logs in seen])
+    assert (run.history[["seconds", "cpu_seconds"]] > 0).all(None)
     assert run.metrics["test"] == {}
     assert not (run.path / "per_user.npz").exists()
 

@@ -1,17 +1,17 @@
 """The parts of the benchmarks that need no peer: the same interactions, the same measure."""
 
 import importlib.util
+import json
 import pathlib
+import re
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tfrec.config import DataConfig
+import tfrec
 from tfrec.data import inputs, records
-from tfrec.data.prepare import prepare
-from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
@@ -30,32 +30,31 @@ def load(name):
 
 
 @pytest.fixture
-def given(tmp_path):
+def given(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
     recbole = load("recbole")
     for part, rows in GIVEN.items():
         lines = ["user,item", *(",".join(row) for row in rows)]
         (tmp_path / f"{part}.csv").write_text("\n".join(lines) + "\n")
-    recbole.prepare_given(tmp_path, tmp_path / "data")
-    return recbole, tmp_path / "data"
+    return recbole, recbole.prepare_given(tmp_path)
 
 
 def test_the_given_interactions_go_to_the_given_parts(given):
-    _, data_dir = given
-    info = DatasetInfo.load(data_dir)
+    data_dir, info = given[1].data_dir, given[1].info
     rows = {row["user"]: row for row in records.read_rows(data_dir, info)}
     assert (info.n_users, info.n_items) == (2, 5)
     assert sorted(rows[0]["items"]) == [0, 1]  # user 7: a, b
     assert sorted(rows[1]["items"]) == [1, 2, 3]
     assert (rows[0]["validation_items"], rows[1]["validation_items"]) == ([2], [4])
     assert sorted(rows[0]["test_items"]) == [3, 4]
-    assert info.row_counts == {"train": 2, "validation": 2, "test": 2}
+    assert {info.row_counts[part] for part in GIVEN} == {2}
     (features, targets), = inputs.histories(data_dir, info, "validation", 2)  # fmt: skip
     assert np.sort(targets["target_items"], axis=0).ravel().tolist() == [2, 4]
     assert features["items"].shape == (2, 3)
 
 
 def test_train_is_the_input_and_validation_is_struck_out_too(given):
-    recbole, data_dir = given
+    recbole, data = given
     inputs_seen = {}
 
     def score(features):
@@ -63,7 +62,7 @@ def test_train_is_the_input_and_validation_is_struck_out_too(given):
         inputs_seen.update(zip(features["user"].numpy().tolist(), np.sort(items).tolist()))
         return np.tile(np.float32([0, 1, 9, 3, 2]), (len(items), 1))  # c best: struck out
 
-    result = recbole.measure(data_dir, score).result()
+    result = recbole.measure(data, score).result()
     assert {u: [i for i in x if i >= 0] for u, x in inputs_seen.items() if u >= 0} == {
         0: [0, 1],
         1: [1, 2, 3],
@@ -73,14 +72,30 @@ def test_train_is_the_input_and_validation_is_struck_out_too(given):
 
 
 def test_lists_are_measured_in_their_order(given):
-    recbole, data_dir = given
+    recbole, data = given
     lists = {"7": ["e", "d"], "12": ["a"]}
-    assert recbole.measure(data_dir, recbole.list_scores(data_dir, lists)).result()["ndcg@10"] == 1
+    report = recbole.measure(data, recbole.list_scores(data, lists))
+    assert report.result()["ndcg@10"] == 1
     peer = {"name": "x", "top": lists, "validation": {"ndcg@10": 0, "recall@10": 0}}
     peer["test"] = {"ndcg@10": 0.9, "recall@10": 1.0}
-    report = recbole.measure(data_dir, recbole.list_scores(data_dir, lists))
     with pytest.raises(ValueError, match="do not measure the same"):
-        recbole.compared(peer, report, data_dir)
+        recbole.compared(peer, report, data)
+
+
+def test_tfrecs_side_learns_from_the_given_train_part(given, tmp_path):
+    recbole, data = given
+    line, report = recbole.run_ours("ease", data, tmp_path, seed=0)
+    assert line["test"] == recbole.shown(report.result())
+    assert line["validation"].keys() == line["test"].keys()
+    assert (line["epochs"], line["settings"]) == (1, {"regularization": 300.0})
+    assert line["cpu_seconds"] > 0
+    assert not tfrec.load(tmp_path / "runs" / "ease").metrics["test"]
+
+
+def test_an_autoencoder_without_hidden_layers_is_a_setting_like_any_other(given, tmp_path):
+    recbole, data = given
+    recbole.OURS["multvae"][1]["epochs"] = 1
+    assert recbole.run_ours("multvae", data, tmp_path, 0)[0]["settings"]["hidden"] == ()
 
 
 def test_ials_reads_rows_as_ones():
@@ -101,63 +116,72 @@ def likes(tmp_path):
     label = (n // 2 % 2).astype(np.float32)
     frame = pd.DataFrame({"user": n % 6, "item": n // 6, "value": label, "time": 1})
     frame["user"], frame["item"] = "u" + frame["user"].astype(str), "i" + frame["item"].astype(str)
-    raw = RawDataset(
-        name="likes",
-        chunks=lambda: iter([frame]),
-        fingerprint="likes",
-        rating_min=0.0,
-        rating_max=1.0,
-        rating_step=1.0,
-        has_times=True,
-    )
-    info = prepare(raw, DataConfig(dataset="likes", test=0.3), tmp_path / "data", progress=False)
+    raw = tfrec.Dataset.from_pandas(frame, rating="value", time="time", name="likes")
+    data = raw.split("random", test=0.3, data_dir=tmp_path / "data")
     labels = {(row.user, row.item): row.value for row in frame.itertuples()}
-    return load("recbole_ctr"), tmp_path / "data", info, labels
+    return load("recbole_ctr"), data, labels
 
 
 def written(likes, folder, part):
-    module, data_dir, info, _ = likes
-    module.write_events(folder, data_dir, info, part)
+    module, data, _ = likes
+    module.write_events(folder, data, part)
     lines = (folder / f"events.{part}.inter").read_text().splitlines()
     assert lines[0] == "user_id:token\titem_id:token\tlabel:float"
     return [line.split("\t") for line in lines[1:]]
 
 
 def test_recbole_gets_the_very_same_labelled_rows(likes, tmp_path):
-    _, _, info, labels = likes
+    _, data, labels = likes
     parts = {p: written(likes, tmp_path / "x", p) for p in ("train", "validation", "test")}
-    assert {part: len(rows) for part, rows in parts.items()} == info.n_ratings
+    assert {part: len(rows) for part, rows in parts.items()} == data.info.n_ratings
     rows = [(user, item, float(label)) for part in parts.values() for user, item, label in part]
     assert sorted(rows) == sorted((*ids, label) for ids, label in labels.items())
 
 
 def their_logits(likes, folder, right):
     """Logits 2 and -2, the test events in an order of their own."""
-    labels = likes[3]
+    labels = likes[2]
     rows = written(likes, folder, "test")[::-1]
     return [[u, i, 2.0 if (labels[u, i] == 1) == right else -2.0] for u, i, _ in rows]
 
 
 def test_their_logits_are_measured_by_raw_id(likes, tmp_path):
-    module, data_dir, info, _ = likes
+    module, data, _ = likes
     for right, auc, logloss in ((True, 1.0, 0.126928), (False, 0.0, 2.126928)):
         logits = their_logits(likes, tmp_path, right)
-        result = module.measure(data_dir, info, logits).result()
+        result = module.measure(data, module.logit_scores(data, logits)).result()
         assert (result["auc"], result["logloss"]) == (auc, pytest.approx(logloss, abs=1e-6))
     with pytest.raises(ValueError, match="logits of"):
-        module.measure(data_dir, info, logits[1:])
+        module.logit_scores(data, logits[1:])
 
 
 def test_a_lead_needs_two_that_measure_the_same(likes, tmp_path):
-    module, data_dir, info, _ = likes
+    module, data, _ = likes
     good, bad = (their_logits(likes, tmp_path, right) for right in (True, False))
-    report = module.measure(data_dir, info, good)
+    report = module.measure(data, module.logit_scores(data, good))
     valid = {"auc": 0.5, "logloss": 0.7}
     peer = {"name": "x", "validation": valid, "test": {"auc": 0.0, "logloss": 2.12693}}
-    found = module.compared({**peer, "logits": bad}, report, data_dir, info)
+    found = module.compared({**peer, "logits": bad}, report, data)
     assert found["lead"]["logloss"]["mean_difference"] == pytest.approx(-2.0)
     with pytest.raises(ValueError, match="do not measure the same"):
-        module.compared({**peer, "logits": good}, report, data_dir, info)
+        module.compared({**peer, "logits": good}, report, data)
+
+
+def test_the_best_of_tfrecs_trials_is_tested(likes, tmp_path):
+    module, data, _ = likes
+    module.GRIDS["fm"][1].clear()
+    module.GRIDS["fm"][1]["learning_rate"] = [1e-9, 0.1]
+    module.TRAIN.update(batch_size=8, epochs=2)
+    line, report = module.run_ours("fm", data, tmp_path, seed=0)
+    tried = [trial["validation"]["logloss"] for trial in line["trials"]]
+    assert len(tried) == 2
+    assert line["validation"]["logloss"] == min(tried)
+    assert line["settings"]["learning_rate"] == (1e-9, 0.1)[np.argmin(tried)]
+    assert line["test"] == module.shown(report.result())
+    assert all(trial["cpu_seconds"] > 0 for trial in line["trials"])
+    seconds = module.our_seconds("fm", data, tmp_path)
+    assert len(seconds) == module.EPOCHS
+    assert min(seconds) > 0
 
 
 def test_both_sides_have_as_many_trials():
@@ -173,6 +197,50 @@ def test_both_sides_have_as_many_trials():
 def test_speed_is_their_median_over_ours():
     line = load("recbole_ctr").speed_line("fm", [0.2, 0.5, 0.1], [9.0, 0.1, 0.1])
     assert (line["tfrec"], line["RecBole"], line["ratio"]) == (0.2, 0.1, 0.5)
+
+
+def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("recbole_sequence")
+    module.FLAGS(["recbole_sequence.py"])
+    module.OURS["sasrec"][0].update(width=4, heads=1, blocks=1, window=6)
+    sequences = {"7": list("abcde"), "12": list("edcab")}
+    (tmp_path / "sequences.json").write_text(json.dumps(sequences))
+    data = module.read_sequences(tmp_path / "sequences.json")
+    run = module.run_ours("sasrec", data, tmp_path, epochs=2)
+    names = tfrec.load(tmp_path / "sasrec-2").items
+    for row in records.read_rows(data.data_dir, data.info):
+        parts = (row["items"], row["validation_items"], row["test_items"])
+        whole = {"".join(names[i] for part in parts for i in part): [len(part) for part in parts]}
+        assert whole in ({"abcde": [3, 1, 1]}, {"edcab": [3, 1, 1]})
+    assert (run["epochs"], run["model"]) == (2, "sasrec")
+    assert 0 <= run["ndcg@10"] <= run["hr@10"] <= 1
+    assert run["cpu_seconds"] > 0
+
+
+def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("refeeding")
+    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}"]
+    module.FLAGS(["x", *words, "--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"])
+    module.main()
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("aug_steps")]
+    gaps = [float(re.search(r"\^2 ([\d.]+),", text)[1]) for text in lines]
+    for steps, text, found in zip((1, 0), lines, gaps, strict=True):
+        run = tfrec.load(tmp_path / f"aug{steps}")
+        assert run.config.settings["aug_steps"] == steps
+        assert (run.config.settings["hidden"], run.config.train.epochs) == ([4], 1)
+        assert f"rmse {run.metrics['validation']['rmse']:.4f} (epoch 1 of 1)" in text
+        assert found == pytest.approx(module.gap(run), abs=1e-4)
+        assert not run.metrics["test"]
+
+
+def test_all_users_get_what_each_would_get(board, tmp_path):
+    run = tfrec.fit("ease", board("user", True)[0], run_dir=tmp_path / "run", check_export=False)
+    found = load("recommend_all").measure(run.path, k=4, batch_size=16)
+    assert (found["users"], found["compared"], found["same_items"]) == (40, 40, 1)
+    assert found["score_difference"] < 1e-5
+    assert min(found[cost] for cost in ("wall_seconds", "cpu_seconds", "peak_memory_mb")) > 0
 
 
 def test_an_id_stands_for_itself_and_its_partners():

@@ -251,6 +251,9 @@ def test_the_optimizers_that_can_be_named_are_those_there_are():
 
 def test_an_empty_tuple_can_be_given():
     assert config_lib.override(TrainConfig(decay_epochs=(1,)), ["decay_epochs="]).decay_epochs == ()
+    linear = MODELS["multvae"].Config()  # its default is not empty
+    assert config_lib.override(linear, ["hidden="]).hidden == ()
+    assert config_lib.replaced(linear, {"hidden": []}, "MultVAE").hidden == ()
 
 
 def test_configs_survive_json():

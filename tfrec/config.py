@@ -47,7 +47,9 @@ class SettingError(ValueError):
         self.text = text
 
 
-def setting(default: Any, must_be: str = "", *, choices: Iterable[str] = ()) -> Any:
+def setting(
+    default: Any, must_be: str = "", *, choices: Iterable[str] = (), may_be_empty: bool = False
+) -> Any:
     """A field of a `Settings` class, with what its values must be.
 
     A subclass that gives the field another default (`width: int = 50`) keeps them. What the
@@ -55,18 +57,17 @@ def setting(default: Any, must_be: str = "", *, choices: Iterable[str] = ()) -> 
 
     Args:
         default: Its default.
-        must_be: A key of `RANGES`: what a number, or each of a tuple, must be. A tuple whose
-            default has something in it must not be empty.
+        must_be: A key of `RANGES`: what a number, or each of a tuple, must be.
         choices: The known names of a text.
+        may_be_empty: Of a tuple whose default has something in it; others may be.
 
     Raises:
         ValueError: no such range.
     """
     if must_be and must_be not in RANGES:
         raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
-    return dataclasses.field(
-        default=default, metadata={"must_be": must_be, "choices": tuple(choices)}
-    )
+    limits = {"must_be": must_be, "choices": tuple(choices), "may_be_empty": may_be_empty}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 class Settings:
@@ -104,7 +105,7 @@ def types_of(cls: type) -> dict[str, Any]:
 
 
 def limits_of(cls: type, name: str) -> Mapping[str, Any]:
-    """What `setting` was given for a field: the keys `must_be` and `choices`, or no keys.
+    """What `setting` was given for a field: all its keys but the default, or none.
 
     The nearest class counts whose field was made by `setting`.
     """
@@ -130,12 +131,13 @@ def _check(config: Settings, name: str, hint: Any) -> None:
         known = known_names(value, limits["choices"])
         raise SettingError(f"{name}={value} is unknown; {known}")
     if limits["must_be"]:
-        _check_range(name, value, limits["must_be"], getattr(type(config), name))
+        must_not_be_empty = getattr(type(config), name) and not limits["may_be_empty"]
+        _check_range(name, value, limits["must_be"], must_not_be_empty)
 
 
-def _check_range(name: str, value: Any, must_be: str, default: Any) -> None:
+def _check_range(name: str, value: Any, must_be: str, must_not_be_empty: bool) -> None:
     values = value if isinstance(value, (tuple, list)) else (value,)
-    if not values and default:
+    if not values and must_not_be_empty:
         raise SettingError(f"{name}= must not be empty")
     if not all(RANGES[must_be](number) for number in values):
         raise SettingError(f"{name}={','.join(map(str, values))} must be {must_be}")

@@ -79,7 +79,10 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row an epoch: training logs, and validation's with `val_` before their names."""
+        """A row an epoch: training logs, validation's with `val_` before their names, the cost.
+
+        `seconds` and `cpu_seconds` are of training alone.
+        """
         return self._dir.history()
 
     def evaluate(self, part: str = "test", sampled: str = "") -> dict[str, float]:

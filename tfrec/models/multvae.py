@@ -33,12 +33,13 @@ class MultVAE(Variational):
         """Mult-VAE's settings, with those of the annealing.
 
         Attributes:
-            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them.
+            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them. None: all is
+                linear but the softmax.
             latent: Size of z.
             dropout: Rate on the normalised input.
         """
 
-        hidden: tuple[int, ...] = setting((600,), "at least 1")
+        hidden: tuple[int, ...] = setting((600,), "at least 1", may_be_empty=True)
         latent: int = setting(200, "at least 1")
         dropout: float = setting(0.5, "0 or more and less than 1")
 

@@ -125,7 +125,8 @@ class Trainer:
                 the model's `begin_epoch` sees. Default: the batches of the epoch.
             monitor: Metric of `validate` that picks the best epoch.
             higher_is_better: Of `monitor`.
-            callbacks: Keras callbacks; logs have `val_` before validation's names.
+            callbacks: Keras callbacks; logs have `val_` before validation's names, and the
+                `seconds` and `cpu_seconds` of the epoch without its validation.
             progress: Where to go on from.
             on_best: Called when the model is the best so far.
             on_epoch: Called at the end of each epoch, after `on_best`.
@@ -137,11 +138,12 @@ class Trainer:
         self.model.stop_training = False
         listeners.on_train_begin()
         while progress.epoch < epochs and not self._stale(progress):
-            epoch, start = progress.epoch, time.perf_counter()
+            epoch, start, cpu = progress.epoch, time.perf_counter(), time.process_time()
             listeners.on_epoch_begin(epoch)
             logs = self.epoch(make_train(epoch), epoch, rows)
             _refuse_not_finite(logs, epoch)
-            trained = time.perf_counter() - start
+            spent = {"seconds": time.perf_counter() - start}
+            spent["cpu_seconds"] = time.process_time() - cpu
             progress.epoch += 1
             due = progress.epoch % self.config.validate_every == 0 or progress.epoch == epochs
             with self._averaged():
@@ -154,7 +156,7 @@ class Trainer:
                 elif due:
                     progress.stale += self.config.validate_every
             logs |= {f"val_{k}": v for k, v in measured.items()}
-            listeners.on_epoch_end(epoch, logs | {"seconds": trained})
+            listeners.on_epoch_end(epoch, logs | spent)
             on_epoch(progress)
             if self.model.stop_training:
                 break

@@ -1,0 +1,120 @@
+"""Recommendations for all users: users a CPU second, memory, and whether `recommend` says the same.
+
+    TFREC_DATA=DIR python benchmarks/recommend_all.py [--models=ease,sasrec] [--times=1,2,4]
+
+DIR holds ml-1m.zip. A model learns from ML-1M with every user once, twice, ... (copies under names
+of their own, the same items), briefly: quality does not matter here. Then, in a process of its own,
+the run is loaded and `Run.recommend_all` writes the 10 best items of every user. Its seconds hold
+all that a call does: signatures, reading, scoring, writing. Peak memory is that of the process.
+200 users are asked for by `Run.recommend`, too, and the two answers are compared.
+"""
+
+import json
+import multiprocessing
+import pathlib
+import resource
+import time
+
+from absl import flags
+
+from tfrec import cli
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("models", ["ease", "sasrec"], "which", flag_values=FLAGS)
+flags.DEFINE_list(
+    "times", ["1", "2", "4"], "how often each user of ML-1M is there", flag_values=FLAGS
+)
+flags.DEFINE_integer("k", 10, "items a user", 1, flag_values=FLAGS)
+flags.DEFINE_integer("batch_size", 512, "users scored at once", 1, flag_values=FLAGS)
+flags.DEFINE_integer("epochs", 1, "of training", 1, flag_values=FLAGS)
+flags.DEFINE_string("out", "runs/recommend_all", "where the runs are written", flag_values=FLAGS)
+
+SETTINGS = {"sasrec": {"window": 50, "width": 64, "blocks": 2, "heads": 2}}
+COMPARED = 200  # users
+
+
+def train(model: str, times: int, path: pathlib.Path, epochs: int) -> None:
+    """Trains on every user of ML-1M `times` times, unless an earlier call has done so."""
+    import pandas as pd
+
+    import tfrec
+    from tfrec.datasets import registry
+
+    if (path / "metrics.json").exists():
+        return
+    raw = registry.load("ml-1m")
+    once = pd.concat(raw.chunks())
+    copies = [once.assign(user=once["user"] + f"-{n}") for n in range(times)]
+    frame, titles = pd.concat(copies, ignore_index=True), raw.items[["item", "title"]]
+    data = tfrec.Dataset.from_pandas(frame, time="time", items=titles, name=f"ml-1m-{times}x")
+    tfrec.fit(
+        model,
+        data.split("last", validation=0),
+        run_dir=path,
+        overwrite=True,
+        check_export=False,
+        test=False,
+        epochs=epochs,
+        **SETTINGS.get(model, {}),
+    )
+
+
+def measure(path: pathlib.Path, k: int, batch_size: int) -> dict:
+    """Cost of `recommend_all` for the run in `path`, and its answers against `recommend`'s."""
+    import tfrec
+
+    run, file = tfrec.load(path), path / "all.parquet"
+    wall, cpu = time.perf_counter(), time.process_time()
+    users = run.recommend_all(file, k, batch_size, progress=False)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    costs = {"users": users, "wall_seconds": wall, "cpu_seconds": cpu, "peak_memory_mb": peak}
+    return costs | compared(run, file, k)
+
+
+def compared(run, file: pathlib.Path, k: int) -> dict:
+    """How far `recommend` for some users agrees with the rows of `recommend_all`."""
+    import pandas as pd
+
+    some = list(run.users)[:: max(1, len(run.users) // COMPARED)][:COMPARED]
+    asked, written = run.recommend(users=some, k=k), pd.read_parquet(file)
+    both = asked.merge(written, "left", on=["user", "rank"], suffixes=("", "_all"))
+    return {
+        "compared": len(some),
+        "same_items": float((both["item"] == both["item_all"]).mean()),
+        "score_difference": float((both["score"] - both["score_all"]).abs().max()),
+    }
+
+
+def main() -> None:
+    """A line for each model and number of users; a process for each step."""
+    out, lines = pathlib.Path(FLAGS.out).absolute(), []
+    print("model      users  CPU s  users a CPU s  wall s  peak MB  same items  score difference")
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for model in FLAGS.models:
+            for times in map(int, FLAGS.times):
+                path = out / f"{model}-{times}x"
+                pool.apply(train, (model, times, path, FLAGS.epochs))
+                found = pool.apply(measure, (path, FLAGS.k, FLAGS.batch_size))
+                lines.append({"model": model, **found})
+                print(line(model, **found), flush=True)
+    (out / "results.json").write_text(json.dumps(lines, indent=2) + "\n")
+
+
+def line(
+    model: str, users, cpu_seconds, wall_seconds, peak_memory_mb, same_items, score_difference, **_
+) -> str:
+    """A line of the table."""
+    return (
+        f"{model:8} {users:7,} {cpu_seconds:6.1f} {users / cpu_seconds:14,.0f} "
+        f"{wall_seconds:7.1f} {peak_memory_mb:8,} {same_items:11.2%} {score_difference:17.1e}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        FLAGS,
+        "Measures recommendations for all users.",
+        "TFREC_DATA=data python benchmarks/recommend_all.py",
+    )
