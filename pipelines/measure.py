@@ -61,7 +61,7 @@ def measure(
         scores = score(features).numpy()
         features, targets = _numpy(features), _numpy(targets)
         features, targets = _without(features, targets, learned, info)
-        if hasattr(whole, "depth"):
+        if whole.depth:
             _, top = ranking.top_k(tf.constant(scores), tf.constant(features["items"]), whole.depth)
             scores = top.numpy()
         whole.update(features, targets, scores)

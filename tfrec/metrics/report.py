@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -15,7 +15,16 @@ if typing.TYPE_CHECKING:
 
 
 class Report:
-    """Base of the reports: `update` for every batch, then `result`, `save`."""
+    """Base of the reports: `update` for every batch, then `result`, `save`.
+
+    Attributes:
+        depth: How many of a row's best columns `update` takes; 0: it takes all scores.
+        keep: What scores go through before the best are chosen, (features, targets, scores) ->
+            scores, run in graph; None: nothing.
+    """
+
+    depth: int = 0
+    keep: Callable | None = None
 
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...]):
         self.info = info
