@@ -173,7 +173,7 @@ def test_without_a_title_the_towers_by_hand(make, toy):
     own.append(model.item_tower.readers[0].embeddings.numpy()[item + 1])
     q = tower(model.item_tower, [own[-1], genres])
     features = {"user": tf.constant([user]), "item": tf.constant([item])}
-    scores, squares = model(features)
+    scores, squares = model.run_forward(features)
     assert scores.numpy()[0] == pytest.approx(float(model.bias) + p @ q, rel=1e-4)
     assert squares.numpy()[0] == pytest.approx(sum((x**2).sum() for x in own), rel=1e-4)
     loss = model.objective(features, {"value": tf.constant([2.0])}, (scores, squares))
@@ -239,7 +239,7 @@ def gradients(model, toy):
     """The largest gradient of each trained weight, by path, on the training events."""
     features, targets = next(iter(inputs.events(*toy, "train", 27)))
     with tf.GradientTape() as tape:
-        scores = model(features, training=True)
+        scores = model.run_forward(features, training=True)
         loss = tf.reduce_mean(model.objective(features, targets, scores))
     variables = model.trainable_variables
     found = tape.gradient(loss, [v.value for v in variables])

@@ -76,7 +76,7 @@ def test_loss_is_the_papers(variant, tied, monkeypatch):
     model = small(variant=variant, tied=tied, regularization=0.3)
     monkeypatch.setattr(model, "draw", lambda items: tf.constant(DRAWN, tf.float32))
     batch = features(2, 0)
-    scores, drawn = model(batch, training=True)
+    scores, drawn = model.run_forward(batch, training=True)
     node = model.nodes.numpy()[[2, 0]].astype(np.float64)
     np.testing.assert_allclose(scores, numpy_scores(model, OWN, node), rtol=1e-4)
     # Draws that hit own items count 0, others for them: n_items / (n_items - |O|).
@@ -94,7 +94,7 @@ def test_loss_is_the_papers(variant, tied, monkeypatch):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_without_draws_their_expectation_counts(variant):
     model = small(variant=variant, sampled=False)
-    scores = model(features(2, 0), training=True)
+    scores = model.run_forward(features(2, 0), training=True)
     node = model.nodes.numpy()[[2, 0]].astype(np.float64)
     due = numpy_loss(model, node, expected_weights())
     loss = model.objective(features(2, 0), targets(), scores)
@@ -108,7 +108,7 @@ def test_draws_are_uniform_and_their_mean_loss_is_the_expected_one():
     np.testing.assert_array_equal(drawn.sum(1), 2 * 3)  # two for each of three items
     np.testing.assert_allclose(drawn.mean(0), 7 * [6 / 7], rtol=0.05)
     own = np.repeat(OWN[:1], len(drawn), 0).astype(np.float32)
-    scores = np.repeat(model(features(0, items=ITEMS[:1])), len(drawn), 0)
+    scores = np.repeat(model.run_forward(features(0, items=ITEMS[:1])), len(drawn), 0)
     node = np.zeros((len(drawn), 3), np.float32)
     mean, due = (
         float(tf.reduce_mean(model.user_loss(own, scores, node, d))) for d in (drawn, None)
@@ -190,7 +190,7 @@ def test_unknown_and_untrained_users_are_folded_in_alike_and_trained_ones_are_no
     np.testing.assert_array_equal(nobody, held_out)
     node = nodes[1].astype(np.float64)
     np.testing.assert_allclose(trained, numpy_scores(model, OWN[:1], node)[0], rtol=1e-4)
-    plain = model(features(-1, items=ITEMS[:1])).numpy()[0]
+    plain = model.run_forward(features(-1, items=ITEMS[:1])).numpy()[0]
     np.testing.assert_allclose(plain, numpy_scores(model, OWN[:1], 0)[0], rtol=1e-4)
     assert abs(nobody - plain).max() > 0.01
 

@@ -12,6 +12,9 @@ from tfrec import ranking
 from tfrec.api import printed
 from tfrec.api.run import Run
 from tfrec.data import inputs
+from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Factors, ItemRows
+from tfrec.models.events import EventModel
 from tfrec.models.registry import MODELS, model_class
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
@@ -96,6 +99,11 @@ NAMES = [*MODELS, OUTSIDE]
 FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
 LEARNERS = [name for name in NAMES if name not in FLOORS]
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
+
+
+def able(capability):
+    """Names of the models that declare it."""
+    return [name for name in NAMES if issubclass(model_class(name), capability)]
 
 
 @pytest.fixture(params=NAMES)
@@ -202,6 +210,55 @@ def test_scores_every_column(solved, name):
     scores = trial.model.score(features)
     assert scores.shape == (len(features["user"]), trial.info.n_columns)
     assert scores.dtype == tf.float32
+
+
+def test_what_it_can_do_is_declared(solved, name):
+    model = solved(name)[0].model
+    assert isinstance(model, ItemRows) == hasattr(model, "score_columns")
+    assert isinstance(model, Factors) == hasattr(model, "factors")
+    assert isinstance(model, EventModel) == hasattr(model, "score_items")
+    assert isinstance(model, EventModel) == (model.reads == "events")
+    assert model.closed_form == (type(model).fit is not Recommender.fit)
+    vectors = model.item_vectors()
+    assert vectors is None or (vectors.shape.rank == 2 and len(vectors) == model.info.n_items)
+
+
+@pytest.mark.parametrize("name", able(ItemRows))
+def test_item_rows_are_scored_from_their_codes(solved, name):
+    trial, _, _ = solved(name)
+    features, _ = _features(trial)
+    codes = trial.model.encode(features)
+    assert codes.shape.rank == 2
+    due = trial.model.score(features).numpy().T[[2, 0]]
+    scores = trial.model.score_columns(codes, tf.constant([2, 0]))
+    np.testing.assert_allclose(scores, due, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", able(Factors))
+def test_scores_are_the_product_of_the_factors(solved, name):
+    trial, _, _ = solved(name)
+    users, items = tf.constant([0, 3, PAD]), tf.constant([4, 1])
+    of_users, of_items = trial.model.factors(users, items)
+    due = trial.model.score({"user": users}, items)
+    np.testing.assert_allclose(of_users @ tf.transpose(of_items), due, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", able(EventModel))
+def test_events_are_scored_as_a_users_items_are(solved, name):
+    model = solved(name)[0].model
+    users, items = tf.constant([0, 3, PAD]), tf.constant([4, 1, 2])
+    assert set(model.empty_features()) == {"user", "item", *model.context}
+    events = model.empty_features(3) | {"user": users, "item": items}
+    due = tf.linalg.diag_part(model.score({"user": users}, items))
+    np.testing.assert_allclose(model.score(events), due, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if model_class(n).knows_users])
+def test_known_users_have_scores_of_their_own(solved, name):
+    trial, _, _ = solved(name)
+    features, _ = _features(trial)
+    unknown = features | {"user": tf.fill(tf.shape(features["user"]), PAD)}
+    assert not np.allclose(trial.model.score(features), trial.model.score(unknown))
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -313,15 +370,41 @@ def trainer_fit(trial, make_train):
 
 
 @pytest.mark.parametrize("name", GRADIENT)
-def test_plain_keras_fit_validates_as_evaluate_does(trial, name):
+def test_plain_keras_fit_validates_as_evaluate_does(trial, name, tmp_path):
     t = trial(name)
-    t.model.compile(keras.optimizers.SGD(1e-3))
+    t.model.compile("sgd")
+    t.model.optimizer.learning_rate = 1e-3
     rows = unshuffled(t, 10)
     log = t.model.fit(
         rows, validation_data=t.batches("validation"), epochs=1, shuffle=False, verbose=0
     )
     alone = t.model.evaluate(t.batches("validation"), verbose=0, return_dict=True)
     assert log.history["val_loss"][0] == pytest.approx(alone["loss"])
+    expect_plain_keras(t.model, t.batches("test"), tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in GRADIENT])
+def test_plain_keras_solves(trial, name, tmp_path):
+    t = trial(name)
+    t.model.compile("adam")
+    t.model.fit(unshuffled(t, 10))
+    expect_plain_keras(t.model, t.batches("test"), tmp_path / "model.keras")
+
+
+def expect_plain_keras(model, batches, path):
+    """`predict` gives the scores, from the file too; `compile` takes the optimizer only."""
+    predicted = model.predict(batches, verbose=0)
+    due = np.concatenate([model.score(features) for features, _ in batches])
+    columns = () if model.reads == "events" else (model.info.n_columns,)
+    assert predicted.shape == (len(due), *columns)
+    np.testing.assert_allclose(predicted, due, rtol=1e-4, atol=1e-5)
+    model.save(path)
+    again, features = keras.models.load_model(path), next(iter(batches))[0]
+    assert type(again.optimizer) is type(model.optimizer)
+    np.testing.assert_allclose(again(features), model(features), rtol=1e-5)
+    for options in ({"metrics": ["mae"]}, {"weighted_metrics": ["mae"]}, {"loss": "mse"}):
+        with pytest.raises(ValueError, match="the optimizer only"):
+            model.compile("sgd", **options)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in GRADIENT])
@@ -390,7 +473,7 @@ def test_held_out_targets_never_enter_the_prediction(solved, name):
         for row, held_out in zip(features["items"].numpy(), targets["target_items"].numpy()):
             assert not set(row[row >= 0]) & set(held_out[held_out >= 0])
     shuffled = {k: tf.reverse(v, [0]) for k, v in targets.items()}
-    trial.model.compute_loss(features, shuffled, trial.model(features))
+    trial.model.compute_loss(features, shuffled, trial.model.run_forward(features))
     np.testing.assert_array_equal(before, trial.model.score(features))
 
 

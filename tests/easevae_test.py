@@ -41,7 +41,7 @@ def test_the_score_is_both_parts(one):
     model = trained(EASEVAE, one, blend=7.0, **DEEP, **LINEAR)
     linear = create(WeightedEASE, **LINEAR)
     linear.fit(ROWS)
-    logits = model(FEATURES)[0].numpy()
+    logits = model.run_forward(FEATURES)[0].numpy()
     deep = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     due = deep + 7 * linear.score(FEATURES).numpy()
     np.testing.assert_allclose(model.score(FEATURES), due, rtol=1e-4)
@@ -75,6 +75,6 @@ def test_keras_fit_solves_it_too():
 @pytest.mark.parametrize("blend", [0.0, 1e6])
 def test_blend_goes_from_recvaes_ranking_to_eases(one, blend):
     model = trained(EASEVAE, one, blend=blend, **DEEP, **LINEAR)
-    due = (model.linear.score(FEATURES) if blend else model(FEATURES)[0]).numpy()
+    due = (model.linear.score(FEATURES) if blend else model.run_forward(FEATURES)[0]).numpy()
     ranked = np.take_along_axis(due, np.argsort(model.score(FEATURES), axis=1), axis=1)
     assert (np.diff(ranked, axis=1) > -1e-5).all()

@@ -78,7 +78,7 @@ def test_pair_term_of_the_worked_example():
 def test_fm_is_the_double_sum_over_all_fields():
     m = model()
     x = x_of(m)
-    scores, squares = m(EVENTS)
+    scores, squares = m.run_forward(EVENTS)
     np.testing.assert_allclose(scores, fm_of(m, x), rtol=1e-5)
     due = (x**2) @ (m.w.numpy() ** 2 + (m.v.numpy() ** 2).sum(1))
     np.testing.assert_allclose(squares, due, rtol=1e-5)
@@ -102,7 +102,7 @@ def test_deepfm_adds_an_mlp_on_the_same_vectors():
     m = model(DeepFM, hidden=(5, 4), dropout=0.5)
     x = x_of(m)
     deep = mlp_of(m, side_by_side(m, x)) @ m.head.get_weights()[0]
-    np.testing.assert_allclose(m(EVENTS)[0], fm_of(m, x) + deep[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(m(EVENTS), fm_of(m, x) + deep[:, 0], rtol=1e-4)
 
 
 def test_dcn_multiplies_by_its_input_again():
@@ -114,13 +114,13 @@ def test_dcn_multiplies_by_its_input_again():
         crossed = start * (crossed @ kernel + bias) + crossed
     both = np.concatenate([crossed, mlp_of(m, start)], axis=1)
     due = m.w0.numpy() + x @ m.w.numpy() + (both @ m.head.get_weights()[0])[:, 0]
-    np.testing.assert_allclose(m(EVENTS)[0], due, rtol=1e-4)
+    np.testing.assert_allclose(m(EVENTS), due, rtol=1e-4)
 
 
 def test_dropout_is_for_training_only():
     m = model(DeepFM, hidden=(50,), dropout=0.9)
-    np.testing.assert_array_equal(m(EVENTS)[0], m(EVENTS)[0])
-    assert (m(EVENTS, training=True)[0] != m(EVENTS)[0]).numpy().any()
+    np.testing.assert_array_equal(m(EVENTS), m(EVENTS))
+    assert (m(EVENTS, training=True) != m(EVENTS)).numpy().any()
 
 
 def test_all_items_score_as_events_of_unknown_context(monkeypatch):

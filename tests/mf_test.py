@@ -39,7 +39,7 @@ def test_scores_and_squares_are_those_of_the_formula(implicit):
     m = model(implicit=implicit)
     m.begin_epoch(0, [batch()])
     p, q, user_bias, item_bias = arrays(m, "p", "q", "user_bias", "item_bias")
-    scores, squares, _ = m(batch()[0])
+    scores, squares, _ = m.run_forward(batch()[0])
     for (u, i), score, square in zip(PAIRS, scores.numpy(), squares.numpy()):
         vector, due = p[u], user_bias[u] ** 2 + item_bias[i] ** 2 + p[u] @ p[u] + q[i] @ q[i]
         if implicit:
@@ -155,7 +155,7 @@ def test_only_the_events_own_parameters_are_regularized():
     m = model(regularization=1.0)
     with tf.GradientTape() as tape:
         features, targets = batch([(1, 5)], [5.0])
-        loss = tf.reduce_sum(m.objective(features, targets, m(features)))
+        loss = tf.reduce_sum(m.objective(features, targets, m.run_forward(features)))
     gradient = tf.convert_to_tensor(tape.gradient(loss, m.q.value)).numpy()
     assert np.flatnonzero(np.abs(gradient).sum(1)).tolist() == [5]
 

@@ -84,7 +84,7 @@ def test_scores_kl_and_loss_are_those_of_numpy(drawn, monkeypatch):
     model = small(gamma=0.02)
     shake(model.encoder)
     shake(model.old_encoder)
-    logits, kl = model(FEATURES, training=drawn)
+    logits, kl = model.run_forward(FEATURES, training=drawn)
     mean, variance = encode(model.encoder, X)
     z = mean + drawn * np.sqrt(variance) * noise
     kernel, bias = model.decoder.get_weights()

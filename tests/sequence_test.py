@@ -147,7 +147,7 @@ def test_bert4rec_fills_a_mask_by_what_comes_later_too():
 @pytest.mark.parametrize("cls", CAUSAL)
 def test_each_item_is_predicted_from_those_before_it(cls):
     model = made(cls)
-    states, rows, items = model(features([1, 2, 3], [PAD, 4], list(range(8))))
+    states, rows, items = model.run_forward(features([1, 2, 3], [PAD, 4], list(range(8))))
     assert items.numpy()[rows.numpy() == 0].tolist() == [1, 2, 3]
     assert items.numpy()[rows.numpy() == 1].tolist() == [4]
     assert items.numpy()[rows.numpy() == 2].tolist() == [2, 3, 4, 5, 6, 7]  # the window's
@@ -160,7 +160,7 @@ def test_each_item_is_predicted_from_those_before_it(cls):
 
 def test_a_cut_window_predicts_its_first_item_from_what_came_before_it():
     model = made(SASRec)
-    states, _, items = model(features(list(range(8))))
+    states, _, items = model.run_forward(features(list(range(8))))
     later = model.score(features([0, 1]))  # items 1 .. 6 are the window's inputs
     logits = tf.linalg.matvec(model.table[:-1], states[0]) + model.bias
     assert items[0] == 2
@@ -185,7 +185,8 @@ def test_bert4rec_masks_a_share_of_the_places_and_sometimes_the_last_only():
 def test_bert4rec_never_shows_what_is_to_be_filled_in():
     """A masked item can be any: the prediction at its place stays."""
     model = made(BERT4Rec)
-    (one, _, found), (other, _, filled) = (model(features(row)) for row in ([1, 2, 3], [1, 2, 9]))
+    one, _, found = model.run_forward(features([1, 2, 3]))
+    other, _, filled = model.run_forward(features([1, 2, 9]))
     assert (found.numpy().tolist(), filled.numpy().tolist()) == ([3], [9])
     np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -193,7 +194,7 @@ def test_bert4rec_never_shows_what_is_to_be_filled_in():
 def test_the_loss_of_a_row_is_a_sum_over_a_constant(monkeypatch):
     model = made(SASRec, loss="softmax", dropout=0.0)
     batch = features([1, 2, 3], [4])
-    states, rows, items = model(batch)
+    states, rows, items = model.run_forward(batch)
     logits = states.numpy() @ model.table[:-1].numpy().T + model.bias.numpy()
     nll = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), items]
     expected = [nll[rows.numpy() == r].sum() / 4 for r in (0, 1)]  # 16 ratings in 4 rows
@@ -267,7 +268,7 @@ def test_items_of_the_row_are_no_negatives(loss, monkeypatch):
     """Where each draw is in the row, only the right item's own term is left."""
     model = made(SASRec, loss=loss, negatives=3, dropout=0.0)
     monkeypatch.setattr(model, "_draw", lambda shape: tf.fill(shape, 2))
-    predicting = Predicting(*model(features([1, 2, 3])))
+    predicting = Predicting(*model.run_forward(features([1, 2, 3])))
     right = tf.reduce_sum(predicting.states * tf.gather(model.table, predicting.items), axis=1)
     right += tf.gather(model.bias, predicting.items)
     beta = next_item.gbce_beta(3, N_ITEMS, 0.75) if loss == "gbce" else 1.0

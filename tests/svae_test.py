@@ -75,7 +75,7 @@ def test_loss_is_the_papers(ahead, window):
     model.trained_steps.assign(2)  # beta is .2 now
     model.code.log_variance.bias.assign([0.5, -1.0, 0.2])
     features = rows(ITEMS)
-    loss = model.objective(features, {}, model(features))
+    loss = model.objective(features, {}, model.run_forward(features))
     due = [loss_by_hand(model, [i for i in r if i >= 0], ahead, 0.2, window) for r in ITEMS]
     np.testing.assert_allclose(loss, due, rtol=1e-5)
     assert due[2] == 0
@@ -108,8 +108,8 @@ def test_next_items_of_a_short_batch():
 
 def test_a_step_knows_nothing_of_later_items():
     model = small()
-    before = model(rows([[4, 0, 7, 2, 5, 1]]))[0].numpy()
-    after = model(rows([[4, 0, 7, 1, 2, 5]]))[0].numpy()
+    before = model.run_forward(rows([[4, 0, 7, 2, 5, 1]]))[0].numpy()
+    after = model.run_forward(rows([[4, 0, 7, 1, 2, 5]]))[0].numpy()
     np.testing.assert_array_equal(before[:4], after[:4])
     assert (before[4:] != after[4:]).any(axis=1).all()
 
@@ -117,7 +117,7 @@ def test_a_step_knows_nothing_of_later_items():
 def test_score_is_the_last_step_and_the_mean():
     model = small()
     scores = model.score(rows(ITEMS)).numpy()
-    logits = model(rows(ITEMS))[0].numpy()
+    logits = model.run_forward(rows(ITEMS))[0].numpy()
     np.testing.assert_allclose(scores, logits[[6, 9, 10]], rtol=1e-5)
     np.testing.assert_array_equal(scores, model.score(rows(ITEMS)))
     due, _ = decoded(model, gru(model, [INFO.n_items, 4, 0, 7, 2, 5, 1])[-1:])
@@ -162,7 +162,7 @@ def test_sigma_is_the_root_of_the_variance_that_the_kl_knows(monkeypatch):
 def test_training_draws_and_counts_and_the_counter_is_saved(tmp_path):
     model = small(total_anneal_steps=10)
     features = rows(ITEMS)
-    draws = [model(features, training=True)[0].numpy() for _ in range(2)]
+    draws = [model.run_forward(features, training=True)[0].numpy() for _ in range(2)]
     assert (draws[0] != draws[1]).any()
     model.compile("adam")
     data = tf.data.Dataset.from_tensors((features, {}))
@@ -178,7 +178,7 @@ def test_training_draws_and_counts_and_the_counter_is_saved(tmp_path):
 def test_l2_is_in_the_loss():
     plain, decayed = small(), small(l2=0.5)
     features = rows(ITEMS)
-    losses = [m.compute_loss(features, {}, m(features)) for m in (plain, decayed)]
+    losses = [m.compute_loss(features, {}, m.run_forward(features)) for m in (plain, decayed)]
     decays = [
         decayed.embedding.embeddings,
         decayed.gru.cell.kernel,

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -18,15 +18,20 @@ if typing.TYPE_CHECKING:
 class Report:
     """Base of the reports: `update` for every batch, then `result`, `save`.
 
-    `update(features, targets, scores)` takes what the model scored. A report with a property
-    `depth` takes ranked lists of that length instead, cut at its `ks`; what one with a method
+    `update(features, targets, scores)` takes what the model scored. A report with another `depth`
+    than 0 takes ranked lists of that length instead, cut at its `ks`; what one with a method
     `predictions()` returns, arrays by name, is kept with the run.
 
     Attributes:
+        depth: How many of a row's best columns `update` takes; 0: it takes all scores.
+        keep: What scores go through before the best are chosen, (features, targets, scores) ->
+            scores, run in graph; None: nothing.
         directions: Whether more of a metric is better, by its name without a cut; a metric that
             is neither better nor worse for being greater is not there.
     """
 
+    depth: int = 0
+    keep: Callable | None = None
     directions: ClassVar[Mapping[str, bool]] = {}
 
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...] = (1,)):

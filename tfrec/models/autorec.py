@@ -13,10 +13,11 @@ from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import ItemRows
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AutoRec(Recommender):
+class AutoRec(ItemRows, Recommender):
     """h(r) = f(W g(V r + mu) + b), r an item's column or a user's row, 0 where missing.
 
     I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
@@ -89,15 +90,7 @@ class AutoRec(Recommender):
         return self.decoder(self.encode(features))
 
     def score_columns(self, codes, columns) -> tf.Tensor:
-        """Scores of a few columns for many encoded rows: what serving needs of item rows.
-
-        Args:
-            codes: `[n_rows, hidden[-1]]` from `encode`.
-            columns: int32 `[batch]`.
-
-        Returns:
-            float32 `[batch, n_rows]`.
-        """
+        """As of all `ItemRows`; the codes are those of `encode`."""
         kernel = tf.gather(self.decoder.kernel, columns, axis=1)
         logits = tf.matmul(kernel, codes, transpose_a=True, transpose_b=True)
         return self.decoder.activation(logits + tf.gather(self.decoder.bias, columns)[:, None])

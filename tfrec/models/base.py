@@ -9,7 +9,9 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import tasks
 from tfrec.config import Settings, TrainConfig
+from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
+from tfrec.models.capabilities import ItemRows
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.tasks import Task
 
@@ -19,7 +21,8 @@ class Recommender(keras.Model):
 
     A subclass says what it is (the class attributes), brings its paper's numbers (a frozen
     `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
-    row (`objective`). It may override `train_step`, or `fit` if it needs no gradient.
+    row (`objective`). Where the loss needs more than scores, `forward` gives it. A subclass may
+    override `train_step`, or `fit` if it needs no gradient.
 
     Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: nobody the model
     knows; in training and evaluation an empty row that fills the last batch), `items` int32
@@ -29,7 +32,7 @@ class Recommender(keras.Model):
     Attributes:
         task: "rating", "ranking", "ctr" or a `Task`: how it is measured and served; where it
             depends on the settings, `task_for` says it. Of a model, the task's name.
-        reads: "histories" or "events": picks the reader.
+        reads: "histories" or, of an `EventModel`, "events": picks the reader.
         max_items: How many of a history's newest items the model looks at, or None for all:
             training batches hold rows of like length, counted up to this.
         needs_ids: Whether the data must name users and items.
@@ -59,13 +62,16 @@ class Recommender(keras.Model):
 
     @classmethod
     def rows(cls, config) -> str:
-        """What a row is for this model, "user" or "item"; must match the prepared data."""
-        return getattr(config, "rows", "user")
+        """What a row is for this model, "user" or, of some `ItemRows`, "item".
+
+        It must match the prepared data.
+        """
+        return "user"
 
     @classmethod
     def task_for(cls, config) -> str | Task:
-        """The task of this model with these settings, or its name."""
-        return getattr(config, "task", cls.task)
+        """The task of this model with these settings, or its name; by default `task`."""
+        return cls.task
 
     @property
     def task_object(self) -> Task:
@@ -74,7 +80,7 @@ class Recommender(keras.Model):
 
     @classmethod
     def create(cls, info: DatasetInfo, config=None, **kwargs) -> "Recommender":
-        """Builds the model and makes its variables by one real call.
+        """Builds the model and makes its variables by real calls, one for scores, one for training.
 
         Raises:
             ValueError: the data was prepared with rows of the other kind, has no ids, or does not
@@ -88,14 +94,14 @@ class Recommender(keras.Model):
         model = cls(info, config, **kwargs)
         wanted = cls.rows(model.config)
         if wanted != info.rows:
-            can_change = hasattr(model.config, "rows")
             raise ValueError(
                 f"{cls.__name__} with these settings reads rows by {wanted}, the data is prepared "
                 f"with rows by {info.rows}: prepare another --data_dir with --data rows={wanted}"
-                + (f", or train with --set rows={info.rows}" if can_change else "")
+                + (f", or train with --set rows={info.rows}" if isinstance(model, ItemRows) else "")
             )
         model.task_object.check(info, cls.__name__, hasattr(model.config, "task"))
         model(model.empty_features())
+        model.run_forward(model.empty_features())  # may have variables that scores do without
         return model
 
     @staticmethod
@@ -130,11 +136,26 @@ class Recommender(keras.Model):
         return max(1, self.info.row_counts.get("train", self.info.n_rows))
 
     def call(self, features, training=False):
-        """Scores of all columns, `[batch, n_columns]`."""
-        raise NotImplementedError
+        """Scores of all columns, `[batch, n_columns]`; by default the first part of `forward`."""
+        return self.forward(features, training)[0]
+
+    def forward(self, features, training=False):
+        """All that `objective` needs; by default what `call` gives.
+
+        Where training needs more than scores (states at positions, KL terms, scores of sampled
+        items), it is a tuple of tensors. Others than `call` run it by `run_forward`.
+        """
+        if type(self).call is Recommender.call:
+            raise NotImplementedError(f"{type(self).__name__} has neither `call` nor `forward`")
+        return self(features, training=training)
+
+    def run_forward(self, features, training=False):
+        """`forward` as Keras runs `call`: under mixed precision with its casts."""
+        run = Scoped(self.forward, dtype=self.dtype_policy, name=self.name)
+        return run(features, training=training)
 
     def objective(self, features, targets, scores) -> tf.Tensor:
-        """One loss a row, float32 `[batch]`; `scores` is all that `call` returned, in float32."""
+        """One loss a row, float32 `[batch]`; `scores` is all that `forward` gave, in float32."""
         raise NotImplementedError
 
     def begin_epoch(self, epoch: int, rows: tf.data.Dataset) -> None:
@@ -157,12 +178,68 @@ class Recommender(keras.Model):
         return super().fit(x, *args, callbacks=[*(callbacks or ()), begin], **kwargs)
 
     def score(self, features) -> tf.Tensor:
-        """What evaluation and serving rank and report: float32 `[batch, n_columns]`."""
+        """What evaluation and serving rank and report: `call`'s scores in float32."""
         return tf.cast(self(features, training=False), tf.float32)
 
     def item_vectors(self) -> tf.Tensor | None:
         """Vectors whose cosine says how alike items are, `[n_items, size]`; None: it has none."""
         return None
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        **options,
+    ):
+        """Keras' `compile`, of the optimizer and how steps are run (`run_eagerly` and the like).
+
+        Raises:
+            ValueError: a loss or metrics are given.
+        """
+        given = {
+            **{"loss": loss, "loss_weights": loss_weights},
+            **{"metrics": metrics, "weighted_metrics": weighted_metrics},
+        }
+        for name, value in given.items():
+            if value:
+                raise ValueError(
+                    f"compile({name}={value!r}): {type(self).__name__} has a loss of its own, and "
+                    "reports measure it (Run.evaluate, tfrec.metrics): give the optimizer only"
+                )
+        super().compile(optimizer, **options)
+
+    def compile_from_config(self, config):
+        """As Keras', which leaves a model with a `compile` of its own uncompiled."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, data):
+        """Keras' step, with `forward` in the place of `call`."""
+        features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            outputs = self.run_forward(features, training=True)
+            loss = self.compute_loss(features, targets, outputs)
+            self._count_loss(loss, features)
+            loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return self.compute_metrics(features, targets, outputs)
+
+    def test_step(self, data):
+        """Keras' step, with `forward` in the place of `call`."""
+        features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self.run_forward(features)
+        self._count_loss(self.compute_loss(features, targets, outputs, training=False), features)
+        return self.compute_metrics(features, targets, outputs)
+
+    def _count_loss(self, loss: tf.Tensor, features) -> None:
+        """Adds this replica's loss to the mean that is logged."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        n_rows = tf.shape(features["user"])[0]
+        self._loss_tracker.update_state(loss * replicas, sample_weight=n_rows)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean of `objective` over the real rows, plus `add_loss` terms, for this replica.

@@ -120,11 +120,11 @@ class BayesianFM(EventModel):
         ]
 
     def call(self, features, training=False):
-        """Scores, `[batch]`, and zeros: the priors are in the sampling."""
+        """Scores, `[batch]`."""
         scores = self.info.rating_mean + tf.reduce_mean(_sums(self._rows(features))[1], axis=1)
         if self.config.session:
             scores += self._session_bias(self._keys(features))
-        return scores, tf.zeros_like(scores)
+        return scores
 
     def _keys(self, features) -> tf.Tensor:
         """The events' user and session as one number, int64 `[batch]`; -1 is unknown."""
@@ -140,7 +140,8 @@ class BayesianFM(EventModel):
         return tf.gather(self.session_biases, place)
 
     def objective(self, features, targets, scores):
-        return tf.square(targets["value"] - scores[0])
+        """Squared error; the priors are in the sampling."""
+        return tf.square(targets["value"] - scores)
 
     def score_items(self, users, items):
         """One product of all samples' vectors side by side, the rest of the event unknown."""

@@ -12,6 +12,7 @@ from tfrec.layers import fields as fields_lib
 from tfrec.layers.dense import Dense
 from tfrec.layers.text import TextEncoder
 from tfrec.layers.transformer import check_heads
+from tfrec.models.capabilities import Factors
 from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo, Field
 
@@ -22,7 +23,7 @@ BLOCK = 1 << 12  # titles encoded at once where all items are scored
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class BertRating(EventModel):
+class BertRating(Factors, EventModel):
     """r_ui = b + p_u . q_i, p_u and q_i made by a tower each.
 
         tower = tanh(W [relu(W_1 x_1 + b_1), ..., relu(W_F x_F + b_F)] + b)
@@ -114,7 +115,7 @@ class BertRating(EventModel):
         ]
         return tower(entries, training=training)
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Scores and squares, `[batch]`; each user and item of the batch goes in once."""
         users, user = tf.unique(features["user"])
         items, item = tf.unique(features["item"])
@@ -143,11 +144,7 @@ class BertRating(EventModel):
         return self._item_vectors(tf.range(self.info.n_items))
 
     def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
-        """Vectors of positions `[n]`, -1 for nobody; their product is the score.
-
-        Returns:
-            [p, b] and [q, 1], float32 `[n, tower + 1]`.
-        """
+        """[p, b] and [q, 1], float32 `[n, tower + 1]`."""
         p, q = (
             tf.cast(x, tf.float32)
             for x in (self.vectors("user", users)[0], self._item_vectors(items))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.densify import densify
+from tfrec.layers.scoped import Scoped
 from tfrec.models.base import Recommender
 
 
@@ -47,7 +48,7 @@ class CDAE(Recommender):
     W'_i . z_u + b'_i without f, which does not change their order.
 
     V_u starts at zero and users out of training keep it. They, and users known by their items
-    only, are folded in: `score` finds the V_u that minimises the user's own part of the loss,
+    only, are folded in: `call` finds the V_u that minimises the user's own part of the loss,
     the draws replaced by their expectation, all other weights fixed and nothing dropped.
 
     Departs from the paper: it has no fold-in; batches of users instead of single ones;
@@ -127,7 +128,7 @@ class CDAE(Recommender):
         nodes = tf.gather(tf.convert_to_tensor(self.nodes), tf.maximum(users, 0))
         return nodes * tf.cast(users >= 0, nodes.dtype)[:, None]
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Scores `[batch, n_items]` with V_u as it is; in training also how often each item
         was drawn, float32 of the same shape, where negatives are sampled.
         """
@@ -175,8 +176,14 @@ class CDAE(Recommender):
     def _own(self, items) -> tf.Tensor:
         return densify(items, tf.cast(items >= 0, tf.float32), self.info.n_columns)
 
-    def score(self, features):
-        """Scores with V_u where it was trained, else with the one that `fold_in` finds."""
+    def call(self, features, training=False):
+        """Scores `[batch, n_items]` with V_u where it was trained, else with what `fold_in` finds.
+
+        In float32 under mixed precision, too: the steps of `fold_in` need it.
+        """
+        return Scoped(self._folded_in, dtype="float32", name="folded_in")(features)
+
+    def _folded_in(self, features, training: bool) -> tf.Tensor:
         own, hidden = self._own(features["items"]), self.encode(features["items"])
         node = self.node(features["user"])
         trained = tf.reduce_any(node != 0, axis=1)

@@ -47,7 +47,7 @@ class DeepFM(FM):
         self.mlp = MLP(c.hidden, c.activation, c.dropout, c.l2, name="mlp")
         self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Scores and squares, `[batch]`."""
         vectors, linear, squares = self.embed(features)
         deep = self.head(self.mlp(self.side_by_side(vectors), training=training))[:, 0]

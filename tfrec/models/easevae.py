@@ -44,8 +44,9 @@ class EASEVAE(RecVAE):
         settings = {name: getattr(self.config, name) for name in names}
         self.linear = WeightedEASE.create(info, WeightedEASE.Config(**settings))
 
-    def score(self, features):
-        deep = tf.nn.log_softmax(super().score(features))
+    def call(self, features, training=False):
+        """Scores of both models together, float32 `[batch, n_items]`."""
+        deep = tf.nn.log_softmax(tf.cast(super().call(features, training), tf.float32))
         return deep + self.config.blend * self.linear.score(features)
 
     def begin_epoch(self, epoch, rows):

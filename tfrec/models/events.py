@@ -20,9 +20,11 @@ class EventModel(Recommender):
     `context` names it. Targets are `value`, float32 `[batch]`. For a rating the score is the
     rating, for clicks (`task="ctr"`) the logit of the probability.
 
-    `call` returns the scores and, `[batch]` too, the squares that `regularization` weighs:
+    `forward` returns the scores and, `[batch]` too, the squares that `regularization` weighs:
     those of the event's own parameters, so that frequent users and items pay more often.
-    A subclass sets `self.codes` (a `FieldCodes`) where it reads fields.
+
+    Attributes:
+        codes: The fields that a subclass reads, a `FieldCodes`; None where it reads none.
     """
 
     reads: ClassVar[str] = "events"
@@ -102,7 +104,7 @@ class EventModel(Recommender):
             float32 `[batch]` for events, else `[batch, n]`.
         """
         if "item" in features:
-            return tf.cast(self(features, training=False)[0], tf.float32)
+            return super().score(features)
         wanted = tf.range(self.info.n_items) if items is None else items
         scores = self.score_items(features["user"], wanted)
         return scores if items is not None else tf.ensure_shape(scores, [None, self.info.n_items])

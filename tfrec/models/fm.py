@@ -49,6 +49,10 @@ class FM(EventModel):
         regularization: float = setting(0.0, "0 or more")
         deviation: float = setting(0.01, "more than 0")
 
+    @classmethod
+    def task_for(cls, config) -> str:
+        return config.task
+
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         fields = fields_lib.select(info, self.config.fields)
@@ -96,7 +100,7 @@ class FM(EventModel):
         squares = tf.reduce_sum(tf.square(linear), 1) + tf.reduce_sum(tf.square(vectors), [1, 2])
         return vectors, self.w0 + tf.reduce_sum(linear, axis=1), squares
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Scores and squares, `[batch]`."""
         vectors, linear, squares = self.embed(features)
         return linear + pair_term(vectors), squares

@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import Settings, TrainConfig, setting
+from tfrec.models.capabilities import Factors
 from tfrec.models.events import EventModel, zero_at_start
 
 TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class MF(EventModel):
+class MF(Factors, EventModel):
     """r_ui = mu + b_u + b_i + p_u . q_i.
 
     With `implicit` p_u gets |N_u|^-1/2 sum over j in N_u of y_j added (SVD++, eq. 15), N_u the
@@ -135,19 +136,28 @@ class MF(EventModel):
         return tf.gather(total * tf.math.rsqrt(n)[:, None], back)
 
     def call(self, features, training=False):
+        """Scores, `[batch]`."""
+        return self._scored(features)[0]
+
+    def forward(self, features, training=False):
         """Scores and squares `[batch]`, and scores of sampled items, `[batch, negatives]`."""
+        scores, squares, vectors, user_bias = self._scored(features)
+        if self.task == "rating":
+            return scores, squares, tf.zeros_like(scores)[:, None]
+        drawn = self._draw(tf.shape(scores)[0])
+        others = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, drawn))
+        others += tf.gather(self.item_bias, drawn) + user_bias[:, None]
+        return scores, squares, others
+
+    def _scored(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The events' scores and squares, the users' vectors `[batch, latent]` and biases."""
         vectors, user_bias, squares = self.users(features["user"])
         # Unknown items share the last place, which is never trained.
         items = tf.where(features["item"] >= 0, features["item"], self.info.n_items)
         q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
         squares += _squares(q) + tf.square(bias)
         scores = self._mean(vectors) + user_bias + bias + tf.reduce_sum(vectors * q, axis=1)
-        if self.task == "rating":
-            return scores, squares, tf.zeros_like(scores)[:, None]
-        drawn = self._draw(tf.shape(items)[0])
-        others = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, drawn))
-        others += tf.gather(self.item_bias, drawn) + user_bias[:, None]
-        return scores, squares, others
+        return scores, squares, vectors, user_bias
 
     def _mean(self, like: tf.Tensor) -> tf.Tensor:
         """Mu; nothing where only the order matters."""
@@ -179,11 +189,7 @@ class MF(EventModel):
         return tf.convert_to_tensor(self.q)[:-1]
 
     def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
-        """Vectors of positions `[n]`, -1 for nobody; their product is the score.
-
-        Returns:
-            [p, mu + b_u, 1] and [q, 1, b_i], float32 `[n, latent + 2]`.
-        """
+        """[p, mu + b_u, 1] and [q, 1, b_i], float32 `[n, latent + 2]`."""
         vectors, bias, _ = self.users(users)
         q, item_bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
         of_users = vectors, (self._mean(q) + bias)[:, None], tf.ones_like(bias)[:, None]

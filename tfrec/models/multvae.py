@@ -56,7 +56,7 @@ class MultVAE(Variational):
     def _tanh(size: int, name: str) -> Dense:
         return Dense(size, "tanh", bias_initializer=BIAS, name=name)
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Logits `[batch, n_items]` and KL `[batch]`."""
         x = normalized(features["items"], self.info.n_columns, self.dropout, training)
         x, kl = self.autoencode(x, training)

@@ -76,12 +76,12 @@ class RecVAE(Recommender):
         self.decoder = Dense(info.n_columns, name="decoder")
         self.seed_generator = keras.random.SeedGenerator()
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Logits `[batch, n_items]` and KL `[batch]`."""
         return self.reconstruct(features, dropped=training, drawn=training)
 
     def reconstruct(self, features, dropped: bool, drawn: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `call`.
+        """As `forward`.
 
         Args:
             features: Of a batch.
@@ -103,9 +103,6 @@ class RecVAE(Recommender):
         nll = losses.multinomial_nll(logits, targets["target_items"])
         n_ones = tf.reduce_sum(losses.observed(features["items"]), axis=1)
         return nll + self.config.gamma * n_ones * kl
-
-    def score(self, features):
-        return tf.cast(self(features, training=False)[0], tf.float32)
 
     def begin_epoch(self, epoch, rows):
         """Copies the encoder to the old one."""

@@ -103,13 +103,14 @@ class Sequence(Recommender):
         """The window whose last state scores the next item, int32 `[batch, L]`."""
         return windows.newest(items, self.config.window)
 
-    def call(self, features, training=False):
-        """All places that predict."""
+    def forward(self, features, training=False):
+        """All places that predict, as a `Predicting`."""
         return tuple(self.predicting(tf.cast(features["items"], tf.int32), training))
 
-    def score(self, features):
+    def call(self, features, training=False):
+        """Scores of the item after the history, float32 `[batch, n_items]`."""
         items = tf.cast(features["items"], tf.int32)
-        last = tf.cast(self.states(self.query(items), False)[:, -1], tf.float32)
+        last = tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
         table, bias = self.outputs()
         return tf.matmul(last, table, transpose_b=True) + bias
 

@@ -12,10 +12,11 @@ from tfrec.layers.densify import densify
 from tfrec.layers.kernel import KernelDense
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import ItemRows
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class SparseFC(Recommender):
+class SparseFC(ItemRows, Recommender):
     """An item autoencoder of kernel-masked layers y = f(x (W * K) + b).
 
     K_ij = max(0, 1 - |u_i - v_j|^2) with a learned vector for each unit on both sides. With r
@@ -95,26 +96,15 @@ class SparseFC(Recommender):
             found.append(squares)
         return code, found
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Scores `[batch, n_columns]`, and |K|^2 of all layers, the same in all `[batch]`."""
         values = self.dropout(features["values"], training=training)
         code, hidden = self._hidden(self.dense_rows(features | {"values": values}))
         scores, squares = self.decoder(code)
         return scores, tf.fill(tf.shape(scores)[:1], tf.add_n([*hidden, squares]))
 
-    def score(self, features) -> tf.Tensor:
-        return tf.cast(self(features, training=False)[0], tf.float32)
-
     def score_columns(self, codes, columns) -> tf.Tensor:
-        """Scores of a few columns for many encoded rows: what serving needs of item rows.
-
-        Args:
-            codes: `[n_rows, hidden[-1]]` from `encode`.
-            columns: int32 `[batch]`.
-
-        Returns:
-            `[batch, n_rows]`.
-        """
+        """As of all `ItemRows`; the codes are those of `encode`."""
         return self.decoder.columns(codes, columns)
 
     def objective(self, features, targets, scores):

@@ -103,17 +103,18 @@ class SVAE(Variational):
         ]
         self.logits = Dense(info.n_items, name="logits", **dense)
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Logits `[n, n_items]` and KL `[n]` of the steps of all rows."""
         steps = self.steps(features["items"])
         return self._decode(self._states(steps, training), training)
 
-    def score(self, features):
+    def call(self, features, training=False):
+        """Logits of the item after each row's last one, `[batch, n_items]`."""
         steps = self.steps(features["items"])
         newest = Steps(*(tf.boolean_mask(x, steps.left <= self.config.window) for x in steps))
-        last = tf.boolean_mask(self._states(newest, False), newest.left == 1)
+        last = tf.boolean_mask(self._states(newest, training), newest.left == 1)
         last = tf.ensure_shape(last, [features["items"].shape[0], None])
-        return tf.cast(self._decode(last, False)[0], tf.float32)
+        return self._decode(last, training)[0]
 
     def steps(self, items: tf.Tensor) -> Steps:
         """The steps of histories.

@@ -71,7 +71,7 @@ class VAE(Variational):
     def _dense(self, size: int, name: str) -> Dense:
         return Dense(size, self.config.activation, kernel_regularizer=self.decay, name=name)
 
-    def call(self, features, training=False):
+    def forward(self, features, training=False):
         """Predicted ratings `[batch, n_items]` and KL `[batch]`."""
         values = features["values"] - self.info.rating_mean
         values = self.input_dropout(values, training=training)

@@ -11,7 +11,7 @@ PASSES_TO_ONE = 857  # 200,000 steps of 500 rows over 116,677 rows (Liang et al.
 
 
 class Variational(Recommender):
-    """A model whose `call` returns (scores, KL), KL float32 `[batch]`.
+    """A model whose `forward` returns (scores, KL), KL float32 `[batch]`.
 
     A subclass makes `encoder` and `decoder`, lists of layers, and `code`, a `GaussianCode`.
 
@@ -43,9 +43,6 @@ class Variational(Recommender):
             aggregation="only_first_replica",
             name="trained_steps",
         )
-
-    def score(self, features):
-        return tf.cast(self(features, training=False)[0], tf.float32)
 
     def autoencode(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """`x` through encoder, code and decoder; with it the code's KL."""

@@ -48,11 +48,15 @@ class WeightedEASE(EASE):
     def build(self, input_shape=None):
         super().build(input_shape)
         self.item_discounts = self.add_weight(
-            shape=(self.info.n_items,), initializer="ones", trainable=False, name="item_discounts"
+            (self.info.n_items,), "ones", trainable=False, autocast=False, name="item_discounts"
         )
 
-    def score(self, features):
-        return super().score(features) / self.item_discounts
+    def call(self, features, training=False):
+        return self.forward(features, training) / self.item_discounts
+
+    def forward(self, features, training=False):
+        """X B, which the regression fits: without the discounts."""
+        return super().call(features, training)
 
     def fit(self, rows, **unused):
         """Sums up X' W X over one pass of `rows` and solves; args as `EASE.fit`."""

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Factors
+from tfrec.models.registry import MODELS
 from tfrec.schema import PAD
 from tfrec.serving.answers import LOWEST
 from tfrec.serving.known_users import EventTopK
@@ -47,10 +49,11 @@ def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path) -> Eve
         ValueError: TFRS can not be used, or the model has no factors.
     """
     require()
-    if not hasattr(model, "factors"):
+    if not isinstance(model, Factors):
+        factorised = [name for name, cls in MODELS.items() if issubclass(cls, Factors)]
         raise ValueError(
             f"--index=tfrs: {type(model).__name__} has no vectors of users and items whose "
-            "product is the score; models that have: mf, bertrating"
+            "product is the score; models that have: " + ", ".join(factorised)
         )
     return IndexTopK(model, data_dir, k, titles_file)
 

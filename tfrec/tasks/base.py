@@ -52,7 +52,7 @@ class Task:
     @property
     def ranks(self) -> bool:
         """Whether lists of the best items are measured, so that it must be known what was seen."""
-        return hasattr(self.report, "depth")
+        return self.report.depth != Report.depth
 
     @property
     def keeps_predictions(self) -> bool:

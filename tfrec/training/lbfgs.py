@@ -39,7 +39,7 @@ class FullBatch:
         def step(batch):
             features, targets = batch
             with tf.GradientTape() as tape:
-                scores = self.model(features, training=True)
+                scores = self.model.run_forward(features, training=True)
                 loss = self.model.compute_loss(features, targets, scores)
             rows = tf.reduce_sum(tf.cast(features["user"] >= 0, tf.float32))
             scale = rows * self.strategy.num_replicas_in_sync

@@ -234,9 +234,8 @@ def make_evaluator(
         return strategies.run_on_next(strategy, on_replica, batches)
 
     def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
-        depth, keep = getattr(report, "depth", 0), getattr(report, "keep", None)
         batches = dataset if alone else strategy.experimental_distribute_dataset(dataset)
-        for result in steps(lambda iterator: step(iterator, depth, keep), batches):
+        for result in steps(lambda iterator: step(iterator, report.depth, report.keep), batches):
             parts = list(_replicas(strategy, result))
             for features, targets, scores in parts[:1] if alone else parts:
                 report.update(features, targets, scores)

@@ -18,6 +18,7 @@ import numpy as np
 
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
+from tfrec.models.events import EventModel
 from tfrec.schema import Field
 from tfrec.training import moves, optimizers
 from tfrec.training.runs import RunDir
@@ -212,8 +213,7 @@ class Carry:
 
 def _fields(model: Recommender) -> tuple[Field, ...]:
     """The fields that a model of events reads as codes; () for all others."""
-    codes = getattr(model, "codes", None)
-    return codes.fields if codes else ()
+    return model.codes.fields if isinstance(model, EventModel) and model.codes else ()
 
 
 def _more(model: Recommender) -> dict[str, int]:
