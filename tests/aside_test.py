@@ -53,6 +53,14 @@ def test_a_folder_is_replaced_at_the_end_of_the_block(tmp_path, is_there, monkey
     assert [p.name for p in path.parent.iterdir()] == ["data"]
 
 
+def test_what_a_killed_process_of_the_same_number_left_is_removed(tmp_path):
+    stopped = aside.folder(tmp_path / "data")
+    (stopped.__enter__() / "half").write_text("1")  # the block never ends
+    with aside.folder(tmp_path / "data") as partial:
+        (partial / "whole").write_text("2")
+    assert listing(tmp_path) == {"data/whole": "2"}
+
+
 @pytest.mark.parametrize("when", ["block", "rename"])
 def test_a_failure_keeps_the_folder(tmp_path, when, monkeypatch):
     path = tmp_path / "data"

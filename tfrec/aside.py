@@ -38,6 +38,8 @@ def folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path).absolute()  # "." has no name to put a prefix to
     aside, replaced = _beside(path), path.with_name(f".{os.getpid()}-replaced-{path.name}")
+    for left in (aside, replaced):  # by a killed process that had the same number
+        shutil.rmtree(left, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         yield aside
