@@ -221,3 +221,11 @@ def test_variant_must_be_one_of_the_four():
         CDAE.create(INFO, CDAE.Config(variant="M5"))
     with pytest.raises(ValueError, match="negatives=0 must be at least 1"):
         config_lib.override(CDAE.Config(), ["negatives=0"])
+
+
+def test_under_mixed_precision_training_is_in_bfloat16_and_folding_in_is_not():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = small()
+    assert model.run_forward(features(2, 0)).dtype == tf.bfloat16
+    assert model(features(2, -1)).dtype == tf.float32
+    np.testing.assert_array_equal(model(features(2, -1)), model.score(features(2, -1)))

@@ -481,3 +481,11 @@ def test_rows_of_the_other_kind_are_refused():
     info = DatasetInfo("x", "x", "user", 3, 4, {})
     with pytest.raises(ValueError, match="--data rows=item"):
         MODELS["autorec"].create(info)
+
+
+def test_a_model_without_scores_is_refused():
+    class Nothing(Recommender):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing has neither `call` nor `forward`"):
+        Nothing.create(DatasetInfo("x", "x", "user", 3, 4, {}))
