@@ -98,6 +98,8 @@ def main() -> None:
                 found = pool.apply(measure, (path, FLAGS.k, FLAGS.batch_size))
                 lines.append({"model": model, **found})
                 print(line(model, **found), flush=True)
+        pool.close()  # its processes end by themselves, not by `terminate`
+        pool.join()
     (out / "results.json").write_text(json.dumps(lines, indent=2) + "\n")
 
 
