@@ -100,6 +100,7 @@ def test_only_the_chief_writes(runs):
         "metrics.json",
         "model.keras",
         "per_user.npz",
+        "history.csv",
         "validation.npz",
         "test.npz",
         "logs",

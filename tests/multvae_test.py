@@ -124,3 +124,17 @@ def test_annealing_scales_with_the_data_by_default():
     assert float(model.kl_weight(FEATURES)) == pytest.approx(0.1)
     model.trained_steps.assign(42_850)
     assert float(model.kl_weight(FEATURES)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("cls", [MultVAE, MultDAE])
+def test_all_weights_start_by_the_seed(cls):
+    """Biases, too: an initializer made at import would be seeded by nothing."""
+
+    def start(seed):
+        keras.utils.set_random_seed(seed)
+        return cls.create(INFO).get_weights()
+
+    first, again, other = start(1), start(1), start(2)
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype != np.float32 or not np.array_equal(a, c)

@@ -359,7 +359,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_leaves_the_last_one(trial, monke
     assert len(kept) == 3
     assert snapshot(t.run_dir) == kept
     left = {p.name for p in t.run_dir.path.iterdir()}
-    assert left == {*kept, "logs", "validation.npz"}, "nothing half-written"
+    assert left == {*kept, "logs", "history.csv", "validation.npz"}, "nothing half-written"
 
 
 def test_a_failing_write_leaves_the_last_state(trial, monkeypatch):

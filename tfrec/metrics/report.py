@@ -30,9 +30,12 @@ class Report:
             is neither better nor worse for being greater is not there.
     """
 
-    depth: int = 0
     keep: Callable | None = None
     directions: ClassVar[Mapping[str, bool]] = {}
+
+    @property
+    def depth(self) -> int:
+        return 0
 
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...] = (1,)):
         self.info = info

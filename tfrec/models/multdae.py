@@ -12,7 +12,10 @@ from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
 
-BIAS = keras.initializers.TruncatedNormal(stddev=0.001)
+
+def small_bias() -> keras.initializers.Initializer:
+    """Where biases start. Made for each layer: an initializer takes its seed when it is made."""
+    return keras.initializers.TruncatedNormal(stddev=0.001)
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -47,10 +50,10 @@ class MultDAE(Recommender):
         decay = {"kernel_regularizer": keras.regularizers.L2(c.l2) if c.l2 else None}
         self.dropout = keras.layers.Dropout(c.dropout)
         self.hidden = [
-            Dense(size, "tanh", bias_initializer=BIAS, name=f"hidden_{i}", **decay)
+            Dense(size, "tanh", bias_initializer=small_bias(), name=f"hidden_{i}", **decay)
             for i, size in enumerate((*c.hidden, *c.hidden[-2::-1]))
         ]
-        self.logits = Dense(info.n_columns, bias_initializer=BIAS, name="logits", **decay)
+        self.logits = Dense(info.n_columns, bias_initializer=small_bias(), name="logits", **decay)
 
     def call(self, features, training=False):
         """Logits `[batch, n_items]`."""

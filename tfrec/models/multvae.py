@@ -11,9 +11,8 @@ from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.layers.gaussian import GaussianCode
+from tfrec.models.multdae import small_bias
 from tfrec.models.variational import Variational
-
-BIAS = keras.initializers.TruncatedNormal(stddev=0.001)
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -48,13 +47,13 @@ class MultVAE(Variational):
         c = self.config
         self.dropout = keras.layers.Dropout(c.dropout)
         self.encoder = [self._tanh(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
-        self.code = GaussianCode(c.latent, bias_initializer=BIAS, name="code")
+        self.code = GaussianCode(c.latent, bias_initializer=small_bias(), name="code")
         self.decoder = [self._tanh(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
-        self.logits = Dense(info.n_columns, bias_initializer=BIAS, name="logits")
+        self.logits = Dense(info.n_columns, bias_initializer=small_bias(), name="logits")
 
     @staticmethod
     def _tanh(size: int, name: str) -> Dense:
-        return Dense(size, "tanh", bias_initializer=BIAS, name=name)
+        return Dense(size, "tanh", bias_initializer=small_bias(), name=name)
 
     def forward(self, features, training=False):
         """Logits `[batch, n_items]` and KL `[batch]`."""
