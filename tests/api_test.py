@@ -205,7 +205,8 @@ def test_the_lines_that_readme_shows(tmp_path, monkeypatch, capsys):
     """From the frame of ml-latest-small to a served answer."""
     text = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
     lines = re.search(r"## In Python\n\n```python\n(.*?)```", text, re.DOTALL)[1]
-    assert len([line for line in lines.splitlines() if "tfrec." in line or "run." in line]) <= 6
+    calls = re.findall(r"\b(?:tfrec|data|run|served)\.", lines)
+    assert len(calls) <= 6
     monkeypatch.chdir(tmp_path)
     embedded = importlib.resources.files("tfrec.datasets") / "embedded/ml-latest-small.zip"
     with zipfile.ZipFile(io.BytesIO(embedded.read_bytes())) as archive:
