@@ -13,8 +13,9 @@ import typing
 
 if typing.TYPE_CHECKING:  # what type checkers and editors see
     from tfrec import metrics, models, splits, tasks
-    from tfrec.api.dataset import Dataset, PreparedData
+    from tfrec.api.dataset import Dataset
     from tfrec.api.fitting import fit
+    from tfrec.api.prepared_data import PreparedData
     from tfrec.api.run import Run, load
     from tfrec.api.served import Served
     from tfrec.models import Recommender
@@ -32,7 +33,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "Dataset": "tfrec.api.dataset",
-    "PreparedData": "tfrec.api.dataset",
+    "PreparedData": "tfrec.api.prepared_data",
     "Recommender": "tfrec.models",
     "Run": "tfrec.api.run",
     "Served": "tfrec.api.served",

@@ -1,9 +1,8 @@
-"""Interactions before and after the split: `Dataset` and `PreparedData`."""
+"""Interactions as they come, and how they are split."""
 
 import dataclasses
 import functools
 import hashlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from tfrec import config as configs
+from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.config import DataConfig
-from tfrec.data import prepare, ratings, stored
+from tfrec.data import prepare, ratings
 from tfrec.datasets import frame as frames
 from tfrec.datasets import registry
 from tfrec.datasets.raw_dataset import RawDataset
-from tfrec.schema import DatasetInfo
 
-PathLike = str | pathlib.Path
 GIVEN = "given"  # the fold of parts that the user gives
 
 
@@ -261,60 +259,6 @@ class Dataset:
             ("times", f"{s.first} to {s.last}" if s.first else "none"),
             ("fields", ", ".join(s.fields) or "none"),
         ]
-
-
-class PreparedData:
-    """Rows on disk, split: what commands call `--data_dir`.
-
-    Args:
-        data_dir: A folder made by `Dataset.split` or `tfrec.prepare`.
-        dataset: What it was made of, where that is at hand.
-
-    Attributes:
-        data_dir: The folder, absolute.
-        info: What it holds; `info.protocol` says how it was split.
-
-    Raises:
-        FileNotFoundError: nothing is prepared there.
-    """
-
-    def __init__(self, data_dir: PathLike, dataset: Dataset | None = None):
-        self.data_dir = pathlib.Path(data_dir).absolute()
-        self.info = DatasetInfo.load(self.data_dir)
-        self._dataset = dataset
-
-    @property
-    def config(self) -> DataConfig:
-        """The settings it was prepared with."""
-        return configs.from_dict(DataConfig, self.info.config)
-
-    def with_rows(self, rows: str) -> "PreparedData":
-        """The same split with rows by "user" or by "item", prepared if need be.
-
-        Raises:
-            ValueError: it was opened from a folder, without the data it was made of.
-        """
-        if rows == self.info.rows:
-            return self
-        if self._dataset is None:
-            raise ValueError(
-                f"{self.data_dir} has rows by {self.info.rows}, this model reads rows by {rows}: "
-                f"split the Dataset with rows={rows!r}, or run "
-                f"`{stored.command(dataclasses.replace(self.config, rows=rows), 'ANOTHER')}`"
-            )
-        settings = configs.to_dict(self.config)
-        own = {
-            n: v for n, v in settings.items() if n not in ("dataset", "columns", "split", "rows")
-        }
-        return self._dataset.split(self.config.split, **own, rows=rows)
-
-    def __repr__(self) -> str:
-        i = self.info
-        counts = ", ".join(f"{n:,} {part}" for part, n in i.n_ratings.items() if n)
-        return (
-            f"{i.protocol}\n{i.n_users:,} users, {i.n_items:,} items; {counts}\n"
-            f"data_dir={str(self.data_dir)!r}"
-        )
 
 
 def _no_fold(raw: RawDataset, fold: str | None) -> RawDataset:

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfrec import config as configs
-from tfrec.api.dataset import Dataset, PathLike, PreparedData
+from tfrec.api.dataset import Dataset
+from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
 from tfrec.config import TrainConfig, known_names
 from tfrec.models import registry

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec.api import everybody, recommending, similar
-from tfrec.api.dataset import PathLike
+from tfrec.api.prepared_data import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tfrec.api import recommending
-from tfrec.api.dataset import PathLike
+from tfrec.api.prepared_data import PathLike
 from tfrec.serving.asking import Asking, History
 
 
