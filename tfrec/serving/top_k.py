@@ -196,7 +196,8 @@ class HistoryTopK(TopK):
         longest = max(1, min(self.model.max_items or SAMPLE_LENGTH, info.n_items // 2))
         width = self.model.max_items or longest
         ids = vocabulary.read(self.data_dir / ITEMS_FILE)
-        ratings = np.linspace(info.rating_min, info.rating_max, 5)
+        n_ratings = 1 + round((info.rating_max - info.rating_min) / (info.rating_step or 1))
+        ratings = np.linspace(info.rating_min, info.rating_max, n_ratings)
         items, values = [], np.zeros([EXAMPLES + 1, width], np.float32)
         for row in range(EXAMPLES + 1):  # the last one is empty
             n = longest * (EXAMPLES - row) // EXAMPLES
