@@ -1,4 +1,4 @@
-"""From settings to a finished run: `fit` for Python, `carry_out` for whoever has a `RunConfig`."""
+"""From settings to a finished run: `fit` for Python, `carry_out` for callers with a `RunConfig`."""
 
 import contextlib
 import dataclasses
@@ -169,7 +169,7 @@ def _class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
 
 
 def _settings(cls: type[Recommender], base: Any, given: dict) -> tuple[Any, TrainConfig]:
-    """The model's settings and those of training, told apart by name."""
+    """The model's settings and those of training, separated by name."""
     of_training = {field.name for field in dataclasses.fields(TrainConfig)}
     of_model = {field.name for field in dataclasses.fields(cls.Config)}
     for name in given:

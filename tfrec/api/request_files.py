@@ -12,7 +12,7 @@ def read_users(path: str) -> list[str]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it names nobody.
+        ValueError: it has no user.
     """
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     users = [line.strip() for line in lines if line.strip()]

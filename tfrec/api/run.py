@@ -14,7 +14,7 @@ from tfrec.api import everybody, recommending, similar
 from tfrec.api.prepared_data import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
+from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
 from tfrec.serving import export, retrieval, signatures
 from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
@@ -50,6 +50,7 @@ class Run:
         self._dir = runs.RunDir(run_dir)
         self.path = self._dir.path
         self.config = self._dir.config()
+        self._made: InMemory | None = None  # its signatures, once they are asked for
 
     def __repr__(self) -> str:
         test = self.metrics.get("test") or self.metrics["validation"]
@@ -247,9 +248,10 @@ class Run:
                 f"{self.info.name} names no users and items: there is nothing to recommend; ask "
                 "the exported SavedModel for the scores of events"
             )
-        made = getattr(self, "_made", None)
+        made = self._made
         due = min(k, self.info.n_items)
-        if made is None or made.answers.k < due or (exactly and made.answers.k != due):
+        there = cast(TopK, made.answers).k if made else 0
+        if made is None or there < due or (exactly and there != due):
             with tempfile.TemporaryDirectory() as folder:
                 titles = pathlib.Path(folder) / "titles.txt"
                 made = InMemory(signatures.make(self.model, self.data_dir, k, titles))
@@ -270,10 +272,7 @@ class Run:
     @functools.cached_property
     def titles(self) -> dict[str, str]:
         """Titles by raw item id; "" where the data has none."""
-        file = self.data_dir / ITEM_FIELDS_FILE
-        table = vocabulary.read_table(file) if file.exists() else pd.DataFrame()
-        titles = table["title"] if "title" in table else [""] * len(self.items)
-        return dict(zip(self.items, titles, strict=True))
+        return dict(zip(self.items, vocabulary.titles(self.data_dir), strict=True))
 
     def histories(self, users: Sequence[str]) -> list[dict[str, float]]:
         """All that is known of users: raw item id -> rating, in time order.

@@ -147,6 +147,15 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     return table
 
 
+def titles(data_dir: str | pathlib.Path) -> list[str]:
+    """The items' titles in vocabulary order, "" where the data has none; raises as `read_table`."""
+    fields = pathlib.Path(data_dir) / schema.ITEM_FIELDS_FILE
+    table = read_table(fields) if fields.exists() else pd.DataFrame()
+    if "title" in table:
+        return table["title"].tolist()
+    return [""] * len(read(pathlib.Path(data_dir) / schema.ITEMS_FILE))
+
+
 def align(table: pd.DataFrame, key: str, ids: Sequence[str]) -> pd.DataFrame | None:
     """Returns the side table's rows in the order of `ids`, as text, or None without fields.
 

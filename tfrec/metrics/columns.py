@@ -55,7 +55,7 @@ def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if values.dtype.kind in "iuU":  # none can be missing
         return np.unique(values, return_inverse=True)
-    import pandas  # whoever has ids of other types mostly has it loaded already
+    import pandas  # ids of other types mostly come from it
 
     codes, ids = pandas.factorize(values, sort=True)
     missing = np.flatnonzero(codes < 0)

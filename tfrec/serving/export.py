@@ -1,8 +1,8 @@
 """Writes a SavedModel version that TF Serving takes, and proves it before publishing."""
 
 import contextlib
-import fcntl
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from tfrec import locks
 from tfrec.models.base import Recommender
 from tfrec.serving import about, checks, replay, signatures, warmup
 from tfrec.serving.answers import Answers
 
 REQUESTS, ANSWERS = "requests", "answers.npz"  # beside the SavedModel until it is published
-WRITING = ".writing-"
+WRITING, LOCK = ".writing-", ".export.lock"
 
 
 def export(
@@ -68,21 +69,19 @@ def writing_folder(base: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     is_new = not base.exists()
     base.mkdir(parents=True, exist_ok=True)
-    lock = os.open(base, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in base.glob(f"{WRITING}*"):
-            shutil.rmtree(left)
-        aside = base / f"{WRITING}{os.getpid()}"
-        aside.mkdir()
-        try:
-            yield aside
-        finally:
-            shutil.rmtree(aside)
-            if is_new and not any(base.iterdir()):
-                base.rmdir()
+        with locks.held(base / LOCK, f"another export writes in {base}", wait=math.inf):
+            for left in base.glob(f"{WRITING}*"):
+                shutil.rmtree(left)
+            aside = base / f"{WRITING}{os.getpid()}"
+            aside.mkdir()
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside)
     finally:
-        os.close(lock)
+        if is_new and not any(base.iterdir()):
+            base.rmdir()
 
 
 def version_path(base: pathlib.Path, version: int | None) -> pathlib.Path:

@@ -3,12 +3,11 @@
 import pathlib
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from tfrec import ranking
 from tfrec.data import inputs, vocabulary
-from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, PAD
+from tfrec.schema import ITEMS_FILE, PAD
 from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
 from tfrec.serving.tables import UNKNOWN, line_table, position_table
@@ -256,10 +255,5 @@ def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:
 
     A table is not read from a file with empty lines.
     """
-    fields = data_dir / ITEM_FIELDS_FILE
-    ids = (data_dir / ITEMS_FILE).read_text().splitlines()
-    titles = [""] * len(ids)
-    if fields.exists():
-        frame = pd.read_csv(fields, dtype=str, keep_default_na=False)
-        titles = list(frame["title"]) if "title" in frame else titles
+    titles = vocabulary.titles(data_dir)
     path.write_text("".join((" ".join(t.split()) or " ") + "\n" for t in titles))
