@@ -48,7 +48,12 @@ class SettingError(ValueError):
 
 
 def setting(
-    default: Any, must_be: str = "", *, choices: Iterable[str] = (), may_be_empty: bool = False
+    default: Any,
+    must_be: str = "",
+    *,
+    choices: Iterable[str] = (),
+    may_be_empty: bool = False,
+    before: Any = None,
 ) -> Any:
     """A field of a `Settings` class, with what its values must be.
 
@@ -60,6 +65,8 @@ def setting(
         must_be: A key of `RANGES`: what a number, or each of a tuple, must be.
         choices: The known names of a text.
         may_be_empty: Of a tuple whose default has something in it; others may be.
+        before: What files mean that were written before there was this setting, if that is not
+            the default.
 
     Raises:
         ValueError: no such range.
@@ -67,7 +74,7 @@ def setting(
     if must_be and must_be not in RANGES:
         raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
     limits = {"must_be": must_be, "choices": tuple(choices), "may_be_empty": may_be_empty}
-    return dataclasses.field(default=default, metadata=limits)
+    return dataclasses.field(default=default, metadata=limits | {"before": before})
 
 
 class Settings:
@@ -418,9 +425,11 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
             raise ValueError(
                 f"{cls.__qualname__} has no setting {name!r}; " + known_names(name, hints)
             )
+    olds = {field.name: field.metadata.get("before") for field in dataclasses.fields(cls)}
+    olds = {name: value for name, value in olds.items() if value is not None}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     try:
-        return cls(**values)
+        return cls(**olds | values)
     except SettingError as error:
         raise SettingError(error.text, f"{cls.__qualname__}:") from None
 

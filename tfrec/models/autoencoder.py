@@ -3,16 +3,17 @@
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import Settings, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
-from tfrec.models.base import Recommender
+from tfrec.models.residual import BASES, Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AutoEncoder(Recommender):
+class AutoEncoder(Residual):
     """A stack of dense layers from a user's ratings (0 where missing) to all ratings.
 
     Loss: masked squared error pooled over the batch, sum m (r - p)^2 / sum m. With
@@ -28,6 +29,7 @@ class AutoEncoder(Recommender):
         """AutoEncoder's settings.
 
         Attributes:
+            base: "biases": the net learns what damped biases leave over; "none": the ratings.
             hidden: Sizes of the hidden layers.
             bottleneck: Size of the code between `hidden` and its mirror, 0 for none.
             activation: Of every hidden layer.
@@ -37,6 +39,7 @@ class AutoEncoder(Recommender):
             l2: Weight of the squared kernels in the loss.
         """
 
+        base: str = setting("biases", choices=BASES, before="none")
         hidden: tuple[int, ...] = setting((200, 100, 200), "at least 1")
         bottleneck: int = setting(0, "0 or more")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
@@ -59,18 +62,19 @@ class AutoEncoder(Recommender):
         self.decoder = Dense(
             info.n_columns,
             kernel_regularizer=decay,
-            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            bias_initializer=keras.initializers.Constant(self.output_mean),
             name="decoder",
         )
 
     def call(self, features, training=False):
-        values = self.input_dropout(features["values"], training=training)
+        base, values = self.base_and_input(features)
+        values = self.input_dropout(values, training=training)
         x = densify(features["items"], values, self.info.n_columns)
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if i == self.code:
                 x = self.dropout(x, training=training)
-        return self.decoder(x)
+        return base + tf.cast(self.decoder(x), tf.float32)
 
     def objective(self, features, targets, scores):
         return losses.pooled_squared_error(
