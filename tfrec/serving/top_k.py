@@ -76,6 +76,23 @@ class TopK(Answers):
         unknown = (positions == PAD) & (allow != UNKNOWN)
         return tf.where(unknown, self.model.info.n_items, positions)
 
+    def best(self, scores, seen, cold, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores as they are shown and positions, `[batch, k]`, of the k best items.
+
+        Args:
+            scores: `[batch, n_items]`.
+            seen: As for `ranking.top_k`.
+            cold: bool `[batch, 1]`, rows that the model knows nothing of: they get popular items.
+            allowed: As for `ranking.top_k`.
+        """
+        order = self.model.list_order(scores, cold)
+        return self.shown(*ranking.top_k(scores, seen, self.k, allowed, order))
+
+    def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
+        told = self.model.task_object.shown(scores, self.model.info)
+        return tf.where(top != PAD, told, scores), top
+
     def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
 
@@ -125,7 +142,8 @@ class HistoryTopK(TopK):
 
         Args:
             items: Raw ids, string `[batch, length]`, padding "". Unknown ids are ignored,
-                of an item sent twice the first rating counts.
+                of an item sent twice the first rating counts. Without a known id: the most
+                popular items.
             values: Ratings, float32 `[batch, length]`; see `ratings`.
             exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
             allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
@@ -136,7 +154,7 @@ class HistoryTopK(TopK):
         positions = without_repeats(self.positions.lookup(items))
         scores = self.score_of(features(positions, self.ratings(values, positions)))
         seen = self.struck_out(positions, exclude)
-        return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+        return self.named(*self.best(scores, seen, is_empty(positions), self.allowed(allow)))
 
     def rows(self, batch_size):
         rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
@@ -144,7 +162,7 @@ class HistoryTopK(TopK):
 
     def top_of(self, row):
         scores = self.score_of(features(row["items"], row["values"]))
-        return ranking.top_k(scores, row["items"], self.k)
+        return self.best(scores, row["items"], is_empty(row["items"]))
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -210,6 +228,11 @@ def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
     """What a model of histories reads, of nobody it knows."""
     values = tf.where(positions != PAD, values, 0.0)
     return {"user": tf.fill(tf.shape(positions)[:1], PAD), "items": positions, "values": values}
+
+
+def is_empty(positions: tf.Tensor) -> tf.Tensor:
+    """Which rows of positions `[batch, length]` hold nothing but padding, bool `[batch, 1]`."""
+    return tf.reduce_all(positions == PAD, axis=1, keepdims=True)
 
 
 def no_lists(like: tf.Tensor) -> dict[str, tf.Tensor]:

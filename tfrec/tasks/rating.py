@@ -12,6 +12,8 @@ class Rating(Task):
 
         return tf.clip_by_value(scores, info.rating_min, info.rating_max)
 
+    shown = predictions
+
     def check(self, info, model, is_setting):
         if is_setting and (info.rating_min, info.rating_max) == (0, 1):
             raise ValueError(
@@ -31,8 +33,8 @@ RATING = Rating(
     monitor="rmse",
     shown=("rmse", "mae"),
     table=("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
-    words="ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of the "
-    "best items are not cut",
+    words="ratings, from {low:g} to {high:g}; lists of the best items are ordered by them and by "
+    "how popular items are",
     item_signatures=("regress",),
     event_signatures=("regress",),
 )

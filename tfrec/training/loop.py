@@ -18,6 +18,7 @@ from tqdm import tqdm
 from tfrec import ranking
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
+from tfrec.schema import PAD
 from tfrec.training import lbfgs, optimizers, strategies
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
@@ -228,7 +229,10 @@ def make_evaluator(
             if keep:
                 scores = keep(features, targets, scores)
             if depth:
-                _, scores = ranking.top_k(scores, features["items"], depth)
+                items = features["items"]
+                cold = tf.reduce_all(items == PAD, axis=1, keepdims=True)
+                order = model.list_order(scores, cold)
+                _, scores = ranking.top_k(scores, items, depth, order=order)
             return features, targets, scores
 
         return strategies.run_on_next(strategy, on_replica, batches)
