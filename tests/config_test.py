@@ -236,9 +236,9 @@ def test_a_run_from_before_there_was_a_base_has_none(name):
     written = cls.create(info).get_config()
     del written["config"]["base"]  # as a model.keras of then has it
     assert cls.from_config(written).column_biases is None
-    assert cls.create(info, dataclasses.replace(cls.Config(), base="biases")).column_biases.shape == (
-        info.n_columns,
-    )
+    assert cls.create(
+        info, dataclasses.replace(cls.Config(), base="biases")
+    ).column_biases.shape == (info.n_columns,)
 
 
 def test_the_settings_module_knows_no_model():

@@ -57,13 +57,13 @@ def _entries(rows: Iterable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _divisor(damping: float, counts: np.ndarray) -> np.ndarray:
-    """damping + n, and 1 where that is 0."""
+    """Damping + n, and 1 where that is 0."""
     total = damping + counts
     return np.where(total > 0, total, 1.0)
 
 
 def left_over(features, biases: tf.Tensor, mean: float) -> tf.Tensor:
-    """r - mu - b_column of each rating, float32 `[batch, length]`; 0 at padding.
+    """R - mu - b_column of each rating, float32 `[batch, length]`; 0 at padding.
 
     Args:
         features: Of a model of histories.

@@ -54,7 +54,7 @@ class Residual(Recommender):
         return rows + tf.convert_to_tensor(self.column_biases), values
 
     def row_base(self, features) -> tuple[tf.Tensor, tf.Tensor]:
-        """mu + b_row, float32 `[batch, 1]`, and the residuals, `[batch, length]`."""
+        """Mu + b_row, float32 `[batch, 1]`, and the residuals, `[batch, length]`."""
         mean = self.info.rating_mean
         rest = damped_biases.left_over(features, tf.convert_to_tensor(self.column_biases), mean)
         biases = damped_biases.of_rows(features, rest)

@@ -107,9 +107,7 @@ class UserTopK(TopK):
             scores = self.scores(users, items)
             return scores, self.model.list_order(scores, cold, items)
 
-        return self.shown(
-            *ranking.top_k_by_blocks(score, n, seen, self.k, self.block, allowed)
-        )
+        return self.shown(*ranking.top_k_by_blocks(score, n, seen, self.k, self.block, allowed))
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)

@@ -90,7 +90,7 @@ class TopK(Answers):
 
     def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
-        told = self.model.task_object.shown(scores, self.model.info)
+        told = self.model.task_object.in_lists(scores, self.model.info)
         return tf.where(top != PAD, told, scores), top
 
     def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:

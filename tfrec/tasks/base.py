@@ -85,7 +85,7 @@ class Task:
         del info
         return scores
 
-    def shown(self, scores: "tf.Tensor", info: DatasetInfo) -> "tf.Tensor":
+    def in_lists(self, scores: "tf.Tensor", info: DatasetInfo) -> "tf.Tensor":
         """A model's scores as lists of the best items show them; in graph."""
         del info
         return scores

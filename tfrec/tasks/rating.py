@@ -12,7 +12,7 @@ class Rating(Task):
 
         return tf.clip_by_value(scores, info.rating_min, info.rating_max)
 
-    shown = predictions
+    in_lists = predictions
 
     def check(self, info, model, is_setting):
         if is_setting and (info.rating_min, info.rating_max) == (0, 1):

@@ -113,9 +113,7 @@ def measure(
     return [{name: report.result()[name] for name in METRICS} for report in reports]
 
 
-def floors(
-    data_dir: str, part: str, trained_on: str
-) -> dict[str, dict[str, float]]:
+def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, float]]:
     """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
 
     Args:
@@ -155,9 +153,7 @@ def _likes(info: DatasetInfo, data_dir: str, part: str) -> Iterator[tuple[_Featu
         yield features, {"target_items": np.where(values >= least, items, PAD)}
 
 
-def _scorer(
-    model: Recommender, data_dir: str, part: str
-) -> Callable[[_Features], tf.Tensor]:
+def _scorer(model: Recommender, data_dir: str, part: str) -> Callable[[_Features], tf.Tensor]:
     """A function from users' batches to scores of all items, `[batch, n_items]`, for graphs."""
     if model.reads == "events":
         return lambda features: model.score({"user": features["user"]})
