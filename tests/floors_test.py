@@ -15,7 +15,8 @@ FLOORS = {
     "models": 4, "splits": 4,
     "training": 5, "serving": 5,
     "api": 6,
-    "cli": 7, "train": 7, "blend": 7, "prepare": 7, "evaluate": 7, "recommend": 7, "export": 7,
+    "cli": 7, "train": 7, "blend": 7, "prepare": 7, "compare": 7,
+    "evaluate": 7, "recommend": 7, "export": 7,
     "serve": 7, "request": 7, "deploy": 7, "doctor": 7, "describe": 7,
     "__main__": 8,
 }  # fmt: skip
