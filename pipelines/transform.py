@@ -48,9 +48,6 @@ def run(
     Raises:
         ValueError: the settings can not work with these data.
     """
-    from tfrec.data import protocol
-
-    protocol.check(data)
 
     def build(directory: pathlib.Path) -> None:
         from tfrec.data import prepare

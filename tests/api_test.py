@@ -103,6 +103,7 @@ def test_ids_times_and_fields_of_any_type(shop):
 def test_the_same_data_and_settings_are_prepared_once(shop):
     data = tfrec.Dataset.from_pandas(orders(), items=PRODUCTS, **SHOP, name="shop")
     assert data.split("last").data_dir == shop.data_dir
+    assert data.split(tfrec.splits.LastOut()).data_dir == shop.data_dir
     assert data.split("last", validation=0).data_dir != shop.data_dir
     changed = orders()
     changed.loc[3, "sku"] = "s99"

@@ -8,7 +8,6 @@ import pytest
 
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, Settings, TrainConfig, setting
-from tfrec.data import protocol
 from tfrec.models.registry import MODELS
 from tfrec.models.sequence import Sequence
 from tfrec.schema import DatasetInfo
@@ -68,7 +67,7 @@ def test_a_number_out_of_range_is_refused(text, complaint):
     [
         ({"test": -0.1}, "--data test=-0.1 must be 0 or more"),
         ({"validation": -1}, "--data validation=-1 must be 0 or more"),
-        ({"fold_in_share": 1.0}, "--data fold_in_share=1.0 must be more than 0 and less than 1"),
+        ({"split": "users", "fold_in_share": 1.0}, "--data fold_in_share=1.0 must be more than"),
         ({"min_user_ratings": -5}, "--data min_user_ratings=-5 must be 0 or more"),
         ({"max_user_ratings": -5}, "--data max_user_ratings=-5 must be 0 or more"),
         ({"min_item_ratings": -5}, "--data min_item_ratings=-5 must be 0 or more"),
@@ -241,8 +240,10 @@ def test_a_run_from_before_there_was_a_base_has_none(name):
     ).column_biases.shape == (info.n_columns,)
 
 
-def test_the_settings_module_knows_no_model():
-    tree = ast.parse(pathlib.Path(config_lib.__file__).read_text())
+def test_the_settings_modules_know_no_model():
+    here = pathlib.Path(config_lib.__file__).parent
+    files = ("config", "settings", "overrides")
+    tree = ast.parse("\n".join((here / f"{name}.py").read_text() for name in files))
     docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     texts = {
         word
@@ -310,21 +311,50 @@ def test_filters_of_older_versions_mean_what_they_meant():
 )
 def test_filters_by_value_survive_json(filters):
     config = DataConfig(**filters)
-    protocol.check(config)
     text = json.dumps(config_lib.to_dict(config))
     assert config_lib.from_dict(DataConfig, json.loads(text)) == config
 
 
 def test_filters_that_would_not_survive_are_refused():
-    config = DataConfig(min_rating=0, drop_rating=0, label_above=3)
     with pytest.raises(ValueError, match="this 0, which stands for none.*min_rating=-0.001"):
-        protocol.check(config)
+        DataConfig(min_rating=0, drop_rating=0, label_above=3)
 
 
 def test_data_flags_win_over_the_base():
     base = DataConfig(dataset="ml-1m", seed=5)
     config = config_lib.data_config(base, "", "time", ["test=0.02"])
     assert config == dataclasses.replace(base, split="time", test=0.02)
+
+
+def test_another_split_starts_from_its_own_defaults():
+    base = DataConfig(split="users", test=750, fold_in="time", seed=5, min_rating=4)
+    assert config_lib.data_config(base, "", "last", []) == DataConfig(
+        split="last", seed=5, min_rating=4
+    )
+    by_item = config_lib.data_config(base, "", "time", ["test=0.2"], rows="item")
+    assert (by_item.rule.test, by_item.rows) == (0.2, "item")
+    assert config_lib.data_config(base, "", "users", ["validation=9"]).test == 750
+    with pytest.raises(ValueError, match="--data rows=item cannot go with split=last"):
+        config_lib.data_config(base, "", "last", [], rows="item")
+
+
+def test_settings_that_an_older_version_did_not_use_are_left_out():
+    old = config_lib.to_dict(DataConfig()) | {"split": "last", "test": 750, "fold_in": "time"}
+    assert config_lib.from_dict(DataConfig, old) == DataConfig(split="last")
+
+
+def test_the_data_settings_are_written_as_they_always_were():
+    """What is prepared is found again by these bytes."""
+    config = DataConfig(dataset="ml-1m", split="users", test=750.0, validation=0.1, min_rating=4.0)
+    text = json.dumps(config_lib.to_dict(config), sort_keys=True)
+    assert text == (
+        '{"columns": "", "core": false, "dataset": "ml-1m", "drop_rating": null, "duplicates": '
+        '"error", "fold": "u1", "fold_in": "random", "fold_in_share": 0.8, "label_above": null, '
+        '"max_user_ratings": 0, "min_category": 1, "min_item_ratings": 0, "min_rating": 4.0, '
+        '"min_user_ratings": 0, "rows": "user", "seed": 0, "shards": 4, "since": "", "split": '
+        '"users", "test": 750.0, "test_since": "", "title_vectors": "", "until": "", '
+        '"validation": 0.1}'
+    )
 
 
 def test_info_survives_json():

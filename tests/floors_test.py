@@ -8,16 +8,19 @@ import tfrec
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
-    "schema": 0, "config": 0, "damage": 0, "locks": 0, "aside": 0,
-    "presets": 1, "reference": 1, "losses": 1, "ranking": 1, "layers": 1, "datasets": 1,
-    "metrics": 2, "data": 2,
-    "tasks": 3,
-    "models": 4, "splits": 4,
-    "training": 5, "serving": 5,
-    "api": 6,
-    "cli": 7, "train": 7, "blend": 7, "prepare": 7, "evaluate": 7, "recommend": 7, "export": 7,
-    "serve": 7, "request": 7, "deploy": 7, "doctor": 7, "describe": 7,
-    "__main__": 8,
+    "schema": 0, "settings": 0, "ratings": 0, "damage": 0, "locks": 0, "aside": 0,
+    "overrides": 1, "split_rules": 1,
+    "config": 2,
+    "presets": 3, "reference": 3, "losses": 3, "ranking": 3, "layers": 3, "datasets": 3,
+    "metrics": 4, "data": 4,
+    "tasks": 5,
+    "models": 6, "splits": 6,
+    "training": 7, "serving": 7,
+    "api": 8,
+    "cli": 9, "train": 9, "blend": 9, "prepare": 9, "compare": 9,
+    "evaluate": 9, "recommend": 9, "export": 9,
+    "serve": 9, "request": 9, "deploy": 9, "doctor": 9, "describe": 9,
+    "__main__": 10,
 }  # fmt: skip
 SHARED = {"cli", "damage"}  # may be imported on its own floor
 

@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import blocks, prepare, protocol, scattered, splits, stages
+from tfrec.data import blocks, prepare, scattered, stages
 from tfrec.data.ratings import Ratings
 from tfrec.data.stages import Interactions
-from tfrec.datasets import registry
 from tfrec.datasets.raw_dataset import RawDataset
-from tfrec.training import experiment
+from tfrec.split_rules import HISTORY, TEST
 
 ROWS = [  # user, item, value, time
     ("b", "y", 5, 30),
@@ -73,7 +72,7 @@ def test_splitting_gives_parts_and_leaves_out_what_is_dropped():
     found = interactions([0, 0, 0, 1], [0, 1, 0, 2], times=days.astype(np.int64))
     found = dataclasses.replace(found, dropped={"duplicates": 7})
     parts = stages.split(found, DataConfig(split="month", validation=0))
-    assert parts.part.tolist() == [splits.HISTORY] * 3
+    assert parts.part.tolist() == [HISTORY] * 3
     assert (parts.kept.user_ids, parts.kept.item_ids) == (["a"], ["x", "y"])
     assert parts.kept.dropped["duplicates"] == 7 and len(parts.kept.dropped) > 1
     assert parts.in_train.all() and parts.group.tolist() == [0]
@@ -103,7 +102,7 @@ def test_users_held_out_are_not_trained_on():
 
 def test_indexing_learns_codes_on_the_training_part_alone():
     kept = interactions([0, 0, 1], [0, 1, 2], times=[86_400, 2 * 86_400, 0])
-    part = np.array([splits.HISTORY, splits.HISTORY, splits.TEST], np.int8)
+    part = np.array([HISTORY, HISTORY, TEST], np.int8)
     parts = stages.Parts(kept, part, np.zeros(2, np.int8), ("train",), ("history",))
     items = pd.DataFrame({"item": ["z", "y", "x"], "kind": ["new", "mug", "pot"], "note": ""})
     raw = raw_dataset(items=items, kinds={"kind": "category"})
@@ -130,13 +129,3 @@ def test_the_stages_on_disk_write_what_prepare_writes(tmp_path):
     assert json.loads(written.pop("info.json")) == whole.to_dict()
     assert {path.name: path.read_bytes() for path in steps.iterdir()} == written
     assert len([name for name in written if name.endswith(".tfrecord")]) == 2
-
-
-def test_settings_are_checked_once_at_each_border(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(protocol, "check", calls.append)
-    monkeypatch.setattr(registry, "open_as", lambda config, raw: raw_dataset())
-    config = DataConfig(duplicates="first", test=0.3)
-    prepare.prepare(raw_dataset(), config, tmp_path / "library", progress=False)
-    experiment.prepared(config, str(tmp_path / "command"))
-    assert calls == [config] * 2

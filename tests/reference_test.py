@@ -9,8 +9,10 @@ from tfrec import config as config_lib
 from tfrec import reference
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.models.registry import MODELS
+from tfrec.split_rules import RULES
 
 CONFIGS = {"data": DataConfig(), "training": TrainConfig()}
+CONFIGS |= {f"split={name}": rule() for name, rule in RULES.items()}
 CONFIGS |= {name: cls.Config() for name, cls in MODELS.items()}
 
 
@@ -18,7 +20,8 @@ CONFIGS |= {name: cls.Config() for name, cls in MODELS.items()}
 def test_every_setting_says_what_it_means(name):
     config = CONFIGS[name]
     entries = reference.describe(config)
-    assert [e.name for e in entries] == [field.name for field in dataclasses.fields(config)]
+    names = [f.name for f in dataclasses.fields(config) if "of_split" not in f.metadata]
+    assert [e.name for e in entries] == names
     assert [e.name for e in entries if not e.help] == []
 
 
@@ -53,14 +56,16 @@ def test_the_command_lists_what_the_other_flags_say(capsys, tmp_path):
     words = ["--set", "hidden=8,4", "--train", "epochs=3", f"--run_dir={tmp_path / 'run'}"]
     done = run(capsys, "train", "--list_settings", "--model=deeprec", *words)
     assert (done.status, done.err) == (0, "")
-    of_model, of_training, of_data = done.out.split("\n\n")
+    of_model, of_training, of_data, of_split = done.out.split("\n\n")
     assert of_model.startswith(
         "--set, settings of deeprec:\n  hidden=8,4  (tuple[int, ...], at lea"
     )
     assert "\n      Rate on the code.\n" in of_model
     assert "\n  epochs=3  (int, at least 1)\n" in of_training
     assert "\n  optimizer=sgd  (str, one of adam, " in of_training  # the paper's
-    assert "\n  split=random  (str)\n" in of_data
+    assert "\n  split=random  (str, one of random, folds, time, " in of_data
+    assert of_split.startswith("--data, settings of split=random:\n  test=0.1  (float, 0 or more a")
+    assert "\n      Share of all ratings.\n" in of_split
     assert not (tmp_path / "run").exists()
 
 

@@ -103,13 +103,13 @@ def test_validation_of_given_parts_is_that_which_is_prepared(purchases, tmp_path
 def test_what_cannot_be_split_is_refused(purchases):
     for call, message in (
         (lambda: splits.last(purchases), "no column 'user' for user.*user=COLUMN"),
-        (lambda: splits.random(purchases, test=1.5), "a share below 1"),
-        (lambda: splits.random(purchases, test="most"), "test='most' of the split is str"),
+        (lambda: splits.random(purchases, test=1.5), "0 or more and less than 1"),
+        (lambda: splits.random(purchases, test="most"), "test='most' is str, not float"),
         (lambda: splits.random(purchases, test=0.999, validation=0.9), "leaves no training row"),
         (lambda: splits.random(purchases[:0]), "the frame is empty"),
         (lambda: splits.users(purchases, **NAMES, test=40), "leave none of the .* users"),
         (lambda: splits.users(purchases, user="customer", item="sku", fold_in="time"), "time=COL"),
-        (lambda: splits.by_time(purchases, **NAMES, since="2002-01-01"), "the frame has no rat"),
+        (lambda: splits.by_time(purchases, **NAMES, since="2002-01-01"), "there are no rat"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

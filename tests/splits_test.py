@@ -1,5 +1,6 @@
 """Splits: who goes where, and that the published protocols come out to the number."""
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -10,11 +11,10 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import protocol, splits, vocabulary
+from tfrec.data import protocol, vocabulary
 from tfrec.data.ratings import Ratings, collect, drop_duplicates
 from tfrec.datasets.raw_dataset import RawDataset
-
-HISTORY, VALIDATION, TEST = 0, 1, 2
+from tfrec.split_rules import HISTORY, RULES, TEST, VALIDATION, ByTime, HeldOutUsers, LastOut
 
 
 def make(n_users=40, n_items=30, share=0.5, seed=0):
@@ -31,7 +31,7 @@ def make(n_users=40, n_items=30, share=0.5, seed=0):
 
 
 def run(data, n_users=40, n_items=30, **settings):
-    return splits.split(data, DataConfig(**settings), n_users, n_items)
+    return DataConfig(**settings).rule.split(data, n_users, n_items)
 
 
 def test_random_shares_and_seeds():
@@ -47,11 +47,10 @@ def test_random_shares_and_seeds():
 
 def test_random_test_does_not_depend_on_validation():
     data = make()
-    parts = [run(data, split="random", test=0.2, validation=v).part for v in (0, 0.1, 0.5, 1)]
+    parts = [run(data, split="random", test=0.2, validation=v).part for v in (0, 0.1, 0.5, 0.9)]
     for part in parts:
         assert ((part == TEST) == (parts[0] == TEST)).all()
     assert not (parts[0] == VALIDATION).any()
-    assert not (parts[3] == HISTORY).any()
 
 
 def test_folds_keep_the_shipped_test_file():
@@ -181,7 +180,7 @@ def test_last_holds_out_by_time_then_file_order():
 @pytest.mark.parametrize("name", ["random", "time", "users", "last"])
 def test_every_rating_has_one_place(name):
     data = make()
-    numbers = {"test": 8, "validation": 8} if name == "users" else {"test": 0.2}
+    numbers = {"test": 8, "validation": 8} if name == "users" else {}
     result = run(data, split=name, **numbers)
     assert len(result.part) == len(data)
     assert set(np.unique(result.part)) <= {-1, 0, 1, 2}
@@ -192,36 +191,57 @@ def test_every_rating_has_one_place(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"split": "randon"}, "did you mean 'random'"),
-        ({"rows": "users"}, "--data rows=users: did you mean 'user'"),
-        ({"duplicates": "lst"}, "--data duplicates=lst: did you mean 'last'"),
-        ({"split": "users", "fold_in": "tme"}, "--data fold_in=tme: did you mean 'time'"),
+        ({"split": "randon"}, "--data split=randon is unknown; did you mean 'random'"),
+        ({"rows": "users"}, "--data rows=users is unknown; did you mean 'user'"),
+        ({"duplicates": "lst"}, "--data duplicates=lst is unknown; did you mean 'last'"),
+        (
+            {"split": "users", "fold_in": "tme"},
+            "--data fold_in=tme is unknown; did you mean 'time'",
+        ),
         ({"split": "users", "rows": "item"}, "--data rows=item cannot go with split=users"),
-        ({"test": 1}, "--data test=1: with split=random it must be a share below 1"),
-        ({"validation": 5}, "--data validation=5: .* a share below 1"),
-        ({"split": "folds", "validation": 1}, "--data validation=1: .* a share below 1"),
-        ({"split": "time", "test": 2}, "--data test=2: .* a share below 1"),
-        ({"split": "time", "validation": 1.5}, "--data validation=1.5: .* a share up to 1"),
-        ({"split": "users", "test": 2.5}, "--data test=2.5: .* a number of users or a share"),
+        ({"test": 1}, "--data test=1 must be 0 or more and less than 1, with split=random"),
+        ({"validation": 5}, "--data validation=5 must be 0 or more and less than 1, with"),
+        ({"split": "folds", "validation": 1}, "validation=1 must be 0 or more and less than 1"),
+        ({"split": "folds", "test": 0.2}, "test=0.2 is for split=random, time, users, not split=f"),
+        ({"split": "time", "test": 2}, "--data test=2 must be 0 or more and less than 1"),
+        ({"split": "time", "validation": 1.5}, "--data validation=1.5 must be from 0 to 1"),
+        ({"split": "time", "until": "1 May"}, "--data until=1 May is no day; write it as 2005-12"),
+        ({"split": "users", "test": 2.5}, "--data test=2.5 must be a whole number, or a share be"),
+        ({"since": "2005-09-01"}, "--data since=2005-09-01 is for split=time, not split=random"),
+        ({"split": "last", "fold_in": "time"}, "fold_in=time is for split=users, not split=last"),
     ],
 )
 def test_wrong_settings_name_the_flag(settings, message):
     with pytest.raises(ValueError, match=message):
-        protocol.check(DataConfig(**settings))
+        DataConfig(**settings)
+
+
+def test_a_rule_holds_its_own_settings():
+    config = DataConfig(split="users", test=5, fold_in="time", seed=3)
+    assert config.rule == HeldOutUsers(test=5, fold_in="time", seed=3)
+    assert config.rule.needs_times
+    assert DataConfig(split="last", seed=3).rule == LastOut()
+    assert DataConfig(split="time", until="2005-01-01").rule == ByTime(until="2005-01-01")
+    with pytest.raises(ValueError, match="^--data test=1 must be 0 or more and less than 1$"):
+        ByTime(test=1)
+    flat = {f.name for f in dataclasses.fields(DataConfig) if "of_split" in f.metadata} | {"seed"}
+    assert flat == {f.name for rule in RULES.values() for f in dataclasses.fields(rule)}
+    for rule in RULES.values():  # flags and files have one default for all
+        for field in dataclasses.fields(rule):
+            assert field.default == getattr(DataConfig, field.name)
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"test": 0, "validation": 0},
-        {"split": "folds", "test": 750},
         {"split": "time", "validation": 1},
         {"split": "users", "test": 750, "validation": 0.1},
         {"split": "last", "validation": 1},
     ],
 )
 def test_settings_at_the_edge_are_fine(settings):
-    protocol.check(DataConfig(**settings))
+    assert DataConfig(**settings).rule.name == settings.get("split", "random")
 
 
 def test_duplicates():
@@ -333,14 +353,14 @@ def test_months_are_of_the_calendar():
     [
         (
             {"split": "month"},
-            "has no ratings in 2005-10, the month before .*, 2005-11;.*validation=0",
+            "there are no ratings in 2005-10, the month before .*, 2005-11;.*validation=0",
         ),
         (
             {"split": "time", "test_since": "2007-01-01"},
             "test_since=2007.*no ratings in the test wi",
         ),
         ({"split": "time", "test_since": "2001-01-01"}, "2001.*no ratings before the test window"),
-        ({"split": "time", "since": "2008-01-01"}, "--data since=2008-01-01: .* no ratings before"),
+        ({"split": "time", "since": "2008-01-01"}, "--data since=2008-01-01: .*no ratings before"),
     ],
 )
 def test_windows_without_ratings_are_refused(settings, message):
@@ -348,18 +368,6 @@ def test_windows_without_ratings_are_refused(settings, message):
         run(at("2005-09-01", "2005-11-30"), 2, 2, **settings)
     with pytest.raises(ValueError, match="no ratings before the months held out, 2005-11 being"):
         run(at("2005-11-01", "2005-11-30"), 2, 2, split="month", validation=0)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"since": "2005-09-01"}, "--data since=2005-09-01 is for --split=time; leave it out"),
-        ({"split": "time", "until": "1 May"}, "--data until=1 May is no day; write it as 2005-12"),
-    ],
-)
-def test_days_that_cannot_work_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        protocol.check(DataConfig(**settings))
 
 
 def test_protocols_by_time_say_their_days():

@@ -13,6 +13,7 @@ import typing
 
 if typing.TYPE_CHECKING:  # what type checkers and editors see
     from tfrec import metrics, models, splits, tasks
+    from tfrec.api.comparing import compare
     from tfrec.api.dataset import Dataset
     from tfrec.api.fitting import fit
     from tfrec.api.prepared_data import PreparedData
@@ -37,6 +38,7 @@ _NAMES = {
     "Recommender": "tfrec.models",
     "Run": "tfrec.api.run",
     "Served": "tfrec.api.served",
+    "compare": "tfrec.api.comparing",
     "fit": "tfrec.api.fitting",
     "load": "tfrec.api.run",
 }
@@ -49,6 +51,7 @@ __all__ = [
     "Run",
     "Served",
     "__version__",
+    "compare",
     "fit",
     "load",
     "metrics",

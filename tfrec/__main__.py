@@ -14,8 +14,8 @@ from tfrec import cli
 from tfrec.config import known_names
 
 COMMANDS = (
-    *("prepare", "describe", "train", "evaluate", "blend", "recommend"),
-    *("export", "serve", "request", "deploy", "pipeline", "doctor"),
+    *("prepare", "describe", "train", "evaluate", "compare", "blend"),
+    *("recommend", "export", "serve", "request", "deploy", "pipeline", "doctor"),
 )
 _HELP = {"help", *cli.HELP}
 

@@ -26,16 +26,15 @@ def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
     cli.start_tensorflow()
-    from tfrec.data import prepare, protocol
+    from tfrec.data import prepare
     from tfrec.datasets import registry
     from tfrec.training import summaries
 
     data = config_lib.data_config(
         DataConfig(), FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
     )
-    protocol.check(data)  # before anything is downloaded
     raw = registry.open_as(data, FLAGS.raw or None)
-    info = prepare.prepare_checked(raw, data, data_dir, overwrite=FLAGS.overwrite)
+    info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
     print(summaries.data_summary(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 

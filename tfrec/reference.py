@@ -1,5 +1,6 @@
 """Settings as a reference lists them: name, default, type, range, what they mean."""
 
+import dataclasses
 import inspect
 import re
 import textwrap
@@ -33,15 +34,18 @@ def describe(config: Any) -> list[Entry]:
 
     Args:
         config: Such as `SASRec.Config()`, `SASRec.paper` or `DataConfig()`; ranges are known of
-            fields made by `tfrec.config.setting`.
+            fields made by `tfrec.config.setting`. Settings of a split are described by its rule,
+            `DataConfig().rule`.
     """
     cls = type(config)
     texts = help_of(cls)
+    listed = {f.name for f in dataclasses.fields(cls) if "of_split" not in f.metadata}
     return [
         Entry(
             name, type_name(hint), text_of(getattr(config, name)), _limits(cls, name), texts[name]
         )
         for name, hint in types_of(cls).items()
+        if name in listed
     ]
 
 

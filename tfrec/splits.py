@@ -4,20 +4,48 @@
 
 Parts are rows of the given frame, in its order and with its index. The same settings and seed give
 the parts that `Dataset.split` prepares; its filters and its check for duplicates are not applied.
+The rules themselves, such as `tfrec.splits.LastOut`, are what `Dataset.split` takes.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tfrec import config as configs
-from tfrec.config import DataConfig
-from tfrec.data import protocol, ratings
-from tfrec.data import splits as rules
-from tfrec.data.ratings import Ratings
+from tfrec.data import ratings
 from tfrec.datasets import frame as frames
+from tfrec.ratings import Ratings
+from tfrec.split_rules import (
+    HISTORY,
+    TEST,
+    VALIDATION,
+    ByMonth,
+    ByTime,
+    GivenFiles,
+    HeldOutUsers,
+    LastOut,
+    RandomRatings,
+    Split,
+    SplitRule,
+)
+
+__all__ = [
+    "ByMonth",
+    "ByTime",
+    "GivenFiles",
+    "HeldOut",
+    "HeldOutUsers",
+    "LastOut",
+    "Parts",
+    "RandomRatings",
+    "UserParts",
+    "by_time",
+    "given",
+    "last",
+    "month",
+    "random",
+    "users",
+]
 
 
 class Parts(NamedTuple):
@@ -57,8 +85,8 @@ def random(
     Raises:
         ValueError: a share that is none; nothing is left to train on.
     """
-    settings = {"test": test, "validation": validation, "seed": seed}
-    return _parts(frame, _split(_without_ids(len(frame)), "random", settings))
+    rule = RandomRatings(test, validation, seed)
+    return _parts(frame, _split(_without_ids(len(frame)), rule))
 
 
 def given(
@@ -76,10 +104,10 @@ def given(
         ValueError: a share that is none; nothing is left to train on.
     """
     of_test = np.repeat(np.array([0, 1], np.int8), [len(train), len(test)])
-    settings = {"validation": validation, "seed": seed, "fold": "given"}
-    split = _split(_without_ids(len(of_test), of_test), "folds", settings)
+    rule = GivenFiles("given", validation, seed)
+    split = _split(_without_ids(len(of_test), of_test), rule)
     part = split.part[: len(train)]
-    return Parts(train[part == rules.HISTORY], train[part == rules.VALIDATION], test)
+    return Parts(train[part == HISTORY], train[part == VALIDATION], test)
 
 
 def last(
@@ -106,7 +134,7 @@ def last(
         ValueError: a column or a value is missing.
     """
     read = _read(frame, user, item, time)
-    return _parts(frame, _split(read, "last", {"validation": float(validation)}))
+    return _parts(frame, _split(read, LastOut(float(validation))))
 
 
 def by_time(
@@ -139,9 +167,8 @@ def by_time(
     Raises:
         ValueError: a column or a value is missing; days that leave nothing to train or test on.
     """
-    days = {"since": since, "test_since": test_since, "until": until}
-    settings = {"test": test, "validation": validation, "seed": seed, **days}
-    return _parts(frame, _split(_read(frame, user, item, time), "time", settings))
+    rule = ByTime(test, validation, since, test_since, until, seed)
+    return _parts(frame, _split(_read(frame, user, item, time), rule))
 
 
 def month(
@@ -167,7 +194,7 @@ def month(
         ValueError: a column or a value is missing; a month has no rows.
     """
     read = _read(frame, user, item, time)
-    return _parts(frame, _split(read, "month", {"validation": float(validation)}))
+    return _parts(frame, _split(read, ByMonth(float(validation))))
 
 
 def users(
@@ -205,17 +232,15 @@ def users(
     if fold_in == "time" and time is None:
         raise ValueError("fold_in='time' goes by time: name the column with time=COLUMN")
     read = _read(frame, user, item, time)
-    settings: dict[str, Any] = {"test": test, "validation": validation, "seed": seed}
-    settings |= {"fold_in": fold_in, "fold_in_share": fold_in_share}
-    split = _split(read, "users", settings)
+    split = _split(read, HeldOutUsers(test, validation, fold_in, fold_in_share, seed))
     group = split.group[read.users]
 
     def held_out(code: int) -> HeldOut:
-        input_rows = (group == code) & (split.part == rules.HISTORY)
+        input_rows = (group == code) & (split.part == HISTORY)
         return HeldOut(frame[input_rows], frame[(group == code) & (split.part == code)])
 
-    train = frame[(group == rules.HISTORY) & (split.part == rules.HISTORY)]
-    return UserParts(train, held_out(rules.VALIDATION), held_out(rules.TEST))
+    train = frame[(group == HISTORY) & (split.part == HISTORY)]
+    return UserParts(train, held_out(VALIDATION), held_out(TEST))
 
 
 def _read(frame: pd.DataFrame, user: str, item: str, time: str | None) -> Ratings:
@@ -231,22 +256,20 @@ def _without_ids(n: int, test: np.ndarray | None = None) -> Ratings:
     return Ratings(none, none, none, none, test)
 
 
-def _split(found: Ratings, rule: str, settings: Mapping[str, Any]) -> rules.Split:
+def _split(found: Ratings, rule: SplitRule) -> Split:
     """Where each row goes.
 
     Raises:
-        ValueError: settings that are wrong, or leave nothing to train on.
+        ValueError: nothing is left to train on.
     """
-    config = configs.replaced(DataConfig(dataset="the frame", split=rule), settings, "the split")
-    protocol.check(config)
     if not len(found):
         raise ValueError("the frame is empty: it has no rows")
-    split = rules.split(found, config, int(found.users.max()) + 1, int(found.items.max()) + 1)
-    if not ((split.part == rules.HISTORY) & (split.group[found.users] == 0)).any():
+    split = rule.split(found, int(found.users.max()) + 1, int(found.items.max()) + 1)
+    if not ((split.part == HISTORY) & (split.group[found.users] == 0)).any():
         raise ValueError("the split leaves no training row; lower test and validation")
     return split
 
 
-def _parts(frame: pd.DataFrame, split: rules.Split) -> Parts:
-    codes = (rules.HISTORY, rules.VALIDATION, rules.TEST)
+def _parts(frame: pd.DataFrame, split: Split) -> Parts:
+    codes = (HISTORY, VALIDATION, TEST)
     return Parts(*(frame[split.part == code] for code in codes))

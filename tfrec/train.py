@@ -66,9 +66,14 @@ def resolve(preset: str):
     train = config_lib.override(train, FLAGS["train"].value, "--train")
     if FLAGS.seed is not None:
         train = dataclasses.replace(train, seed=FLAGS.seed)
-    data = prepared_data() or dataclasses.replace(base.data, rows=cls.rows(settings))
+    there = prepared_data()
     data = config_lib.data_config(
-        data, FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
+        there or base.data,
+        FLAGS.dataset,
+        FLAGS.split,
+        FLAGS["data"].value,
+        FLAGS.columns,
+        rows="" if there else cls.rows(settings),
     )
     return runs.RunConfig(
         model=name,
@@ -130,6 +135,7 @@ def listing(config) -> str:
         f"--set, settings of {config.model}:": config.model_config,
         "--train, settings of training:": config.train,
         "--data, settings of the data:": config.data,
+        f"--data, settings of split={config.data.split}:": config.data.rule,
     }
     return "\n\n".join(reference.table(part, title) for title, part in parts.items())
 

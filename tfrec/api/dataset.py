@@ -16,6 +16,8 @@ from tfrec.data import prepare, ratings
 from tfrec.datasets import frame as frames
 from tfrec.datasets import registry
 from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.overrides import typed
+from tfrec.split_rules import SplitRule
 
 GIVEN = "given"  # the fold of parts that the user gives
 
@@ -187,21 +189,30 @@ class Dataset:
         return data.split("folds", data_dir=data_dir, **settings)
 
     def split(
-        self, rule: str = "random", *, data_dir: PathLike | None = None, **settings: Any
+        self,
+        rule: str | SplitRule = "random",
+        *,
+        data_dir: PathLike | None = None,
+        **settings: Any,
     ) -> "PreparedData":
         """Prepares rows for training, validation and test.
 
         Args:
-            rule: "random", "time", "last", "users", "month" or "folds".
+            rule: "random", "time", "last", "users", "month" or "folds", or a rule with its
+                settings, such as `tfrec.splits.LastOut(validation=0)`.
             data_dir: Where the prepared rows go; default: a folder of the cache, found again by
                 the same data and settings.
-            **settings: The other settings of `tfrec.config.DataConfig`, such as `test=.2`,
-                `min_rating=4`, `seed=1`.
+            **settings: Settings of the rule, where it is a name, such as `test=.2`; and those of
+                `tfrec.config.DataConfig`, such as `min_rating=4`, `seed=1`.
 
         Raises:
             ValueError: settings that are unknown, or can not work with this data.
         """
-        config = configs.replaced(self._config, {"split": rule, **settings}, "the split")
+        if isinstance(rule, SplitRule):
+            settings = dataclasses.asdict(rule) | settings
+            rule = rule.name
+        values = typed(DataConfig, {"split": rule, **settings}, "the split")
+        config = configs.split_config(self._config, values, "the split")
         raw = self._open(config.fold if config.split == "folds" else None)
         if data_dir is None:
             mark = prepare.fingerprint(raw, config)[:16]

@@ -70,7 +70,7 @@ def fit(
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
-    cls, base = _class_and_settings(model)
+    cls, base = class_and_settings(model)
     own, train = _settings(cls, base, settings)
     prepared = prepared.with_rows(cls.rows(own))
     name = registry.name_of(cls)
@@ -156,7 +156,7 @@ def carry_out(
     return trial
 
 
-def _class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
+def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
     """The model's class, and the settings that others are laid over."""
     given: Any = registry.model_class(model) if isinstance(model, str) else model
     if isinstance(given, Recommender):

@@ -47,19 +47,6 @@ def prepare(
         ValueError: the settings cannot work with this data set, the data are wrong, or
             `data_dir` holds something else.
     """
-    protocol.check(config)
-    return prepare_checked(raw, config, data_dir, progress, overwrite, run)
-
-
-def prepare_checked(
-    raw: RawDataset,
-    config: DataConfig,
-    data_dir: str | pathlib.Path,
-    progress: bool = True,
-    overwrite: bool = False,
-    run: blocks.Run | None = None,
-) -> DatasetInfo:
-    """`prepare` for callers that ran `protocol.check` themselves, before they opened `raw`."""
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
 
@@ -90,7 +77,7 @@ def write(
     Args:
         directory: Where to write.
         raw: As of `prepare`.
-        config: As of `prepare`; `protocol.check` has found nothing wrong with it.
+        config: As of `prepare`.
         progress: As of `prepare`.
         run: As of `prepare`.
 

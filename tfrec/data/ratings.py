@@ -9,41 +9,7 @@ import pandas as pd
 from tfrec.config import DataConfig
 from tfrec.data import vocabulary
 from tfrec.datasets.raw_dataset import rating_number
-
-
-@dataclasses.dataclass(frozen=True)
-class Ratings:
-    """Ratings in file order, one array entry each (20 bytes a rating).
-
-    Attributes:
-        users: int32 `[n]`, code or position of the user.
-        items: int32 `[n]`, code or position of the item.
-        values: float32 `[n]`.
-        times: int64 `[n]`, seconds since 1970.
-        test: int8 `[n]`, which of the fold's files it is from: 0 training, 1 test, 2 validation;
-            None where no fold was asked for.
-        context: The event's own fields by name, `[n]`: int32 codes of categories, float32
-            numbers (NaN where missing).
-    """
-
-    users: np.ndarray
-    items: np.ndarray
-    values: np.ndarray
-    times: np.ndarray
-    test: np.ndarray | None = None
-    context: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def take(self, kept: np.ndarray) -> "Ratings":
-        """The ratings that `kept` (a mask or indices) picks, in that order."""
-        if kept.dtype == bool and kept.all():  # spares a second copy of all columns
-            return self
-        columns = (getattr(self, name) for name in ("users", "items", "values", "times", "test"))
-        context = {name: column[kept] for name, column in self.context.items()}
-        return Ratings(*(None if column is None else column[kept] for column in columns), context)
-
+from tfrec.ratings import Ratings, occurs
 
 CODED = ("category",)  # kinds of context that are codes; others are numbers
 _DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
@@ -108,13 +74,6 @@ def to_positions(
     item_ids, items = vocabulary.select(item_ids, occurs(ratings.items, len(item_ids)))
     ratings = dataclasses.replace(ratings, users=users[ratings.users], items=items[ratings.items])
     return ratings, user_ids, item_ids
-
-
-def occurs(codes: np.ndarray, n: int) -> np.ndarray:
-    """Which of the n codes occur, bool `[n]`."""
-    mask = np.zeros(n, bool)
-    mask[codes] = True
-    return mask
 
 
 def _context(column: pd.Series, coder: vocabulary.Coder | None) -> np.ndarray:

@@ -12,9 +12,10 @@ import tqdm
 
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import fields, ratings, splits, texts, vocabulary
-from tfrec.data.ratings import Ratings
+from tfrec.data import fields, ratings, texts, vocabulary
 from tfrec.datasets.raw_dataset import RawDataset, rating_number
+from tfrec.ratings import Ratings, occurs
+from tfrec.split_rules import DROPPED, HISTORY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Parts:
 
     Attributes:
         kept: The interactions; codes are positions in the sorted ids.
-        part: int8 `[n]`, `splits.HISTORY`, VALIDATION or TEST.
+        part: int8 `[n]`, `split_rules.HISTORY`, VALIDATION or TEST.
         group: int8 `[n_rows]`, the file group of each row, an index into `groups`.
         groups: Names of the file groups.
         test_history: Parts that a test row may see as input.
@@ -59,7 +60,7 @@ class Parts:
     @property
     def in_train(self) -> np.ndarray:
         """Which ratings are trained on, bool `[n]`."""
-        mask = self.part == splits.HISTORY
+        mask = self.part == HISTORY
         if len(self.groups) > 1:  # rows are users, some of them held out
             mask &= self.group[self.kept.ratings.users] == 0
         return mask
@@ -123,19 +124,19 @@ def split(found: Interactions, config: DataConfig) -> Parts:
 
     Args:
         found: As from `clean`.
-        config: `split`, its settings and `rows` are used.
+        config: `rule` and `rows` are used.
 
     Raises:
         ValueError: settings that this split cannot work with.
     """
     found = _by_position(found)
-    cut = splits.split(found.ratings, config, len(found.user_ids), len(found.item_ids))
-    kept = cut.part != splits.DROPPED
+    cut = config.rule.split(found.ratings, len(found.user_ids), len(found.item_ids))
+    kept = cut.part != DROPPED
     found = dataclasses.replace(
         found, ratings=found.ratings.take(kept), dropped=found.dropped | cut.dropped
     )
     # Held-out users keep their position even without a rating left; other ids must occur.
-    everyone = config.split == "users"
+    everyone = len(cut.groups) > 1
     found = _by_position(found, everyone)
     n_rows = len(found.user_ids) if config.rows == "user" else len(found.item_ids)
     return Parts(
@@ -202,7 +203,7 @@ def _of_tables(
 ) -> Iterator[fields.Column]:
     """The fields of users and items."""
     for of, positions in (("user", data.users), ("item", data.items)):
-        used = ratings.occurs(positions[in_train], len(tables[of]))
+        used = occurs(positions[in_train], len(tables[of]))
         yield from fields.of_table(tables[of], of, kinds, used)
 
 

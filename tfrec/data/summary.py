@@ -9,10 +9,11 @@ import numpy as np
 from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import protocol, splits
+from tfrec.data import protocol
 from tfrec.data.stages import Indexed, Parts
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
+from tfrec.split_rules import HISTORY, TEST, VALIDATION
 
 
 def fingerprint(raw: RawDataset, config: DataConfig) -> str:
@@ -72,7 +73,7 @@ def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:
     """The numbers of ratings and rows."""
     group = parts.group
     in_train = group == 0
-    n_train = int(counts[in_train, splits.HISTORY].sum())
+    n_train = int(counts[in_train, HISTORY].sum())
     if not n_train:
         raise ValueError(
             "the split leaves no training rating; lower --data test and validation, or relax "
@@ -81,15 +82,15 @@ def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:
     by_part = counts.sum(0)
     n_ratings = {
         "train": n_train,
-        "validation": int(by_part[splits.VALIDATION]),
-        "test": int(by_part[splits.TEST]),
+        "validation": int(by_part[VALIDATION]),
+        "test": int(by_part[TEST]),
     }
     if len(parts.groups) > 1:
-        for code, name in ((splits.VALIDATION, "validation"), (splits.TEST, "test")):
-            n_ratings[f"{name}_fold_in"] = int(counts[group == code, splits.HISTORY].sum())
+        for code, name in ((VALIDATION, "validation"), (TEST, "test")):
+            n_ratings[f"{name}_fold_in"] = int(counts[group == code, HISTORY].sum())
     return {
         "n_ratings": n_ratings,
-        "max_history": int(counts[in_train, splits.HISTORY].max()),
+        "max_history": int(counts[in_train, HISTORY].max()),
         "row_counts": _row_counts(counts, group),
     }
 
@@ -98,8 +99,8 @@ def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
     """Rows that each split of `inputs` reads: trained on with a history, else with targets."""
     history, validation, test = (counts > 0).T
     return {
-        "train": int((history & (group == splits.HISTORY)).sum()),
-        "train+validation": int(((history | validation) & (group != splits.TEST)).sum()),
+        "train": int((history & (group == HISTORY)).sum()),
+        "train+validation": int(((history | validation) & (group != TEST)).sum()),
         "validation": int(validation.sum()),
         "test": int(test.sum()),
         "all": int((history | validation | test).sum()),

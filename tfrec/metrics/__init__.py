@@ -8,7 +8,15 @@ order of the row ids: no number depends on the batch size, the order of batches 
 """
 
 from tfrec.metrics.arrays import clicks, clicks_by_user, rating, rating_by_user
-from tfrec.metrics.comparison import Comparison, comparable, compare, holm, metric_value
+from tfrec.metrics.comparison import (
+    Comparison,
+    Interval,
+    comparable,
+    compare,
+    holm,
+    interval,
+    metric_value,
+)
 from tfrec.metrics.ctr_report import CtrReport
 from tfrec.metrics.directions import higher_is_better
 from tfrec.metrics.frames import ranking, ranking_by_user
@@ -20,6 +28,7 @@ from tfrec.metrics.sampled import SampledRankingReport
 __all__ = [
     "Comparison",
     "CtrReport",
+    "Interval",
     "RankingReport",
     "RatingReport",
     "Report",
@@ -31,6 +40,7 @@ __all__ = [
     "compare",
     "higher_is_better",
     "holm",
+    "interval",
     "metric_value",
     "ranking",
     "ranking_by_user",

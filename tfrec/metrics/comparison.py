@@ -1,4 +1,4 @@
-"""Whether two runs differ by more than the luck of the users they were tested on."""
+"""Intervals of metrics, and whether two runs differ by more than the luck of their test users."""
 
 import dataclasses
 import os
@@ -20,6 +20,21 @@ _POOLED: dict[str, tuple[str, str, Callable[..., np.ndarray]]] = {
     "gauc": ("gauc", "gauc_events", np.asarray),
 }
 _NOT_METRICS = {"targets"}.union(*(columns[:2] for columns in _POOLED.values()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A metric of one run.
+
+    Attributes:
+        value: Over all users.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +97,8 @@ def compare(
     _require_same(first.users, second.users, left, right)
     _require_known(metric, comparable(first), "first")
     _require_known(metric, comparable(second), "second")
-    column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
-    x, y = left[column], right[column]
-    weight = left[count] if count else np.ones(len(x))
+    x, weight, scale = _summands(left, metric)
+    y, _, _ = _summands(right, metric)
     x, y, weight = (values[weight > 0] for values in (x, y, weight))
 
     def difference(pick: np.ndarray) -> np.ndarray:
@@ -92,17 +106,62 @@ def compare(
         return scale(x[pick].sum(axis=-1) / total) - scale(y[pick].sum(axis=-1) / total)
 
     rng = np.random.default_rng(seed)
-    n = len(x)
-    samples = [difference(rng.integers(n, size=(size, n))) for size in _chunks(n, draws)]
-    low, high = np.quantile(np.concatenate(samples), [0.025, 0.975])
+    low, high = _bootstrap(rng, difference, len(x), draws)
     return Comparison(
         metric=metric,
-        mean_difference=float(difference(np.arange(n))),
-        low=float(low),
-        high=float(high),
+        mean_difference=float(difference(np.arange(len(x)))),
+        low=low,
+        high=high,
         p_value=_randomization_test(rng, x - y, draws),
-        n=n,
+        n=len(x),
     )
+
+
+def interval(
+    run: Report | SavedValues | str | os.PathLike, metric: str, seed: int = 0, draws: int = 2_000
+) -> Interval:
+    """A metric with its percentile bootstrap interval over users, as of `compare`.
+
+    The interval is that of the users drawn: neither other splits nor other seeds of training are
+    in it.
+
+    Args:
+        run: A report, or the file its `save` wrote.
+        metric: As of `compare`.
+        seed: Of the draws.
+        draws: Bootstrap samples.
+
+    Raises:
+        ValueError: unknown metric.
+    """
+    values = _values(run)
+    _require_known(metric, comparable(values), "measured")
+    x, weight, scale = _summands(values.per_user(), metric)
+    x, weight = x[weight > 0], weight[weight > 0]
+
+    def value(pick: np.ndarray) -> np.ndarray:
+        return scale(x[pick].sum(axis=-1) / weight[pick].sum(axis=-1))
+
+    low, high = _bootstrap(np.random.default_rng(seed), value, len(x), draws)
+    return Interval(float(value(np.arange(len(x)))), low, high)
+
+
+def _summands(
+    columns: dict[str, np.ndarray], metric: str
+) -> tuple[np.ndarray, np.ndarray, Callable[..., np.ndarray]]:
+    """`[n]` values and weights by user, and what is done to the quotient of their sums."""
+    column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
+    x = columns[column]
+    return x, columns[count] if count else np.ones(len(x)), scale
+
+
+def _bootstrap(
+    rng: np.random.Generator, statistic: Callable[[np.ndarray], np.ndarray], n: int, draws: int
+) -> tuple[float, float]:
+    """The 95 % percentile interval of a statistic of positions drawn from n, with replacement."""
+    samples = [statistic(rng.integers(n, size=(size, n))) for size in _chunks(n, draws)]
+    low, high = np.quantile(np.concatenate(samples), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _values(run: Report | SavedValues | str | os.PathLike) -> Report | SavedValues:
@@ -116,11 +175,9 @@ def metric_value(values: Report | SavedValues, metric: str) -> float:
     Raises:
         ValueError: unknown metric.
     """
-    columns = values.per_user()
     _require_known(metric, comparable(values), "measured")
-    column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
-    total = columns[count].sum() if count else len(columns[column])
-    return float(scale(columns[column].sum() / total))
+    x, weight, scale = _summands(values.per_user(), metric)
+    return float(scale(x.sum() / weight.sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
-from tfrec.models.residual import BASES, Residual
+from tfrec.models.residual import Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -25,11 +25,10 @@ class AutoEncoder(Residual):
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Residual.Config):
         """AutoEncoder's settings.
 
         Attributes:
-            base: "biases": the net learns what damped biases leave over; "none": the ratings.
             hidden: Sizes of the hidden layers.
             bottleneck: Size of the code between `hidden` and its mirror, 0 for none.
             activation: Of every hidden layer.
@@ -39,7 +38,6 @@ class AutoEncoder(Residual):
             l2: Weight of the squared kernels in the loss.
         """
 
-        base: str = setting("biases", choices=BASES, before="none")
         hidden: tuple[int, ...] = setting((200, 100, 200), "at least 1")
         bottleneck: int = setting(0, "0 or more")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)

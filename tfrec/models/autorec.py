@@ -8,12 +8,12 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
 from tfrec.models.capabilities import ItemRows
-from tfrec.models.residual import BASES, Residual
+from tfrec.models.residual import Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -38,12 +38,10 @@ class AutoRec(ItemRows, Residual):
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Residual.Config):
         """AutoRec's settings.
 
         Attributes:
-            base: "biases": the net learns what damped biases leave over; "none": the ratings, as in
-                the paper.
             rows: "item" (I-AutoRec) or "user" (U-AutoRec).
             hidden: Sizes of the hidden layers; (500, 250, 500) is the paper's deep net.
             activation: g.
@@ -52,7 +50,6 @@ class AutoRec(ItemRows, Residual):
                 form.
         """
 
-        base: str = setting("biases", choices=BASES, before="none")
         rows: str = setting("item", choices=("item", "user"))
         hidden: tuple[int, ...] = setting((500,), "at least 1")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)

@@ -8,19 +8,19 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
 from tfrec.models import output_bias
-from tfrec.models.residual import BASES, Residual
+from tfrec.models.residual import Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class DeepRec(Residual):
     """A deep autoencoder f on users' ratings, trained with dense re-feeding.
 
-    Every layer, the last one too, ends in SELU; dropout acts on the code only. Loss (eq. 1):
+    Every layer, with `last_activation` the last one too, ends in SELU; dropout acts on the code only. Loss (eq. 1):
     MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0 where missing. With
     `base="biases"`, which is not in the paper, ratings are first reduced by damped biases, x and y
     are residuals (`models/residual.py`), and so is what is fed again.
@@ -48,12 +48,10 @@ class DeepRec(Residual):
     )
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Residual.Config):
         """DeepRec's settings.
 
         Attributes:
-            base: "biases": the net learns what damped biases leave over; "none": the ratings, as in
-                the paper.
             hidden: Encoder sizes; the decoder mirrors them.
             dropout: Rate on the code.
             activation: Of every layer; the paper finds SELU, ELU and LReLU best.
@@ -62,7 +60,6 @@ class DeepRec(Residual):
             aug_steps: Re-feeding steps a batch; 0 trains without.
         """
 
-        base: str = setting("biases", choices=BASES, before="none")
         hidden: tuple[int, ...] = setting((128, 32), "at least 1")
         dropout: float = setting(0.5, "0 or more and less than 1")
         activation: str = setting("selu", choices=ACTIVATIONS)

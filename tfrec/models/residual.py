@@ -1,12 +1,15 @@
 """What rating autoencoders share: a net on what damped biases leave over."""
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tfrec.config import Settings, setting
 from tfrec.models import damped_biases
 from tfrec.models.base import Recommender
-
-BASES = ("biases", "none")
 
 
 class Residual(Recommender):
@@ -22,6 +25,22 @@ class Residual(Recommender):
     """
 
     column_biases: keras.Variable | None = None
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        """The setting of the base.
+
+        Attributes:
+            base: What is added to the net's output: "biases", damped ones of users and items, so
+                that the net learns what they leave over, or "none", as in the papers.
+        """
+
+        base: str = setting("biases", choices=("biases", "none"))
+
+        @classmethod
+        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+            """Versions without this setting had no base."""
+            return {"base": "none", **fields}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -12,7 +12,7 @@ from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.gaussian import GaussianCode
-from tfrec.models.residual import BASES, Residual
+from tfrec.models.residual import Residual
 from tfrec.models.variational import Variational
 
 
@@ -34,11 +34,10 @@ class VAE(Residual, Variational):
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Variational.Config):
-        """The rating VAE's settings, with those of the annealing.
+    class Config(Residual.Config, Variational.Config):
+        """The rating VAE's settings, with those of the annealing and of all `Residual`s.
 
         Attributes:
-            base: "biases": the net learns what damped biases leave over; "none": the ratings.
             hidden: Sizes of the encoder's layers; the decoder mirrors them.
             latent: Size of z.
             activation: Of the hidden layers.
@@ -48,7 +47,6 @@ class VAE(Residual, Variational):
             l2: Weight of the squared kernels of encoder and decoder in the loss.
         """
 
-        base: str = setting("biases", choices=BASES, before="none")
         hidden: tuple[int, ...] = setting((200,), "at least 1")
         latent: int = setting(50, "at least 1")
         activation: str = setting("tanh", choices=ACTIVATIONS)

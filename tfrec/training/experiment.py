@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.config import DataConfig
-from tfrec.data import fields, inputs, prepare, protocol, records, stored
+from tfrec.data import fields, inputs, prepare, records, stored
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
@@ -54,7 +54,6 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
         ValueError: settings that cannot work, or it was prepared with other settings, of
             other files or in another format.
     """
-    protocol.check(data)
     is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
     if is_there:
         info = DatasetInfo.load(data_dir)
@@ -64,7 +63,7 @@ def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> Dataset
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
     found = datasets.open_as(data, raw)
-    return prepare.prepare_checked(found, data, data_dir, progress=not is_there)
+    return prepare.prepare(found, data, data_dir, progress=not is_there)
 
 
 class Experiment:

@@ -1,0 +1,250 @@
+"""Several runs in one table: metrics with intervals, tests of significance, cost."""
+
+import collections
+import dataclasses
+import hashlib
+import html
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from tfrec import aside
+from tfrec.api import fitting
+from tfrec.api.fitting import Model
+from tfrec.api.prepared_data import PathLike, PreparedData
+from tfrec.api.run import Run
+from tfrec.metrics import SavedValues, comparable, comparison, higher_is_better, holm, interval
+from tfrec.training.runs import RunDir
+
+Candidate = Run | Model | PathLike
+_COST = ("seconds", "cpu_seconds", "memory_mb", "parameters")
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
+  color: #222 }
+table { border-collapse: collapse; display: block; overflow-x: auto }
+th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left } thead th { border-bottom: 1px solid #999 }
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedRuns:
+    """Runs on the same test set, the best first.
+
+    Attributes:
+        frame: A row a run, its name as the index. For each metric its value and, as `METRIC low`
+            and `METRIC high`, the 95 % bootstrap interval over test users; `to_best`, the paired
+            difference of the first metric to the best run, and `p_value`, two-sided, of the paired
+            randomization test against the best run, adjusted by Holm's method (missing for the
+            best); `seconds`, `cpu_seconds` (of training epochs), `memory_mb` and `parameters`.
+        metrics: The metrics; runs are ordered and tested by the first.
+        protocol: How all of them were measured.
+    """
+
+    frame: pd.DataFrame
+    metrics: tuple[str, ...]
+    protocol: str
+
+    def printed(self) -> pd.DataFrame:
+        """The frame as text: a column a metric, intervals in brackets."""
+        columns = {
+            name: self.frame.apply(_with_interval, axis=1, args=(name,)) for name in self.metrics
+        }
+        columns["to best"] = self.frame["to_best"].map("{:+.4f}".format)
+        columns["p"] = self.frame["p_value"].map(lambda p: "-" if pd.isna(p) else f"{p:.4f}")
+        for name in _COST:
+            shown = self.frame[name].map(lambda x: "-" if pd.isna(x) else f"{x:,.0f}")
+            columns[name.replace("_", " ")] = shown
+        return pd.DataFrame(columns).rename_axis(None)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.printed().to_string()}\n"
+            f"[95 % interval over test users]; p of the difference in {self.metrics[0]} to the "
+            f"best run, paired, Holm's correction\nprotocol: {self.protocol}"
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        table = self.printed().to_html(border=0)
+        return (
+            f"{table}<p>95 % intervals over test users; p of the paired difference in "
+            f"{html.escape(self.metrics[0])} to the best run, adjusted by Holm's method.</p>"
+            f"<p>{html.escape(self.protocol)}</p>"
+        )
+
+    def save_html(self, path: PathLike) -> None:
+        """Writes one page that needs no other file."""
+        with aside.file(path) as partial:
+            partial.write_text(
+                f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+                f'<meta name="viewport" content="width=device-width"><title>Comparison</title>'
+                f"<style>{_STYLE}</style></head><body><h1>Comparison</h1>{self._repr_html_()}"
+                "</body></html>\n",
+                encoding="utf-8",
+            )
+
+
+def compare(
+    runs: Sequence[Candidate],
+    data: PreparedData | PathLike | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    run_dir: PathLike = "runs/compare",
+    verbose: bool = True,
+    **settings: Any,
+) -> ComparedRuns:
+    """Compares runs on the test set, user by user; trains the models among them first.
+
+        print(tfrec.compare(["popularity", "ease", run], split))
+
+    Args:
+        runs: Runs, run directories, or models as `tfrec.fit` takes them.
+        data: What models are trained on.
+        metrics: Which; default: those of the task's short summary. Runs are ordered by the first.
+        run_dir: Where models are trained, each in a folder of its own; what is finished there
+            with the same settings is taken as it is, and an interrupted run goes on.
+        verbose: Print what is trained.
+        **settings: Of training, for all models, such as `seed=1`.
+
+    Raises:
+        ValueError: a model without data, unknown settings or metrics, or runs whose test values
+            can not be compared: other data, other protocols, another task.
+    """
+    found = [_run(each, data, pathlib.Path(run_dir), verbose, settings) for each in runs]
+    if len(found) < 2:
+        raise ValueError("give at least two runs or models to compare")
+    protocol = _common_protocol(found)
+    values = [RunDir(run.path).load_per_user() for run in found]
+    chosen = tuple(metrics) or _common_metrics(found, values)
+    return ComparedRuns(_table(_names(found), found, values, chosen), chosen, protocol)
+
+
+def _run(
+    candidate: Candidate,
+    data: PreparedData | PathLike | None,
+    folder: pathlib.Path,
+    verbose: bool,
+    settings: dict,
+) -> Run:
+    """The run itself, the one in a directory, or a model's, trained unless it is there."""
+    if isinstance(candidate, Run):
+        return candidate
+    if isinstance(candidate, pathlib.Path) or (
+        isinstance(candidate, str) and (pathlib.Path(candidate) / "config.json").exists()
+    ):
+        return Run(candidate)
+    model = candidate
+    if data is None:
+        raise ValueError(
+            f"{candidate!r} is no run directory; to train a model of that name give prepared data "
+            "(compare(runs, data), or --data_dir)"
+        )
+    prepared = data if isinstance(data, PreparedData) else PreparedData(data)
+    path = folder / _folder(model, prepared, settings)
+    if verbose:
+        print(f"{path}", flush=True)
+    return fitting.fit(
+        model, prepared, run_dir=path, resume=(path / "config.json").exists(),
+        check_export=False, verbose=verbose, **settings,
+    )  # fmt: skip
+
+
+def _folder(model: Model, data: PreparedData, settings: dict) -> str:
+    """A folder's name for a model on this data with these settings."""
+    cls, config = fitting.class_and_settings(model)
+    made_of = {
+        "data": data.info.fingerprint,
+        "model": dataclasses.asdict(config),
+        "training": settings,
+    }
+    code = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{cls.__name__.lower()}-{code[:8]}"
+
+
+def _common_protocol(runs: Sequence[Run]) -> str:
+    """The protocol of all runs.
+
+    Raises:
+        ValueError: one was not tested, or was measured in another way than the first.
+    """
+    protocols = []
+    for run in runs:
+        if not run.metrics["test"]:
+            raise ValueError(f"{run.path} has no test values: it was run with test=False")
+        protocols.append(run.metrics["protocol"])
+        mine, first = (_statements(p) for p in (protocols[-1], protocols[0]))
+        if mine != first:
+            raise ValueError(
+                f"{run.path} and {runs[0].path} were measured by different protocols: "
+                f"{'; '.join(sorted(mine - first)) or 'nothing'} only in the former, "
+                f"{'; '.join(sorted(first - mine)) or 'nothing'} only in the latter"
+            )
+    return protocols[0]
+
+
+def _statements(protocol: str) -> set[str]:
+    """What a protocol says; whether rows are users or items changes no test set."""
+    said = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
+    return said - {"rows by user", "rows by item"}
+
+
+def _common_metrics(runs: Sequence[Run], values: Sequence[SavedValues]) -> tuple[str, ...]:
+    """The metrics of the task's summary that all runs have, what picks the epoch first."""
+    task = runs[0].config.task
+    wanted = dict.fromkeys((task.monitor, *task.figures()))
+    common = set.intersection(*(set(comparable(saved)) for saved in values))
+    return tuple(name for name in wanted if name in common) or tuple(sorted(common))[:3]
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """The runs' models, or their paths where models repeat."""
+    models = [run.config.model for run in runs]
+    n = collections.Counter(models)
+    return [m if n[m] == 1 else str(run.path) for m, run in zip(models, runs, strict=True)]
+
+
+def _table(
+    names: Sequence[str],
+    runs: Sequence[Run],
+    values: Sequence[SavedValues],
+    metrics: Sequence[str],
+) -> pd.DataFrame:
+    """The frame of `ComparedRuns`."""
+    rows = []
+    for run, saved in zip(runs, values, strict=True):
+        row: dict[str, float] = {}
+        for name in metrics:
+            found = interval(saved, name)
+            row |= {name: found.value, f"{name} low": found.low, f"{name} high": found.high}
+        rows.append(row | _cost(run))
+    first, report = metrics[0], runs[0].config.task.report
+    sign = -1 if higher_is_better(first, report) else 1
+    order = sorted(range(len(runs)), key=lambda i: sign * rows[i][first])
+    best = order[0]
+    pairs = [comparison.compare(values[i], values[best], first) for i in order[1:]]
+    frame = pd.DataFrame([rows[i] for i in order], pd.Index([names[i] for i in order], name="run"))
+    position = len(frame.columns) - len(_COST)
+    frame.insert(position, "to_best", [0.0, *(pair.mean_difference for pair in pairs)])
+    frame.insert(position + 1, "p_value", [float("nan"), *holm([p.p_value for p in pairs])])
+    return frame
+
+
+def _cost(run: Run) -> dict[str, float]:
+    """What the run took; NaN where an older version did not write it down."""
+    measured, history = run.metrics, run.history
+    cpu = history["cpu_seconds"].sum() if "cpu_seconds" in history else float("nan")
+    return {
+        "seconds": measured["seconds"],
+        "cpu_seconds": float(cpu),
+        "memory_mb": measured["peak_memory_mb"],
+        "parameters": run.model.count_params(),
+    }
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    return f"{row[name]:.4f} [{row[f'{name} low']:.4f}, {row[f'{name} high']:.4f}]"

@@ -1,0 +1,109 @@
+"""Command: several runs or models in one table, with intervals and tests of significance.
+
+The function `tfrec.compare` has the name of this module, so that importing the module would hide
+it; therefore the module can be called, too.
+"""
+
+import pathlib
+import sys
+import types
+import typing
+from typing import Any
+
+from absl import flags
+
+from tfrec import aside, cli
+from tfrec import config as config_lib
+from tfrec.config import DataConfig, TrainConfig
+
+if typing.TYPE_CHECKING:
+    from tfrec.api.comparing import ComparedRuns
+    from tfrec.api.prepared_data import PreparedData
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("runs", [], "run directories, as given to tfrec.train", flag_values=FLAGS)
+flags.DEFINE_list(
+    "models", [], "models to train on the data, unless they are there already", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "data_dir", "", "prepared data that models are trained on (or --dataset)", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
+)
+flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
+flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "data", [], "name=value of the data's settings, or the name of a data set", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "train", [], "name=value of training, such as epochs=10, for all models", flag_values=FLAGS
+)
+flags.DEFINE_list("metrics", [], "which (default: the task's own)", flag_values=FLAGS)
+flags.DEFINE_string("run_dir", "runs/compare", "where models are trained", flag_values=FLAGS)
+flags.DEFINE_string("html", "", "also write the table there, as a page", flag_values=FLAGS)
+flags.DEFINE_string("csv", "", "also write the numbers there", flag_values=FLAGS)
+
+
+def main() -> None:
+    """Flags, one call, a table."""
+    if not FLAGS.runs and not FLAGS.models:
+        raise ValueError("--runs=runs/a,runs/b or --models=popularity,ease says what to compare")
+    cli.start_tensorflow()
+    from tfrec.api import comparing
+
+    found = comparing.compare(
+        [*map(pathlib.Path, FLAGS.runs), *FLAGS.models],
+        _data_dir() if FLAGS.models else None,
+        metrics=FLAGS.metrics,
+        run_dir=FLAGS.run_dir,
+        **_training(),
+    )
+    print(found)
+    if FLAGS.html:
+        found.save_html(FLAGS.html)
+    if FLAGS.csv:
+        with aside.file(FLAGS.csv) as partial:
+            found.frame.to_csv(partial)
+
+
+def _data_dir() -> "str | PreparedData":
+    """The data that models are trained on: a prepared folder, or a data set, split."""
+    if FLAGS.data_dir:
+        return str(FLAGS.data_dir)
+    from tfrec.api.dataset import Dataset
+
+    settings = [text for text in FLAGS["data"].value if "=" in text]
+    names = [FLAGS.dataset, *(text for text in FLAGS["data"].value if "=" not in text)]
+    data = config_lib.data_config(DataConfig(), "".join(names), FLAGS.split, settings)
+    own = config_lib.to_dict(data)
+    for name in ("dataset", "columns", "split"):
+        del own[name]
+    return Dataset.load(data.dataset, FLAGS.raw or None).split(data.split, **own)
+
+
+def _training() -> dict[str, Any]:
+    """The settings of training that --train names, as values."""
+    texts = FLAGS.train
+    changed = config_lib.override(TrainConfig(), texts, "--train")
+    return {name: getattr(changed, name) for name, _, _ in (text.partition("=") for text in texts)}
+
+
+class _CallableModule(types.ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> "ComparedRuns":
+        from tfrec.api.comparing import compare
+
+        return compare(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Compares runs in one table, with intervals and tests of significance.",
+    "python -m tfrec.compare --models=popularity,ease,multvae --dataset=ml-latest-small",
+)
+
+if __name__ == "__main__":
+    COMMAND.run()

@@ -1,0 +1,164 @@
+"""What a setting is: a field of a frozen dataclass, with a range that its value must be in."""
+
+import dataclasses
+import difflib
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+RANGES: dict[str, Callable[[float], bool]] = {
+    "at least 1": lambda x: x >= 1,
+    "at least 2": lambda x: x >= 2,
+    "a finite number": math.isfinite,
+    "0 or more": lambda x: 0 <= x < math.inf,
+    "more than 0": lambda x: 0 < x < math.inf,
+    "0 or more and less than 1": lambda x: 0 <= x < 1,
+    "from 0 to 1": lambda x: 0 <= x <= 1,
+    "more than 0 and less than 1": lambda x: 0 < x < 1,
+    "a whole number, or a share below 1": lambda x: 0 <= x < 1 or (x > 0 and float(x).is_integer()),
+    "0 or more and less than 2^32": lambda x: 0 <= x < 2**32,
+}
+
+
+class SettingError(ValueError):
+    """A setting that is refused.
+
+    Args:
+        text: The setting, its value and what is wrong with it: "dropout=-3 must be 0 or more".
+        where: What comes before it: the flag, or what it is a setting of.
+    """
+
+    def __init__(self, text: str, where: str = ""):
+        super().__init__(f"{where} {text}".lstrip())
+        self.text = text
+
+
+def setting(
+    default: Any, must_be: str = "", *, choices: Iterable[str] = (), may_be_empty: bool = False
+) -> Any:
+    """A field of a `Settings` class, with what its values must be.
+
+    A subclass that gives the field another default (`width: int = 50`) keeps them. What the
+    setting means stands in the docstring of the class, below `Attributes:`.
+
+    Args:
+        default: Its default.
+        must_be: A key of `RANGES`: what a number, or each of a tuple, must be.
+        choices: The known names of a text.
+        may_be_empty: Of a tuple whose default has something in it; others may be.
+
+    Raises:
+        ValueError: no such range.
+    """
+    if must_be and must_be not in RANGES:
+        raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
+    limits = {"must_be": must_be, "choices": tuple(choices), "may_be_empty": may_be_empty}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+class Settings:
+    """Base of the frozen dataclasses of settings: an object that exists holds good values.
+
+    Values are compared with their fields' types and with what `setting` says of them, and never
+    changed. Attributes that are no fields:
+
+    Attributes:
+        flag: The flag that sets the fields, for errors.
+    """
+
+    flag: ClassVar[str] = "--set"
+
+    def __post_init__(self) -> None:
+        try:
+            for name, hint in types_of(type(self)).items():
+                _check(self, name, hint)
+            self.check()
+        except SettingError as error:
+            raise SettingError(error.text, self.flag) from None
+
+    def check(self) -> None:
+        """Refuses settings that do not go together; each of them is within its own range.
+
+        Raises:
+            SettingError: it starts with a setting, as in "heads=3 does not divide width=50".
+        """
+
+    @classmethod
+    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that an older version wrote, by name, as this one writes them."""
+        return dict(fields)
+
+
+def types_of(cls: type) -> dict[str, Any]:
+    """The type of each field of a dataclass, by name."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def limits_of(cls: type, name: str) -> Mapping[str, Any]:
+    """What `setting` was given for a field: all its keys but the default, or none.
+
+    The nearest class counts whose field was made by `setting`.
+    """
+    for base in cls.__mro__:
+        field = getattr(base, "__dataclass_fields__", {}).get(name)
+        if field is not None and "must_be" in field.metadata:
+            return field.metadata
+    return {}
+
+
+def _check(config: Settings, name: str, hint: Any) -> None:
+    """Refuses a value of one field.
+
+    Raises:
+        SettingError: it is of another type, out of its range, or no known name.
+    """
+    value, limits = getattr(config, name), limits_of(type(config), name)
+    if not _fits(value, hint):
+        raise SettingError(f"{name}={value!r} is {type(value).__name__}, not {type_name(hint)}")
+    if not limits or value is None:
+        return
+    if limits["choices"] and value not in limits["choices"]:
+        known = known_names(value, limits["choices"])
+        raise SettingError(f"{name}={value} is unknown; {known}")
+    if limits["must_be"]:
+        must_not_be_empty = getattr(type(config), name) and not limits["may_be_empty"]
+        _check_range(name, value, limits["must_be"], must_not_be_empty)
+
+
+def _check_range(name: str, value: Any, must_be: str, must_not_be_empty: bool) -> None:
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    if not values and must_not_be_empty:
+        raise SettingError(f"{name}= must not be empty")
+    if not all(RANGES[must_be](number) for number in values):
+        raise SettingError(f"{name}={','.join(map(str, values))} must be {must_be}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type, which it keeps; types not known here fit all."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(x, args[0]) for x in value)
+    if isinstance(value, bool):
+        return hint not in (int, float, str)
+    kinds = {int: numbers.Integral, float: numbers.Real}
+    kind = kinds.get(hint, hint)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def type_name(hint: Any) -> str:
+    """A type as source has it."""
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """Ends an error about a mistyped name: the closest known one, then all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return hint + "known: " + ", ".join(known)

@@ -1,0 +1,32 @@
+"""How interactions are divided into training, validation and test: a class for each rule.
+
+A rule holds its own settings, splits arrays of ratings and says what it does in words. All are
+seeded and see users as positions in sorted order of their ids and ratings in file order, so they
+do not depend on how the source was cut into chunks.
+"""
+
+from tfrec.split_rules.of_ratings import GivenFiles, LastOut, RandomRatings
+from tfrec.split_rules.of_times import ByMonth, ByTime
+from tfrec.split_rules.of_users import HeldOutUsers
+from tfrec.split_rules.rule import DROPPED, HISTORY, TEST, VALIDATION, Split, SplitRule
+
+RULES: dict[str, type[SplitRule]] = {
+    rule.name: rule for rule in (RandomRatings, GivenFiles, ByTime, ByMonth, HeldOutUsers, LastOut)
+}
+"""The rules by the names that `--split` takes."""
+
+__all__ = [
+    "DROPPED",
+    "HISTORY",
+    "RULES",
+    "TEST",
+    "VALIDATION",
+    "ByMonth",
+    "ByTime",
+    "GivenFiles",
+    "HeldOutUsers",
+    "LastOut",
+    "RandomRatings",
+    "Split",
+    "SplitRule",
+]

@@ -1,0 +1,149 @@
+"""Rules that take ratings out of the histories of users who stay in training."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from tfrec.ratings import Ratings
+from tfrec.settings import setting
+from tfrec.split_rules.rule import (
+    HISTORY,
+    SPAWN_TEST,
+    SPAWN_VALIDATION,
+    TEST,
+    VALIDATION,
+    Split,
+    SplitRule,
+    by_user,
+    draw,
+    share_of,
+)
+
+_MIN_LAST = 3  # ratings a user needs to give some away
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomRatings(SplitRule):
+    """Test is a uniform share of all ratings, validation a uniform share of the others.
+
+    Test is drawn first and from a stream of its own, so it is the same for every `validation`.
+
+    Attributes:
+        test: Share of all ratings.
+        validation: Share of the ratings that test left over; 0 for none.
+        seed: Of both draws.
+    """
+
+    name: ClassVar[str] = "random"
+
+    test: float = setting(0.1, "0 or more and less than 1")
+    validation: float = setting(0.1, "0 or more and less than 1")
+    seed: int = setting(0, "0 or more and less than 2^32")
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits as the class says; see `SplitRule.split`."""
+        part = np.zeros(len(ratings), np.int8)
+        part[draw(_numbers(len(ratings)), self.test, self.seed, SPAWN_TEST)] = TEST
+        rest = np.flatnonzero(part == HISTORY)
+        part[draw(rest, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        return Split(part, np.zeros(n_users, np.int8))
+
+    def describe(self) -> str:
+        """What it does in words."""
+        cut = f"random {100 - 100 * self.test:g}/{100 * self.test:g} by rating"
+        return f"{cut} (seed {self.seed}), {share_of(self.validation, 'of train')}"
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenFiles(SplitRule):
+    """Test is the given test part, validation a uniform share of the given training part.
+
+    Where validation ratings are given too, they are the validation. They come from the same
+    window as the test, so a test row's input is the history only.
+
+    Attributes:
+        fold: Which files of the data set are train and test, such as "u1"; "given": parts of
+            your own.
+        validation: Share of the training part, where no validation is given; 0 for none.
+        seed: Of the draw.
+    """
+
+    name: ClassVar[str] = "folds"
+
+    fold: str = "u1"
+    validation: float = setting(0.1, "0 or more and less than 1")
+    seed: int = setting(0, "0 or more and less than 2^32")
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits as the class says; see `SplitRule.split`.
+
+        Raises:
+            ValueError: the ratings do not say which part they are from.
+        """
+        if ratings.test is None:
+            raise ValueError(
+                f"--data split=folds needs the files of fold {self.fold!r}, but the data were read "
+                "without a fold; use --data split=random or a data set that ships folds"
+            )
+        part = np.array([HISTORY, TEST, VALIDATION], np.int8)[ratings.test.astype(np.int8)]
+        group = np.zeros(n_users, np.int8)
+        if (part == VALIDATION).any():
+            return Split(part, group, test_history=("history",))
+        rest = np.flatnonzero(part == HISTORY)
+        part[draw(rest, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        return Split(part, group)
+
+    def describe(self, own_validation: bool = False) -> str:
+        """What it does in words.
+
+        Args:
+            own_validation: Whether validation ratings are given.
+        """
+        parts = "parts as given" if self.fold == "given" else f"shipped fold {self.fold}"
+        if own_validation:
+            return f"{parts} with its own validation"
+        return f"{parts}, {share_of(self.validation, 'of train')} (seed {self.seed})"
+
+
+@dataclasses.dataclass(frozen=True)
+class LastOut(SplitRule):
+    """Leave-one-out: the last rating by (time, file order) is test, the one before validation.
+
+    Users with fewer than 3 ratings give nothing away; the note counts them.
+
+    Attributes:
+        validation: Above 0 the last but one is validation; 0 holds out the last alone.
+    """
+
+    name: ClassVar[str] = "last"
+    item_rows: ClassVar[bool] = False
+
+    validation: float = setting(0.1, "0 or more")
+
+    @property
+    def needs_times(self) -> bool:
+        """It goes by time."""
+        return True
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits as the class says; see `SplitRule.split`."""
+        order, start, count = by_user(np.arange(len(ratings)), ratings, by_time=True)
+        end = (start + count)[count >= _MIN_LAST]
+        part = np.zeros(len(ratings), np.int8)
+        part[order[end - 1]] = TEST
+        if self.validation > 0:
+            part[order[end - 2]] = VALIDATION
+        n_short = int((count < _MIN_LAST).sum())
+        note = f"{n_short} users with fewer than {_MIN_LAST} ratings in train only"
+        return Split(part, np.zeros(n_users, np.int8), note=note if n_short else "")
+
+    def describe(self) -> str:
+        """What it does in words."""
+        before = ", last but one validation" if self.validation > 0 else ", no validation"
+        return f"leave-one-out by time: last rating of each user test{before}"
+
+
+def _numbers(n: int) -> np.ndarray:
+    """0 to n - 1, in four bytes each where that is enough."""
+    return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)

@@ -1,0 +1,164 @@
+"""Rules that hold out the latest ratings of all."""
+
+import dataclasses
+import datetime
+from typing import ClassVar
+
+import numpy as np
+
+from tfrec.ratings import Ratings
+from tfrec.settings import SettingError, setting
+from tfrec.split_rules.rule import (
+    DROPPED,
+    HISTORY,
+    SPAWN_VALIDATION,
+    TEST,
+    VALIDATION,
+    Split,
+    SplitRule,
+    draw,
+    drop_unknown,
+    nonzero,
+    share_of,
+)
+
+_DAYS = ("since", "test_since", "until")
+
+
+@dataclasses.dataclass(frozen=True)
+class ByTime(SplitRule):
+    """History is up to the (1 - test) quantile of time, the window after it is held out.
+
+    Ratings in the window by users or on items without history are dropped; then `validation` of
+    the window is drawn at random, the rest is test. A test row's input is the history only.
+
+    Attributes:
+        test: Share of the latest ratings, over all users.
+        validation: Share of the held-out window that is validation, the rest is test.
+        since: Ratings before this day (2005-09-01, UTC) are dropped; empty: none.
+        test_since: The day on which the held-out window starts; empty: `test` says it.
+        until: Ratings from this day on are dropped; empty: none.
+        seed: Of the draw.
+    """
+
+    name: ClassVar[str] = "time"
+
+    test: float = setting(0.1, "0 or more and less than 1")
+    validation: float = setting(0.1, "from 0 to 1")
+    since: str = ""
+    test_since: str = ""
+    until: str = ""
+    seed: int = setting(0, "0 or more and less than 2^32")
+
+    def check(self) -> None:
+        """Refuses what is no day."""
+        for name in _DAYS:
+            day = getattr(self, name)
+            try:
+                datetime.date.fromisoformat(day or "2000-01-01")
+            except ValueError:
+                raise SettingError(f"{name}={day} is no day; write it as 2005-12-01") from None
+
+    @property
+    def needs_times(self) -> bool:
+        """It goes by time."""
+        return True
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits as the class says; see `SplitRule.split`.
+
+        Raises:
+            ValueError: nothing is left before the window, or in it.
+        """
+        times = ratings.times
+        outside = (times < _seconds(self.since, -np.inf)) | (times >= _seconds(self.until, np.inf))
+        if self.test_since:
+            held_out = times >= _seconds(self.test_since)
+        else:
+            inside = times[~outside]
+            held_out = times > (np.quantile(inside, 1 - self.test) if len(inside) else 0)
+        part = np.where(held_out, TEST, HISTORY).astype(np.int8)
+        part[outside] = DROPPED
+        self._refuse_empty(part)
+        dropped = drop_unknown(part, ratings, n_users, n_items)
+        window = np.flatnonzero(part == TEST)
+        part[draw(window, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        dropped["outside_since_until"] = int(outside.sum())
+        group = np.zeros(n_users, np.int8)
+        return Split(part, group, test_history=("history",), dropped=nonzero(dropped))
+
+    def describe(self) -> str:
+        """What it does in words."""
+        window = (
+            f"ratings since {self.test_since}"
+            if self.test_since
+            else f"latest {100 * self.test:g} % by time"
+        )
+        held_out = f"{window} held out (users and items known in train)"
+        days = "".join(f", {n} {day}" for n in ("since", "until") if (day := getattr(self, n)))
+        return f"{held_out}{days}, {share_of(self.validation, 'of them')} (seed {self.seed})"
+
+    def _refuse_empty(self, part: np.ndarray) -> None:
+        """Refuses days that leave no training rating, or nothing in a window that was asked for."""
+        for code, what in ((HISTORY, "before the test window"), (TEST, "in the test window")):
+            if not (part == code).any() and (code == HISTORY or self.test_since):
+                days = " ".join(f"{n}={getattr(self, n)}" for n in _DAYS if getattr(self, n))
+                raise ValueError(f"--data {days}: there are no ratings {what}; choose other days")
+
+
+@dataclasses.dataclass(frozen=True)
+class ByMonth(SplitRule):
+    """The latest calendar month (UTC) that has ratings is test, the one before it validation.
+
+    Ratings in these months by users or on items without history are dropped.
+
+    Attributes:
+        validation: Above 0 the month before the latest is validation; 0 holds out the latest
+            alone.
+    """
+
+    name: ClassVar[str] = "month"
+
+    validation: float = setting(0.1, "0 or more")
+
+    @property
+    def needs_times(self) -> bool:
+        """It goes by time."""
+        return True
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits as the class says; see `SplitRule.split`.
+
+        Raises:
+            ValueError: nothing is left before them, or the month before the latest has no
+                ratings.
+        """
+        months = ratings.times.astype("datetime64[s]").astype("datetime64[M]")
+        last = months.max()
+        part = np.where(months == last, TEST, HISTORY).astype(np.int8)
+        if self.validation > 0:
+            part[months == last - 1] = VALIDATION
+        if not (part == HISTORY).any():
+            raise ValueError(
+                "--data split=month: there are no ratings before the months held out, "
+                f"{last} being the latest; hold out that one alone with --data validation=0, or "
+                "use another split, such as --split=random"
+            )
+        if self.validation > 0 and not (part == VALIDATION).any():
+            raise ValueError(
+                f"--data split=month: there are no ratings in {last - 1}, the month "
+                f"before the latest, {last}; hold out that one alone with --data validation=0"
+            )
+        dropped = drop_unknown(part, ratings, n_users, n_items)
+        group = np.zeros(n_users, np.int8)
+        return Split(part, group, dropped=nonzero(dropped), note=f"test month {last}")
+
+    def describe(self) -> str:
+        """What it does in words."""
+        before = "the month before validation" if self.validation > 0 else "no validation"
+        return f"latest calendar month test, {before} (users and items known in train)"
+
+
+def _seconds(day: str, otherwise: float = 0.0) -> float:
+    """Seconds since 1970 at the start of an ISO day (UTC), or `otherwise` for ""."""
+    return float(np.datetime64(day, "s").astype(np.int64)) if day else otherwise

@@ -1,0 +1,112 @@
+"""`SplitRule`, the base of all rules, and what they share."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from tfrec.ratings import Ratings, occurs
+from tfrec.settings import Settings
+
+HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
+SPAWN_TEST, SPAWN_VALIDATION = 0, 1  # independent streams of one seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Where each rating goes.
+
+    Attributes:
+        part: int8 `[n]`, HISTORY, VALIDATION, TEST or DROPPED.
+        group: int8 `[n_users]`, the file group of the user's row, an index into `groups`.
+        groups: Names of the file groups.
+        test_history: Parts that a test row may see as input.
+        dropped: Ratings left out, by reason.
+        note: Ends the protocol sentence with what only the data could tell; may be empty.
+    """
+
+    part: np.ndarray
+    group: np.ndarray
+    groups: tuple[str, ...] = ("train",)
+    test_history: tuple[str, ...] = ("history", "validation")
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitRule(Settings):
+    """Base of the rules: frozen dataclasses of settings, which know how to split.
+
+    Attributes of the class, which are no settings:
+
+    Attributes:
+        name: What `--split` calls it.
+        item_rows: Whether rows may be items: it cuts ratings one by one, not users.
+    """
+
+    flag: ClassVar[str] = "--data"
+    name: ClassVar[str]
+    item_rows: ClassVar[bool] = True
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether it goes by time."""
+        return False
+
+    def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
+        """Splits ratings.
+
+        Args:
+            ratings: In file order; `users` are positions in sorted order of the raw ids.
+            n_users: Number of users.
+            n_items: Number of items.
+
+        Raises:
+            ValueError: settings that this rule cannot work with on these ratings.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it does in words, for the protocol."""
+        raise NotImplementedError
+
+
+def draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.ndarray:
+    """Draws round(share * n) of the candidates without replacement."""
+    generator = np.random.default_rng([seed, spawn])
+    if len(candidates) < 2**31:  # half the memory, the same draws
+        candidates = candidates.astype(np.int32, copy=False)
+    return generator.permutation(candidates)[: round(share * len(candidates))]
+
+
+def drop_unknown(part: np.ndarray, ratings: Ratings, n_users: int, n_items: int) -> dict[str, int]:
+    """Marks held-out ratings by users or on items without history as DROPPED; counts them."""
+    history, held_out = part == HISTORY, np.flatnonzero(part > HISTORY)
+    known_user = occurs(ratings.users[history], n_users)[ratings.users[held_out]]
+    known_item = occurs(ratings.items[history], n_items)[ratings.items[held_out]]
+    part[held_out[~(known_user & known_item)]] = DROPPED
+    return {
+        "user_not_in_train": int((~known_user).sum()),
+        "item_not_in_train": int((known_user & ~known_item).sum()),
+    }
+
+
+def by_user(
+    events: np.ndarray, ratings: Ratings, by_time: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Orders `events` by user, then file order or (time, file order); start and count a user."""
+    users = ratings.users[events]
+    keys = (ratings.times[events], users) if by_time else (users,)
+    order = events[np.lexsort(keys)]
+    _, starts, counts = np.unique(ratings.users[order], return_index=True, return_counts=True)
+    return order, starts, counts
+
+
+def nonzero(counts: dict[str, int]) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {reason: n for reason, n in counts.items() if n}
+
+
+def share_of(share: float, of_what: str) -> str:
+    """A share for validation in words."""
+    return f"validation {100 * share:g} % {of_what}" if share else "no validation"
