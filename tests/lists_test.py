@@ -116,12 +116,14 @@ def test_the_rule_is_the_widest_of_those_with_the_best_lists(board, monkeypatch)
     results = [(0.10, 0.5), (0.20, 0.1), (0.199, 0.3), (0.15, 0.9)]
     found = [{"hr@10": 1.0, "ndcg@10": n, "coverage@10": c} for n, c in results]
     monkeypatch.setattr(lists, "RULES", ((0, 0), (0, 1), (2, 0), (2, 1)))
-    asked = []
+    asked, model = [], made(board()[0], "biases")
     monkeypatch.setattr(lists, "measure", lambda *words: asked.append(words) or found)
-    assert lists.choose_rule("model", "data") == (2, 0)
-    assert asked[0][:4] == ("model", "data", "validation", lists.RULES)
+    lists.choose_rule(model, "data")
+    assert lists.own_rule(model) == (2, 0)
+    assert asked[0][:4] == (model, "data", "validation", lists.RULES)
     monkeypatch.setattr(lists, "measure", lambda *words: [])
-    assert lists.choose_rule("model", "data") == (0, 0)
+    lists.choose_rule(model, "data")
+    assert lists.own_rule(model) == (0, 0)
 
 
 def test_floors_are_what_those_models_get(board):
@@ -130,7 +132,7 @@ def test_floors_are_what_those_models_get(board):
     )
     assert by_users["popularity"] == pytest.approx(by_items["popularity"])
     assert by_users["biases"]["rmse"] == pytest.approx(by_items["biases"]["rmse"], rel=1e-3)
-    assert set(by_users["biases"]) == {"rmse", *lists.METRICS}
+    assert set(by_users["biases"]) == {"rmse", "mae", *lists.METRICS}
     biases = made(board()[0], "biases")
     biases.fit(inputs.histories(board()[0], biases.info, "train", 16, fill=True))
     features, targets = next(iter(inputs.histories(board()[0], biases.info, "test", 40, fill=True)))

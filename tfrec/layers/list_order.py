@@ -58,7 +58,7 @@ class ListOrder(keras.layers.Layer):
         popularity = tf.math.log1p(tf.cast(of_items(self.counts), tf.float32))
         order = scores
         if self.rates:
-            taste, weight = rule or (self.taste, self.weight)
+            taste, weight = (self.taste, self.weight) if rule is None else rule
             own = scores - of_items(self.means)
             order += tf.convert_to_tensor(taste) * own + tf.convert_to_tensor(weight) * popularity
         return tf.where(scores > -float("inf"), tf.where(cold, popularity, order), scores)

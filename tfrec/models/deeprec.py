@@ -20,9 +20,9 @@ from tfrec.models.residual import Residual
 class DeepRec(Residual):
     """A deep autoencoder f on users' ratings, trained with dense re-feeding.
 
-    Every layer, with `last_activation` the last one too, ends in SELU; dropout acts on the code only. Loss (eq. 1):
-    MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0 where missing. With
-    `base="biases"`, which is not in the paper, ratings are first reduced by damped biases, x and y
+    Every layer, with `last_activation` the last one too, ends in SELU; dropout acts on the code
+    only. Loss (eq. 1): MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0
+    where missing. With `base="biases"`, which is not in the paper, ratings are first reduced by damped biases, x and y
     are residuals (`models/residual.py`), and so is what is fed again.
 
     Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by

@@ -32,7 +32,10 @@ RATING = Rating(
     report=RatingReport,
     monitor="rmse",
     shown=("rmse", "mae"),
-    table=("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    table=(
+        *("rmse", "mae", "hr@10", "ndcg@10", "coverage@10"),
+        *("rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    ),
     words="ratings, from {low:g} to {high:g}; lists of the best items are ordered by them and by "
     "how popular items are",
     item_signatures=("regress",),

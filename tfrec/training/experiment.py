@@ -20,8 +20,9 @@ from tfrec.data import fields, inputs, prepare, records, stored
 from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
+from tfrec.models.popularity import Popularity
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, overlap, strategies, warm_start
+from tfrec.training import lists, loop, overlap, strategies, warm_start
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -188,6 +189,7 @@ class Experiment:
             self.say(f"resuming after epoch {progress.epoch}")
         else:
             self._warm_start()
+        self._learn_items("train")
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
             self._validate if self.has("validation") else None,
@@ -219,13 +221,20 @@ class Experiment:
             self.run_dir.save_predictions("validation", self.validated.predictions())
 
     def refit(self, epochs: int) -> None:
-        """Trains a new model on train + validation for `epochs`; it replaces `model.keras`."""
+        """Trains a new model on train + validation for `epochs`; it replaces `model.keras`.
+
+        Its lists are ordered by the rule of the model before it.
+        """
         self.say(f"refit: {epochs} epochs on train + validation")
+        rule = lists.own_rule(self.model)
         self.model = self.make_model()
         self.evaluator = loop.make_evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
         trainer = loop.Trainer(self.model, self.strategy, config)
         self._warm_start()
+        self._learn_items("train+validation")
+        if self._rates:
+            lists.set_rule(self.model, rule)
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
@@ -233,6 +242,40 @@ class Experiment:
             callbacks=[EpochLine((), self.say)],
         )
         self._write(lambda: self.run_dir.save_model(self.model))
+
+    @property
+    def _rates(self) -> bool:
+        """Whether the run serves lists by predicted ratings."""
+        return self.model.task == "rating" and self.info.has_ids
+
+    def _learn_items(self, split: str) -> None:
+        """Notes how popular items are, where there are any."""
+        if self.info.has_ids:
+            lists.learn_items(self.model, self.config.data_dir, split)
+
+    def _choose_rule(self) -> None:
+        """Chooses by validation how lists are ordered; `model.keras` has it then."""
+        if self._rates and self.has("validation"):
+            lists.choose_rule(self.model, self.config.data_dir)
+            self._write(lambda: self.run_dir.save_model(self.model))
+
+    def lists_of(self, part: str) -> dict[str, float]:
+        """What the run's lists get on `part`; nothing for models that do not rate."""
+        return dict(*lists.measure(self.model, self.config.data_dir, part)) if self._rates else {}
+
+    def _floors(self, part: str) -> dict[str, dict[str, float]]:
+        """What Popularity, and for ratings Biases, get on `part`."""
+        train, data_dir = self.config.train, self.config.data_dir
+        trained_on = "train+validation" if train.refit and self.has("validation") else "train"
+        if self._rates:
+            return lists.floors(data_dir, part, trained_on)
+        if self.model.task != "ranking":
+            return {}
+        with self.strategy.scope():
+            popular = Popularity.create(self.info)
+        popular.counts.assign(self.model.list_order.counts)
+        evaluate = loop.make_evaluator(popular, self.strategy)
+        return {"popularity": evaluate(self.batches(part), self.report())}
 
     def _warm_start(self) -> None:
         """Starts the model from an earlier run, where the run asks for it."""
@@ -274,21 +317,24 @@ class Experiment:
     def _run(self, resume: bool, test: bool) -> None:
         start = time.perf_counter()
         progress = self.fit(resume)
+        self.restore()
+        self._choose_rule()
+        validated = self.lists_of("validation") if self.has("validation") else {}
         if self.config.train.refit and self.has("validation"):
             self.refit(progress.best_epoch)
-        else:
-            self.restore()
         is_tested = test and self.has("test")
         tested, report = self.measure("test") if is_tested else ({}, self.report())
+        of_lists = f"; {lists.protocol(self.info)}" if self._rates else ""
         self.result = {
-            "protocol": report.protocol,
+            "protocol": report.protocol + of_lists,
             "model": self.config.model,
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "seconds": round(time.perf_counter() - start, 1),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "validation": progress.metrics,
-            "test": tested,
+            "validation": progress.metrics | validated,
+            "test": tested | (self.lists_of("test") if is_tested else {}),
+            "floors": self._floors("test") if is_tested else {},
         }
         if self.chief:
             self._finish(report)
@@ -329,4 +375,4 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     trial.restore()
     with records.naming_damage(config.data_dir, trial.info):
         result, report = trial.measure(part, sampled)
-    return result, report.protocol
+        return result | trial.lists_of(part), report.protocol

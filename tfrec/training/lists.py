@@ -59,12 +59,22 @@ def liked_from(info: DatasetInfo) -> float:
     return low + (math.ceil(share / step - 1e-6) * step if step else share)
 
 
-def choose_rule(model: Recommender, data_dir: str) -> Rule:
-    """The rule with the best lists of validation: of those as good by NDCG, the widest coverage."""
+def choose_rule(model: Recommender, data_dir: str) -> None:
+    """Gives a model the rule with the best lists of validation.
+
+    Of those that are as good by NDCG it is the one with the widest coverage. Where no user liked
+    anything the scores alone decide.
+    """
     found = measure(model, data_dir, "validation", RULES, _BATCHES)
     ndcg, coverage = ([result[name] for result in found] for name in METRICS[1:])
     good = [i for i, value in enumerate(ndcg) if value >= AS_GOOD * max(ndcg)]
-    return RULES[max(good, key=lambda i: coverage[i])] if good else (0.0, 0.0)
+    set_rule(model, RULES[max(good, key=lambda i: coverage[i])] if good else (0.0, 0.0))
+
+
+def own_rule(model: Recommender) -> Rule:
+    """The rule that orders a model's lists; of one that does not rate (0, 0)."""
+    order = model.list_order
+    return (float(order.taste), float(order.weight)) if order.rates else (0.0, 0.0)
 
 
 def set_rule(model: Recommender, rule: Rule) -> None:
@@ -93,20 +103,24 @@ def measure(
         `METRICS` for each rule; nothing where no user liked anything.
     """
     info = DatasetInfo.load(data_dir)
-    score, tried = _scorer(model, data_dir, part), rules or [None]
+    score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
 
     @tf.function(reduce_retracing=True)
-    def tops(features: _Features) -> list[tf.Tensor]:
+    def tops(features: _Features) -> tf.Tensor:
         scores, items = score(features), features["items"]
         cold = tf.reduce_all(items == PAD, axis=1, keepdims=True)
-        orders = [model.list_order(scores, cold, rule=rule) for rule in tried]
-        return [ranking.top_k(scores, items, CUT, order=order)[1] for order in orders]
+
+        def top(rule: tf.Tensor) -> tf.Tensor:
+            order = model.list_order(scores, cold, rule=(rule[0], rule[1]))
+            return ranking.top_k(scores, items, CUT, order=order)[1]
+
+        return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
 
     reports = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
     n_liked = 0
     for features, targets in itertools.islice(_likes(info, data_dir, part), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
-        for report, top in zip(reports, tops(features), strict=True):
+        for report, top in zip(reports, tops(features).numpy(), strict=True):
             report.update(features, targets, top)
     if not n_liked:
         return []
@@ -126,18 +140,24 @@ def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, flo
     learn_items(biases, data_dir, "train")
     if info.n_ratings.get("validation"):
         biases.fit(by_user.histories(data_dir, info, "train", _BATCH))
-        set_rule(biases, choose_rule(biases, data_dir))
+        choose_rule(biases, data_dir)
     learn_items(biases, data_dir, trained_on)
     popular.counts.assign(biases.list_order.counts)
     biases.fit(by_user.histories(data_dir, info, trained_on, _BATCH))
     report = RatingReport(_of_users(info))
     for features, targets in by_user.histories(data_dir, info, part, _BATCH):
         report.update(features, targets, biases.score(features))
-    measured = [dict(*measure(model, data_dir, part)) for model in (popular, biases)]
-    return {
-        "popularity": measured[0],
-        "biases": {"rmse": report.result()["rmse"], **measured[1]},
-    }
+    of_popular, of_biases = (dict(*measure(m, data_dir, part)) for m in (popular, biases))
+    errors = report.result()
+    of_biases |= {name: errors[name] for name in ("rmse", "mae")}
+    return {"popularity": of_popular, "biases": of_biases}
+
+
+def protocol(info: DatasetInfo) -> str:
+    """The way of measuring lists, in words."""
+    return (
+        f"lists of the {CUT} best items not seen, hits are held-out items from {liked_from(info):g}"
+    )
 
 
 def _of_users(info: DatasetInfo) -> DatasetInfo:
