@@ -7,6 +7,7 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 from tfrec import ranking
@@ -17,9 +18,9 @@ from tfrec.serving import signatures
 from tfrec.training import lists
 
 COUNTS = np.arange(40)[::-1] % 37 + 5  # of the checkerboard's items, for a test
-MEANS = np.linspace(2, 4, 40)
+VECTORS = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
 LEARNED = (("user", "autoencoder"), ("item", "autorec"))
-RULES = ((0.0, 0.0), (0.0, 2.0), (5.0, 0.5))
+RULES = ((0.0, 0.0), (2.0, 0.0), (0.5, 0.3))
 
 
 def info_of(data_dir):
@@ -82,10 +83,14 @@ def test_lists_are_those_of_the_formula(board, name, rows, settings):
         scores = model.score(by_item).numpy()[order].T[features["user"].numpy()]
     else:
         scores = model.score({"user": features["user"]} if name == "mf" else features).numpy()
-    model.list_order.means.assign(MEANS)
+    model.list_order.vectors.assign(VECTORS)
+    mask = features["items"].numpy() >= 0
+    shares = (features["values"].numpy() - 1) / 4 if name == "autoencoder" else np.ones(mask.shape)
+    taste = np.einsum("bl,blk->bk", mask * shares, VECTORS[features["items"]])
+    taste /= np.linalg.norm(taste, axis=1, keepdims=True)
     found = lists.measure(model, data_dir, "test", RULES)
-    for (taste, weight), result in zip(RULES, found, strict=True):
-        order = scores + taste * (scores - MEANS) + weight * np.log1p(COUNTS)
+    for (weight, choice), result in zip(RULES, found, strict=True):
+        order = scores + weight * np.log1p(COUNTS) + choice * taste @ VECTORS.T
         for row, seen in enumerate(features["items"].numpy()):
             order[row, seen[seen >= 0]] = -np.inf
         top = np.argsort(-order, axis=1)[:, :10]
@@ -97,29 +102,40 @@ def test_lists_are_those_of_the_formula(board, name, rows, settings):
     assert len({result["ndcg@10"] for result in found}) == 3
 
 
-def test_counts_and_means_are_those_of_training(board):
-    """Every user has all but two or three of the 40 items, half of them rated 5, half 1."""
-    by_users, by_items = (made(board(rows)[0], name) for rows, name in LEARNED)
-    for (rows, _), model in zip(LEARNED, (by_users, by_items), strict=True):
+def test_counts_and_vectors_are_those_of_training(board, monkeypatch):
+    models = [made(board(rows)[0], name) for rows, name in LEARNED]
+    for (rows, _), model in zip(LEARNED, models, strict=True):
         lists.learn_items(model, board(rows)[0], "train")
-    order = by_users.list_order
-    np.testing.assert_array_equal(order.counts, by_items.list_order.counts)
-    np.testing.assert_allclose(order.means, by_items.list_order.means)
-    assert order.counts.numpy().sum() == by_users.info.n_ratings["train"]
-    seen, _ = entries(inputs.histories(board()[0], by_users.info, "train", 40, fill=True))
-    values = [value for _, item, value in seen if item == 7]
-    mean = (sum(values) + 5 * by_users.info.rating_mean) / (len(values) + 5)
-    assert order.means.numpy()[7] == pytest.approx(mean)
+    by_users, by_items = (model.list_order for model in models)
+    np.testing.assert_array_equal(by_users.counts, by_items.counts)
+    chosen = np.zeros([40, 40])
+    seen, _ = entries(inputs.histories(board()[0], models[0].info, "train", 40, fill=True))
+    for user, item, _ in seen:
+        chosen[user, item] = 1
+    np.testing.assert_array_equal(by_users.counts, chosen.sum(0))
+    _, lengths, vectors = np.linalg.svd(chosen)
+    vectors = vectors[lengths > 1e-4 * lengths[0]]
+    due = 40 * vectors.T @ vectors  # of the vectors only products are definite
+    for order in (by_users, by_items):
+        found = order.vectors.numpy()
+        np.testing.assert_allclose(found @ found.T, due, atol=0.02)
 
 
-def test_the_rule_is_the_widest_of_those_with_the_best_lists(board, monkeypatch):
-    results = [(0.10, 0.5), (0.20, 0.1), (0.199, 0.3), (0.15, 0.9)]
-    found = [{"hr@10": 1.0, "ndcg@10": n, "coverage@10": c} for n, c in results]
-    monkeypatch.setattr(lists, "RULES", ((0, 0), (0, 1), (2, 0), (2, 1)))
+def test_few_vectors_of_many_items_are_the_first_ones(monkeypatch):
+    monkeypatch.setattr(lists, "_DENSE", 0)
+    chosen = (np.random.default_rng(0).random((90, 120)) < 0.2).astype(np.float32)
+    found = lists._vectors(scipy.sparse.csr_matrix(chosen))
+    due = np.linalg.svd(chosen)[2][:64]
+    np.testing.assert_allclose(found @ found.T, due.T @ due, atol=1e-3)
+
+
+def test_the_rule_is_the_one_with_the_best_lists(board, monkeypatch):
+    found = [{"ndcg@10": n} for n in (0.10, 0.20, 0.19)]
+    monkeypatch.setattr(lists, "RULES", ((0, 0), (0, 1), (2, 0)))
     asked, model = [], made(board()[0], "biases")
     monkeypatch.setattr(lists, "measure", lambda *words: asked.append(words) or found)
     lists.choose_rule(model, "data")
-    assert lists.own_rule(model) == (2, 0)
+    assert lists.own_rule(model) == (0, 1)
     assert asked[0][:4] == (model, "data", "validation", lists.RULES)
     monkeypatch.setattr(lists, "measure", lambda *words: [])
     lists.choose_rule(model, "data")
@@ -212,4 +228,5 @@ def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
     assert not read.list_order.counts.numpy().any()
     np.testing.assert_array_equal(read.score(features), model.score(features))
     scores = tf.constant([[3.0] * 39 + [4.0]])
-    np.testing.assert_array_equal(read.list_order(scores, tf.constant([[True]])), scores)
+    for history in ([[PAD]], [[7]]):
+        np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)

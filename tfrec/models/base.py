@@ -61,7 +61,8 @@ class Recommender(keras.Model):
         self.config = config or self.Config()
         task = self.task_for(self.config)
         self.task = task.name if isinstance(task, Task) else task
-        self.list_order = ListOrder(info.n_items, self.task == "rating", name="list_order")
+        scale = (info.rating_min, info.rating_max) if self.task == "rating" else None
+        self.list_order = ListOrder(info.n_items, scale, name="list_order")
 
     @classmethod
     def rows(cls, config) -> str:

@@ -22,8 +22,8 @@ class DeepRec(Residual):
 
     Every layer, with `last_activation` the last one too, ends in SELU; dropout acts on the code
     only. Loss (eq. 1): MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0
-    where missing. With `base="biases"`, which is not in the paper, ratings are first reduced by damped biases, x and y
-    are residuals (`models/residual.py`), and so is what is fed again.
+    where missing. With `base="biases"`, which is not in the paper, ratings are first reduced by
+    damped biases, x and y are residuals (`models/residual.py`), and so is what is fed again.
 
     Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by
     `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with

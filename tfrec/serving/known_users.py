@@ -11,7 +11,7 @@ from tfrec.serving import examples
 from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.tables import UNKNOWN, position_table
-from tfrec.serving.top_k import HistoryTopK, TopK, features, is_empty, no_lists
+from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
 
 BLOCK = 1 << 16  # items scored at once
 
@@ -99,13 +99,13 @@ class UserTopK(TopK):
 
     def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of users by position."""
-        n, cold = self.model.info.n_items, (users < 0)[:, None]
+        n, history = self.model.info.n_items, self.users.seen_by(users)
         if n <= self.block:
-            return self.best(self.scores(users, tf.range(n)), seen, cold, allowed)
+            return self.best(self.scores(users, tf.range(n)), seen, history, allowed=allowed)
 
         def score(items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scores = self.scores(users, items)
-            return scores, self.model.list_order(scores, cold, items)
+            return scores, self.model.list_order(scores, history, items=items)
 
         return self.shown(*ranking.top_k_by_blocks(score, n, seen, self.k, self.block, allowed))
 
@@ -218,7 +218,7 @@ class KnownHistoryTopK(HistoryTopK):
     def top_of(self, row):
         seen = self.users.seen_by(row["user"])
         known = features(seen, tf.ones_like(seen, tf.float32)) | row
-        return self.best(self.score_of(known), seen, is_empty(seen))
+        return self.best(self.score_of(known), seen, seen)
 
     def samples(self):
         return super().samples() | self.users.samples()

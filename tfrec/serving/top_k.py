@@ -76,16 +76,17 @@ class TopK(Answers):
         unknown = (positions == PAD) & (allow != UNKNOWN)
         return tf.where(unknown, self.model.info.n_items, positions)
 
-    def best(self, scores, seen, cold, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+    def best(self, scores, seen, history, values=None, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores as they are shown and positions, `[batch, k]`, of the k best items.
 
         Args:
             scores: `[batch, n_items]`.
             seen: As for `ranking.top_k`.
-            cold: bool `[batch, 1]`, rows that the model knows nothing of: they get popular items.
+            history: As for `ListOrder`: rows of padding get popular items.
+            values: As for `ListOrder`.
             allowed: As for `ranking.top_k`.
         """
-        order = self.model.list_order(scores, cold)
+        order = self.model.list_order(scores, history, values)
         return self.shown(*ranking.top_k(scores, seen, self.k, allowed, order))
 
     def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -152,9 +153,9 @@ class HistoryTopK(TopK):
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.score_of(features(positions, self.ratings(values, positions)))
-        seen = self.struck_out(positions, exclude)
-        return self.named(*self.best(scores, seen, is_empty(positions), self.allowed(allow)))
+        row = features(positions, self.ratings(values, positions))
+        scores, seen = self.score_of(row), self.struck_out(positions, exclude)
+        return self.named(*self.best(scores, seen, positions, row["values"], self.allowed(allow)))
 
     def rows(self, batch_size):
         rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
@@ -162,7 +163,7 @@ class HistoryTopK(TopK):
 
     def top_of(self, row):
         scores = self.score_of(features(row["items"], row["values"]))
-        return self.best(scores, row["items"], is_empty(row["items"]))
+        return self.best(scores, row["items"], row["items"], row["values"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -228,11 +229,6 @@ def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
     """What a model of histories reads, of nobody it knows."""
     values = tf.where(positions != PAD, values, 0.0)
     return {"user": tf.fill(tf.shape(positions)[:1], PAD), "items": positions, "values": values}
-
-
-def is_empty(positions: tf.Tensor) -> tf.Tensor:
-    """Which rows of positions `[batch, length]` hold nothing but padding, bool `[batch, 1]`."""
-    return tf.reduce_all(positions == PAD, axis=1, keepdims=True)
 
 
 def no_lists(like: tf.Tensor) -> dict[str, tf.Tensor]:

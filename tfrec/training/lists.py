@@ -11,45 +11,72 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
 import tensorflow as tf
 
 from tfrec import ranking
 from tfrec.data import by_user, inputs
+from tfrec.layers.list_order import SIZE
 from tfrec.metrics import RankingReport, RatingReport
 from tfrec.models.base import Recommender
 from tfrec.models.biases import Biases
 from tfrec.models.capabilities import ItemRows
-from tfrec.models.damped_biases import DAMPING
 from tfrec.models.popularity import Popularity
 from tfrec.schema import PAD, DatasetInfo
 
 CUT = 10
 METRICS = (f"hr@{CUT}", f"ndcg@{CUT}", f"coverage@{CUT}")
-TASTES, WEIGHTS = (0.0, 2.0, 4.0, 8.0), (0.0, 0.3, 1.0, 2.0, 4.0)
-RULES = tuple(itertools.product(TASTES, WEIGHTS))
-AS_GOOD = 0.98  # share of the best NDCG from which coverage decides
+WEIGHTS, CHOICES = (0.0, 0.5, 1.0, 2.0), (0.0, 0.1, 0.3, 1.0)
+RULES = tuple(itertools.product(WEIGHTS, CHOICES))
 
 _BATCH = 256
 _BATCHES = 20  # that a rule is chosen by: 5,120 users
+_ROWS = 50_000  # most users, or items of item rows, that the items' vectors are computed from
+_DENSE = 1 << 20  # entries from which on a sparse solver is faster
 _Features = dict[str, tf.Tensor]
-Rule = tuple[float, float]  # taste and weight of `ListOrder`
+Rule = tuple[float, float]  # weight and choice of `ListOrder`
 
 
 def learn_items(model: Recommender, data_dir: str, split: str) -> None:
-    """Gives a model's `list_order` the items' counts and means of "train" or "train+validation"."""
-    info = DatasetInfo.load(data_dir)
-    counts, sums = np.zeros(info.n_items, np.int64), np.zeros(info.n_items)
+    """Gives a model's `list_order` what it must know of items.
+
+    Args:
+        model: Any model.
+        data_dir: The prepared data.
+        split: "train" or "train+validation".
+    """
+    info, order = DatasetInfo.load(data_dir), model.list_order
+    user, item = _pairs(data_dir, info, split)
+    order.counts.assign(np.bincount(item, minlength=info.n_items))
+    if order.scale:
+        kept = user < _ROWS
+        shape = (min(info.n_users, _ROWS), info.n_items)
+        ones = np.ones(np.count_nonzero(kept), np.float32)
+        chosen = scipy.sparse.csr_matrix((ones, (user[kept], item[kept])), shape)
+        order.vectors.assign(_vectors(chosen) * np.float32(np.sqrt(info.n_items)))
+
+
+def _pairs(data_dir: str, info: DatasetInfo, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of all interactions of a split, int32 `[n]` each."""
+    parts = []
     for features, targets in inputs.histories(data_dir, info, split, _BATCH, fill=True):
-        columns, values = (targets[name].numpy() for name in ("target_items", "target_values"))
+        columns = targets["target_items"].numpy()
         row, place = np.nonzero(columns >= 0)
-        of_row = features["user"].numpy()[row]
-        items = columns[row, place] if info.rows == "user" else of_row
-        counts += np.bincount(items, minlength=info.n_items)
-        sums += np.bincount(items, values[row, place], info.n_items)
-    model.list_order.counts.assign(counts)
-    if model.list_order.rates:
-        damped = sums + DAMPING * info.rating_mean
-        model.list_order.means.assign(damped / (counts + DAMPING))
+        parts.append((features["user"].numpy()[row], columns[row, place]))
+    row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return (row, column) if info.rows == "user" else (column, row)
+
+
+def _vectors(chosen: scipy.sparse.csr_matrix) -> np.ndarray:
+    """The first right singular vectors, float32 `[n_items, SIZE]`, 0 beyond the rank."""
+    if np.prod(chosen.shape) <= _DENSE or min(chosen.shape) <= 2:
+        _, lengths, rows = np.linalg.svd(chosen.toarray(), full_matrices=False)
+        found = rows[lengths > 1e-4 * max(1.0, lengths[0])][:SIZE]
+    else:
+        start = np.ones(min(chosen.shape), np.float32)
+        found = scipy.sparse.linalg.svds(chosen, min(SIZE, min(chosen.shape) - 1), v0=start)[2]
+    return np.pad(found.T, [(0, 0), (0, SIZE - len(found))]).astype(np.float32)
 
 
 def liked_from(info: DatasetInfo) -> float:
@@ -60,27 +87,25 @@ def liked_from(info: DatasetInfo) -> float:
 
 
 def choose_rule(model: Recommender, data_dir: str) -> None:
-    """Gives a model the rule with the best lists of validation.
+    """Gives a model the rule whose lists of validation have the best NDCG.
 
-    Of those that are as good by NDCG it is the one with the widest coverage. Where no user liked
-    anything the scores alone decide.
+    Where no user liked anything the scores alone decide.
     """
     found = measure(model, data_dir, "validation", RULES, _BATCHES)
-    ndcg, coverage = ([result[name] for result in found] for name in METRICS[1:])
-    good = [i for i, value in enumerate(ndcg) if value >= AS_GOOD * max(ndcg)]
-    set_rule(model, RULES[max(good, key=lambda i: coverage[i])] if good else (0.0, 0.0))
+    best = max(range(len(found)), key=lambda i: found[i][f"ndcg@{CUT}"], default=None)
+    set_rule(model, (0.0, 0.0) if best is None else RULES[best])
 
 
 def own_rule(model: Recommender) -> Rule:
     """The rule that orders a model's lists; of one that does not rate (0, 0)."""
     order = model.list_order
-    return (float(order.taste), float(order.weight)) if order.rates else (0.0, 0.0)
+    return (float(order.weight), float(order.choice)) if order.scale else (0.0, 0.0)
 
 
 def set_rule(model: Recommender, rule: Rule) -> None:
     """Gives a model of ratings the rule that orders its lists."""
-    model.list_order.taste.assign(rule[0])
-    model.list_order.weight.assign(rule[1])
+    model.list_order.weight.assign(rule[0])
+    model.list_order.choice.assign(rule[1])
 
 
 def measure(
@@ -103,24 +128,26 @@ def measure(
         `METRICS` for each rule; nothing where no user liked anything.
     """
     info = DatasetInfo.load(data_dir)
+    rows = by_user.histories(data_dir, info, part, _BATCH)
+    by_history = model.reads == "histories"  # others know at serving what was rated, not how
     score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[rows.element_spec[0]])
     def tops(features: _Features) -> tf.Tensor:
         scores, items = score(features), features["items"]
-        cold = tf.reduce_all(items == PAD, axis=1, keepdims=True)
+        values = features["values"] if model.info.rows == "user" and by_history else None
 
         def top(rule: tf.Tensor) -> tf.Tensor:
-            order = model.list_order(scores, cold, rule=(rule[0], rule[1]))
+            order = model.list_order(scores, items, values, rule=(rule[0], rule[1]))
             return ranking.top_k(scores, items, CUT, order=order)[1]
 
         return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
 
     reports = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
-    n_liked = 0
-    for features, targets in itertools.islice(_likes(info, data_dir, part), batches):
+    n_liked, traced = 0, tops.get_concrete_function()  # a call of `tops` may warn of retracing
+    for features, targets in itertools.islice(_likes(rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
-        for report, top in zip(reports, tops(features).numpy(), strict=True):
+        for report, top in zip(reports, traced(features).numpy(), strict=True):
             report.update(features, targets, top)
     if not n_liked:
         return []
@@ -130,6 +157,9 @@ def measure(
 def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, float]]:
     """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
 
+    Those of Biases are ordered by the predicted ratings alone, which puts the items with the
+    highest damped means first.
+
     Args:
         data_dir: The prepared data.
         part: "validation" or "test".
@@ -137,12 +167,8 @@ def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, flo
     """
     info = DatasetInfo.load(data_dir)
     popular, biases = Popularity.create(_of_users(info)), Biases.create(_of_users(info))
-    learn_items(biases, data_dir, "train")
-    if info.n_ratings.get("validation"):
-        biases.fit(by_user.histories(data_dir, info, "train", _BATCH))
-        choose_rule(biases, data_dir)
-    learn_items(biases, data_dir, trained_on)
-    popular.counts.assign(biases.list_order.counts)
+    _, items = _pairs(data_dir, info, trained_on)
+    popular.counts.assign(np.bincount(items, minlength=info.n_items))
     biases.fit(by_user.histories(data_dir, info, trained_on, _BATCH))
     report = RatingReport(_of_users(info))
     for features, targets in by_user.histories(data_dir, info, part, _BATCH):
@@ -165,10 +191,9 @@ def _of_users(info: DatasetInfo) -> DatasetInfo:
     return dataclasses.replace(info, rows="user")
 
 
-def _likes(info: DatasetInfo, data_dir: str, part: str) -> Iterator[tuple[_Features, dict]]:
-    """The users' batches of `part`, what they did not like taken out of the targets."""
-    least = liked_from(info)
-    for features, targets in by_user.histories(data_dir, info, part, _BATCH):
+def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dict]]:
+    """The batches, what their users liked less taken out of the targets."""
+    for features, targets in rows:
         items, values = (targets[name].numpy() for name in ("target_items", "target_values"))
         yield features, {"target_items": np.where(values >= least, items, PAD)}
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from tfrec import ranking
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
-from tfrec.schema import PAD
 from tfrec.training import lbfgs, optimizers, strategies
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
@@ -230,8 +229,7 @@ def make_evaluator(
                 scores = keep(features, targets, scores)
             if depth:
                 items = features["items"]
-                cold = tf.reduce_all(items == PAD, axis=1, keepdims=True)
-                order = model.list_order(scores, cold)
+                order = model.list_order(scores, items)
                 _, scores = ranking.top_k(scores, items, depth, order=order)
             return features, targets, scores
 

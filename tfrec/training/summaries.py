@@ -10,7 +10,6 @@ from tfrec.tasks import Task
 from tfrec.tasks.rating import RATING
 from tfrec.training.runs import RunDir
 
-
 CURES = {
     "biases": "try --train patience=5 with more epochs, another learning_rate or weight_decay, "
     "--set base=biases where the model has it, or take --model=biases",
