@@ -37,7 +37,7 @@ RATING = Rating(
         *("rerank_precision@5", "rerank_precision@10", "n_ratings"),
     ),
     words="ratings, from {low:g} to {high:g}; lists of the best items are ordered by them and by "
-    "how popular items are",
+    "how likely items are to be chosen",
     item_signatures=("regress",),
     event_signatures=("regress",),
 )
