@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import blocks, prepare, protocol, scattered, splits, stages
+from tfrec.data import blocks, prepare, prepared, protocol, scattered, splits, stages
 from tfrec.data.ratings import Ratings
 from tfrec.data.stages import Interactions
 from tfrec.datasets import registry
 from tfrec.datasets.raw_dataset import RawDataset
-from tfrec.training import experiment
 
 ROWS = [  # user, item, value, time
     ("b", "y", 5, 30),
@@ -138,5 +137,5 @@ def test_settings_are_checked_once_at_each_border(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "open_as", lambda config, raw: raw_dataset())
     config = DataConfig(duplicates="first", test=0.3)
     prepare.prepare(raw_dataset(), config, tmp_path / "library", progress=False)
-    experiment.prepared(config, str(tmp_path / "command"))
+    prepared.ensure(config, str(tmp_path / "command"))
     assert calls == [config] * 2
