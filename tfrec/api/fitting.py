@@ -70,7 +70,9 @@ def fit(
             `resume` without `run_dir`.
     """
     if resume and run_dir is None:
-        raise ValueError("resume=True: say which run, run_dir=..., or leave it out for a new one")
+        raise ValueError(
+            "resume=True: give run_dir=..., the run to go on with, or leave out resume"
+        )
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)

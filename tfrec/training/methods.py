@@ -135,14 +135,13 @@ def method(cls: type[Recommender], settings: object, train: TrainConfig) -> type
     Raises:
         ValueError: L-BFGS, for a model whose loss it can not minimise.
     """
+    full_batch = train.optimizer == "lbfgs"
+    if full_batch and not cls.full_batch(settings):
+        raise ValueError(
+            f"--train optimizer=lbfgs: {cls.__name__} with these settings can not be fitted by "
+            "L-BFGS, which needs a loss over all rows that draws no random numbers; choose another "
+            "--train optimizer, such as adam"
+        )
     if cls.closed_form:
         return ClosedForm
-    if train.optimizer != "lbfgs":
-        return Steps
-    if not cls.full_batch(settings):
-        raise ValueError(
-            f"--train optimizer=lbfgs: {cls.__name__} with these settings has no loss over all "
-            "rows that stays the same from one evaluation to the next (`full_batch`); choose "
-            "another --train optimizer, such as adam"
-        )
-    return LBFGS
+    return LBFGS if full_batch else Steps
