@@ -74,6 +74,10 @@ class AutoRec(ItemRows, Recommender):
             name="decoder",
         )
 
+    @classmethod
+    def full_batch(cls, config):
+        return True
+
     def begin_epoch(self, epoch, rows):
         if epoch == 0:
             mean = output_bias.of_mean(self.info, self.config.output_activation)
