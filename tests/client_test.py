@@ -400,9 +400,11 @@ def test_client_certificates(keys, tmp_path):  # noqa: F811
     with serving("local", known, **base, ssl_config_file=file) as server:
         with Client(server.target, "toy", **own) as client:
             assert client.predict({"n": [1]}, "count")["next"].tolist() == [2]
-        with Client(server.target, "toy", tls=authority, attempts=1) as stranger:
-            with pytest.raises(RequestError, match="UNAVAILABLE"):
-                stranger.predict({"n": [1]}, "count")
+        with (
+            Client(server.target, "toy", tls=authority, attempts=1) as stranger,
+            pytest.raises(RequestError, match="UNAVAILABLE"),
+        ):
+            stranger.predict({"n": [1]}, "count")
 
         async def ask():
             async with AsyncClient(server.target, "toy", **own) as client:
