@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from commands_test import run
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from servers import export_toy, serving
+from servers import eventually, export_toy, serving
+from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfrec.serving import production, warmup
@@ -175,17 +176,39 @@ def test_the_local_server_takes_them(deploy, exports, kubernetes):
         flags[name] = value == "true" if types[name] is bool else types[name](value)
     del flags["port"], flags["rest_api_port"]
     with serving(**flags) as server:
+
+        def label(**given):
+            config = production.models_config(["deeprec"], {"deeprec": given})
+            request = model_management_pb2.ReloadConfigRequest()
+            text_format.Parse(config.replace("/models/", f"{exports}/"), request.config)
+            server.models.HandleReloadConfigRequest(request, timeout=60)
+
+        def serves(name, version):
+            with Client(server.target, "deeprec", label=name) as client:
+                return client.status() == {version: "AVAILABLE"}
+
         health = health_pb2_grpc.HealthStub(server.channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == 1
         assert server.http("/monitoring/prometheus/metrics")[0] == 200
         with Client(server.target, "deeprec", label="stable") as client:
-            assert client.status() == {1: "AVAILABLE"}
             assert client.predict({"n": [1]}, "count")["next"].tolist() == [2]
-        with (
-            Client(server.target, "deeprec", label="canary") as client,
-            pytest.raises(RequestError, match="Unrecognized servable version label: canary"),
-        ):
-            client.predict({"n": [1]}, "count")
+        with pytest.raises(RequestError, match="Unrecognized servable version label: canary"):
+            serves("canary", 2)
+        label(stable=1, canary=2)
+        eventually(lambda: served_versions(server) == {1, 2})
+        assert serves("stable", 1)
+        assert serves("canary", 2)
+        label(stable=2, previous=1)
+        assert serves("stable", 2)
+        assert serves("previous", 1)
+        label(stable=2)
+        eventually(lambda: served_versions(server) == {2})
+        assert serves("stable", 2)
+
+
+def served_versions(server):
+    with Client(server.target, "deeprec") as client:
+        return {version for version, state in client.status().items() if state == "AVAILABLE"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is said to one model of one server, without saying it: messages and known signatures."""
+"""What both clients share: the channel, a model's messages, and its signatures once asked for."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ DOUBTFUL = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")  # a request to an older 
 
 
 class RequestError(Exception):
-    """What the server answered instead.
+    """The server's error.
 
     Args:
         code: A gRPC status code by name, such as "NOT_FOUND".
@@ -37,7 +37,9 @@ class Known(NamedTuple):
 
 
 class Exchange:
-    """Base of the client's two kinds; see `tfrec.serving.client.Client` for the arguments.
+    """Makes requests and reads responses; `Client` and `AsyncClient` send them.
+
+    `tfrec.serving.client.Client` describes the arguments.
 
     Attributes:
         transport: The module that makes channels: `grpc` or `grpc.aio`.

@@ -47,7 +47,7 @@ class Settings:
     replicas: int
 
     def check(self) -> None:
-        """Refuses what TF Serving, or whoever runs it, would not bear.
+        """Refuses batch sizes that TF Serving would refuse, and an image that is not pinned.
 
         Raises:
             ValueError: names the flag and the cure.
