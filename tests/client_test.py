@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2
-from server_options_test import keys, ssl_config  # noqa: F401 (a fixture)
 from servers import export_toy, serving
 from tensorflow_serving.apis import predict_pb2
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import grpc.aio
 import numpy as np
 
 from tfrec.serving import arrays
 from tfrec.serving.asking import DEFAULT, History, Question, Questions, Recommendation
+from tfrec.serving.channel import grpc
 from tfrec.serving.exchange import Exchange, Specs, inputs_of, states
 
 

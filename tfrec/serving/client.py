@@ -12,12 +12,12 @@ It imports grpcio, protobuf and numpy: a fraction of a second instead of TensorF
 
 from collections.abc import Mapping, Sequence
 
-import grpc
 import numpy as np
 
 from tfrec.serving import arrays
 from tfrec.serving.asking import DEFAULT, Asking, Recommendation
 from tfrec.serving.async_client import AsyncClient
+from tfrec.serving.channel import grpc
 from tfrec.serving.exchange import Exchange, RequestError, Specs, inputs_of, states
 
 __all__ = ["AsyncClient", "Client", "Recommendation", "RequestError"]
