@@ -46,12 +46,12 @@ _DAY = 86_400
 def main() -> None:
     """Trains, measures, prints."""
     myfm()  # before any work
+    from tfrec.data import prepared
     from tfrec.schema import DatasetInfo
-    from tfrec.training import experiment
 
     data = presets.preset(DATA[FLAGS.data]).data
-    data_dir = FLAGS.data_dir or experiment.default_data_dir(data)
-    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else experiment.prepared(data, data_dir)
+    data_dir = FLAGS.data_dir or prepared.default_dir(data)
+    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
     train, held_out = ("train", "validation") if FLAGS.validation else ("train+validation", "test")
     known, asked = (read(data_dir, info, part) for part in (train, held_out))
     wall, cpu = time.perf_counter(), time.process_time()

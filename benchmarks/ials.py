@@ -42,12 +42,12 @@ def main() -> None:
     model_class = implicit()  # before any work
     import threadpoolctl
 
+    from tfrec.data import prepared
     from tfrec.schema import DatasetInfo
-    from tfrec.training import experiment
 
     data = dataclasses.replace(presets.preset("ease-ml1m-users").data, fold_in=FLAGS.fold_in)
-    data_dir = FLAGS.data_dir or experiment.default_data_dir(data)
-    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else experiment.prepared(data, data_dir)
+    data_dir = FLAGS.data_dir or prepared.default_dir(data)
+    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
     print(info.protocol, flush=True)
     # implicit has threads of its own: those of BLAS would stand in their way.
     with threadpoolctl.threadpool_limits(1, "blas"):

@@ -7,21 +7,20 @@ trained on is no target for either, and is not listed either.
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfrec import ranking
-from tfrec.data import inputs
-from tfrec.metrics import SavedValues
+from tfrec.metrics import Report, SavedValues
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, DatasetInfo
+from tfrec.training import batches
+from tfrec.training.evaluation import Evaluator, Reported, Tensors
 
 from . import slices
 
 WHOLE = "all"
-_BATCH = 512
-_EVENTS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,45 +52,25 @@ def measure(
     Raises:
         ValueError: no target is left.
     """
-    info = model.info
-    task = model.task_object
+    info, task = model.info, model.task_object
     whole = task.new_report(info)
-    parts = {name: task.new_report(info) for name in cut.items}
-    score = tf.function(model.score, reduce_retracing=True)
-    for features, targets in _batches(model, data_dir):
-        scores = score(features).numpy()
-        features, targets = _numpy(features), _numpy(targets)
-        features, targets = _without(features, targets, learned, info)
-        if task.ranks:
-            _, top = ranking.top_k(tf.constant(scores), tf.constant(features["items"]), whole.depth)
-            scores = top.numpy()
-        whole.update(features, targets, scores)
-        for name, report in parts.items():
-            report.update(*_only(features, targets, cut.items[name], info), scores)
+    parts = {name: _Slice(task.new_report(info), cut.items[name]) for name in cut.items}
+    evaluator = Evaluator(model, reported=_without(learned, info) if len(learned) else None)
+    result = evaluator(batches.read(model, data_dir, "test"), whole, *parts.values())
     values = {WHOLE: _values(whole)}
     if not task.ranks or info.rows == "user":  # else a row is an item
         for name, members in cut.users.items():
             values[name] = _of_users(values[WHOLE], members)
-    for name, report in parts.items():
+    for name, part in parts.items():
         try:
-            values[name] = _values(report)
+            values[name] = _values(part.report)
         except ValueError:  # no target is on these items
             continue
     values = {name: saved for name, saved in values.items() if len(saved.users)}
-    return Measured(whole.result(), values, whole.protocol)
+    return Measured(result, values, whole.protocol)
 
 
-def _batches(model: Recommender, data_dir: pathlib.Path) -> tf.data.Dataset:
-    if model.reads == "histories" or model.task_object.ranks:
-        return inputs.histories(data_dir, model.info, "test", _BATCH, by_length=model.max_items)
-    return inputs.events(data_dir, model.info, "test", _EVENTS, context=model.context)
-
-
-def _numpy(tensors: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _values(report) -> SavedValues:
+def _values(report: Report) -> SavedValues:
     return SavedValues(report.users, report.per_user(), report.protocol)
 
 
@@ -101,32 +80,53 @@ def _of_users(saved: SavedValues, members: np.ndarray) -> SavedValues:
     return SavedValues(saved.users[picked], values, saved.protocol)
 
 
-def _without(features: dict, targets: dict, learned: np.ndarray, info: DatasetInfo):
+def _without(learned: np.ndarray, info: DatasetInfo) -> Reported:
     """Takes the entries with codes in `learned` out of the targets; lists must not hold them."""
-    if not len(learned):
-        return features, targets
-    if "item" in features:
-        user, item = features["user"].astype(np.int64), features["item"]
-        row, column = (user, item) if info.rows == "user" else (item, user)
-        known = np.isin(row * info.n_columns + column, learned)
-        return features | {"user": np.where(known, PAD, features["user"])}, targets
-    items = targets["target_items"]
-    codes = features["user"].astype(np.int64)[:, None] * info.n_columns + items
-    known = np.isin(codes, learned) & (items >= 0)
-    seen = np.concatenate([features["items"], np.where(known, items, PAD)], axis=1)
-    return features | {"items": seen}, targets | {"target_items": np.where(known, PAD, items)}
+    known_codes = tf.constant(learned, tf.int64)
+
+    def is_known(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        code = tf.cast(row, tf.int64) * info.n_columns + tf.cast(column, tf.int64)
+        at = tf.searchsorted(known_codes, tf.reshape(code, [-1]))
+        found = tf.gather(known_codes, tf.minimum(at, len(learned) - 1))
+        return tf.reshape(found, tf.shape(code)) == code
+
+    def reported(features: Tensors, targets: Tensors) -> tuple[Tensors, Tensors]:
+        user = features["user"]
+        if "item" in features:
+            pair = (user, features["item"]) if info.rows == "user" else (features["item"], user)
+            return features | {"user": tf.where(is_known(*pair), PAD, user)}, targets
+        items = targets["target_items"]
+        known = is_known(user[:, tf.newaxis], items) & (items >= 0)
+        seen = tf.concat([features["items"], tf.where(known, items, PAD)], axis=1)
+        return features | {"items": seen}, targets | {"target_items": tf.where(known, PAD, items)}
+
+    return reported
 
 
-def _only(features: dict, targets: dict, members: np.ndarray, info: DatasetInfo):
-    """Takes all targets but those on some items out."""
-    if "item" in features:
-        item = features["item"]
-        return features | {
-            "user": np.where(members[np.maximum(item, 0)], features["user"], PAD)
-        }, targets
-    if info.rows == "item":
-        rows = features["user"]
-        return features | {"user": np.where(members[np.maximum(rows, 0)], rows, PAD)}, targets
-    items = targets["target_items"]
-    kept = np.where(members[np.maximum(items, 0)], items, PAD)
-    return features, targets | {"target_items": kept}
+class _Slice:
+    """A report of the targets that are on some items.
+
+    Args:
+        report: An empty report.
+        members: bool `[n_items]`.
+    """
+
+    def __init__(self, report: Report, members: np.ndarray):
+        self.report, self.members = report, members
+
+    def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
+        """As of `report`, without targets on other items."""
+        if "item" in features:
+            users = self._kept(features["item"], features["user"])
+            self.report.update(features | {"user": users}, targets, scores)
+        elif self.report.info.rows == "item":
+            rows = self._kept(features["user"], features["user"])
+            self.report.update(features | {"user": rows}, targets, scores)
+        else:
+            items = self._kept(targets["target_items"], targets["target_items"])
+            self.report.update(features, targets | {"target_items": items}, scores)
+
+    def _kept(self, items: Any, values: Any) -> np.ndarray:
+        """`values`, -1 where the item is no member or padding."""
+        items = np.asarray(items)
+        return np.where((items >= 0) & self.members[np.maximum(items, 0)], values, PAD)

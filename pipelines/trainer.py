@@ -82,16 +82,16 @@ def run(
 
     def build(directory: pathlib.Path) -> None:
         from tfrec.api import fitting
-        from tfrec.training import runs, summaries
+        from tfrec.training import run_config, runs, summaries
 
-        config = runs.RunConfig(
+        config = run_config.RunConfig(
             model=choice.model,
             settings=choice.settings,
             data=config_lib.from_dict(DataConfig, rows.settings),
             data_dir=str(rows.path.absolute()),
             train=choice.train,
             warm_start=str(earlier.path.absolute()) if earlier else "",
-            versions=runs.versions(),
+            versions=run_config.versions(),
         )
         trial = fitting.carry_out(config, directory, resume=runs.RunDir(directory).exists)
         print(summaries.table(trial.result, trial.task_object), flush=True)

@@ -296,6 +296,8 @@ def test_a_resumed_run_has_one_history(rated, tmp_path, monkeypatch):
         ({"hidden": "wide"}, "hidden='wide' of AutoEncoder is str, not int"),
         ({"monitor": "rsme"}, "did you mean 'rmse'"),
         ({"strategy": "mirrord"}, "is unknown; did you mean 'mirrored'"),
+        ({"optimizer": "lbfgs"}, "AutoEncoder with these settings can not be fitted by L-BFGS"),
+        ({"resume": True}, "resume=True: give run_dir=.* leave out resume"),
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
 )

@@ -13,7 +13,8 @@ from tfrec import presets
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.schema import DatasetInfo
 from tfrec.training import blend
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 USER, ITEM = [0, 0, 1, 1], [0, 1, 0, 2]
 VALUE = {"validation": [4.0, 2.0, 3.0, 5.0], "test": [1.0, 5.0, 4.0, 3.0]}

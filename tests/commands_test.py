@@ -186,7 +186,7 @@ def test_an_item_without_a_rating_has_the_highest(tfrec, road):
         (["--items=1:nan"], "--items: '1:nan' is not of the form item:rating"),
         (["--items=1:5,"], "--items: '' is not of the form item:rating"),
         (["--items=1:5,1:3"], "--items: item 1 is given twice"),
-        (["--user=nobody"], "--user=nobody: no such user in .*users.txt, which knows .*--items"),
+        (["--user=nobody"], "no user 'nobody' in .*users.txt, which knows .*--items"),
         (["--user=1", "--items=1:5"], "give one of --user"),
         (["--user=1", "--k=0"], "flag --k=0: "),
     ],

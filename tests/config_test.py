@@ -12,7 +12,7 @@ from tfrec.models.registry import MODELS
 from tfrec.models.sequence import Sequence
 from tfrec.schema import DatasetInfo
 from tfrec.training import optimizers
-from tfrec.training.runs import RunConfig
+from tfrec.training.run_config import RunConfig
 
 
 def test_overrides_are_of_the_fields_type():

@@ -19,7 +19,8 @@ from tfrec.models.registry import MODELS, model_class
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
 from tfrec.training.experiment import Experiment
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 # A line a model: small settings, and training that solves the checkerboard.
 CODED = {"epochs": 60, "learning_rate": 0.02, "batch_size": 10}

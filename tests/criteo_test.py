@@ -12,7 +12,8 @@ from tfrec.config import DataConfig, TrainConfig
 from tfrec.data import inputs, prepare, protocol
 from tfrec.datasets import files, registry
 from tfrec.training.experiment import Experiment
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 DATA = pathlib.Path(
     os.environ.get("TFREC_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"

@@ -8,7 +8,8 @@ from tfrec.config import TrainConfig, to_dict
 from tfrec.models.mf import MF
 from tfrec.schema import DatasetInfo
 from tfrec.training.experiment import Experiment
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 INFO = DatasetInfo("toy", "toy", "user", 4, 6, {"train": 5, "validation": 1, "test": 1})
 PAIRS = [(0, 1), (0, 3), (1, 5), (2, 0), (2, 4)]

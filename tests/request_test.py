@@ -109,7 +109,7 @@ def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
 
 def test_a_missing_package_is_named(request_, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
-    for name in ("client", "connection"):
+    for name in ("client", "async_client", "exchange", "channel"):
         monkeypatch.delitem(sys.modules, f"tfrec.serving.{name}")
         monkeypatch.delattr(f"tfrec.serving.{name}")
     done = request_("--model_name=films", "--items=1", "--target=localhost:1")

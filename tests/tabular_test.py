@@ -19,10 +19,9 @@ import tensorflow as tf
 from commands_test import run
 
 from tfrec.config import DataConfig
-from tfrec.data import records
+from tfrec.data import prepared, records
 from tfrec.datasets import files, registry, tabular, tabular_parquet
 from tfrec.schema import DatasetInfo
-from tfrec.training import experiment
 
 NAMED = "user=customer_id,item=sku,value=stars,time=bought_at,title=name"
 TABLE = pd.DataFrame(
@@ -439,7 +438,7 @@ def test_prepared_trained_and_recommended(capsys, tmp_path):
     done = run(capsys, "prepare", *words, f"--data_dir={tmp_path / 'data'}")
     assert done.status == 0 and "81 train" in done.out
     raws = ("a.csv", "./a.csv", "b.csv")
-    dirs = [experiment.default_data_dir(DataConfig(dataset="tabular"), raw) for raw in raws]
+    dirs = [prepared.default_dir(DataConfig(dataset="tabular"), raw) for raw in raws]
     assert dirs[0] == dirs[1] != dirs[2]
 
 

@@ -12,9 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.models.registry import MODELS
-from tfrec.training import lbfgs, loop
+from tfrec.training import loop, methods, strategies
 from tfrec.training.experiment import Experiment
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 WRITTEN = {
     "config.json",
@@ -27,6 +28,8 @@ WRITTEN = {
     "test.npz",
 }
 
+SMALL = {"autoencoder": {"hidden": (8,)}, "autorec": {"hidden": (8,), "rows": "user"}}
+
 
 @pytest.fixture
 def trial(board, one, run_name):
@@ -34,7 +37,7 @@ def trial(board, one, run_name):
 
     def make(model="autoencoder", run_dir=None, resume=False, strategy=one, **training):
         cls = MODELS[model]
-        settings = cls.Config(**({"hidden": (8,)} if model == "autoencoder" else {}))
+        settings = cls.Config(**SMALL.get(model, {}))
         data_dir, data = board("user", cls.task == "ranking")
         train = {"epochs": 3, "batch_size": 10, "patience": 0, "learning_rate": 0.02} | training
         config = RunConfig(
@@ -183,9 +186,9 @@ def test_learning_rate_falls_after_the_decay_epochs(trial):
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_the_end_of_the_data_leaves_no_half_step(trial, monkeypatch, optimizer):
-    t = trial(optimizer=optimizer, epochs=2, iterations=2)
+    t = trial("autorec", optimizer=optimizer, epochs=2, iterations=2)
     begun, done = tf.Variable(0), []
-    compute_loss, steps, sums = t.model.compute_loss, loop.steps, lbfgs.FullBatch._sums
+    compute_loss, steps = t.model.compute_loss, strategies.steps
 
     def counting(*args, **kwargs):
         begun.assign_add(1)  # like a regularizer, it needs no batch
@@ -196,14 +199,8 @@ def test_the_end_of_the_data_leaves_no_half_step(trial, monkeypatch, optimizer):
             done.append(1)
             yield logs
 
-    def counted_sums(self, iterator):
-        result = sums.__get__(self, type(self))(iterator)
-        done.append(1)
-        return result
-
     t.model.compute_loss = counting
-    monkeypatch.setattr(loop, "steps", counted_steps)
-    monkeypatch.setattr(lbfgs.FullBatch, "_sums", counted_sums)
+    monkeypatch.setattr(strategies, "steps", counted_steps)
     loop.Trainer(t.model, t.strategy, t.config.train).fit(
         lambda epoch: t.batches("train", epoch), None
     )
@@ -225,8 +222,8 @@ def test_the_moving_average_is_measured_and_kept_and_training_goes_on_without_it
             seen.append(t.model.get_weights())
             yield logs
 
-    real_steps = loop.steps
-    monkeypatch.setattr(loop, "steps", steps)
+    real_steps = strategies.steps
+    monkeypatch.setattr(strategies, "steps", steps)
     t.fit(resume=False)
     assert same(plain.model.get_weights(), seen[-1]), "the average changed the training"
     average = seen[0]
@@ -255,6 +252,25 @@ def test_a_resumed_run_averages_on(trial, run_name):
 def test_lbfgs_with_an_average_is_refused(trial):
     with pytest.raises(ValueError, match=r"--train average=0.9: lbfgs .*leave it out"):
         trial(optimizer="lbfgs", average=0.9)
+
+
+def test_lbfgs_is_for_models_that_declare_a_loss_without_random_numbers(trial):
+    train = config_lib.TrainConfig(optimizer="lbfgs")
+    found = set()
+    for name, cls in MODELS.items():
+        try:
+            assert methods.method(cls, cls.Config(), train) is methods.LBFGS
+            found.add(name)
+        except ValueError as error:
+            assert f"--train optimizer=lbfgs: {cls.__name__} with these settings" in str(error)
+    assert found == {"autorec", "glocalk", "sparsefc"}
+    dropout = MODELS["sparsefc"].Config(input_dropout=0.5)
+    with pytest.raises(ValueError, match=r"SparseFC with these settings .* such as adam"):
+        methods.method(MODELS["sparsefc"], dropout, train)
+    t = trial(optimizer="lbfgs")  # a model that is there can still be measured
+    assert t.measure("test")[0]["n_ratings"] > 0
+    with pytest.raises(ValueError, match="--train optimizer=lbfgs: AutoEncoder"):
+        t.fit(resume=False)
 
 
 def test_a_diverging_run_says_what_to_do(trial):
@@ -352,8 +368,8 @@ def test_an_interrupt_in_the_middle_of_an_epoch_leaves_the_last_one(trial, monke
                 signal.raise_signal(signal.SIGINT)
             yield logs
 
-    real_steps = loop.steps
-    monkeypatch.setattr(loop, "steps", steps)
+    real_steps = strategies.steps
+    monkeypatch.setattr(strategies, "steps", steps)
     with pytest.raises(KeyboardInterrupt):
         t.fit(resume=False)
     assert len(kept) == 3

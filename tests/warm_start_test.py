@@ -17,7 +17,8 @@ from tfrec.models import registry
 from tfrec.schema import DatasetInfo, Field
 from tfrec.training import moves, optimizers, warm_start
 from tfrec.training.experiment import Experiment
-from tfrec.training.runs import RunConfig, RunDir
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 
 def ratings():

@@ -23,12 +23,12 @@ def main() -> None:
     """Flags, one call, a table."""
     path = cli.require(FLAGS, "run_dir")
     cli.start_tensorflow()
-    from tfrec.training import experiment, summaries
+    from tfrec.training import evaluation, summaries
 
     if FLAGS.against:
         print(summaries.compare_runs(path, FLAGS.against, FLAGS.metric))
         return
-    result, protocol = experiment.evaluate_run(path, FLAGS.part, FLAGS.sampled)
+    result, protocol = evaluation.evaluate_run(path, FLAGS.part, FLAGS.sampled)
     for name, value in result.items():
         print(f"{name:22}{summaries.number(value):>12}")
     print(f"protocol: {protocol}")

@@ -53,8 +53,9 @@ flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported"
 
 def resolve(preset: str):
     """The run that the flags ask for: preset or prepared data first, then each flag over it."""
+    from tfrec.data import prepared
     from tfrec.models import registry
-    from tfrec.training import experiment, runs
+    from tfrec.training import run_config
 
     base = presets.preset(preset) if preset else presets.Preset("deeprec", DataConfig())
     name = FLAGS.model or base.model
@@ -75,17 +76,17 @@ def resolve(preset: str):
         FLAGS.columns,
         rows="" if there else cls.rows(settings),
     )
-    return runs.RunConfig(
+    return run_config.RunConfig(
         model=name,
         settings=config_lib.to_dict(settings),
         data=data,
-        data_dir=absolute(FLAGS.data_dir or experiment.default_data_dir(data, FLAGS.raw)),
+        data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, FLAGS.raw)),
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
         preset=preset,
         warm_start=absolute(FLAGS.warm_start),
-        versions=runs.versions(),
+        versions=run_config.versions(),
     )
 
 

@@ -18,7 +18,8 @@ from tfrec.config import TrainConfig, known_names
 from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.serving import export
-from tfrec.training import experiment, runs, strategies, summaries
+from tfrec.training import experiment, methods, runs, strategies, summaries
+from tfrec.training.run_config import RunConfig, versions
 
 Model = str | type[Recommender] | Recommender
 
@@ -64,9 +65,14 @@ def fit(
         The finished run.
 
     Raises:
-        ValueError: an unknown setting or one out of its range, data that does not fit the model,
-            or a `run_dir` that holds another run.
+        ValueError: an unknown setting or one out of its range, an optimizer that the model can not
+            be fitted by, data that does not fit the model, a `run_dir` that holds another run, or
+            `resume` without `run_dir`.
     """
+    if resume and run_dir is None:
+        raise ValueError(
+            "resume=True: give run_dir=..., the run to go on with, or leave out resume"
+        )
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
@@ -75,7 +81,7 @@ def fit(
     prepared = prepared.with_rows(cls.rows(own))
     name = registry.name_of(cls)
     path = pathlib.Path(run_dir) if run_dir else _free(pathlib.Path("runs") / cls.__name__.lower())
-    config = runs.RunConfig(
+    config = RunConfig(
         model=name,
         settings=configs.to_dict(own),
         data=prepared.config,
@@ -83,7 +89,7 @@ def fit(
         train=train,
         strategy=strategy if isinstance(strategy, str) else "one",
         warm_start=str(pathlib.Path(warm_start).absolute()) if warm_start else "",
-        versions=runs.versions(),
+        versions=versions(),
     )
     carry_out(
         config,
@@ -101,7 +107,7 @@ def fit(
 
 
 def carry_out(
-    config: runs.RunConfig,
+    config: RunConfig,
     path: PathLike,
     *,
     raw: str | None = None,
@@ -135,6 +141,7 @@ def carry_out(
     Raises:
         ValueError: as `fit`.
     """
+    methods.method(registry.model_class(config.model), config.model_config, config.train)  # refuses
     strategy = strategy or tf.distribute.get_strategy()
     run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
     if chief:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from tfrec.api.run import Run
 from tfrec.data import vocabulary
-from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE, USERS_FILE
+from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE
 
 
 def recommendations(run: Run, user: str, items: str, k: int) -> str:
@@ -26,7 +26,6 @@ def recommendations(run: Run, user: str, items: str, k: int) -> str:
         history, notes = parse(run, items)
         found = run.recommend(histories=[history], k=k)
     else:
-        _refuse_unknown(run, user)
         found = run.recommend(users=[user], k=k)
         (stored,) = run.histories([user])
         notes = [f"user {user}: {len(stored)} rated items, left out below"]
@@ -38,15 +37,6 @@ def similar(run: Run, item: str, k: int) -> str:
     found = run.similar([item], k)
     heading = f"like item {item}: {run.titles[item]}".rstrip(": ")
     return "\n".join([heading, layout(found.assign(item=found["similar"]), run)])
-
-
-def _refuse_unknown(run: Run, user: str) -> None:
-    if run.info.has_ids and user not in run.users:
-        raise ValueError(
-            f"--user={user}: no such user in {run.data_dir / USERS_FILE}, which knows "
-            f"{len(run.users):,} (such as {', '.join(list(run.users)[:3])}); for a new one give "
-            "the history by --items"
-        )
 
 
 def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:

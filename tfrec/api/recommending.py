@@ -1,5 +1,6 @@
 """Recommendations as frames, from anything that answers signatures."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -9,34 +10,87 @@ from tfrec.serving.asking import Asking, History, Recommendation
 Lists = Iterable[str] | Sequence[Iterable[str]] | None
 
 
-def recommend(
-    asking: Asking,
-    users: Sequence[str] | None,
-    histories: Sequence[History] | Mapping[str, History] | None,
-    k: int,
-    exclude: Lists = None,
-    allow: Lists = None,
-    titles: bool = True,
-    names: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """The k best items of each row; arguments and frame as of `Run.recommend`.
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Who is asked, and for whom.
 
-    `names` says whose the histories are, instead of their own names or numbers.
-
-    Raises:
-        ValueError: not one of `users` and `histories`, or one that the model can not take.
+    Attributes:
+        asking: Answers.
+        users: Raw ids, for one that knows users.
+        histories: As of `Recommends.recommend`, for one that takes them.
+        names: Whose the histories are, instead of their own names or numbers.
     """
-    if (users is None) == (histories is None):
-        raise ValueError("give one of users=[...] and histories=[...]")
-    if users is not None:
-        _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")
-        names = [str(user) for user in as_list(users, "users")]
-        left, only = _both(exclude, allow, len(names))
-        return frame(names, asking.recommend_users(names, k, exclude=left, allow=only), titles)
-    _refuse_unless(asking.takes_histories, "users that it knows, not histories: give users=")
-    own, rows = named_histories(histories or [])
-    left, only = _both(exclude, allow, len(rows))
-    return frame(names or own, asking.recommend(rows, k, exclude=left, allow=only), titles)
+
+    asking: Asking
+    users: Sequence[str] | None = None
+    histories: Sequence[History] | Mapping[str, History] | None = None
+    names: Sequence[str] | None = None
+
+
+class Recommends:
+    """What can be asked for recommendations."""
+
+    def _asked(
+        self,
+        users: Sequence[str] | None,
+        histories: Sequence[History] | Mapping[str, History] | None,
+        k: int,
+    ) -> Asked:
+        """Who answers, and for what."""
+        raise NotImplementedError
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        histories: Sequence[History] | Mapping[str, History] | None = None,
+        k: int = 10,
+        exclude: Lists = None,
+        allow: Lists = None,
+        titles: bool = True,
+    ) -> pd.DataFrame:
+        """The best items for known users or for anybody's history, by raw id.
+
+        What a user is known to have had, or a history holds, is left out.
+
+        Args:
+            users: Raw ids of known users.
+            histories: Each a list of item ids (older first, rated highest), a list of pairs of
+                item and rating, or item -> rating; a mapping names them.
+            k: Items a user; an export has at most as many as it was made for.
+            exclude: Items that must not come: one list for all, or one a row.
+            allow: The only items that may: likewise; an empty one allows all.
+            titles: With the column `title`.
+
+        Returns:
+            `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
+            number of the history.
+
+        Raises:
+            ValueError: not one of `users` and `histories`, one that the model can not take, or an
+                unknown user.
+        """
+        if (users is None) == (histories is None):
+            raise ValueError("give one of users=[...] and histories=[...]")
+        asked = self._asked(users, histories, k)
+        if asked.users is not None:
+            return _of_users(asked.asking, asked.users, k, exclude, allow, titles)
+        names, rows = named_histories(asked.histories or [])
+        _refuse_unless(
+            asked.asking.takes_histories, "users that it knows, not histories: give users="
+        )
+        left, only = _both(exclude, allow, len(rows))
+        found = asked.asking.recommend(rows, k, exclude=left, allow=only)
+        return frame(asked.names or names, found, titles)
+
+
+def _of_users(
+    asking: Asking, users: Sequence[str], k: int, exclude: Lists, allow: Lists, titles: bool
+) -> pd.DataFrame:
+    """The best items of users that the model knows."""
+    _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")
+    names = [str(user) for user in as_list(users, "users")]
+    left, only = _both(exclude, allow, len(names))
+    return frame(names, asking.recommend_users(names, k, exclude=left, allow=only), titles)
 
 
 def _both(exclude: Lists, allow: Lists, n: int) -> tuple[list | None, list | None]:

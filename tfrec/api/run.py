@@ -5,22 +5,23 @@ import hashlib
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from tfrec.api import everybody, recommending, similar
+from tfrec.api.known_users import KnownUsers
 from tfrec.api.prepared_data import PathLike
-from tfrec.data import records, vocabulary
+from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
-from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
+from tfrec.schema import ITEMS_FILE, DatasetInfo
 from tfrec.serving import export, retrieval, signatures
 from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
 from tfrec.serving.top_k import TopK
-from tfrec.training import experiment, runs
+from tfrec.training import evaluation, runs
 
 
 def load(run_dir: PathLike) -> "Run":
@@ -31,7 +32,7 @@ def load(run_dir: PathLike) -> "Run":
 INDEXES: dict[str, Callable[..., Answers]] = {"exact": signatures.make, "tfrs": retrieval.make}
 
 
-class Run:
+class Run(recommending.Recommends):
     """A trained model with its data and what it measured.
 
     Args:
@@ -93,47 +94,25 @@ class Run:
             part: "validation" or "test".
             sampled: Rank among sampled items, as old papers do: "uniform-100", "popularity-100".
         """
-        return experiment.evaluate_run(str(self.path), part, sampled)[0]
+        return evaluation.evaluate_run(str(self.path), part, sampled)[0]
 
-    def recommend(
+    def _asked(
         self,
-        users: Sequence[str] | None = None,
-        histories: Sequence[History] | Mapping[str, History] | None = None,
-        k: int = 10,
-        exclude: recommending.Lists = None,
-        allow: recommending.Lists = None,
-        titles: bool = True,
-    ) -> pd.DataFrame:
-        """The best items for known users or for anybody's history, by raw id.
-
-        What a user is known to have had, or a history holds, is left out.
-
-        Args:
-            users: Raw ids of known users.
-            histories: Each a list of item ids (older first, rated highest), a list of pairs of
-                item and rating, or item -> rating; a mapping names them.
-            k: Items a user.
-            exclude: Items that must not come: one list for all, or one a row.
-            allow: The only items that may: likewise; an empty one allows all.
-            titles: With the column `title`.
-
-        Returns:
-            `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
-            number of the history.
-
-        Raises:
-            ValueError: an unknown user, or users where the model takes histories only.
-        """
+        users: Sequence[str] | None,
+        histories: Sequence[History] | Mapping[str, History] | None,
+        k: int,
+    ) -> recommending.Asked:
+        """Known users by what is stored of them, where the model takes histories only."""
         asking = self._asking(k)
         if histories is not None and not asking.takes_histories:
             raise ValueError(self._no_histories())
-        names = None
-        if users is not None:
-            users = [str(user) for user in recommending.as_list(users, "users")]
-            positions = self._positions(users)
-            if not asking.knows_users:
-                names, users, histories = users, None, self._stored(positions)
-        return recommending.recommend(asking, users, histories, k, exclude, allow, titles, names)
+        if users is None:
+            return recommending.Asked(asking, None, histories)
+        users = [str(user) for user in recommending.as_list(users, "users")]
+        positions = self._known.positions(users)
+        if asking.knows_users:
+            return recommending.Asked(asking, users, histories)
+        return recommending.Asked(asking, None, self._known.histories(positions), users)
 
     def recommend_all(
         self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True
@@ -171,10 +150,9 @@ class Run:
         asking = self._asking(1)
         groups = {user: rows.index for user, rows in frame.groupby("user", sort=False)}
         users = list(groups)
-        positions = self._positions(users)
-        whose = (
-            users if asking.knows_users and not asking.takes_histories else self._stored(positions)
-        )
+        positions = self._known.positions(users)
+        by_id = asking.knows_users and not asking.takes_histories
+        whose = users if by_id else self._known.histories(positions)
         candidates = [frame["item"][index].tolist() for index in groups.values()]
         scores = np.full(len(frame), np.nan)
         for index, found in zip(groups.values(), asking.rate(whose, candidates), strict=True):
@@ -259,15 +237,18 @@ class Run:
         return made
 
     @functools.cached_property
+    def _known(self) -> KnownUsers:
+        return KnownUsers(self.data_dir, self.info)
+
+    @property
     def users(self) -> dict[str, int]:
         """The raw ids of the users that the data knows, and their positions."""
-        ids = vocabulary.read(self.data_dir / USERS_FILE)
-        return {user: position for position, user in enumerate(ids)}
+        return self._known.users
 
-    @functools.cached_property
+    @property
     def items(self) -> list[str]:
         """The raw ids of the items that the model knows."""
-        return vocabulary.read(self.data_dir / ITEMS_FILE)
+        return self._known.items
 
     @functools.cached_property
     def titles(self) -> dict[str, str]:
@@ -280,43 +261,4 @@ class Run:
         Raises:
             ValueError: an unknown user.
         """
-        return self._stored(self._positions(users))
-
-    def _positions(self, users: Sequence[str]) -> list[int]:
-        """Positions of raw user ids.
-
-        Raises:
-            ValueError: an unknown one.
-        """
-        for user in users:
-            if user not in self.users:
-                some = ", ".join(list(self.users)[:3])
-                raise ValueError(
-                    f"no user {user!r} in {self.data_dir / USERS_FILE}, which knows "
-                    f"{len(self.users):,} (such as {some}); for a new one give the history"
-                )
-        return [self.users[user] for user in users]
-
-    def _stored(self, positions: Sequence[int]) -> list[dict[str, float]]:
-        """All that is known of users by position."""
-        if self.info.rows == "item":
-            return self._stored_by_items(positions)
-        found = records.find_rows(self.data_dir, self.info, positions, PARTS)
-        nothing: dict[str, Any] = {"items": [], "values": []}
-        rows = [found.get(position, nothing) for position in positions]
-        return [
-            {self.items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
-            for row in rows
-        ]
-
-    def _stored_by_items(self, positions: Sequence[int]) -> list[dict[str, float]]:
-        """`_stored` where rows are items: in the items' order."""
-        rows: dict[int, dict[str, float]] = {position: {} for position in positions}
-        for stored in records.read_rows(self.data_dir, self.info):
-            item = self.items[stored["user"]]
-            for part in PARTS:
-                users, values, _ = feature_names(part)
-                for user, value in zip(stored[users].tolist(), stored[values], strict=True):
-                    if user in rows:
-                        rows[user][item] = float(value)
-        return [rows[position] for position in positions]
+        return self._known.histories(self._known.positions(users))

@@ -4,14 +4,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from tfrec.api import recommending
 from tfrec.api.prepared_data import PathLike
 from tfrec.serving.asking import Asking, History
 
 
-class Served:
+class Served(recommending.Recommends):
     """A SavedModel on disk, or a model of a running server.
 
         tfrec.Served("saved_models/shop").recommend(histories=[["a", "b"]], k=10)
@@ -31,17 +29,13 @@ class Served:
     def __init__(self, target: PathLike, model: str = "", **options: Any):
         self.asking = _open(target, model, options)
 
-    def recommend(
+    def _asked(
         self,
-        users: Sequence[str] | None = None,
-        histories: Sequence[History] | Mapping[str, History] | None = None,
-        k: int = 10,
-        exclude: recommending.Lists = None,
-        allow: recommending.Lists = None,
-        titles: bool = True,
-    ) -> pd.DataFrame:
-        """As `Run.recommend`; an answer has at most the k items that the export was made for."""
-        return recommending.recommend(self.asking, users, histories, k, exclude, allow, titles)
+        users: Sequence[str] | None,
+        histories: Sequence[History] | Mapping[str, History] | None,
+        k: int,
+    ) -> recommending.Asked:
+        return recommending.Asked(self.asking, users, histories)
 
 
 def _open(target: PathLike, model: str, options: dict) -> Asking:

@@ -78,6 +78,10 @@ class AutoRec(ItemRows, Residual):
             name="decoder",
         )
 
+    @classmethod
+    def full_batch(cls, config):
+        return True
+
     def begin_epoch(self, epoch, rows):
         super().begin_epoch(epoch, rows)
         if epoch == 0:

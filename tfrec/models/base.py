@@ -1,7 +1,8 @@
 """What every model owes, and what it gets for it."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,8 @@ from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.models.capabilities import ItemRows
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.tasks import Task
+
+Features = Mapping[str, tf.Tensor]
 
 
 class Recommender(keras.Model):
@@ -43,7 +46,7 @@ class Recommender(keras.Model):
         list_order: Of a model: what lists of the best items are ordered by, from its scores.
     """
 
-    task: ClassVar[str | Task] = "rating"
+    task: str | Task = "rating"
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
     needs_ids: ClassVar[bool] = True
@@ -55,7 +58,7 @@ class Recommender(keras.Model):
     class Config(Settings):
         """The model's numbers; the defaults are the paper's."""
 
-    def __init__(self, info: DatasetInfo, config=None, **kwargs):
+    def __init__(self, info: DatasetInfo, config: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.info = info
         self.config = config or self.Config()
@@ -65,7 +68,7 @@ class Recommender(keras.Model):
         self.list_order = ListOrder(info.n_items, scale, name="list_order")
 
     @classmethod
-    def rows(cls, config) -> str:
+    def rows(cls, config: Any) -> str:
         """What a row is for this model, "user" or, of some `ItemRows`, "item".
 
         It must match the prepared data.
@@ -73,7 +76,15 @@ class Recommender(keras.Model):
         return "user"
 
     @classmethod
-    def task_for(cls, config) -> str | Task:
+    def full_batch(cls, config: Any) -> bool:
+        """Whether L-BFGS may minimise the loss over all rows (`--train optimizer=lbfgs`).
+
+        With these settings the loss must draw no random numbers, in training either.
+        """
+        return False
+
+    @classmethod
+    def task_for(cls, config: Any) -> str | Task:
         """The task of this model with these settings, or its name; by default `task`."""
         return cls.task
 
@@ -83,7 +94,7 @@ class Recommender(keras.Model):
         return tasks.named(self.task_for(self.config))
 
     @classmethod
-    def create(cls, info: DatasetInfo, config=None, **kwargs) -> "Recommender":
+    def create(cls, info: DatasetInfo, config: Any = None, **kwargs: Any) -> "Recommender":
         """Builds the model and makes its variables by real calls, one for scores, one for training.
 
         Raises:
@@ -139,11 +150,11 @@ class Recommender(keras.Model):
         """
         return max(1, self.info.row_counts.get("train", self.info.n_rows))
 
-    def call(self, features, training=False):
+    def call(self, features: Features, training: bool = False) -> tf.Tensor:
         """Scores of all columns, `[batch, n_columns]`; by default the first part of `forward`."""
         return self.forward(features, training)[0]
 
-    def forward(self, features, training=False):
+    def forward(self, features: Features, training: bool = False) -> Any:
         """All that `objective` needs; by default what `call` gives.
 
         Where training needs more than scores (states at positions, KL terms, scores of sampled
@@ -153,12 +164,12 @@ class Recommender(keras.Model):
             raise NotImplementedError(f"{type(self).__name__} has neither `call` nor `forward`")
         return self(features, training=training)
 
-    def run_forward(self, features, training=False):
+    def run_forward(self, features: Features, training: bool = False) -> Any:
         """`forward` as Keras runs `call`: under mixed precision with its casts."""
         run = Scoped(self.forward, dtype=self.dtype_policy, name=self.name)
         return run(features, training=training)
 
-    def objective(self, features, targets, scores) -> tf.Tensor:
+    def objective(self, features: Features, targets: Features, scores: Any) -> tf.Tensor:
         """One loss a row, float32 `[batch]`; `scores` is all that `forward` gave, in float32."""
         raise NotImplementedError
 
@@ -171,7 +182,13 @@ class Recommender(keras.Model):
                 own `fit` the batches that it was given.
         """
 
-    def fit(self, x=None, *args, callbacks=(), **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        *args: Any,
+        callbacks: Sequence[keras.callbacks.Callback] | None = (),
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Keras' `fit`, which calls `begin_epoch` as tfrec's loop does.
 
         Some models read `x` in it: it must end.
@@ -181,7 +198,7 @@ class Recommender(keras.Model):
         )
         return super().fit(x, *args, callbacks=[*(callbacks or ()), begin], **kwargs)
 
-    def score(self, features) -> tf.Tensor:
+    def score(self, features: Features) -> tf.Tensor:
         """What evaluation and serving rank and report: `call`'s scores in float32."""
         return tf.cast(self(features, training=False), tf.float32)
 
@@ -191,13 +208,13 @@ class Recommender(keras.Model):
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        **options,
-    ):
+        optimizer: str | keras.Optimizer = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **options: Any,
+    ) -> None:
         """Keras' `compile`, of the optimizer and how steps are run (`run_eagerly` and the like).
 
         Raises:
@@ -215,12 +232,12 @@ class Recommender(keras.Model):
                 )
         super().compile(optimizer, **options)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """As Keras', which leaves a model with a `compile` of its own uncompiled."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras' step, with `forward` in the place of `call`."""
         features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
@@ -232,20 +249,27 @@ class Recommender(keras.Model):
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return self.compute_metrics(features, targets, outputs)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras' step, with `forward` in the place of `call`."""
         features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self.run_forward(features)
         self._count_loss(self.compute_loss(features, targets, outputs, training=False), features)
         return self.compute_metrics(features, targets, outputs)
 
-    def _count_loss(self, loss: tf.Tensor, features) -> None:
+    def _count_loss(self, loss: tf.Tensor, features: Features) -> None:
         """Adds this replica's loss to the mean that is logged."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         n_rows = tf.shape(features["user"])[0]
         self._loss_tracker.update_state(loss * replicas, sample_weight=n_rows)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """Mean of `objective` over the real rows, plus `add_loss` terms, for this replica.
 
         Gradients are summed over replicas, so both are divided by their number here, once
@@ -259,11 +283,13 @@ class Recommender(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         return (mean + tf.add_n([0.0, *self.losses])) / replicas
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
         """The loss only: reports are measured outside the training step."""
         return {"loss": self._loss_tracker.result()}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """All that `from_config` needs: the data's `info.json` and the model's settings."""
         return {
             **super().get_config(),
@@ -272,7 +298,9 @@ class Recommender(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict | None = None
+    ) -> "Recommender":
         """The inverse of `get_config`; the model comes back built."""
         fields = dict(config)
         info = DatasetInfo.from_dict(fields.pop("info"))

@@ -76,6 +76,10 @@ class SparseFC(ItemRows, Recommender):
             info.n_columns, "linear", bias_initializer=start, name="decoder", **shared
         )
 
+    @classmethod
+    def full_batch(cls, config):
+        return not config.input_dropout
+
     def begin_epoch(self, epoch, rows):
         if epoch == 0:
             output_bias.fill_unrated(self.decoder.b, rows, self.info.rating_mean)

@@ -2,69 +2,23 @@
 
 import dataclasses
 import functools
-import hashlib
-import json
-import pathlib
 import resource
 import time
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfrec import config as config_lib
-from tfrec import metrics
-from tfrec.config import DataConfig
-from tfrec.data import fields, inputs, prepare, records, stored
-from tfrec.datasets import registry as datasets
-from tfrec.models import registry as models
+from tfrec.data import prepared, records
+from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
-from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import lists, loop, overlap, strategies, warm_start
+from tfrec.training import batches, lists, loop, methods, overlap, strategies, warm_start
+from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
-from tfrec.training.runs import RunConfig, RunDir
-
-
-def default_data_dir(data: DataConfig, raw: str = "") -> str:
-    """Where `data` is prepared when no --data_dir is given: a folder of the cache.
-
-    Args:
-        data: How it is prepared.
-        raw: Its raw files: a user's own tables all have the same name.
-    """
-    text = json.dumps(config_lib.to_dict(data), sort_keys=True)
-    entry = datasets.DATASETS.get(data.dataset)
-    if entry and entry.named_columns:
-        text += str(pathlib.Path(raw).absolute())
-    name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return str(datasets.cache_dir() / "prepared" / name)
-
-
-def prepared(data: DataConfig, data_dir: str, raw: str | None = None) -> DatasetInfo:
-    """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
-
-    Args:
-        data: How it should be prepared.
-        data_dir: The directory.
-        raw: The raw files. Where they are given, `data_dir` must have been made of them;
-            else they are not needed any more.
-
-    Raises:
-        ValueError: settings that cannot work, or it was prepared with other settings, of
-            other files or in another format.
-    """
-    is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
-    if is_there:
-        info = DatasetInfo.load(data_dir)
-        stored.refuse_other(info, data, data_dir)
-        if raw is None:
-            return info
-    else:
-        print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
-    found = datasets.open_as(data, raw)
-    return prepare.prepare(found, data, data_dir, progress=not is_there)
+from tfrec.training.evaluation import Evaluator
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
 
 class Experiment:
@@ -94,12 +48,12 @@ class Experiment:
         self.callbacks, self.start = list(callbacks), start
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
-            self.info = prepared(config.data, config.data_dir, raw)
+            self.info = prepared.ensure(config.data, config.data_dir, raw)
         self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task_object = self.model.task_object
-        self.evaluator = loop.make_evaluator(self.model, strategy)
+        self.evaluator = Evaluator(self.model, strategy)
         self.validated = None  # the report of the last validation
         self.result: dict = {}  # what `run` has measured
         self.monitor = config.train.monitor or self.task_object.monitor
@@ -110,71 +64,32 @@ class Experiment:
 
     def make_model(self) -> Recommender:
         """A new model from the run's seed."""
-        train = self.config.train
-        keras.utils.set_random_seed(train.seed)
-        keras.config.set_dtype_policy("mixed_bfloat16" if train.mixed_precision else "float32")
-        with self.strategy.scope():
-            cls = models.model_class(self.config.model)
-            model = cls.create(self.info, self.config.model_config)
-            if model.reads == "events":
-                model.take_tables(fields.read(self.config.data_dir))
+        model = build(self.config, self.info, self.strategy)
         if self.start is not None:
             model.set_weights(self.start.get_weights())
         return model
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
-        """Batches of `split`; those of training are shuffled anew each epoch."""
-        whole = self.model.closed_form or self.config.train.optimizer == "lbfgs"
-        return self._batches(split, epoch, whole)
+        """Batches of `split`: of training as the method of fitting wants them, or held-out ones."""
+        model, data_dir, train = self.model, self.config.data_dir, self.config.train
+        if not split.startswith("train"):
+            return batches.read(model, data_dir, split, train.eval_batch_size, seed=train.seed)
+        if methods.method(type(model), model.config, train).whole:
+            return self.rows(split)
+        return batches.of_epoch(model, data_dir, split, train, epoch)
 
     def rows(self, split: str) -> tf.data.Dataset:
-        """All rows of `split` as stored, those of training with the last batch filled up."""
-        return self._batches(split, 0, whole=True)
+        """All rows of training as stored, the last batch filled up."""
+        return batches.all_rows(self.model, self.config.data_dir, split, self.config.train)
 
-    def _batches(self, split: str, epoch: int, whole: bool) -> tf.data.Dataset:
-        train, model = self.config.train, self.model
-        training = split.startswith("train")
-        # A ranking needs to know what each user has seen.
-        by_row = model.reads == "histories" or (self.task_object.ranks and not training)
-        reader = inputs.histories if by_row else inputs.events
-        return reader(
-            self.config.data_dir,
-            self.info,
-            split,
-            train.batch_size if training else train.eval_batch_size,
-            shuffle=training and not whole,
-            seed=train.seed,
-            epoch=epoch,
-            fill=whole or not training,
-            **({"by_length": model.max_items} if by_row else {"context": model.context}),
-        )
-
-    def report(self, sampled: str = ""):
-        """An empty report of the model's task; `sampled` as for `evaluate_run`."""
-        if not sampled:
-            return self.task_object.new_report(self.info, self.config.train.cuts)
-        sampler, _, negatives = sampled.partition("-")
-        if not (self.task_object.ranks and negatives.isdecimal()):
-            raise ValueError(
-                f"--sampled={sampled}: a sampler and a number, such as uniform-100, for models "
-                f"that rank; this one's task is {self.model.task}"
-            )
-        return metrics.SampledRankingReport(self.info, sampler, self.popularity(), int(negatives))
-
-    def popularity(self) -> np.ndarray:
-        """Training ratings of each item, `[n_items]`."""
-        counts = np.zeros(self.info.n_items, np.int64)
-        for _, targets in inputs.histories(
-            self.config.data_dir, self.info, "train", 512, fill=True
-        ):
-            items = targets["target_items"].numpy()
-            counts += np.bincount(items[items >= 0], minlength=self.info.n_items)
-        return counts
-
-    def measure(self, split: str, sampled: str = "") -> tuple[dict[str, float], object]:
+    def measure(self, split: str) -> tuple[dict[str, float], Report]:
         """Evaluates the model on `split`; returns its numbers and the report behind them."""
-        report = self.report(sampled)
+        report = self.report()
         return self.evaluator(self.batches(split), report), report
+
+    def report(self) -> Report:
+        """An empty report of the model's task."""
+        return self.task_object.new_report(self.info, self.config.train.cuts)
 
     def has(self, split: str) -> bool:
         """Whether anything is held out for `split`."""
@@ -228,13 +143,12 @@ class Experiment:
         self.say(f"refit: {epochs} epochs on train + validation")
         rule = lists.own_rule(self.model)
         self.model = self.make_model()
-        self.evaluator = loop.make_evaluator(self.model, self.strategy)
+        self.evaluator = Evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
         trainer = loop.Trainer(self.model, self.strategy, config)
         self._warm_start()
         self._learn_items("train+validation")
-        if self._rates:
-            lists.set_rule(self.model, rule)
+        lists.set_rule(self.model, rule)
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
@@ -243,39 +157,29 @@ class Experiment:
         )
         self._write(lambda: self.run_dir.save_model(self.model))
 
-    @property
-    def _rates(self) -> bool:
-        """Whether the run serves lists by predicted ratings."""
-        return self.model.task == "rating" and self.info.has_ids
-
     def _learn_items(self, split: str) -> None:
-        """Notes how popular items are, where there are any."""
+        """Tells the model what lists must know of items, where there are any."""
         if self.info.has_ids:
             lists.learn_items(self.model, self.config.data_dir, split)
 
     def _choose_rule(self) -> None:
         """Chooses by validation how lists are ordered; `model.keras` has it then."""
-        if self._rates and self.has("validation"):
+        if lists.rates(self.model) and self.has("validation"):
             lists.choose_rule(self.model, self.config.data_dir)
             self._write(lambda: self.run_dir.save_model(self.model))
-
-    def lists_of(self, part: str) -> dict[str, float]:
-        """What the run's lists get on `part`; nothing for models that do not rate."""
-        return dict(*lists.measure(self.model, self.config.data_dir, part)) if self._rates else {}
 
     def _floors(self, part: str) -> dict[str, dict[str, float]]:
         """What Popularity, and for ratings Biases, get on `part`."""
         train, data_dir = self.config.train, self.config.data_dir
         trained_on = "train+validation" if train.refit and self.has("validation") else "train"
-        if self._rates:
+        if lists.rates(self.model):
             return lists.floors(data_dir, part, trained_on)
         if self.model.task != "ranking":
             return {}
         with self.strategy.scope():
             popular = Popularity.create(self.info)
         popular.counts.assign(self.model.list_order.counts)
-        evaluate = loop.make_evaluator(popular, self.strategy)
-        return {"popularity": evaluate(self.batches(part), self.report())}
+        return {"popularity": Evaluator(popular, self.strategy)(self.batches(part), self.report())}
 
     def _warm_start(self) -> None:
         """Starts the model from an earlier run, where the run asks for it."""
@@ -319,21 +223,23 @@ class Experiment:
         progress = self.fit(resume)
         self.restore()
         self._choose_rule()
-        validated = self.lists_of("validation") if self.has("validation") else {}
-        if self.config.train.refit and self.has("validation"):
+        data_dir, has_validation = self.config.data_dir, self.has("validation")
+        validated = lists.result(self.model, data_dir, "validation") if has_validation else {}
+        if self.config.train.refit and has_validation:
             self.refit(progress.best_epoch)
         is_tested = test and self.has("test")
         tested, report = self.measure("test") if is_tested else ({}, self.report())
-        of_lists = f"; {lists.protocol(self.info)}" if self._rates else ""
+        if is_tested:
+            tested |= lists.result(self.model, data_dir, "test")
         self.result = {
-            "protocol": report.protocol + of_lists,
+            "protocol": report.protocol + lists.protocol(self.model),
             "model": self.config.model,
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "seconds": round(time.perf_counter() - start, 1),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "validation": progress.metrics | validated,
-            "test": tested | (self.lists_of("test") if is_tested else {}),
+            "test": tested,
             "floors": self._floors("test") if is_tested else {},
         }
         if self.chief:
@@ -347,32 +253,3 @@ class Experiment:
                 self.run_dir.save_predictions("test", report.predictions())
         self.run_dir.write_json("metrics.json", self.result)
         self.run_dir.state.unlink(missing_ok=True)
-
-
-def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
-    """Measures a finished run again.
-
-    Args:
-        path: The run directory.
-        part: "validation" or "test".
-        sampled: Rank among sampled items instead of all: "uniform-100" or "popularity-100", with
-            any number.
-
-    Returns:
-        The numbers and the protocol.
-    """
-    if part not in ("validation", "test"):
-        raise ValueError(f"--part={part} is unknown; known: validation, test")
-    run_dir = RunDir(path)
-    config = run_dir.config()
-    run_dir.data_dir()  # refuses other data than the run was trained on
-    if part == "validation" and config.train.refit:
-        raise ValueError(
-            f"--part=validation: {path} was trained anew on train + validation (refit); what "
-            "it measured before is in its metrics.json"
-        )
-    trial = Experiment(config, run_dir, tf.distribute.get_strategy())
-    trial.restore()
-    with records.naming_damage(config.data_dir, trial.info):
-        result, report = trial.measure(part, sampled)
-        return result | trial.lists_of(part), report.protocol

@@ -55,16 +55,12 @@ class FullBatch:
         """Mean loss a row and its gradient at `x`, float32 `[number of weights]`."""
         self.assign(x)
         loss, rows, gradient = 0.0, 0.0, np.zeros_like(x)
-        iterator = iter(self.dataset)
-        while True:
-            try:
-                batch_loss, gradients, batch_rows = self._sums(iterator)
-            except tf.errors.OutOfRangeError:
-                return loss / rows, gradient / np.float32(rows)
+        for batch_loss, gradients, batch_rows in strategies.steps(self._sums, self.dataset):
             loss += float(batch_loss)
             rows += float(batch_rows)
             for part, g in zip(np.split(gradient, self.sizes[:-1]), gradients, strict=True):
                 part += g.numpy().ravel()
+        return loss / rows, gradient / np.float32(rows)
 
     def value(self) -> np.ndarray:
         """The weights as one float32 vector."""
@@ -80,7 +76,7 @@ def minimize(
     function: Callable[[np.ndarray], tuple[float, np.ndarray]],
     x: np.ndarray,
     iterations: int,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], object] = lambda: None,
 ) -> tuple[np.ndarray, float]:
     """L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5), backtracking steps.
 
@@ -131,7 +127,7 @@ def two_loop(gradient: np.ndarray, pairs: deque) -> np.ndarray:
     return q
 
 
-def epoch(full: FullBatch, iterations: int, tick: Callable[[], None]) -> float:
+def epoch(full: FullBatch, iterations: int, tick: Callable[[], object]) -> float:
     """Runs up to `iterations` iterations from the present weights; returns the loss.
 
     Args:

@@ -15,10 +15,9 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrec import ranking
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
-from tfrec.training import lbfgs, optimizers, strategies
+from tfrec.training import methods
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
 
@@ -35,16 +34,6 @@ class Progress:
     metrics: dict = dataclasses.field(default_factory=dict)  # validation of the best epoch
 
 
-def steps(function: Callable, dataset) -> Iterator:
-    """Yields `function(iterator)` until the dataset ends."""
-    iterator = iter(dataset)
-    while True:
-        try:
-            yield function(iterator)
-        except tf.errors.OutOfRangeError:
-            return
-
-
 class Trainer:
     """Trains one model; a run makes one for each model it trains.
 
@@ -56,16 +45,7 @@ class Trainer:
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig):
         self.model, self.strategy, self.config = model, strategy, config
-        with strategy.scope():
-            optimizer = optimizers.make(config, model)
-            # Keras wants an optimizer to compile; lbfgs never uses it.
-            model.compile(optimizer=optimizer or "sgd")
-            if not model.closed_form:
-                model.optimizer.build(model.trainable_variables)
-        self._full_batch = lbfgs.FullBatch(model, strategy, ())  # traced once for all epochs
-        self._train = tf.function(
-            lambda batches: strategies.run_on_next(strategy, model.train_step, batches)
-        )
+        self.method = methods.method(type(model), model.config, config)(model, strategy, config)
 
     def epoch(
         self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset | None = None
@@ -78,30 +58,8 @@ class Trainer:
             rows: All training rows for the model's `begin_epoch`; default `dataset`.
         """
         self.model.reset_metrics()
-        if self.model.closed_form:
-            self.model.fit(dataset)
-            return {}
-        self.model.begin_epoch(epoch, dataset if rows is None else rows)
-        bar = tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None)
-        with bar:
-            if self.config.optimizer == "lbfgs":
-                self._full_batch.dataset = self._distribute(dataset)
-                loss = lbfgs.epoch(self._full_batch, self.config.iterations, bar.update)
-                return {"loss": loss}
-            self.model.optimizer.learning_rate = optimizers.learning_rate(self.config, epoch)
-            logs: dict = {}
-            for step_logs in steps(self._train, self._distribute(dataset)):
-                logs = step_logs
-                bar.update()
-        if not logs:
-            raise ValueError("not one training batch: the training rows are fewer than replicas")
-        return {k: self._mean(v) for k, v in logs.items()}
-
-    def _distribute(self, dataset):
-        return self.strategy.experimental_distribute_dataset(dataset)
-
-    def _mean(self, value) -> float:
-        return float(self.strategy.reduce("MEAN", value, axis=None))
+        with tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None) as bar:
+            return self.method.epoch(dataset, epoch, dataset if rows is None else rows, bar.update)
 
     def fit(
         self,
@@ -132,7 +90,7 @@ class Trainer:
             on_epoch: Called at the end of each epoch, after `on_best`.
         """
         progress = progress or Progress()
-        epochs = 1 if self.model.closed_form else self.config.epochs
+        epochs = self.method.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
         rows = make_rows() if make_rows else None
         self.model.stop_training = False
@@ -166,7 +124,7 @@ class Trainer:
 
     def _take_average(self) -> None:
         """Puts the moving average in the weights' place, where the run asks for one."""
-        if self.config.average and not self.model.closed_form:
+        if self.config.average and isinstance(self.method, methods.Steps):
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     @contextlib.contextmanager
@@ -208,46 +166,3 @@ def _refuse_not_finite(logs: dict[str, float], epoch: int) -> None:
                 f"training {name} is {value} in epoch {epoch + 1}: lower --train learning_rate, "
                 "or bound the gradients with --train clip_norm=1"
             )
-
-
-def make_evaluator(
-    model: Recommender, strategy: tf.distribute.Strategy
-) -> Callable[[tf.data.Dataset, object], dict[str, float]]:
-    """Makes `evaluate(dataset, report) -> report.result()`, compiled once for many calls.
-
-    Replicas share the rows. Workers do not: each measures all of them, because all must see
-    the same numbers, or they would stop at different epochs.
-    """
-    alone = strategies.is_multiworker(strategy)
-
-    @tf.function
-    def step(batches, depth, keep):
-        def on_replica(batch):
-            features, targets = batch
-            scores = model.score(features)
-            if keep:
-                scores = keep(features, targets, scores)
-            if depth:
-                items = features["items"]
-                order = model.list_order(scores, items)
-                _, scores = ranking.top_k(scores, items, depth, order=order)
-            return features, targets, scores
-
-        return strategies.run_on_next(strategy, on_replica, batches)
-
-    def evaluate(dataset: tf.data.Dataset, report) -> dict[str, float]:
-        batches = dataset if alone else strategy.experimental_distribute_dataset(dataset)
-        for result in steps(lambda iterator: step(iterator, report.depth, report.keep), batches):
-            parts = list(_replicas(strategy, result))
-            for features, targets, scores in parts[:1] if alone else parts:
-                report.update(features, targets, scores)
-        return report.result()
-
-    return evaluate
-
-
-def _replicas(strategy: tf.distribute.Strategy, result) -> Iterator[tuple]:
-    """Splits a result of `strategy.run` into one nest a replica of this worker."""
-    flat = [strategy.experimental_local_results(x) for x in tf.nest.flatten(result)]
-    for leaves in zip(*flat, strict=True):
-        yield tf.nest.pack_sequence_as(result, leaves)

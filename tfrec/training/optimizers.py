@@ -17,15 +17,13 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
 }
 
 
-def make(config: TrainConfig, model: Recommender) -> keras.Optimizer | None:
-    """The optimizer of `config` for `model`; None for lbfgs, which keeps no variables.
+def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
+    """The optimizer of `config` for `model`.
 
     Args:
         config: Training numbers.
         model: Says which of its weights do not decay.
     """
-    if config.optimizer == "lbfgs":
-        return None
     extra: dict = {}
     if config.weight_decay:
         extra["weight_decay"] = config.weight_decay

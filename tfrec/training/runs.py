@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -23,12 +22,8 @@ from typing import TypeVar
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
-import tfrec
-from tfrec import aside, damage, locks, tasks
-from tfrec import config as config_lib
-from tfrec.config import DataConfig, TrainConfig
+from tfrec import aside, damage, locks
 from tfrec.data import stored
 from tfrec.metrics import SavedValues
 from tfrec.models import registry
@@ -36,50 +31,10 @@ from tfrec.models.base import Recommender
 from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
 from tfrec.tasks.rating import RATING
+from tfrec.training import state
+from tfrec.training.run_config import RunConfig
 
 Read = TypeVar("Read")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """All that a run was started with, as in `config.json`.
-
-    Attributes:
-        model: Key of the model registry.
-        settings: The model's own numbers.
-        data: How the data was prepared.
-        data_dir: Where it was prepared; commands write it as an absolute path.
-        train: Training numbers.
-        strategy: As `--strategy`.
-        replicas: As `--replicas`.
-        preset: As `--preset`, or "".
-        warm_start: An earlier run whose weights this one starts from, or "".
-        versions: What it was made with.
-        fingerprint: Of the data it was trained on; "" until the data is prepared, and in runs of
-            older versions.
-    """
-
-    model: str
-    settings: dict
-    data: DataConfig
-    data_dir: str
-    train: TrainConfig
-    strategy: str = "one"
-    replicas: int = 0
-    preset: str = ""
-    warm_start: str = ""
-    versions: dict = dataclasses.field(default_factory=dict)
-    fingerprint: str = ""
-
-    @property
-    def model_config(self):
-        """The model's own `Config`."""
-        return config_lib.from_dict(registry.model_class(self.model).Config, self.settings)
-
-    @property
-    def task(self) -> Task:
-        """The model's task."""
-        return tasks.named(registry.model_class(self.model).task_for(self.model_config))
 
 
 class RunDir:
@@ -205,7 +160,7 @@ class RunDir:
             FileNotFoundError: no run in this directory.
             ValueError: it is damaged, or a blend's.
         """
-        return self._json("config.json", _run_config)
+        return self._json("config.json", RunConfig.from_json)
 
     def task(self) -> Task:
         """The task of the run's model; a blend is one of ratings. Raises as `config`."""
@@ -248,13 +203,6 @@ class RunDir:
         """One error for a damaged file of the run."""
         cure = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
         return damage.refused(path, cure)
-
-    @contextlib.contextmanager
-    def _arrays(self, path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
-        """An opened `.npz` file; what goes wrong in the block is damage of it."""
-        # np.load leaves a file that it opened and can not read open.
-        with self._reading(path), path.open("rb") as file, np.load(file) as arrays:
-            yield arrays
 
     def _json(self, name: str, make: Callable[[dict], Read]) -> Read:
         path = self.path / name
@@ -306,8 +254,9 @@ class RunDir:
                 f"{path} does not exist: --run_dir={self.path} holds no predicted ratings of "
                 f"{part}; they are there when a run on ratings with a validation part is finished"
             )
-        with self._arrays(path) as file:
-            return {name: file[name] for name in ("user", "item", "value", "prediction")}
+        # np.load leaves a file that it opened and can not read open.
+        with self._reading(path), path.open("rb") as file, np.load(file) as arrays:
+            return {name: arrays[name] for name in ("user", "item", "value", "prediction")}
 
     def load_per_user(self) -> SavedValues:
         """Reads `per_user.npz`, the test's values by user.
@@ -347,41 +296,10 @@ class RunDir:
 
     def save_state(self, model: Recommender, progress: dict) -> None:
         """Writes all variables of model and optimizer, and where the run stands."""
-        arrays = {f"{i:04d}": v.numpy() for i, v in enumerate(_variables(model))}
-        progress_text = np.array(json.dumps(progress))
-        with aside.file(self.state) as path, path.open("wb") as file:
-            np.savez(file, progress=progress_text, **arrays)
+        with aside.file(self.state) as path:
+            state.save(path, model, progress)
 
     def load_state(self, model: Recommender) -> dict:
         """Puts the variables back; returns where the run stands."""
-        with self._arrays(self.state) as arrays:
-            variables = _variables(model)
-            if len(arrays.files) != len(variables) + 1:
-                raise ValueError(f"{len(arrays.files) - 1} variables for {len(variables)}")
-            loaded = [arrays[f"{i:04d}"] for i in range(len(variables))]
-            progress = json.loads(str(arrays["progress"]))
-            for variable, value in zip(variables, loaded, strict=True):
-                variable.assign(value)
-            return progress
-
-
-def _run_config(fields: dict) -> RunConfig:
-    """What `config.json` holds."""
-    data = config_lib.from_dict(DataConfig, fields["data"])
-    train = config_lib.from_dict(TrainConfig, fields["train"])
-    return RunConfig(**{**fields, "data": data, "train": train})
-
-
-def versions() -> dict[str, str]:
-    """What a run was made with."""
-    return {
-        "tfrec": tfrec.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
-
-
-def _variables(model: Recommender) -> list:
-    """Weights, random states and optimizer slots, in an order that does not change."""
-    return [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
+        with self._reading(self.state):
+            return state.load(self.state, model)

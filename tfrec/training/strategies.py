@@ -1,7 +1,8 @@
 """`--strategy`: one device, all devices of a machine, or several workers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
@@ -103,3 +104,13 @@ def run_on_next(strategy: tf.distribute.Strategy, function: Callable, batches):
             return function(batch)
 
     return strategy.run(on_replica, args=(next(batches),))
+
+
+def steps(function: Callable[[Any], Any], batches: Iterable) -> Iterator[Any]:
+    """Yields `function(iterator)`, which takes the next batch, until there are no more."""
+    iterator = iter(batches)
+    while True:
+        try:
+            yield function(iterator)
+        except tf.errors.OutOfRangeError:
+            return

@@ -20,7 +20,7 @@ from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
 from tfrec.models.events import EventModel
 from tfrec.schema import Field
-from tfrec.training import moves, optimizers
+from tfrec.training import methods, moves, optimizers
 from tfrec.training.runs import RunDir
 
 _MORE = {"user": 7, "item": 13}
@@ -46,7 +46,8 @@ def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -
     Raises:
         ValueError: the models differ, or hold something that can not be carried over.
     """
-    if model.closed_form:
+    method = methods.method(type(model), model.config, train)
+    if method is methods.ClosedForm:
         raise ValueError(
             f"--warm_start: {type(model).__name__} is solved in one pass and starts from nothing; "
             "leave it out"
@@ -55,7 +56,7 @@ def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -
     old = run.load_model(compiled=True)
     carry = transfer(old, model, run.data_dir(), data_dir)
     said = f"warm start from {run_dir}: {carry.said()}"
-    if train.optimizer == "lbfgs" or not _same_slots(old.optimizer, model.optimizer):
+    if method is not methods.Steps or not _same_slots(old.optimizer, model.optimizer):
         return f"{said}; its optimizer starts anew"
     if train.average:
         _start_averages(model)

@@ -1,0 +1,32 @@
+"""A run's model, before training."""
+
+import keras
+import tensorflow as tf
+
+from tfrec.data import fields
+from tfrec.models import registry
+from tfrec.models.base import Recommender
+from tfrec.models.events import EventModel
+from tfrec.schema import DatasetInfo
+from tfrec.training.run_config import RunConfig
+
+
+def build(config: RunConfig, info: DatasetInfo, strategy: tf.distribute.Strategy) -> Recommender:
+    """A new model of the run's settings, from its seed.
+
+    Args:
+        config: What is run.
+        info: Of the data in its `data_dir`.
+        strategy: Whose variables the weights are to be.
+
+    Raises:
+        ValueError: as `Recommender.create`.
+    """
+    train = config.train
+    keras.utils.set_random_seed(train.seed)
+    keras.config.set_dtype_policy("mixed_bfloat16" if train.mixed_precision else "float32")
+    with strategy.scope():
+        model = registry.model_class(config.model).create(info, config.model_config)
+        if isinstance(model, EventModel):
+            model.take_tables(fields.read(config.data_dir))
+    return model

@@ -1,0 +1,154 @@
+"""Measuring a model: one pass over held-out rows that feeds one report, or several."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tfrec import metrics, ranking
+from tfrec.data import prepared, records
+from tfrec.metrics import Report
+from tfrec.models.base import Recommender
+from tfrec.training import batches, lists, strategies
+from tfrec.training.build import build
+from tfrec.training.runs import RunDir
+
+Tensors = dict[str, tf.Tensor]
+Reported = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+
+
+class Evaluator:
+    """Scores a model's held-out batches for reports; compiled once for many calls.
+
+        Evaluator(model)(batches.read(model, data_dir, "test", 512), report)
+
+    Replicas share the rows. Workers do not: each measures all of them, because all must see
+    the same numbers, or they would stop at different epochs.
+
+    Args:
+        model: A built model.
+        strategy: The one that the model was made under; default: TensorFlow's current one.
+        reported: (features, targets) -> (features, targets), run in graph: what reports are to see
+            in the place of what the model has scored. Ranked lists leave out the "items" of its
+            features. Default: the batch itself.
+    """
+
+    def __init__(
+        self,
+        model: Recommender,
+        strategy: tf.distribute.Strategy | None = None,
+        reported: Reported | None = None,
+    ):
+        self.model, self.reported = model, reported
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self._step = tf.function(self._scored)
+
+    def __call__(self, dataset: tf.data.Dataset, report: Report, *others: Any) -> dict[str, float]:
+        """Feeds the reports with every batch.
+
+        Args:
+            dataset: Held-out batches, as `batches.read` gives them.
+            report: Says by its `depth` and `keep` what it takes of the scores.
+            others: More reports, of the same depth, which are given the same.
+
+        Returns:
+            The result of `report`.
+        """
+        alone = strategies.is_multiworker(self.strategy)
+        shared = dataset if alone else self.strategy.experimental_distribute_dataset(dataset)
+
+        def step(iterator: Iterator) -> Any:
+            return self._step(iterator, report.depth, report.keep)
+
+        for scored in strategies.steps(step, shared):
+            parts = list(_replicas(self.strategy, scored))
+            for part in parts[:1] if alone else parts:
+                for each in (report, *others):
+                    each.update(*part)
+        return report.result()
+
+    def _scored(self, iterator: Iterator, depth: int, keep: Callable | None) -> Any:
+        """Features, targets and what a report takes of the scores, of each replica's next batch."""
+
+        def on_replica(batch: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors, tf.Tensor]:
+            features, targets = batch
+            scores = self.model.score(features)
+            if self.reported:
+                features, targets = self.reported(features, targets)
+            if keep:
+                scores = keep(features, targets, scores)
+            if depth:
+                order = self.model.list_order(scores, features["items"])
+                _, scores = ranking.top_k(scores, features["items"], depth, order=order)
+            return features, targets, scores
+
+        return strategies.run_on_next(self.strategy, on_replica, iterator)
+
+
+def _replicas(strategy: tf.distribute.Strategy, result: Any) -> Iterator[tuple]:
+    """Splits a result of `strategy.run` into one nest a replica of this worker."""
+    flat = [strategy.experimental_local_results(x) for x in tf.nest.flatten(result)]
+    for leaves in zip(*flat, strict=True):
+        yield tf.nest.pack_sequence_as(result, leaves)
+
+
+def new_report(
+    model: Recommender, data_dir: str | pathlib.Path, cuts: tuple[int, ...] = (), sampled: str = ""
+) -> Report:
+    """An empty report of the model's task.
+
+    Args:
+        model: A model.
+        data_dir: Its prepared data.
+        cuts: Lengths of the ranked lists; none: the report's own.
+        sampled: Rank among sampled items instead of all: "uniform-100" or "popularity-100", with
+            any number.
+
+    Raises:
+        ValueError: `sampled` is not of that form, or the model does not rank.
+    """
+    if not sampled:
+        return model.task_object.new_report(model.info, cuts)
+    sampler, _, negatives = sampled.partition("-")
+    if not (model.task_object.ranks and negatives.isdecimal()):
+        raise ValueError(
+            f"--sampled={sampled}: a sampler and a number, such as uniform-100, for models "
+            f"that rank; this one's task is {model.task}"
+        )
+    counts = batches.popularity(data_dir, model.info)
+    return metrics.SampledRankingReport(model.info, sampler, counts, int(negatives))
+
+
+def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
+    """Measures a finished run again.
+
+    Args:
+        path: The run directory.
+        part: "validation" or "test".
+        sampled: As of `new_report`.
+
+    Returns:
+        The numbers and the protocol.
+
+    Raises:
+        ValueError: another part, validation of a run that was trained on it too, or other data than
+            the run was trained on.
+    """
+    if part not in ("validation", "test"):
+        raise ValueError(f"--part={part} is unknown; known: validation, test")
+    run_dir = RunDir(path)
+    config, data_dir, train = run_dir.config(), run_dir.data_dir(), run_dir.config().train
+    if part == "validation" and train.refit:
+        raise ValueError(
+            f"--part=validation: {path} was trained anew on train + validation (refit); what "
+            "it measured before is in its metrics.json"
+        )
+    info = prepared.ensure(config.data, config.data_dir)  # refuses an older format
+    model = build(config, info, tf.distribute.get_strategy())
+    model.set_weights(run_dir.load_model().get_weights())
+    report = new_report(model, data_dir, train.cuts, sampled)
+    held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
+    with records.naming_damage(data_dir, info):
+        result = Evaluator(model)(held_out, report) | lists.result(model, data_dir, part)
+        return result, report.protocol

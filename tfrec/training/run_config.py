@@ -1,0 +1,74 @@
+"""What a run was started with."""
+
+import dataclasses
+import platform
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import tfrec
+from tfrec import config as config_lib
+from tfrec import tasks
+from tfrec.config import DataConfig, TrainConfig
+from tfrec.models import registry
+from tfrec.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """All that a run was started with, as in `config.json`.
+
+    Attributes:
+        model: Key of the model registry.
+        settings: The model's own numbers.
+        data: How the data was prepared.
+        data_dir: Where it was prepared; commands write it as an absolute path.
+        train: Training numbers.
+        strategy: As `--strategy`.
+        replicas: As `--replicas`.
+        preset: As `--preset`, or "".
+        warm_start: An earlier run whose weights this one starts from, or "".
+        versions: What it was made with.
+        fingerprint: Of the data it was trained on; "" until the data is prepared, and in runs of
+            older versions.
+    """
+
+    model: str
+    settings: dict
+    data: DataConfig
+    data_dir: str
+    train: TrainConfig
+    strategy: str = "one"
+    replicas: int = 0
+    preset: str = ""
+    warm_start: str = ""
+    versions: dict = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+
+    @classmethod
+    def from_json(cls, fields: dict) -> "RunConfig":
+        """What `config.json` holds."""
+        data = config_lib.from_dict(DataConfig, fields["data"])
+        train = config_lib.from_dict(TrainConfig, fields["train"])
+        return cls(**{**fields, "data": data, "train": train})
+
+    @property
+    def model_config(self) -> Any:
+        """The model's own `Config`."""
+        return config_lib.from_dict(registry.model_class(self.model).Config, self.settings)
+
+    @property
+    def task(self) -> Task:
+        """The model's task."""
+        return tasks.named(registry.model_class(self.model).task_for(self.model_config))
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    return {
+        "tfrec": tfrec.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
