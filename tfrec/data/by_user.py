@@ -1,5 +1,7 @@
 """Rows by user, of data whose rows are by user or by item."""
 
+import pathlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,7 +9,9 @@ from tfrec.data import inputs
 from tfrec.schema import PAD, DatasetInfo
 
 
-def histories(data_dir: str, info: DatasetInfo, split: str, batch_size: int) -> tf.data.Dataset:
+def histories(
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str, batch_size: int
+) -> tf.data.Dataset:
     """`inputs.histories` with the last batch filled, where a row is a user's in any case.
 
     Data with rows by item are turned around in memory, about 16 bytes a rating.
@@ -44,7 +48,7 @@ def histories(data_dir: str, info: DatasetInfo, split: str, batch_size: int) -> 
 
 
 def _entries(
-    data_dir: str, info: DatasetInfo, split: str, items: str, values: str, which: int
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str, items: str, values: str, which: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, items and values of a split's input (0) or targets (1), by user."""
     parts = []

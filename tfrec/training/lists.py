@@ -8,6 +8,7 @@ Whatever a row of the data is and whatever the model reads, lists are of users.
 import dataclasses
 import itertools
 import math
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ _Features = dict[str, tf.Tensor]
 Rule = tuple[float, float]  # weight and choice of `ListOrder`
 
 
-def learn_items(model: Recommender, data_dir: str, split: str) -> None:
+def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) -> None:
     """Gives a model's `list_order` what it must know of items.
 
     Args:
@@ -57,7 +58,9 @@ def learn_items(model: Recommender, data_dir: str, split: str) -> None:
         order.vectors.assign(_vectors(chosen) * np.float32(np.sqrt(info.n_items)))
 
 
-def _pairs(data_dir: str, info: DatasetInfo, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Users and items of all interactions of a split, int32 `[n]` each."""
     parts = []
     for features, targets in inputs.histories(data_dir, info, split, _BATCH, fill=True):
@@ -86,7 +89,7 @@ def liked_from(info: DatasetInfo) -> float:
     return low + (math.ceil(share / step - 1e-6) * step if step else share)
 
 
-def choose_rule(model: Recommender, data_dir: str) -> None:
+def choose_rule(model: Recommender, data_dir: str | pathlib.Path) -> None:
     """Gives a model the rule whose lists of validation have the best NDCG.
 
     Where no user liked anything the scores alone decide.
@@ -103,14 +106,15 @@ def own_rule(model: Recommender) -> Rule:
 
 
 def set_rule(model: Recommender, rule: Rule) -> None:
-    """Gives a model of ratings the rule that orders its lists."""
-    model.list_order.weight.assign(rule[0])
-    model.list_order.choice.assign(rule[1])
+    """Gives a model of ratings the rule that orders its lists; others have none."""
+    if model.list_order.scale:
+        model.list_order.weight.assign(rule[0])
+        model.list_order.choice.assign(rule[1])
 
 
 def measure(
     model: Recommender,
-    data_dir: str,
+    data_dir: str | pathlib.Path,
     part: str,
     rules: Sequence[Rule] = (),
     batches: int | None = None,
@@ -154,7 +158,7 @@ def measure(
     return [{name: report.result()[name] for name in METRICS} for report in reports]
 
 
-def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, float]]:
+def floors(data_dir: str | pathlib.Path, part: str, trained_on: str) -> dict[str, dict[str, float]]:
     """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
 
     Those of Biases are ordered by the predicted ratings alone, which puts the items with the
@@ -179,11 +183,20 @@ def floors(data_dir: str, part: str, trained_on: str) -> dict[str, dict[str, flo
     return {"popularity": of_popular, "biases": of_biases}
 
 
-def protocol(info: DatasetInfo) -> str:
-    """The way of measuring lists, in words."""
-    return (
-        f"lists of the {CUT} best items not seen, hits are held-out items from {liked_from(info):g}"
-    )
+def rates(model: Recommender) -> bool:
+    """Whether a model serves lists that are ordered by predicted ratings."""
+    return model.list_order.scale is not None and model.info.has_ids
+
+
+def result(model: Recommender, data_dir: str | pathlib.Path, part: str) -> dict[str, float]:
+    """What the lists of a model of ratings get on `part`; nothing for other models."""
+    return dict(*measure(model, data_dir, part)) if rates(model) else {}
+
+
+def protocol(model: Recommender) -> str:
+    """The way of measuring the lists of a model of ratings, in words."""
+    least = f"; lists of the {CUT} best items not seen, hits are held-out items from "
+    return f"{least}{liked_from(model.info):g}" if rates(model) else ""
 
 
 def _of_users(info: DatasetInfo) -> DatasetInfo:
@@ -198,7 +211,9 @@ def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dic
         yield features, {"target_items": np.where(values >= least, items, PAD)}
 
 
-def _scorer(model: Recommender, data_dir: str, part: str) -> Callable[[_Features], tf.Tensor]:
+def _scorer(
+    model: Recommender, data_dir: str | pathlib.Path, part: str
+) -> Callable[[_Features], tf.Tensor]:
     """A function from users' batches to scores of all items, `[batch, n_items]`, for graphs."""
     if model.reads == "events":
         return lambda features: model.score({"user": features["user"]})
@@ -208,7 +223,7 @@ def _scorer(model: Recommender, data_dir: str, part: str) -> Callable[[_Features
     return lambda features: model.score_columns(codes, tf.maximum(features["user"], 0))
 
 
-def _codes(model: ItemRows, data_dir: str, part: str) -> np.ndarray:
+def _codes(model: ItemRows, data_dir: str | pathlib.Path, part: str) -> np.ndarray:
     """The codes of all items from what is known before `part`."""
     info = model.info
     both = part == "test" and "validation" in info.test_history
