@@ -164,7 +164,9 @@ def test_another_order_decides_and_the_scores_are_shown():
     np.testing.assert_array_equal(items, [[0, 2, 1, PAD]])
     np.testing.assert_array_equal(values, [[3, 4, 9, -np.inf]])
     blocks = ranking.top_k_by_blocks(
-        lambda at: (tf.gather(scores, at, axis=1), tf.gather(order, at, axis=1)), 5, [[4]], 4, 2
+        lambda at: tf.gather(scores, at, axis=1),
+        *(5, [[4]], 4, 2),
+        order=lambda _, at: tf.gather(order, at, axis=1),
     )
     np.testing.assert_array_equal(blocks[0], values)
     np.testing.assert_array_equal(blocks[1], items)

@@ -107,23 +107,24 @@ def top_k(
 
 
 def top_k_by_blocks(
-    score: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    score: Callable[[tf.Tensor], tf.Tensor],
     n: int,
     seen: tf.Tensor,
     k: int,
     block: int,
     allow: tf.Tensor | None = None,
+    order: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What `top_k` gives, but never holds more than a block of scores.
 
     Args:
-        score: int32 positions `[m]`, m at most `block` -> scores `[batch, m]` and what is compared
-            in their place, which may be the same.
+        score: int32 positions `[m]`, m at most `block` -> scores `[batch, m]`.
         n: How many items there are.
         seen: As for `top_k`.
         k: As for `top_k`.
         block: How many items are scored at once.
         allow: As for `top_k`.
+        order: (scores, positions) -> what is compared in the place of the scores.
 
     Returns:
         As `top_k` does.
@@ -135,11 +136,13 @@ def top_k_by_blocks(
 
     def step(start, keys, values, items):
         size = tf.minimum(block, n - start)
-        scores, order = score(start + tf.range(size))
-        order = strike_out(_checked(order), seen - start)
+        positions = start + tf.range(size)
+        scores = score(positions)
+        compared = order(scores, positions) if order else scores
+        compared = strike_out(_checked(compared), seen - start)
         if allow is not None:
-            order = keep_only(order, tf.where(allow == PAD, PAD, allow - start), limited)
-        best, places = _best(order, row, start, tf.minimum(k, size))
+            compared = keep_only(compared, tf.where(allow == PAD, PAD, allow - start), limited)
+        best, places = _best(compared, row, start, tf.minimum(k, size))
         more = tf.gather(tf.cast(scores, tf.float32), places, batch_dims=1)
         more = tf.where(best > -float("inf"), more, best)
         places += start

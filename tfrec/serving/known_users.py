@@ -102,12 +102,12 @@ class UserTopK(TopK):
         n, history = self.model.info.n_items, self.users.seen_by(users)
         if n <= self.block:
             return self.best(self.scores(users, tf.range(n)), seen, history, allowed=allowed)
-
-        def score(items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            scores = self.scores(users, items)
-            return scores, self.model.list_order(scores, history, items=items)
-
-        return self.shown(*ranking.top_k_by_blocks(score, n, seen, self.k, self.block, allowed))
+        found = ranking.top_k_by_blocks(
+            lambda items: self.scores(users, items),
+            *(n, seen, self.k, self.block, allowed),
+            order=lambda scores, items: self.model.list_order(scores, history, items=items),
+        )
+        return self.shown(*found)
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)
