@@ -327,7 +327,13 @@ def test_metrics_file(trial):
     written = json.loads((t.run_dir.path / "metrics.json").read_text())
     assert written == json.loads(json.dumps(result, default=float))
     assert {"protocol", "validation", "test", "best_epoch", "epochs", "seconds"} <= set(written)
-    assert {"rmse", "mae", "n_ratings"} <= set(written["validation"]) & set(written["test"])
+    lists_of = {"hr@10", "ndcg@10", "coverage@10"}
+    assert {"rmse", "mae", "n_ratings"} | lists_of <= set(written["validation"]) & set(
+        written["test"]
+    )
+    assert lists_of == set(written["floors"]["popularity"])
+    assert lists_of | {"rmse", "mae"} == set(written["floors"]["biases"])
+    assert t.run_dir.load_model().list_order.counts.numpy().sum() == t.info.n_ratings["train"]
     assert written["protocol"].startswith("checkerboard, shipped fold u1")
     assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN, "no state.npz after the end"
 
