@@ -80,7 +80,7 @@ def test_stops_early_and_goes_back_to_the_best_epoch(trial):
     weights = scripted(t, [3.0, 1.0, 1.5, 1.0, 0.5])
     result = t.run()
     assert (result["best_epoch"], result["epochs"]) == (2, 4), "an equal value is no better one"
-    assert result["validation"] == {"rmse": 1.0}
+    assert result["validation"]["rmse"] == 1.0
     assert same(t.run_dir.load_model().get_weights(), weights[1])
     assert not same(weights[1], weights[3])
     t.model.set_weights(weights[1])
