@@ -62,7 +62,10 @@ static TF_Tensor* read_tensor(void) {
   for (size_t i = 0; i < n; i++) {
     if (dtype == TF_STRING) read_string((TF_TString*)data + i);
     else if (dtype == TF_FLOAT && scanf("%f", (float*)data + i) == 1) continue;
+    else if (dtype == TF_DOUBLE && scanf("%lf", (double*)data + i) == 1) continue;
     else if (dtype == TF_INT64 && scanf("%ld", (int64_t*)data + i) == 1) continue;
+    else if (dtype == TF_INT32 && scanf("%d", (int32_t*)data + i) == 1) continue;
+    else if (dtype == TF_BOOL && scanf("%hhu", (unsigned char*)data + i) == 1) continue;
     else fail("an entry is missing, or of another type");
   }
   return tensor;

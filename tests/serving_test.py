@@ -131,14 +131,23 @@ def test_a_rating_that_is_no_number_is_the_highest(top, value):
     same(ask(top(), LONG), batch, 1)
 
 
-def test_missing_ratings_are_the_highest_and_those_of_no_item_are_ignored(top):
+def test_the_first_rating_stands_for_those_missing_and_those_of_no_item_are_ignored(top):
     """A server that batches pads each input by itself, so lengths are not those of one row."""
     items = [["i3", "i4"], ["i7", "i9"]]
-    due = sent(top(), "serving_default", items=items, values=[[1, 5], [2, 5]])
-    for values in ([[1], [2]], [[1, 5, 3], [2, 5, np.nan]]):
-        got = sent(top(), "serving_default", items=items, values=values)
+    for given, full in (([[1], [2]], [[1, 1], [2, 2]]), ([[1, 5, 3], [2, 5, 4]], [[1, 5], [2, 5]])):
+        got = sent(top(), "serving_default", items=items, values=given)
+        due = sent(top(), "serving_default", items=items, values=full)
         for name, array in due.items():
             np.testing.assert_array_equal(got[name], array)
+        rows = [
+            tf.train.Example(features=tf.train.Features(feature={
+                "items": tf.train.Feature(bytes_list={"value": [x.encode() for x in row]}),
+                "values": tf.train.Feature(float_list={"value": values}),
+            })).SerializeToString() for row, values in zip(items, given)
+        ]  # fmt: skip
+        by_row = sent(top(), "recommend_example", inputs=rows)
+        for name, array in due.items():
+            np.testing.assert_array_equal(by_row[name], array)
     rated = sent(top(), "rate", items=items, values=[[], []], candidates=[["i1"]] * 2)
     full = sent(top(), "rate", items=items, values=[[5, 5]] * 2, candidates=[["i1"]] * 2)
     np.testing.assert_array_equal(rated["scores"], full["scores"])
@@ -283,7 +292,7 @@ def test_candidates_are_rated_as_the_model_scores_them(top, model):
     np.testing.assert_allclose(regressed, [due[ids.index("i9")]], rtol=1e-5)
 
 
-# ------------------------------------------------------------------ models of a fixed length
+# ------------------------------------------------------------------ models of sequences
 
 
 def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_path):
@@ -297,19 +306,23 @@ def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_
     top = signatures.make(model, data_dir, 100, tmp_path / "titles.txt")
     long = np.array([["i1", "i2", "x", "i5", "i3", "i5", "i4"]])
     got = sent(top, "recommend_example", inputs=examples.serialize({"items": long}))
+    dense = sent(top, "serving_default", items=long, values=np.full(long.shape, 5))
     due = sent(
         top, "recommend",
         items=[["i5", "i3", "i4"]], values=[[5, 5, 5]], exclude=long[:, :2], allow=[[""]],
     )  # fmt: skip
     np.testing.assert_array_equal(got["items"], due["items"])
+    np.testing.assert_array_equal(dense["items"], due["items"])
     assert {f"i{x}".encode() for x in range(N)} - set(got["items"][0]) == {
         b"i1", b"i2", b"i3", b"i4", b"i5",
     }  # fmt: skip
+    rated = sent(top, "rate", items=long, values=long == "", candidates=[["i9"]])["scores"]
+    (place,) = np.flatnonzero(due["items"][0] == b"i9")
+    np.testing.assert_allclose(rated[0, 0], due["scores"][0, place], rtol=1e-5)
     short = sent(top, "recommend_example", inputs=examples.serialize({"items": long[:, :1]}))
-    one = {"items": [["i1", "", ""]], "values": [[5, 0, 0]]}
-    np.testing.assert_array_equal(short["items"], sent(top, "serving_default", **one)["items"])
-    with pytest.raises(TypeError, match="None, 3"):
-        top.ask("serving_default", {"items": long, "values": np.zeros(long.shape)})
+    for row in (["i1"], ["i1", "", ""], ["", "i1"]):
+        one = sent(top, "serving_default", items=[row], values=[[5]])
+        np.testing.assert_array_equal(short["items"], one["items"])
 
 
 # ------------------------------------------------------------------ item rows: known users
