@@ -37,9 +37,8 @@ static void read_string(TF_TString* entry) {
   size_t size = strlen(hex) / 2;  // the x is not counted
   char* bytes = malloc(size + 1);
   for (size_t i = 0; i < size; i++) {
-    unsigned byte;
-    sscanf(hex + 1 + 2 * i, "%2x", &byte);
-    bytes[i] = (char)byte;
+    char byte[] = {hex[1 + 2 * i], hex[2 + 2 * i], 0};
+    bytes[i] = (char)strtol(byte, NULL, 16);
   }
   TF_StringInit(entry);
   TF_StringCopy(entry, bytes, size);

@@ -228,7 +228,7 @@ def make_evaluator(
             if keep:
                 scores = keep(features, targets, scores)
             if depth:
-                _, scores = ranking.top_k(scores, features["items"], depth)
+                _, scores = ranking.top_k(ranking.checked(scores), features["items"], depth)
             return features, targets, scores
 
         return strategies.run_on_next(strategy, on_replica, batches)
