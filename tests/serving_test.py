@@ -24,6 +24,7 @@ from tfrec.serving import (
     known_users,
     replay,
     signatures,
+    tables,
     warmup,
 )
 
@@ -234,18 +235,24 @@ def test_examples_that_can_not_be_read_answer_like_empty_ones(top):
             getattr(made.features.feature[name], kind).value.extend(entries)
         return made.SerializeToString()
 
-    items = ("bytes_list", [b"i3", b"i4"])
-    good = example(items=items, values=("float_list", [5, 1]))
+    items, item = ("bytes_list", [b"i3", b"i4"]), ("bytes_list", [b"i9"])
+    good = example(items=items, values=("float_list", [5, 1]), item=item)
+    integers = example(items=items, values=("int64_list", [5, 1]), item=item)
+    texts = example(items=items, values=("bytes_list", [b"5", b"1"]), item=item)
+    highest = example(items=items, item=item)
     bad = [
         *(b"\xff\xff", good[:-2], b"no bytes of a message"),
         example(items=("int64_list", [3, 4])),
-        example(items=items, values=("int64_list", [5, 1])),
+        example(items=("int64_list", [3, 4]), values=("int64_list", [5, 1])),
         example(items=items, exclude=("float_list", [1])),
     ]
     for endpoint, output in (("recommend_example", "items"), ("regress", "outputs")):
         right, empty = sent(top(), endpoint, inputs=[good, b""])[output]
         if endpoint == "regress":
             bad[-1] = example(items=items, item=("float_list", [1]))
+        numbers = sent(top(), endpoint, inputs=[b"\xff", integers, texts, highest])[output]
+        np.testing.assert_array_equal(numbers[1], right)
+        np.testing.assert_array_equal(numbers[2], numbers[3])
         found = sent(top(), endpoint, inputs=[good, *bad, good])[output]
         for row in (found[0], found[-1]):
             np.testing.assert_array_equal(row, right)
@@ -534,6 +541,25 @@ def test_the_static_check_knows_a_good_export(exported):
     for name in ("serving_default", "recommend", "recommend_example"):
         assert set(graph.signature_def[name].outputs) == {"items", "titles", "scores"}
     checks.check(path, top.endpoints())
+
+
+def test_an_export_does_not_show_where_it_was_made(exported):
+    path, top = exported
+    text = (path / "saved_model.pb").read_bytes()
+    for folder in (path.parent, top.data_dir):
+        assert str(folder).encode() not in text
+    assert (path / "assets/items.txt").read_bytes() == (top.data_dir / "items.txt").read_bytes()
+
+
+def test_tables_of_one_path_hold_what_its_file_held(tmp_path):
+    """TensorFlow's own would share a table, and the second one would be the first."""
+    file, found = tmp_path / "items.txt", []
+    for lines in ("a\nb\n", "b\na\n"):
+        file.write_text(lines)
+        found += [tables.position_table(file), tables.line_table(file)]
+    assert [int(table.lookup(tf.constant("a"))) for table in found[::2]] == [0, 1]
+    names = [table.lookup(tf.constant(0, tf.int64)).numpy() for table in found[1::2]]
+    assert names == [b"a", b"b"]
 
 
 def test_the_printed_lines_ask_the_export(exported, capsys):
