@@ -75,8 +75,8 @@ def top_k(
     Equal scores come in a fixed pseudo-random order (see the module's text).
 
     Args:
-        scores: `[batch, n]`, any float type; compared as float32. An item a model scores
-            as minus infinity is never returned.
+        scores: `[batch, n]`, any float type; compared as float32, none NaN or plus infinity
+            (see `checked`). An item a model scores as minus infinity is never returned.
         seen: `[batch, L]` int positions to leave out, padded with -1.
         k: How many; may exceed n.
         allow: `[batch, M]` int positions, as `keep_only` takes them; default all.
@@ -84,12 +84,9 @@ def top_k(
     Returns:
         values `[batch, k]` float32 and items `[batch, k]` int32. Where fewer than k items
         are left, the value is minus infinity and the item -1.
-
-    Raises:
-        tf.errors.InvalidArgumentError: a score is NaN or plus infinity.
     """
     seen = tf.convert_to_tensor(seen)
-    scores = strike_out(_checked(scores), seen)
+    scores = strike_out(scores, seen)
     if allow is not None:
         scores = keep_only(scores, allow)
     n = tf.shape(scores)[1]
@@ -126,7 +123,7 @@ def top_k_by_blocks(
 
     def step(start, keys, values, items):
         size = tf.minimum(block, n - start)
-        scores = strike_out(_checked(score(start + tf.range(size))), seen - start)
+        scores = strike_out(score(start + tf.range(size)), seen - start)
         if allow is not None:
             scores = keep_only(scores, tf.where(allow == PAD, PAD, allow - start), limited)
         more, places = _best(scores, row, start, tf.minimum(k, size))
@@ -145,8 +142,14 @@ def top_k_by_blocks(
     return _named(values, items, k, min(k, n))
 
 
-def _checked(scores: tf.Tensor) -> tf.Tensor:
-    """The scores as float32, none of them NaN or plus infinity."""
+def checked(scores: tf.Tensor) -> tf.Tensor:
+    """The scores as float32, none of them NaN or plus infinity: for evaluation.
+
+    Not for serving, where one row would fail all that share its batch.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a score is.
+    """
     scores = tf.cast(scores, tf.float32)
     tf.debugging.Assert(
         tf.reduce_all(scores < float("inf")),  # false for NaN, too

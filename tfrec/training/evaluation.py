@@ -79,7 +79,7 @@ class Evaluator:
             if keep:
                 scores = keep(features, targets, scores)
             if depth:
-                _, scores = ranking.top_k(scores, features["items"], depth)
+                _, scores = ranking.top_k(ranking.checked(scores), features["items"], depth)
             return features, targets, scores
 
         return strategies.run_on_next(self.strategy, on_replica, iterator)
