@@ -3,12 +3,14 @@
 import asyncio
 import collections
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
 
 import numpy as np
 
+from tfrec.serving.server import merging
 from tfrec.serving.server.engine import Call
 from tfrec.serving.server.errors import ServingError, invalid
 
@@ -25,6 +27,8 @@ class Settings:
     num_batch_threads: int = os.cpu_count() or 1
     allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool = False
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0  # 0: max_batch_size; means something with splitting only
 
     @classmethod
     def of(cls, message) -> "Settings":
@@ -33,28 +37,47 @@ class Settings:
         Raises:
             ValueError: sizes that do not fit each other.
         """
-        wrapped = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches")
+        plain = {"allowed_batch_sizes", "pad_variable_length_inputs"}
         given = {
-            name: getattr(message, name).value
-            for name in (*wrapped, "num_batch_threads")
-            if message.HasField(name)
+            field.name: getattr(message, field.name).value
+            for field in dataclasses.fields(cls)
+            if field.name not in plain and message.HasField(field.name)
         }
-        allowed = tuple(message.allowed_batch_sizes)
         settings = cls(
             **given,
-            allowed_batch_sizes=allowed,
+            allowed_batch_sizes=tuple(message.allowed_batch_sizes),
             pad_variable_length_inputs=message.pad_variable_length_inputs,
         )
-        if list(allowed) != sorted(set(allowed)):
-            raise ValueError(f"allowed_batch_sizes {list(allowed)} must be increasing")
-        if allowed and allowed[-1] != settings.max_batch_size:
-            raise ValueError(
-                f"the last of allowed_batch_sizes, {allowed[-1]}, must be max_batch_size, "
-                f"{settings.max_batch_size}"
-            )
-        if min(settings.max_batch_size, settings.num_batch_threads) < 1:
-            raise ValueError("max_batch_size and num_batch_threads must be at least 1")
+        settings.check()
         return settings
+
+    def check(self) -> None:
+        """Refuses sizes that do not fit each other.
+
+        Raises:
+            ValueError: says which.
+        """
+        allowed = list(self.allowed_batch_sizes)
+        if allowed != sorted(set(allowed)):
+            raise ValueError(f"allowed_batch_sizes {allowed} must be increasing")
+        if allowed and allowed[-1] != self.max_batch_size:
+            raise ValueError(
+                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+                f"{allowed[-1]}; expected {self.max_batch_size}"
+            )
+        if min(self.max_batch_size, self.num_batch_threads) < 1:
+            raise ValueError("max_batch_size and num_batch_threads must be at least 1")
+        if not 0 <= self.max_execution_batch_size <= self.max_batch_size:
+            raise ValueError(
+                f"max_execution_batch_size {self.max_execution_batch_size} must not be larger "
+                f"than max_batch_size, {self.max_batch_size}"
+            )
+
+    @property
+    def largest(self) -> int:
+        """Rows that run together."""
+        split = self.enable_large_batch_splitting and self.max_execution_batch_size
+        return split or self.max_batch_size
 
     def rounded(self, size: int) -> int:
         """The allowed size for a batch of `size` rows."""
@@ -84,6 +107,9 @@ class Batch:
 class Batcher:
     """Queues of one servable, one a signature; all on the event loop.
 
+    Only inputs of the same dtypes and ranks run together: what is wrong in these fails alone. In
+    the real server it fails the requests beside it, too.
+
     Args:
         settings: Sizes and times.
         run: Runs a call off the loop: `(call, milliseconds or None) -> arrays`.
@@ -96,51 +122,81 @@ class Batcher:
         self._running: set[asyncio.Task] = set()  # the loop itself keeps weak references only
 
     async def run(self, call: Call, deadline: float | None) -> list[np.ndarray]:
-        """Answers a call, together with others.
+        """Answers a call, together with others; a larger one than runs at once in pieces.
 
         Raises:
             ServingError: too large, the queue is full, too late, or the batch failed.
         """
-        size = self.size(call)
-        task = Task(call, size, deadline, asyncio.get_running_loop().create_future())
-        self._enqueue(task)
+        loop = asyncio.get_running_loop()
+        kinds = tuple((array.dtype, array.ndim) for array in call.arrays)
+        queue = self._queues.setdefault((call.feeds, call.fetches, kinds), collections.deque())
+        tasks = [
+            Task(piece, merging.rows(piece), deadline, loop.create_future())
+            for piece in self._pieces(call, queue)
+        ]
+        self._check_room(queue, tasks)
+        for task in tasks:
+            self._enqueue(queue, task)
         self._start_what_can()
-        return await task.answer
+        answers = await asyncio.gather(*(task.answer for task in tasks))
+        return merging.join(answers)
 
-    def size(self, call: Call) -> int:
-        """A call's rows.
+    def run_alone(self, call: Call, run: Callable[[Call], list[np.ndarray]]) -> list[np.ndarray]:
+        """A call in batches of its own, checked and filled up like all, for threads that load."""
+        parts = []
+        for piece in self._pieces(call, collections.deque()):
+            arrays = run(merging.merge([piece], self.settings))
+            parts.append(merging.split(arrays, [merging.rows(piece)])[0])
+        return merging.join(parts)
+
+    def _pieces(self, call: Call, queue: collections.deque[Batch]) -> list[Call]:
+        """A call, cut where splitting is on: first what the open batch has room for.
 
         Raises:
-            ServingError: more than a batch holds, or not the same number in all inputs.
+            ServingError: more rows than a request may have, or not the same number in all inputs.
         """
-        size, largest = rows(call), self.settings.max_batch_size
-        if size > largest:
-            raise invalid(f"Task size {size} is larger than maximum input batch size {largest}")
-        return size
+        size, most = merging.rows(call), self.settings.max_batch_size
+        if size > most:
+            raise invalid(f"Task size {size} is larger than maximum input batch size {most}")
+        room = self._room(queue) or self.settings.largest
+        if size <= room or not self.settings.enable_large_batch_splitting:
+            return [call]
+        cuts = [0, *range(room, size, self.settings.largest), size]
+        return [
+            Call(call.feeds, tuple(a[start:end] for a in call.arrays), call.fetches)
+            for start, end in itertools.pairwise(cuts)
+        ]
 
-    def _enqueue(self, task: Task) -> None:
-        key = (task.call.feeds, task.call.fetches)
-        queue = self._queues.setdefault(key, collections.deque())
-        if queue and queue[-1].size + task.size > self.settings.max_batch_size:
-            queue[-1].closed = True
-        if not queue or queue[-1].closed:
-            if len(queue) >= self.settings.max_enqueued_batches:
-                raise ServingError(
-                    "UNAVAILABLE",
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"currently {len(queue)} batches enqueued",
-                )
+    def _room(self, queue: collections.deque[Batch]) -> int:
+        """Rows that the open batch of a queue can still take."""
+        is_open = queue and not queue[-1].closed
+        return self.settings.largest - queue[-1].size if is_open else 0
+
+    def _check_room(self, queue: collections.deque[Batch], tasks: list[Task]) -> None:
+        new = len(tasks) - (tasks[0].size <= self._room(queue))
+        if len(queue) + new > max(1, self.settings.max_enqueued_batches):
+            raise ServingError(
+                "UNAVAILABLE",
+                "The batch scheduling queue to which this task was submitted is full; "
+                f"currently {len(queue)} batches enqueued",
+            )
+
+    def _enqueue(self, queue: collections.deque[Batch], task: Task) -> None:
+        if task.size > self._room(queue):
+            if queue:
+                queue[-1].closed = True
             wait = self.settings.batch_timeout_micros / 1e6
             queue.append(Batch(time.monotonic() + wait))
             if wait:
                 asyncio.get_running_loop().call_later(wait, self._start_what_can)
         queue[-1].tasks.append(task)
         queue[-1].size += task.size
-        queue[-1].closed = queue[-1].size == self.settings.max_batch_size
+        queue[-1].closed = queue[-1].size >= self.settings.largest
 
     def _start_what_can(self) -> None:
         """Starts closed and ripe batches while threads are free, the oldest first."""
         now = time.monotonic() + 1e-4  # a timer may fire a little early
+        self._queues = {key: queue for key, queue in self._queues.items() if queue}
         while self._free:
             ready = [q for q in self._queues.values() if q and (q[0].closed or q[0].ripe <= now)]
             if not ready:
@@ -169,8 +225,8 @@ class Batcher:
         deadlines = [task.deadline for task in tasks]
         limit = None if None in deadlines else max(1, int(1e3 * (max(deadlines) - now)))
         try:
-            merged = merge([task.call for task in tasks], self.settings)
-            arrays = split(await self._run(merged, limit), [task.size for task in tasks])
+            merged = merging.merge([task.call for task in tasks], self.settings)
+            arrays = merging.split(await self._run(merged, limit), [task.size for task in tasks])
         except Exception as error:  # whatever it is, nobody may be left waiting
             for task in tasks:
                 settle(task, error=error)
@@ -187,62 +243,3 @@ def settle(task: Task, answer=None, error: Exception | None = None) -> None:
         task.answer.set_exception(error)
     else:
         task.answer.set_result(answer)
-
-
-def rows(call: Call) -> int:
-    """The inputs' common first dimension."""
-    sizes = {array.shape[:1] for array in call.arrays}
-    if () in sizes:
-        raise invalid("Batching Run() input tensors must have at least one dimension")
-    if len(sizes) != 1:
-        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
-    return sizes.pop()[0]
-
-
-def merge(calls: list[Call], settings: Settings) -> Call:
-    """One call of the rows of all, filled up to an allowed size by repeating a row."""
-    merged = []
-    total = sum(rows(call) for call in calls)
-    for place, name in enumerate(calls[0].feeds):
-        arrays = [call.arrays[place] for call in calls]
-        if len({array.shape[1:] for array in arrays}) > 1:
-            arrays = _same_shapes(arrays, name, settings.pad_variable_length_inputs)
-        missing = settings.rounded(total) - total
-        if missing:
-            arrays.append(np.repeat(arrays[-1][:1], missing, axis=0))
-        merged.append(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
-    return Call(calls[0].feeds, tuple(merged), calls[0].fetches)
-
-
-def _same_shapes(arrays: list[np.ndarray], name: str, pad: bool) -> list[np.ndarray]:
-    """Pads with each array's first value, as the real server does."""
-    if not pad or len({array.ndim for array in arrays}) > 1:
-        raise ServingError(
-            "FAILED_PRECONDITION",
-            f"Tensors with name '{name}' from different tasks have different shapes and padding "
-            "is turned off.Set pad_variable_length_inputs to true, or ensure that all tensors "
-            "with the same namehave equal dimensions starting with the first dim.",
-        )
-    shape = [max(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True)]
-    padded = []
-    for array in arrays:
-        wide = np.full((len(array), *shape), array.flat[0] if array.size else 0, array.dtype)
-        wide[tuple(slice(size) for size in array.shape)] = array
-        padded.append(wide)
-    return padded
-
-
-def split(arrays: list[np.ndarray], sizes: list[int]) -> list[list[np.ndarray]]:
-    """Each request's share of the outputs."""
-    total = sum(sizes)
-    for array in arrays:
-        if not array.ndim:
-            raise ServingError("FAILED_PRECONDITION", "Batched output tensor has 0 dimensions")
-        if len(array) < total:
-            raise ServingError(
-                "FAILED_PRECONDITION",
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th "
-                "dimension sizes of the input tensors",
-            )
-    ends = np.cumsum(sizes)
-    return [[a[end - size : end] for a in arrays] for end, size in zip(ends, sizes, strict=True)]

@@ -23,6 +23,8 @@ FIELDS = {
         "thread_pool_name": "Text",
         "allowed_batch_sizes": "*int64",
         "pad_variable_length_inputs": "bool",
+        "enable_large_batch_splitting": "Flag",
+        "max_execution_batch_size": "Int64",
     },
     "PrometheusConfig": {"enable": "bool", "path": "string"},
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},

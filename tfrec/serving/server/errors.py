@@ -21,7 +21,8 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: str, message: str):
-        super().__init__(message[:LONGEST])
+        # Names in requests may be no Unicode.
+        super().__init__(message.encode(errors="replace").decode()[:LONGEST])
         self.code = grpc.StatusCode[code]
 
     @property

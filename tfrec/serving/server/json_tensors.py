@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import itertools
 import json
 import math
 import re
@@ -13,13 +14,32 @@ from tfrec.serving.server import tensors
 from tfrec.serving.server.errors import ServingError, invalid
 
 INTEGERS = {
-    tf.int8: (-(2**31), 2**31), tf.int16: (-(2**31), 2**31), tf.int32: (-(2**31), 2**31),
-    tf.uint8: (-(2**31), 2**31), tf.int64: (-(2**63), 2**63),
-    tf.uint32: (0, 2**32), tf.uint64: (0, 2**64),
-}  # fmt: skip
-FLOATS = {tf.float32: 24, tf.float64: 53}  # binary digits
+    kind: (kind.min, kind.max)
+    for kind in (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64)
+}
+DIGITS = {tf.float32: 24, tf.float64: 53}  # binary ones: whole numbers below that are exact
+TYPES = {  # Python's, of a JSON value
+    **{kind: {int} for kind in INTEGERS},
+    **{kind: {int, float} for kind in DIGITS},
+    tf.bool: {bool},
+    tf.string: {str, dict},
+}
 DEEPEST = 32  # dimensions, of a tensor and of NumPy's arrays
 SHOWN = 200  # characters of a value in an error
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a pair, or the half of one
+
+
+class ElementError(Exception):
+    """A value in a list does not fit.
+
+    Args:
+        element: Its place in the outermost list.
+        text: What is wrong.
+    """
+
+    def __init__(self, element: int, text: str):
+        super().__init__(text)
+        self.element = element
 
 
 def parse(body: bytes) -> dict:
@@ -29,21 +49,28 @@ def parse(body: bytes) -> dict:
         ServingError: it is none.
     """
     if not body:
-        raise invalid("JSON Parse error: The document is empty")
+        raise _parse_error("The document is empty")
     try:
-        found = json.loads(body)
+        found = json.loads(body.decode())
+        if SURROGATE.search(body):
+            json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise invalid(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+        raise _parse_error(f"Invalid value. at offset: {error.pos}") from None
     except UnicodeDecodeError as error:
-        text = "Invalid encoding in string."
-        raise invalid(f"JSON Parse error: {text} at offset: {error.start}") from None
+        raise _parse_error(f"Invalid encoding in string. at offset: {error.start}") from None
+    except UnicodeEncodeError:
+        raise _parse_error("The surrogate pair in string is invalid.") from None
     except RecursionError:
-        raise invalid("JSON Parse error: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise invalid(f"JSON Parse error: {error}") from None
+        raise _parse_error("nested too deeply") from None
+    except ValueError:  # thousands of digits
+        raise _parse_error("Number too big to be stored in double.") from None
     if not isinstance(found, dict):
         raise invalid(f"JSON Value: {shown(found)} Is not object")
     return found
+
+
+def _parse_error(text: str) -> ServingError:
+    return invalid(f"JSON Parse error: {text}")
 
 
 def shown(value) -> str:
@@ -63,10 +90,7 @@ def signature_name(request: dict) -> str:
     """The signature that a request asks for, "" for the default."""
     name = request.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid(
-            f"JSON Value: {shown(request)} not formatted correctly. 'signature_name' key must be "
-            "a string value."
-        )
+        raise invalid("'signature_name' key must be a string value.")
     return name
 
 
@@ -85,93 +109,55 @@ def fill_inputs(request: dict, infos, inputs) -> bool:
         ServingError: it does not fit the signature.
     """
     rows = "instances" in request
-    if rows and "inputs" in request:
-        raise invalid(
-            f"JSON Value: {shown(request)} Not formatted correctly expecting only one of 'inputs' "
-            "or 'instances' keys to exist "
-        )
-    if not rows and "inputs" not in request:
+    if rows == ("inputs" in request):
+        if rows:
+            raise invalid("expecting only one of 'inputs' or 'instances' keys to exist")
         raise invalid("Missing 'inputs' or 'instances' key")
-    columns = _rows(request, infos) if rows else _columns(request["inputs"], infos)
-    for alias, array in columns.items():
+    columns = _rows(request["instances"], infos) if rows else _columns(request["inputs"], infos)
+    for alias, info in infos.items():
+        try:
+            array = to_array(columns[alias], info.dtype)
+        except ElementError as error:
+            where = f"Failed to process element: {error.element} key: {alias} of 'instances' list. "
+            raise invalid(f"{where if rows else ''}{error}") from None
         tensors.fill(inputs[alias], array, as_content=True)
     return rows
 
 
-def _columns(value, infos) -> dict[str, np.ndarray]:
-    if not isinstance(value, dict) or is_base64(value):
-        if len(infos) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                "required as per tensorinfo_map"
-            )
-        value = {next(iter(infos)): value}
+def _columns(value, infos) -> dict:
+    """Values by input, of the column form."""
+    if not _is_object(value):
+        _check_plain("inputs", infos)
+        return {next(iter(infos)): value}
     for alias in infos:
         if alias not in value:
             raise invalid(f"Missing named input: {alias} in 'inputs' object.")
-    return {alias: to_array(value[alias], info.dtype) for alias, info in infos.items()}
+    return value
 
 
-def _rows(request: dict, infos) -> dict[str, np.ndarray]:
-    instances = request["instances"]
-    if not isinstance(instances, list):
-        raise invalid(f"JSON Value: {shown(request)} Excepting 'instances' to be an list/array")
-    if not instances:
-        raise invalid(f"JSON Value: {shown(request)} No values in 'instances' array")
-    if not isinstance(instances[0], dict) and len(infos) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors "
-            "required as per tensorinfo_map"
-        )
+def _rows(instances, infos) -> dict[str, list]:
+    """Values by input, of the row form."""
+    if not isinstance(instances, list) or not instances:
+        raise invalid("'instances' must be a list of at least one value")
     objects = _is_object(instances[0])
-    rows = []
-    for place, instance in enumerate(instances):
+    for element, instance in enumerate(instances):
         if _is_object(instance) != objects:
-            due, got = ("object", "list") if objects else ("value/list", "object")
-            raise invalid(f"Expecting {due} but got {got} at item {place} of input list")
-        rows.append(_row(instance if objects else {next(iter(infos)): instance}, infos, place))
-    return {alias: _stack([row[alias] for row in rows], alias, objects) for alias in infos}
-
-
-def _row(instance: dict, infos, place: int) -> dict[str, np.ndarray]:
-    """One instance's tensors."""
-    row = {}
-    for key, value in instance.items():
-        try:
-            if key not in infos:
-                raise invalid(f"JSON object: does not have named input: {key}")
-            row[key] = to_array(value, infos[key].dtype)
-        except ServingError as error:
+            due, got = ("object", "value/list") if objects else ("value/list", "object")
+            raise invalid(f"Expecting {due} but got {got} at item {element} of input list")
+        if objects and set(instance) != set(infos):
             raise invalid(
-                f"Failed to process element: {place} key: {key} of 'instances' list. Error: "
-                f"INVALID_ARGUMENT: {error.message}"
-            ) from None
-    if set(row) != set(infos):
-        raise invalid(
-            f"Failed to process element: {place} of 'instances' list. JSON object: "
-            f"{shown(instance)} keys must be equal to: {','.join(sorted(infos))}"
-        )
-    return row
-
-
-def _stack(arrays: list[np.ndarray], alias: str, objects: bool) -> np.ndarray:
-    """Rows of one shape as one array."""
-    first = arrays[0]
-    for place, array in enumerate(arrays):
-        if array.shape != first.shape:
-            why = f"Expecting shape {_shape(first)} but got: {_shape(array)}"
-            if array.size != first.size:
-                why = f"Expecting tensor size: {first.size} but got: {array.size}"
-            key = f" key: {alias}" if objects else ""
-            raise invalid(
-                f"Failed to process element: {place}{key} of 'instances' list. Error: "
-                f"INVALID_ARGUMENT: {why}"
+                f"Failed to process element: {element} of 'instances' list. JSON object: "
+                f"{shown(instance)} keys must be equal to: {','.join(infos)}"
             )
-    return np.stack(arrays)
+    if not objects:
+        _check_plain("instances", infos)
+        return {next(iter(infos)): instances}
+    return {alias: [instance[alias] for instance in instances] for alias in infos}
 
 
-def _shape(array: np.ndarray) -> str:
-    return "[" + ",".join(map(str, array.shape)) + "]"
+def _check_plain(key: str, infos) -> None:
+    if len(infos) > 1:
+        raise invalid(f"'{key}' must name the inputs, which are several: {','.join(infos)}")
 
 
 def to_array(value, dtype: int) -> np.ndarray:
@@ -182,75 +168,81 @@ def to_array(value, dtype: int) -> np.ndarray:
         dtype: A `DataType`.
 
     Raises:
-        ServingError: ragged lists, or a value of another type.
+        ElementError: ragged lists, or a value of another type.
+        ServingError: too many dimensions, or a dtype that JSON can not carry.
     """
-    kind = tf.dtypes.as_dtype(dtype)
-    shape, first = [], value
-    while isinstance(first, list):
-        shape.append(len(first))
-        if len(shape) > DEEPEST:
+    shape: list[int] = []
+    level = [value]
+    while level and isinstance(level[0], list):
+        if len(shape) == DEEPEST:
             raise invalid(f"Encountered list at unexpected level: {DEEPEST} expected < {DEEPEST}")
-        first = first[0] if first else None
-    leaves: list = []
-    _collect(value, 0, shape, kind, leaves)
+        size = len(level[0])
+        for place, one in enumerate(level):
+            if not isinstance(one, list) or len(one) != size:
+                got = f"list of size: {len(one)}" if isinstance(one, list) else shown(one)
+                raise ElementError(
+                    _element(place, shape), f"Encountered {got} expected a list of size: {size}"
+                )
+        shape.append(size)
+        level = list(itertools.chain.from_iterable(level))
+    return _leaves(level, tf.dtypes.as_dtype(dtype), shape).reshape(shape)
+
+
+def _element(place: int, shape: list[int]) -> int:
+    """The outermost list's element that holds the value at a place of a level of that shape."""
+    return place // max(1, int(np.prod(shape[1:]))) if shape else 0
+
+
+def _leaves(leaves: list, kind: tf.DType, shape: list[int]) -> np.ndarray:
+    """The values, checked, as a flat array."""
+    if kind not in TYPES:
+        text = f"Conversion of JSON Value: {shown(leaves[:1])} to type: {kind.name}"
+        raise ServingError("UNIMPLEMENTED", text)
+    if not set(map(type, leaves)) <= TYPES[kind]:
+        place = next(i for i, value in enumerate(leaves) if type(value) not in TYPES[kind])
+        raise ElementError(_element(place, shape), _type_error(leaves[place], kind))
     if kind == tf.string:
         array = np.empty(len(leaves), object)
-        array[:] = leaves
-    else:
-        array = np.array(leaves, kind.as_numpy_dtype)
-    return array.reshape(shape)
+        array[:] = [_bytes(value) for value in leaves]
+        return array
+    if kind != tf.bool and leaves:
+        place = _too_large(leaves, kind)
+        if place is not None:
+            raise ElementError(_element(place, shape), _size_error(leaves[place], kind))
+    return np.array(leaves, kind.as_numpy_dtype)
 
 
-def _collect(value, level: int, shape: list[int], kind, leaves: list) -> None:
-    """Appends the leaves below `value`, each checked."""
-    if not isinstance(value, list):
-        if level != len(shape):
-            raise invalid(
-                f"JSON Value: {shown(value)} found at incorrect level: {level + 1} in the JSON "
-                f"DOM. Expected at level: {len(shape)}"
-            )
-        leaves.append(leaf(value, kind))
-        return
-    if level >= len(shape):
-        raise invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
-    if len(value) != shape[level]:
-        raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: "
-            f"{shape[level]}"
-        )
-    for one in value:
-        _collect(one, level + 1, shape, kind, leaves)
-
-
-def leaf(value, kind: tf.DType):
-    """One value, checked."""
-    if kind == tf.string:
-        return _bytes(value)
-    fits = isinstance(value, bool) == (kind == tf.bool)
+def _too_large(leaves: list, kind: tf.DType) -> int | None:
+    """The place of the first number that the dtype does not hold; NaN and infinities are held."""
     if kind in INTEGERS:
-        low, high = INTEGERS[kind]
-        fits = fits and isinstance(value, int) and low <= value < high
-    elif kind in FLOATS:
-        fits = fits and isinstance(value, int | float)
-        if fits and not _is_lossless(value, kind):
-            raise invalid(
-                f"Cannot convert JSON value: {shown(value)} to {_c_name(kind)} without loss of "
-                "precision."
-            )
-    elif kind != tf.bool:
-        raise ServingError(
-            "UNIMPLEMENTED", f"Conversion of JSON Value: {shown(value)} to type: {kind.name}"
+        if INTEGERS[kind][0] <= min(leaves) and max(leaves) <= INTEGERS[kind][1]:
+            return None
+        return next(
+            i for i, x in enumerate(leaves) if not INTEGERS[kind][0] <= x <= INTEGERS[kind][1]
         )
-    if not fits:
-        raise _type_error(value, kind)
-    return value
+    whole = 1 << DIGITS[kind]
+    for place, value in enumerate(leaves):
+        if type(value) is int:
+            if abs(value) >= whole:
+                return place
+        elif math.isfinite(value) and abs(value) > kind.max:
+            return place
+    return None
 
 
-def _is_lossless(value: float, kind: tf.DType) -> bool:
-    """Whether a number can be of that dtype: all integers of its digits, all finite floats."""
-    if isinstance(value, int):
-        return abs(value) < 1 << FLOATS[kind]
-    return not math.isfinite(value) or abs(value) <= float(kind.max)
+def _size_error(value, kind: tf.DType) -> str:
+    if kind in INTEGERS:
+        return _type_error(value, kind)
+    return (
+        f"Cannot convert JSON value: {shown(value)} to {_c_name(kind)} without loss of precision."
+    )
+
+
+def _type_error(value, kind: tf.DType) -> str:
+    return (
+        f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: "
+        f"{_c_name(kind)}"
+    )
 
 
 def _c_name(kind: tf.DType) -> str:
@@ -258,15 +250,9 @@ def _c_name(kind: tf.DType) -> str:
     return {tf.float32: "float", tf.float64: "double"}.get(kind, kind.name)
 
 
-def _bytes(value) -> bytes:
+def _bytes(value: str | dict) -> bytes:
     if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair
-            text = "The surrogate pair in string is invalid."
-            raise invalid(f"JSON Parse error: {text}") from None
-    if not isinstance(value, dict):
-        raise _type_error(value, tf.string)
+        return value.encode()
     if not is_base64(value):
         raise invalid(f"JSON Value: {shown(value)} not formatted correctly for base64 data")
     return decoded(value["b64"])
@@ -279,13 +265,6 @@ def decoded(text: str) -> bytes:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise invalid("Unable to base64 decode") from None
-
-
-def _type_error(value, kind: tf.DType) -> ServingError:
-    return invalid(
-        f"JSON Value: {shown(value)} Type: {type_name(value)} is not of expected type: "
-        f"{_c_name(kind)}"
-    )
 
 
 def type_name(value) -> str:

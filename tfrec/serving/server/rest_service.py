@@ -38,11 +38,6 @@ ASK = re.compile(MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE
 ABOUT = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 SMALL_BODY = 1 << 20  # bytes; longer ones are read and parsed a few at a time
 LARGE_BODIES = 2
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type",
-}
 PRINT = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
@@ -81,8 +76,6 @@ class RestService:
             return page
         if not request.path.lower().startswith("/v1/"):
             return self._json({"error": "Not found"}, 404)
-        if request.method == "OPTIONS" and self._options.rest_api_enable_cors_support:
-            return web.Response(headers=CORS)
         try:
             limit = self._options.rest_api_timeout_in_ms / 1e3
             async with asyncio.timeout(limit):
@@ -95,16 +88,13 @@ class RestService:
             megabytes = self._options.rest_api_max_body_mb
             text = f"the body is longer than {megabytes} MB (--rest_api_max_body_mb)"
             return self._json({"error": text}, 413)
-        except Exception as error:  # a bug of ours: told, and the server lives
+        except Exception:  # a bug of ours: logged, and the server lives
             LOG.exception("%s %s", request.method, request.path)
-            return self._json({"error": f"{type(error).__name__}: {error}"}, 500)
+            return self._json({"error": "Internal error"}, 500)
 
     def _json(self, content: dict | str, status: int = 200) -> web.Response:
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        headers = CORS if self._options.rest_api_enable_cors_support else None
-        return web.Response(
-            text=text, status=status, content_type="application/json", headers=headers
-        )
+        return web.Response(text=text, status=status, content_type="application/json")
 
     async def _answer(self, request: web.Request, deadline: float) -> dict | str:
         """Reads the path; the answer's JSON."""

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Awaitable
 
 import tensorflow as tf
 
@@ -42,7 +43,8 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(pool.close)
         stack.push_async_callback(asyncio.to_thread, models.stop)
-        await asyncio.to_thread(models.start)
+        if not await _unless(stop, asyncio.to_thread(models.start)):
+            return
         if options.rest_api_port:
             service = rest_service.RestService(options, inference, metrics, pool)
             runner = await rest_service.start(service, options)
@@ -58,6 +60,18 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
         await stop.wait()
 
 
+async def _unless(stop: asyncio.Event, work: Awaitable) -> bool:
+    """Waits for work, or for `stop`; whether it was the work that ended."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            await working  # raises what it raised
+        return not stop.is_set()
+    finally:
+        stopping.cancel()
+
+
 def run(options: Options) -> None:
     """Serves until SIGINT or SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -65,6 +79,8 @@ def run(options: Options) -> None:
 
     async def main() -> None:
         stop = asyncio.Event()
+        for text in options.notes():
+            log(text)
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         await serve(options, stop)
