@@ -179,11 +179,27 @@ def test_answers_in_tensor_content(kind, base):  # noqa: F811
         assert not proto.int64_val
 
 
-def test_pages_of_other_hosts_only_where_the_flag_is_set(base):
-    for allowed in (True, False):
-        with serving(**base, rest_api_enable_cors_support=allowed) as server:
-            status, _ = server.http("/v1/models/toy", method="OPTIONS")
-            assert status == (200 if allowed else 400)
+def test_the_configuration_file_comes_before_name_and_path(base, tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(
+        f"model_config_list {{config {{name: 'listed' base_path: '{base['model_base_path']}' "
+        "model_platform: 'tensorflow'}}"
+    )
+    flags = {"model_name": "toy", "model_base_path": str(tmp_path / "none")}
+    with serving(**flags, model_config_file=str(file)) as server:
+        assert tf.make_ndarray(count(server.stub, model="listed")) == [2]
+        with pytest.raises(grpc.RpcError, match="Servable not found"):
+            count(server.stub, model="toy")
+
+
+def test_flags_that_have_no_effect_are_noted():
+    options = Options(
+        model_base_path="a", model_config_file="b", without_effect=("num_tflite_pools",)
+    )
+    assert options.notes() == [
+        "--num_tflite_pools has no effect in this server",
+        "--model_config_file is given: --model_base_path is ignored",
+    ]
 
 
 def test_method_names_are_checked_where_the_flag_is_set(base):
@@ -208,8 +224,7 @@ def test_limits_of_grpc(base):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({}, "give one of --model_base_path=DIR and --model_config_file=FILE"),
-        ({"model_base_path": "a", "model_config_file": "b"}, "give one of"),
+        ({}, "give --model_base_path=DIR or --model_config_file=FILE"),
         ({"model_base_path": "a", "port": 0}, "nothing to listen to"),
         ({"model_base_path": "a", "rest_api_port": 8500}, "--rest_api_port=8500 is --port too"),
         ({"model_base_path": "a", "demo": True}, "--demo needs a port: --rest_api_port=8501"),

@@ -225,7 +225,7 @@ def _too_large(leaves: list, kind: tf.DType) -> int | None:
         if type(value) is int:
             if abs(value) >= whole:
                 return place
-        elif math.isfinite(value) and abs(value) > kind.max:
+        elif math.isfinite(value) and abs(value) > float(kind.max):
             return place
     return None
 
