@@ -2,8 +2,10 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
+import sys
 
 import grpc
 import numpy as np
@@ -15,6 +17,7 @@ from servers import export_toy, kind, serving  # noqa: F401 (a fixture)
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfrec.serving.client import Client
+from tfrec.serving.server import run
 from tfrec.serving.server.options import Options
 
 
@@ -192,12 +195,16 @@ def test_the_configuration_file_comes_before_name_and_path(base, tmp_path):
             count(server.stub, model="toy")
 
 
-def test_flags_that_have_no_effect_are_noted():
-    options = Options(
-        model_base_path="a", model_config_file="b", without_effect=("num_tflite_pools",)
-    )
+def test_flags_that_have_no_effect_are_noted(monkeypatch):
+    started = []
+    monkeypatch.setattr(run, "run", started.append)
+    command = "serve --model_base_path=a --model_config_file=b --noenable_profiler --port=1"
+    monkeypatch.setattr(sys, "argv", command.split())
+    runpy.run_module("tfrec.serve", run_name="__main__")
+    (options,) = started
+    assert (options.port, options.model_config_file) == (1, "b")
     assert options.notes() == [
-        "--num_tflite_pools has no effect in this server",
+        "--enable_profiler has no effect in this server",
         "--model_config_file is given: --model_base_path is ignored",
     ]
 

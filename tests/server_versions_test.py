@@ -1,10 +1,9 @@
 """Versions: swapped without a failed request, rolled back, labelled, configured anew."""
 
+import asyncio
 import contextlib
 import itertools
 import shutil
-import subprocess
-import sys
 import threading
 
 import grpc
@@ -27,7 +26,9 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
+from tfrec.serving.server import run
 from tfrec.serving.server.engine import SavedModel
+from tfrec.serving.server.options import Options
 
 NAMES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
@@ -337,34 +338,42 @@ def test_a_new_model_that_does_not_load_is_told(exported, tmp_path):
         pass
 
 
-def test_no_port_opens_before_all_models_have_loaded_and_a_signal_ends_the_wait(exported, tmp_path):
-    (tmp_path / "later").mkdir()
-    models = [model(exported), model(tmp_path / "later", name="later")]
+def test_no_port_opens_before_all_models_have_loaded(exported, tmp_path, monkeypatch):
+    """A model without a version is waited for; the wait ends with the server, too."""
+    lines = []
+    monkeypatch.setattr(run, "log", lines.append)
+    later = tmp_path / "later"
+    later.mkdir()
+    models = [model(exported), model(later, name="later")]
     listed = " ".join(f"config {{{m}}}" for m in models)
     file = tmp_path / "models.config"
     file.write_text(f"model_config_list {{{listed}}}")
-    for ends in ("publish", "signal"):
-        flags = {"port": free_port(), "rest_api_port": free_port(), "model_config_file": str(file)}
-        command = [sys.executable, "-m", "tfrec.serve", *(f"--{k}={v}" for k, v in flags.items())]
-        with (
-            (tmp_path / "log").open("w+") as log,
-            subprocess.Popen([*command, "--enable_profiler"], stderr=log) as process,
-        ):
-            try:
-                waits = "No versions of servable later found under base path"
-                eventually(lambda: waits in (tmp_path / "log").read_text(), 60)
-                eventually(lambda: "toy version 3 answers" in (tmp_path / "log").read_text())
-                assert not answers(flags["port"])
-                assert not answers(flags["rest_api_port"])
-                if ends == "publish":
-                    shutil.copytree(exported / "1", tmp_path / "aside")
-                    (tmp_path / "aside").rename(tmp_path / "later/1")
-                    eventually(lambda: answers(flags["port"]))
-                    shutil.rmtree(tmp_path / "later/1")
-            finally:
-                process.terminate()
-        assert process.returncode == 0
-        assert "--enable_profiler has no effect in this server" in (tmp_path / "log").read_text()
+    flags = {"port": free_port(), "rest_api_port": free_port(), "model_config_file": str(file)}
+
+    def opened():
+        return [answers(flags[name]) for name in ("port", "rest_api_port")]
+
+    async def until(check):
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(check):
+                await asyncio.sleep(0.05)
+
+    async def main(publishes):
+        stop = asyncio.Event()
+        serving = asyncio.ensure_future(run.serve(Options(**flags), stop))
+        await until(lambda: any("toy version 3 answers" in line for line in lines))
+        assert f"No versions of servable later found under base path {later}" in lines
+        assert opened() == [False, False]
+        if publishes:
+            await asyncio.to_thread(publish, exported, later, 1)
+            await until(lambda: opened() == [True, True])
+        stop.set()
+        await serving
+        assert opened() == [False, False]
+
+    asyncio.run(main(publishes=False))
+    lines.clear()
+    asyncio.run(main(publishes=True))
 
 
 def warm_up(folder, *requests):
@@ -403,11 +412,11 @@ def test_warm_up_is_replayed_and_one_failing_record_fails_the_load(exported, tmp
 def test_warm_up_goes_through_the_batching_session(exported, tmp_path, monkeypatch):
     """A record of one row is filled up to the allowed size; one longer than a batch fails."""
     sizes = []
-    run = SavedModel.run
+    original = SavedModel.run
 
     def noted(self, call, milliseconds=None):
         sizes.append(len(call.arrays[0]))
-        return run(self, call, milliseconds)
+        return original(self, call, milliseconds)
 
     monkeypatch.setattr(SavedModel, "run", noted)
     file = tmp_path / "batching.config"

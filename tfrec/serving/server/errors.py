@@ -40,6 +40,11 @@ class ServingError(Exception):
         """The code as REST gives it."""
         return HTTP_STATUS.get(self.code.name, 500)
 
+    def without_frames(self) -> "ServingError":
+        """Itself, ready to be answered: the frames of a traceback keep a request's arrays."""
+        self.__context__ = self.__traceback__ = None
+        return self
+
 
 def invalid(message: str) -> ServingError:
     """The commonest: the request itself is wrong."""

@@ -1,104 +1,135 @@
 """PredictionService, ModelService and health over gRPC."""
 
 import asyncio
+import operator
 import time
 from collections.abc import Awaitable, Callable
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    model_management_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest
+from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
+from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
+from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, ReloadConfigResponse
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from tfrec.serving.server import config_files
 from tfrec.serving.server.errors import ServingError
-from tfrec.serving.server.inference import Inference
+from tfrec.serving.server.inference import LARGE, Inference
 from tfrec.serving.server.monitoring import Metrics
 from tfrec.serving.server.options import Options
+from tfrec.serving.server.pool import here
 
 LONGEST_MESSAGE = 2**31 - 1
 HEALTHY = ("", "ModelService", "PredictionService")  # names that health is asked for
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Inference and metadata.
+PREDICTION = "tensorflow.serving.PredictionService"
+MODEL = "tensorflow.serving.ModelService"
+Answer = Callable[[Message, "grpc.aio.ServicerContext"], Awaitable[Message]]
+
+
+class Services:
+    """PredictionService and ModelService.
 
     Args:
         inference: Answers.
         metrics: Counts.
+        pool: Runs what takes long.
     """
 
-    def __init__(self, inference: Inference, metrics: Metrics):
-        self._inference, self._metrics = inference, metrics
+    def __init__(self, inference: Inference, metrics: Metrics, pool: Callable):
+        self._inference, self._metrics, self._pool = inference, metrics, pool
 
-    async def Predict(self, request, context):  # noqa: N802
-        return await self._answer("Predict", self._inference.predict, request, context)
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers all methods."""
+        ask, inference = self._counted, self._inference
+        methods = {
+            "Predict": (PredictRequest, ask("Predict", inference.predict)),
+            "Classify": (ClassificationRequest, ask("Classify", inference.classify)),
+            "Regress": (RegressionRequest, ask("Regress", inference.regress)),
+            "MultiInference": (
+                MultiInferenceRequest,
+                ask("MultiInference", inference.multi_inference),
+            ),
+            "GetModelMetadata": (GetModelMetadataRequest, self._metadata),
+        }
+        self._add(server, PREDICTION, methods)
+        methods = {
+            "GetModelStatus": (GetModelStatusRequest, self._status),
+            "HandleReloadConfigRequest": (ReloadConfigRequest, self._reload),
+        }
+        self._add(server, MODEL, methods)
 
-    async def Classify(self, request, context):  # noqa: N802
-        return await self._answer("Classify", self._inference.classify, request, context)
+    def _add(self, server: grpc.aio.Server, service: str, methods: dict) -> None:
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._method(kind, answer),
+                response_serializer=operator.methodcaller("SerializeToString"),
+            )
+            for name, (kind, answer) in methods.items()
+        }
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
 
-    async def Regress(self, request, context):  # noqa: N802
-        return await self._answer("Regress", self._inference.regress, request, context)
+    def _method(self, kind: type[Message], answer: Answer) -> Callable:
+        """Answers requests of a kind; errors go to the client."""
 
-    async def MultiInference(self, request, context):  # noqa: N802
-        call = self._inference.multi_inference
-        return await self._answer("MultiInference", call, request, context)
+        async def method(body: bytes, context) -> Message:
+            found = await self._attempt(kind, answer, body, context)
+            del body  # gRPC keeps the frame that aborts
+            if isinstance(found, ServingError):
+                await context.abort(found.code, found.message)
+            return found
 
-    async def GetModelMetadata(self, request, context):  # noqa: N802
-        return await told(context, self._inference.metadata, request)
+        return method
 
-    async def _answer(self, api: str, call: Callable[..., Awaitable], request: Message, context):
+    async def _attempt(self, kind: type[Message], answer: Answer, body: bytes, context):
+        """Parses a request and answers it, or gives the error."""
+        try:
+            parse = self._pool if len(body) > LARGE else here
+            return await answer(await parse(kind.FromString, body), context)
+        except DecodeError:
+            return ServingError("INTERNAL", f"Failed to parse {kind.__name__}")
+        except ServingError as error:
+            return error.without_frames()
+
+    def _counted(self, api: str, call: Callable[..., Awaitable]) -> Answer:
         """Runs a call until the client's own deadline, and counts it."""
-        start = time.perf_counter()
-        left = context.time_remaining()
-        deadline = None if left is None else time.monotonic() + left
-        status = "CANCELLED"  # unless it comes to an end
-        try:
-            response = await call(request, deadline)
-            status = "OK"
-        except ServingError as error:
-            status = error.code.name
-            await context.abort(error.code, error.message)
-        finally:
-            name = self._inference.models.known_name(request)
-            self._metrics.answered(name, api, "GRPC", status, time.perf_counter() - start)
-        return response
+
+        async def answer(request: Message, context) -> Message:
+            start = time.perf_counter()
+            left = context.time_remaining()
+            deadline = None if left is None else time.monotonic() + left
+            status = "CANCELLED"  # unless it comes to an end
+            try:
+                response = await call(request, deadline)
+                status = "OK"
+            except ServingError as error:
+                status = error.code.name
+                raise
+            finally:
+                name = self._inference.models.known_name(request)
+                self._metrics.answered(name, api, "GRPC", status, time.perf_counter() - start)
+            return response
+
+        return answer
+
+    async def _metadata(self, request: Message, context) -> Message:
+        return self._inference.metadata(request)
+
+    async def _status(self, request: Message, context) -> Message:
+        return self._inference.status(request)
+
+    async def _reload(self, request, context) -> Message:
+        # It may wait minutes for a load: not in the threads that run requests.
+        await asyncio.to_thread(self._inference.models.reload, request.config)
+        return ReloadConfigResponse()
 
 
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """States of versions, and a new configuration.
-
-    Args:
-        inference: Answers.
-    """
-
-    def __init__(self, inference: Inference):
-        self._inference = inference
-
-    async def GetModelStatus(self, request, context):  # noqa: N802
-        return await told(context, self._inference.status, request)
-
-    async def HandleReloadConfigRequest(self, request, context):  # noqa: N802
-        try:
-            # It may wait minutes for a load: not in the threads that run requests.
-            await asyncio.to_thread(self._inference.models.reload, request.config)
-        except ServingError as error:
-            await context.abort(error.code, error.message)
-        return model_management_pb2.ReloadConfigResponse()
-
-
-async def told(context, call: Callable, request: Message) -> Message:
-    """Answers, or tells the client what is wrong."""
-    try:
-        return call(request)
-    except ServingError as error:
-        await context.abort(error.code, error.message)
-
-
-async def start(options: Options, inference: Inference, metrics: Metrics) -> grpc.aio.Server:
+async def start(services: Services, options: Options) -> grpc.aio.Server:
     """Listens.
 
     Raises:
@@ -111,10 +142,7 @@ async def start(options: Options, inference: Inference, metrics: Metrics) -> grp
         "grpc.so_reuseport": 0,  # a second server at the same port is an error
     }
     server = grpc.aio.server(options=list({**limits, **own}.items()))
-    service = PredictionService(inference, metrics)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    service = ModelService(inference)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
+    services.add_to(server)
     if options.enable_grpc_healthcheck_service:
         servicer = health.aio.HealthServicer()
         for name in HEALTHY:

@@ -31,6 +31,7 @@ from tfrec.serving.server.demo import Demo
 from tfrec.serving.server.errors import ServingError, invalid
 from tfrec.serving.server.inference import Inference
 from tfrec.serving.server.options import Options
+from tfrec.serving.server.pool import here
 
 LOG = logging.getLogger(__name__)
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -81,7 +82,8 @@ class RestService:
             async with asyncio.timeout(limit):
                 return self._json(await self._answer(request, time.monotonic() + limit))
         except ServingError as error:
-            return self._json({"error": error.message}, error.http_status)
+            found = error.without_frames()
+            return self._json({"error": found.message}, found.http_status)
         except TimeoutError:
             return self._json({"error": "Deadline Exceeded"}, 504)
         except web.HTTPRequestEntityTooLarge:
@@ -200,11 +202,6 @@ class RestService:
             "model_spec": json_format.MessageToDict(response.model_spec, **PRINT),
             "metadata": {"signature_def": json_format.MessageToDict(signatures, **PRINT)},
         }
-
-
-async def here(function, *args):
-    """Calls a function on the event loop itself, as a Pool does in a thread."""
-    return function(*args)
 
 
 def fill_spec(spec, path: re.Match) -> None:

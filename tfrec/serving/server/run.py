@@ -52,7 +52,8 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
             page = "; the page to try it is there" if options.demo else ""
             log(f"HTTP/REST API at http://{options.host}:{options.rest_api_port}{page}")
         if options.port or options.grpc_socket_path:
-            server = await grpc_service.start(options, inference, metrics)
+            services = grpc_service.Services(inference, metrics, pool)
+            server = await grpc_service.start(services, options)
             stack.push_async_callback(server.stop, GRACE_SECONDS)
             port = f"{options.host}:{options.port}" if options.port else ""
             log(f"gRPC at {port} {options.grpc_socket_path}")
