@@ -11,10 +11,10 @@ from google.protobuf import text_format
 from servers import export_toy, serving
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.options import Options
 from tfrec.serving import production
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.options import Options
 
 
 @pytest.fixture(scope="module")

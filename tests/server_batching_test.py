@@ -13,10 +13,10 @@ from google.protobuf import text_format
 from servers import export_toy, kind, serving  # noqa: F401 (a fixture)
 from tensorflow_serving.apis import predict_pb2
 
-from tfrec.serving.server import config_files, merging
-from tfrec.serving.server.batching import Batcher, Settings
-from tfrec.serving.server.engine import Call
-from tfrec.serving.server.errors import ServingError
+from tfrec.server import config_files, merging
+from tfrec.server.batching import Batcher, Settings
+from tfrec.server.engine import Call
+from tfrec.server.errors import ServingError
 
 
 def call(rows, length=1, value=1.0, name="x"):

@@ -16,9 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from servers import export_toy, kind, serving  # noqa: F401 (a fixture)
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tfrec.server import run
+from tfrec.server.options import Options
 from tfrec.serving.client import Client
-from tfrec.serving.server import run
-from tfrec.serving.server.options import Options
 
 
 @pytest.fixture(scope="module")

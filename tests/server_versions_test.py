@@ -26,9 +26,9 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
-from tfrec.serving.server import run
-from tfrec.serving.server.engine import SavedModel
-from tfrec.serving.server.options import Options
+from tfrec.server import run
+from tfrec.server.engine import SavedModel
+from tfrec.server.options import Options
 
 NAMES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 

@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from tfrec.serving.server import run
-from tfrec.serving.server.options import Options
+from tfrec.server import run
+from tfrec.server.options import Options
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 MAX = 2**31 - 1

@@ -10,11 +10,11 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.configuration import check
 from tfrec.serving.client import Client
 from tfrec.serving.connection import Connection
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.configuration import check
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs/serving.md").read_text()
 

@@ -5,7 +5,7 @@ import dataclasses
 from absl import flags
 
 from tfrec import cli
-from tfrec.serving.server.options import WITHOUT_EFFECT, Options
+from tfrec.server.options import WITHOUT_EFFECT, Options
 
 FLAGS = flags.FlagValues()
 DEFINE = {
@@ -29,7 +29,7 @@ def main() -> None:
     options.check()
     cli.start_tensorflow()
     try:
-        from tfrec.serving.server import run
+        from tfrec.server import run
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'tfrec[serving]'") from None
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from tfrec.serving.server import merging
-from tfrec.serving.server.engine import Call
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import merging
+from tfrec.server.engine import Call
+from tfrec.server.errors import ServingError, invalid
 
 LATE = "Run() timeout exceeded while waiting in batching queue"
 

@@ -3,9 +3,9 @@
 Dtypes and shapes are not: the session refuses a wrong dtype, and the graph knows what it takes.
 """
 
-from tfrec.serving.server import tensors
-from tfrec.serving.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import tensors
+from tfrec.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
+from tfrec.server.errors import ServingError, invalid
 
 
 def to_call(model: SavedModel, request) -> tuple[list[str], Call]:

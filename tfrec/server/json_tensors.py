@@ -10,8 +10,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from tfrec.serving.server import tensors
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import tensors
+from tfrec.server.errors import ServingError, invalid
 
 INTEGERS = {
     kind: (kind.min, kind.max)

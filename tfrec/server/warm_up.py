@@ -4,10 +4,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tfrec.serving.server import examples, predicting
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.engine import Call, SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import examples, predicting
+from tfrec.server.batching import Batcher
+from tfrec.server.engine import Call, SavedModel
+from tfrec.server.errors import ServingError, invalid
 
 FILE = "assets.extra/tf_serving_warmup_requests"  # a TFRecord of PredictionLog
 MOST = 1000

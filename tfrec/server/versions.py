@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.engine import Call, SavedModel
-from tfrec.serving.server.errors import ServingError
+from tfrec.server.batching import Batcher
+from tfrec.server.engine import Call, SavedModel
+from tfrec.server.errors import ServingError
 
 START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50  # ModelVersionStatus.State
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from tfrec.serving.server.errors import invalid
+from tfrec.server.errors import invalid
 
 PIECE = 1 << 18  # bytes inflated at once: a millisecond in which no other client is answered
 ANY_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's

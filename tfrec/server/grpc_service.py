@@ -16,12 +16,12 @@ from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, Re
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from tfrec.serving.server import config_files
-from tfrec.serving.server.errors import ServingError
-from tfrec.serving.server.inference import LARGE, Inference
-from tfrec.serving.server.monitoring import Metrics
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.pool import here
+from tfrec.server import config_files
+from tfrec.server.errors import ServingError
+from tfrec.server.inference import LARGE, Inference
+from tfrec.server.monitoring import Metrics
+from tfrec.server.options import Options
+from tfrec.server.pool import here
 
 LONGEST_MESSAGE = 2**31 - 1
 HEALTHY = ("", "ModelService", "PredictionService")  # names that health is asked for

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrec.serving.server.engine import Call
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server.engine import Call
+from tfrec.server.errors import ServingError, invalid
 
 
 def rows(call: Call) -> int:

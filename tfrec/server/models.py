@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from tfrec.serving.server import config_files, configuration, warm_up
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.configuration import Config
-from tfrec.serving.server.engine import SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.versions import Servable, Versions
+from tfrec.server import config_files, configuration, warm_up
+from tfrec.server.batching import Batcher
+from tfrec.server.configuration import Config
+from tfrec.server.engine import SavedModel
+from tfrec.server.errors import ServingError, invalid
+from tfrec.server.options import Options
+from tfrec.server.versions import Servable, Versions
 
 TICK = 0.05  # seconds between two looks at the clock
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrec.serving.server.errors import invalid
-from tfrec.serving.server.json_tensors import decoded, is_base64, type_name
+from tfrec.server.errors import invalid
+from tfrec.server.json_tensors import decoded, is_base64, type_name
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable
 
 import tensorflow as tf
 
-from tfrec.serving.server import grpc_service, rest_service
-from tfrec.serving.server.inference import Inference
-from tfrec.serving.server.models import Models
-from tfrec.serving.server.monitoring import Metrics
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.pool import Pool
+from tfrec.server import grpc_service, rest_service
+from tfrec.server.inference import Inference
+from tfrec.server.models import Models
+from tfrec.server.monitoring import Metrics
+from tfrec.server.options import Options
+from tfrec.server.pool import Pool
 
 SWITCH_SECONDS = 5e-4  # Python's 5 ms would let a request wait for another one's parsing
 GRACE_SECONDS = 5.0  # for requests under way when the server stops

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.client import pywrap_tf_session as c_api
 
-from tfrec.serving.server.errors import ServingError, invalid, of_tensorflow
+from tfrec.server.errors import ServingError, invalid, of_tensorflow
 
 DEFAULT_SIGNATURE = "serving_default"
 INTERNAL = "__saved_model_"  # signatures that nobody asks

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfrec.serving.server import (
+from tfrec.server import (
     bodies,
     config_files,
     examples_json,
@@ -27,11 +27,11 @@ from tfrec.serving.server import (
     monitoring,
     tensors,
 )
-from tfrec.serving.server.demo import Demo
-from tfrec.serving.server.errors import ServingError, invalid
-from tfrec.serving.server.inference import Inference
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.pool import here
+from tfrec.server.demo import Demo
+from tfrec.server.errors import ServingError, invalid
+from tfrec.server.inference import Inference
+from tfrec.server.options import Options
+from tfrec.server.pool import here
 
 LOG = logging.getLogger(__name__)
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
