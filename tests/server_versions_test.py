@@ -236,7 +236,11 @@ def test_the_configuration_file_is_read_again(exported, tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("model_config_list {config {name: 'a'", "Invalid protobuf file: '.*models.config': 1:34"),
+        (
+            "model_config_list {config {name: 'a'",
+            "Invalid protobuf file: '.*models.config': Error parsing text-format "
+            "tensorflow.serving.ModelServerConfig: 1:34",
+        ),
         ("model_config_list {config {names: 'a'}}", "models.config': .*names"),
         (
             "model_config_list {config {%s version_labels {key: 'x' value: 1}}}",
