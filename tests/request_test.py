@@ -119,9 +119,9 @@ def test_a_missing_package_is_named(request_, monkeypatch):
 
 def test_the_server_names_its_missing_package(capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "tfrec.serving.server.run", raising=False)
-    monkeypatch.delitem(sys.modules, "tfrec.serving.server.rest_service", raising=False)
-    monkeypatch.delattr("tfrec.serving.server.run", raising=False)
-    monkeypatch.delattr("tfrec.serving.server.rest_service", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrec.server.run", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrec.server.rest_service", raising=False)
+    monkeypatch.delattr("tfrec.server.run", raising=False)
+    monkeypatch.delattr("tfrec.server.rest_service", raising=False)
     done = run(capsys, "serve", f"--model_base_path={tmp_path}")
     assert done.err == "error: aiohttp is missing: pip install 'tfrec[serving]'\n"
