@@ -84,7 +84,7 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
     config = DataConfig(dataset="synthetic", shards=2)
     info = prepare(raw, config, folder / "data", progress=False)
     tf.keras.utils.set_random_seed(0)
-    model = MODELS["deeprec"].create(info, MODELS["deeprec"].Config())
+    model = MODELS["deeprec"].create(info, MODELS["deeprec"].Config(hidden=(512, 512, 1024)))
     top = signatures.make(model, str(folder / "data"), 20, folder / "titles.txt")
     export.write(top, folder / "deeprec/1")
     return folder / "deeprec"

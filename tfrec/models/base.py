@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import tasks
 from tfrec.config import Settings, TrainConfig
+from tfrec.layers.list_order import ListOrder
 from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.models.capabilities import ItemRows
@@ -42,6 +43,7 @@ class Recommender(keras.Model):
         knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
         paper: Training settings of the paper, the defaults of `tfrec.train`.
+        list_order: Of a model: what lists of the best items are ordered by, from its scores.
     """
 
     task: str | Task = "rating"
@@ -62,6 +64,8 @@ class Recommender(keras.Model):
         self.config = config or self.Config()
         task = self.task_for(self.config)
         self.task = task.name if isinstance(task, Task) else task
+        scale = (info.rating_min, info.rating_max) if self.task == "rating" else None
+        self.list_order = ListOrder(info.n_items, scale, name="list_order")
 
     @classmethod
     def rows(cls, config: Any) -> str:

@@ -43,7 +43,8 @@ FEATURES = {
 NOTES = """
 Ids are raw ids as in the data. `""` is padding and may stand anywhere; unknown ids and repeats are
 harmless. An answer's place that no item fills has the id `""` and the lowest finite float32 as its
-score. Predictions are {prediction}.
+score. Predictions are {prediction}. A history without a known item, and an unknown user, get the
+most popular items.
 
 A request without one of the inputs, or one of another dtype, rank, fixed length or number of rows,
 is refused with INVALID_ARGUMENT. What is wrong within a row is harmless, since a server may batch

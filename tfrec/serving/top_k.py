@@ -77,6 +77,24 @@ class TopK(Answers):
         unknown = (positions == PAD) & (allow != UNKNOWN)
         return tf.where(unknown, self.model.info.n_items, positions)
 
+    def best(self, scores, seen, history, values=None, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores as they are shown and positions, `[batch, k]`, of the k best items.
+
+        Args:
+            scores: `[batch, n_items]`.
+            seen: As for `ranking.top_k`.
+            history: As for `ListOrder`: rows of padding get popular items.
+            values: As for `ListOrder`.
+            allowed: As for `ranking.top_k`.
+        """
+        order = self.model.list_order(scores, history, values)
+        return self.shown(*ranking.top_k(scores, seen, self.k, allowed, order))
+
+    def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
+        told = self.model.task_object.in_lists(scores, self.model.info)
+        return tf.where(top != PAD, told, scores), top
+
     def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
 
@@ -140,6 +158,7 @@ class HistoryTopK(TopK):
         Args:
             items: Raw ids, string `[batch, length]`, padding "", older first for models of
                 sequences. Unknown ids are ignored, of an item sent twice the first rating counts.
+                Without a known id: the most popular items.
             values: Ratings, float32 `[batch, any]`; see `ratings`.
             exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
             allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
@@ -149,8 +168,8 @@ class HistoryTopK(TopK):
         """
         positions = without_repeats(self.positions.lookup(items))
         scores = self.scores(positions, values)
-        seen = self.struck_out(positions, exclude)
-        return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+        seen, ratings = self.struck_out(positions, exclude), self.ratings(values, positions)
+        return self.named(*self.best(scores, seen, positions, ratings, self.allowed(allow)))
 
     def scores(self, positions: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         """Scores of all items, `[batch, n_items]`, for histories of positions without repeats."""
@@ -165,7 +184,7 @@ class HistoryTopK(TopK):
 
     def top_of(self, row):
         scores = self.score_of(features(row["items"], row["values"]))
-        return ranking.top_k(scores, row["items"], self.k)
+        return self.best(scores, row["items"], row["items"], row["values"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""

@@ -12,6 +12,8 @@ class Rating(Task):
 
         return tf.clip_by_value(scores, info.rating_min, info.rating_max)
 
+    in_lists = predictions
+
     def check(self, info, model, is_setting):
         if is_setting and (info.rating_min, info.rating_max) == (0, 1):
             raise ValueError(
@@ -30,9 +32,12 @@ RATING = Rating(
     report=RatingReport,
     monitor="rmse",
     shown=("rmse", "mae"),
-    table=("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
-    words="ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of the "
-    "best items are not cut",
+    table=(
+        *("rmse", "mae", "hr@10", "ndcg@10", "coverage@10"),
+        *("rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    ),
+    words="ratings, from {low:g} to {high:g}; lists of the best items are ordered by them and by "
+    "how likely items are to be chosen",
     item_signatures=("regress",),
     event_signatures=("regress",),
 )
