@@ -196,7 +196,7 @@ def to_array(value, dtype: int) -> np.ndarray:
 
 
 def _element(index: int, shape: list[int]) -> int:
-    """The outermost list's element that holds the value at a index of a level of that shape."""
+    """The outermost list's element that holds a level's value, by the shape up to there."""
     return index // max(1, int(np.prod(shape[1:]))) if shape else 0
 
 
