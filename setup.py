@@ -61,7 +61,7 @@ setup(
         "tfrec": ["py.typed"],
         "tfrec.datasets": ["embedded/*"],
         "tfrec.serving": ["messages.binpb", "deploy_templates/*"],
-        "tfrec.serving.server": ["demo.html"],
+        "tfrec.server": ["demo.html"],
     },
     python_requires=">=3.11",
     entry_points={"console_scripts": ["tfrec=tfrec.__main__:main"]},

@@ -18,11 +18,11 @@ from servers import eventually, export_toy, serving
 from tensorflow_serving.apis import model_management_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.options import Options
 from tfrec.serving import production, warmup
 from tfrec.serving.client import Client, RequestError
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.options import Options
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from server_options_test import keys, ssl_config  # noqa: F401 (a fixture)
 from servers import export_toy, serving
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.configuration import check
 from tfrec.serving.client import AsyncClient, Client
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.configuration import check
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs/serving.md").read_text()
 

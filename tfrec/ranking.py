@@ -79,8 +79,8 @@ def top_k(
     Equal scores come in a fixed pseudo-random order (see the module's text).
 
     Args:
-        scores: `[batch, n]`, any float type; compared as float32. An item a model scores
-            as minus infinity is never returned.
+        scores: `[batch, n]`, any float type; compared as float32, none NaN or plus infinity
+            (see `checked`). An item a model scores as minus infinity is never returned.
         seen: `[batch, L]` int positions to leave out, padded with -1.
         k: How many; may exceed n.
         allow: `[batch, M]` int positions, as `keep_only` takes them; default all.
@@ -89,12 +89,9 @@ def top_k(
     Returns:
         scores `[batch, k]` float32 and items `[batch, k]` int32. Where fewer than k items
         are left, the value is minus infinity and the item -1.
-
-    Raises:
-        tf.errors.InvalidArgumentError: a score is NaN or plus infinity.
     """
     seen = tf.convert_to_tensor(seen)
-    compared = strike_out(_checked(scores if order is None else order), seen)
+    compared = strike_out(scores if order is None else order, seen)
     if allow is not None:
         compared = keep_only(compared, allow)
     n = tf.shape(compared)[1]
@@ -139,7 +136,7 @@ def top_k_by_blocks(
         positions = start + tf.range(size)
         scores = score(positions)
         compared = order(scores, positions) if order else scores
-        compared = strike_out(_checked(compared), seen - start)
+        compared = strike_out(compared, seen - start)
         if allow is not None:
             compared = keep_only(compared, tf.where(allow == PAD, PAD, allow - start), limited)
         best, places = _best(compared, row, start, tf.minimum(k, size))
@@ -160,8 +157,14 @@ def top_k_by_blocks(
     return _named(values, items, k, min(k, n))
 
 
-def _checked(scores: tf.Tensor) -> tf.Tensor:
-    """The scores as float32, none of them NaN or plus infinity."""
+def checked(scores: tf.Tensor) -> tf.Tensor:
+    """The scores as float32, none of them NaN or plus infinity: for evaluation.
+
+    Not for serving, where one row would fail all that share its batch.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a score is.
+    """
     scores = tf.cast(scores, tf.float32)
     tf.debugging.Assert(
         tf.reduce_all(scores < float("inf")),  # false for NaN, too

@@ -165,7 +165,10 @@ class Questions(abc.ABC):
         return self.answer(Question(RATE, self._requests(RATE, lists), read), timeout)
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
-        """Cuts histories to what a sequence model reads; what is older is only left out."""
+        """Cuts histories to a fixed length, which older exports of sequence models have.
+
+        What is older is only left out of the answer.
+        """
         spec = self.signatures().get(DEFAULT, {}).get("items")
         longest = spec.shape[1] if spec and len(spec.shape) > 1 else None
         if longest is None:

@@ -130,6 +130,11 @@ class UserTopK(TopK):
         user = examples.single(lists.pop("user"))
         return self.call("recommend", user=user, **{n: examples.dense(x) for n, x in lists.items()})
 
+    def rate_example(self, inputs) -> dict[str, tf.Tensor]:
+        """`rate` for each Example's `user` and `candidates`; see `TopK.rated`."""
+        lists = examples.parse(inputs, dict.fromkeys(["user", "candidates"], tf.string))
+        return self.rated(lists["candidates"], user=examples.single(lists["user"]))
+
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
         told = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))

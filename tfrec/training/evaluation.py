@@ -79,7 +79,7 @@ class Evaluator:
             if keep:
                 scores = keep(features, targets, scores)
             if depth:
-                order = self.model.list_order(scores, features["items"])
+                order = ranking.checked(self.model.list_order(scores, features["items"]))
                 _, scores = ranking.top_k(scores, features["items"], depth, order=order)
             return features, targets, scores
 

@@ -143,7 +143,7 @@ def measure(
 
         def top(rule: tf.Tensor) -> tf.Tensor:
             order = model.list_order(scores, items, values, rule=(rule[0], rule[1]))
-            return ranking.top_k(scores, items, CUT, order=order)[1]
+            return ranking.top_k(scores, items, CUT, order=ranking.checked(order))[1]
 
         return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
 
