@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.models.registry import MODELS
-from tfrec.training import loop, methods, strategies
+from tfrec.training import lists, loop, methods, strategies
 from tfrec.training.experiment import Experiment
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
@@ -140,6 +140,8 @@ def test_refit_trains_a_new_model_on_train_and_validation(trial):
     whole.batches = lambda split, epoch=0, b=whole.batches: b("train+validation", epoch)
     whole.has = lambda split: False
     whole.fit(resume=False)
+    lists.learn_items(whole.model, whole.config.data_dir, "train+validation")
+    lists.set_rule(whole.model, lists.own_rule(t.model))
     assert same(t.run_dir.load_model().get_weights(), whole.model.get_weights())
 
 
