@@ -40,7 +40,8 @@ PRESETS: dict[str, Preset] = {
     "deeprec-latestsmall-random90": Preset(
         model="deeprec",
         data=DataConfig(),
-        measured="MEASURED_HERE",
+        measured="RMSE .8544 test, .8549 validation (Biases .8698, .8692); HR@10 .6421 test "
+        "(Popularity .4496); seed 0; 118 s on a busy machine, 53 CPU s",
     ),
     "deeprec-paper": Preset(
         model="deeprec",

@@ -185,12 +185,16 @@ class EventTopK(UserTopK):
     def scores(self, users, items):
         return self.score_of({"user": users}, items)
 
-    def rate(self, user, candidates):
-        users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)
+    def pair_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch]` and `[batch, m]`, each row its own items -> `[batch, m]`."""
         flat = tf.reshape(items, [-1])
         event = {"user": tf.repeat(users, tf.shape(items)[1]), "item": flat}
         scores = self.score_of(self.model.empty_features(tf.size(flat)) | event)
-        scores = tf.reshape(self.predictions(scores), tf.shape(items))
+        return tf.reshape(scores, tf.shape(items))
+
+    def rate(self, user, candidates):
+        users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)
+        scores = self.predictions(self.pair_scores(users, items))
         return {"scores": tf.where(candidates != UNKNOWN, scores, LOWEST)}
 
     def samples(self):
