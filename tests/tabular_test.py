@@ -20,7 +20,7 @@ from commands_test import run
 
 from tfrec.config import DataConfig
 from tfrec.data import records
-from tfrec.datasets import files, registry, tabular, tabular_parquet
+from tfrec.datasets import files, registry, roles, tabular_parquet
 from tfrec.schema import DatasetInfo
 from tfrec.training import experiment
 
@@ -262,7 +262,7 @@ def test_bad_tables_are_named(tmp_path, what):
 )
 def test_bad_flags_are_named(columns, message):
     with pytest.raises(ValueError, match=message):
-        tabular.parse(columns)
+        roles.parse(columns)
 
 
 PARQUET = {
