@@ -226,8 +226,8 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("tiem=at", "'tiem' is unknown; did you mean 'time'.*tiem=at:category"),
-        ("price=p:numbr", "price=p:numbr: no kind 'numbr'; did you mean 'number'"),
+        ("times=at", "'times' is unknown; did you mean 'time'.*times=at:category"),
+        ("price=p:numbers", "price=p:numbers: no kind 'numbers'; did you mean 'number'"),
         ("price=p:number:shop", "no owner 'shop'; known: item, user, event"),
         ("tags=t:set:event", "a field of events is a category or a number, not a set"),
         ("größe=g", "'größe' can not be the name of a field"),
@@ -251,7 +251,7 @@ def test_what_tables_beside_the_events_can_not_be(shop, tmp_path):
         ({"items": pd.DataFrame({"item": ["x", "x"]})}, "item 'x' has more than one row; keep one"),
         ({"items": pd.DataFrame({"item": ["x", None]})}, "row 2, column item: the item id is miss"),
         ({"users": tmp_path / "none.csv"}, "--users=.*none.csv does not exist"),
-        ({"volume": "sise:number"}, "the frame has no column 'sise' for volume.*mean 'size'"),
+        ({"volume": "sizes:number"}, "the frame has no column 'sizes' for volume.*mean 'size'"),
         (
             {
                 "items": pd.DataFrame({"item": ["x"], "city": ["b"]}),
