@@ -12,7 +12,7 @@ from tfrec.datasets import event_tables, side_tables, tabular
 from tfrec.datasets.event_tables import Events
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.datasets.roles import Columns
-from tfrec.datasets.sources import Source
+from tfrec.datasets.side_tables import Source
 from tfrec.datasets.tabular_typed import TypedTable
 
 _ROWS = 1 << 18  # a batch

@@ -12,8 +12,8 @@ import pandas
 from tfrec.config import known_names
 from tfrec.datasets import files, tabular_text
 from tfrec.datasets.roles import RESERVED, Columns, NamedField
-from tfrec.datasets.sources import Source
 
+Source = str | pathlib.Path | pandas.DataFrame
 NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"  # no 02139, which is a name
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 import pathlib
+import typing
 
-import pandas
-
-Source = str | pathlib.Path | pandas.DataFrame
+if typing.TYPE_CHECKING:
+    import pandas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Sources:
     train: str | pathlib.Path | None = None
     validation: str | pathlib.Path | None = None
     test: str | pathlib.Path | None = None
-    users: Source | None = None
-    items: Source | None = None
+    users: "str | pathlib.Path | pandas.DataFrame | None" = None
+    items: "str | pathlib.Path | pandas.DataFrame | None" = None
 
     @property
     def parts(self) -> dict[int, str | pathlib.Path]:

@@ -30,8 +30,7 @@ from tfrec.datasets import (
 from tfrec.datasets.event_tables import Events
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.datasets.roles import Columns, NamedField
-from tfrec.datasets.side_tables import SideTable
-from tfrec.datasets.sources import Source
+from tfrec.datasets.side_tables import SideTable, Source
 
 _TEXT = re.compile(r"\.(csv|tsv|txt|dat|tab|data)(\.gz)?$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
