@@ -8,6 +8,7 @@ from tfrec import config as config_lib
 from tfrec.config import DataConfig
 from tfrec.data import prepare, stored
 from tfrec.datasets import registry as datasets
+from tfrec.datasets import sources
 from tfrec.schema import INFO_FILE, DatasetInfo
 
 
@@ -21,7 +22,7 @@ def default_dir(data: DataConfig, raw: str = "") -> str:
     text = json.dumps(config_lib.to_dict(data), sort_keys=True)
     entry = datasets.DATASETS.get(data.dataset)
     if entry and entry.named_columns:
-        text += str(pathlib.Path(raw).absolute())
+        text += sources.identity(raw)
     name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return str(datasets.cache_dir() / "prepared" / name)
 
