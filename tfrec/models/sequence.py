@@ -80,6 +80,14 @@ class Sequence(Recommender):
         self.bias = self.add_weight((info.n_items,), "zeros", name="bias", autocast=False)
         self.seed_generator = keras.random.SeedGenerator()
 
+    @classmethod
+    def activations(cls, info, config, train):
+        """The loss over all items has a score for each place of the batch and each item."""
+        mean = info.n_ratings.get("train", 0) / max(1, info.row_counts.get("train", 1))
+        places = int(train.batch_size * np.clip(2 * mean, 1, config.window))  # the longer rows
+        softmax = 3 * places * info.n_items if config.loss == "softmax" else 0
+        return softmax + train.batch_size * info.n_items + 64 * places * config.width
+
     def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
         """`[batch, L, width]` from int32 `[batch, L]`, -1 in front of short histories."""
         raise NotImplementedError

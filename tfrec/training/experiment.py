@@ -21,7 +21,7 @@ from tfrec.datasets import registry as datasets
 from tfrec.models import registry as models
 from tfrec.models.base import Recommender
 from tfrec.schema import INFO_FILE, DatasetInfo
-from tfrec.training import loop, overlap, strategies, warm_start
+from tfrec.training import loop, memory, overlap, strategies, warm_start
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -95,6 +95,8 @@ class Experiment:
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
             self.info = prepared(config.data, config.data_dir, raw)
+        if not run_dir.finished:
+            memory.check(config.model, self.info, config.model_config, config.train, self.say)
         self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
@@ -137,11 +139,14 @@ class Experiment:
         # A ranking needs to know what each user has seen.
         by_row = model.reads == "histories" or (self.task_object.ranks and not training)
         reader = inputs.histories if by_row else inputs.events
+        size = train.batch_size if training else train.eval_batch_size
+        if by_row and not training:
+            size = inputs.rows_to_score(self.info, size)
         return reader(
             self.config.data_dir,
             self.info,
             split,
-            train.batch_size if training else train.eval_batch_size,
+            size,
             shuffle=training and not whole,
             seed=train.seed,
             epoch=epoch,
