@@ -86,3 +86,24 @@ def padded(x: scipy.sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray,
         values = np.zeros(real.shape, np.float32)
         items[real], values[real] = entries.indices, entries.data
         yield rows, items, values
+
+
+def singular(x: scipy.sparse.csr_matrix, start: np.ndarray) -> np.ndarray:
+    """About the first right singular vectors of x, times the roots of their singular values.
+
+    By two rounds of subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011) from
+    `start`, `[n_columns, size]`; zeros where `size` is more than the columns. From here few
+    iterations are enough, and from a small random start, many.
+    """
+    basis = start
+    for _ in range(2):
+        basis, _ = np.linalg.qr(x.T @ (x @ basis))
+    gram, turn = diagonal(x @ basis)
+    found = (basis @ turn) * gram**0.25
+    return np.pad(found, [(0, 0), (0, start.shape[1] - found.shape[1])])
+
+
+def diagonal(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, 0 or more, and eigenvectors of table' table, in float32."""
+    values, vectors = np.linalg.eigh((table.T @ table).astype(np.float64))
+    return np.maximum(values, 0.0).astype(np.float32), vectors.astype(np.float32)

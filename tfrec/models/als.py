@@ -5,6 +5,7 @@ Netflix Prize", AAIM 2008, with the biases of Koren, Bell and Volinsky, IEEE Com
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrec import losses
@@ -91,9 +92,19 @@ class ALS(Recommender):
         x = sparse.read(rows, self.info.n_columns)
         of_rows, of_columns = list(sparse.padded(x)), list(sparse.padded(x.T.tocsr()))
         solve = ridge.compiled(self._solve, [tf.TensorSpec([None, self.config.factors + 1])])
-        columns = self.columns.numpy()
-        columns[:, -1] = 0
+        columns = self._start(x, solve, of_rows, of_columns)
         for _ in range(self.config.iterations):
             rows = ridge.solve_all(solve, of_rows, x.shape[0], columns)
             columns = ridge.solve_all(solve, of_columns, x.shape[1], rows)
         self.columns.assign(columns)
+
+    def _start(self, x, solve, of_rows, of_columns):
+        """Biases alone, and the singular vectors of what they leave."""
+        nothing = np.zeros(self.columns.shape, np.float32)
+        rows = ridge.solve_all(solve, of_rows, x.shape[0], nothing)
+        columns = ridge.solve_all(solve, of_columns, x.shape[1], rows)
+        left = x.copy()
+        left.data -= self.info.rating_mean + columns[x.indices, -1]
+        left.data -= np.repeat(rows[:, -1], np.diff(x.indptr))
+        columns[:, :-1] = sparse.singular(left, self.columns.numpy()[:, :-1])
+        return columns

@@ -7,7 +7,6 @@ import dataclasses
 
 import keras
 import numpy as np
-import scipy.sparse
 import tensorflow as tf
 
 from tfrec import losses
@@ -111,7 +110,7 @@ class IALS(Recommender):
         solve = ridge.compiled(self._solve, specs)
         if self.config.binary:
             x.data[:] = 1
-        items = spectral(x, self.vectors.numpy())
+        items = sparse.singular(x, self.vectors.numpy())
         for _ in range(self.config.iterations):
             items, gram = turned(items)
             users = ridge.solve_all(solve, of_users, x.shape[0], items, gram, float(x.shape[1]))
@@ -122,28 +121,7 @@ class IALS(Recommender):
         self.gram.assign(gram)
 
 
-def spectral(x: scipy.sparse.csr_matrix, start: np.ndarray) -> np.ndarray:
-    """About the first right singular vectors of x, times the roots of their singular values.
-
-    By two rounds of subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011) from
-    `start`, `[n_columns, size]`; zeros where `size` is more than the columns. From here few
-    iterations are enough, and from a small random start, many.
-    """
-    basis = start
-    for _ in range(2):
-        basis, _ = np.linalg.qr(x.T @ (x @ basis))
-    gram, turn = diagonal(x @ basis)
-    found = (basis @ turn) * gram**0.25
-    return np.pad(found, [(0, 0), (0, start.shape[1] - found.shape[1])])
-
-
 def turned(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors in the basis that makes their Gram matrix diagonal, and its diagonal."""
-    gram, basis = diagonal(table)
+    gram, basis = sparse.diagonal(table)
     return table @ basis, gram
-
-
-def diagonal(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, 0 or more, and eigenvectors of table' table, in float32."""
-    values, vectors = np.linalg.eigh((table.T @ table).astype(np.float64))
-    return np.maximum(values, 0.0).astype(np.float32), vectors.astype(np.float32)
