@@ -38,10 +38,11 @@ def test_weights_are_about_as_many_as_the_model_makes(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_says_a_number_that_grows_with_the_catalogue(name):
+def test_every_model_says_a_number_that_grows_with_the_data(name):
     cls = MODELS[name]
     small, large = (
-        cls.memory(info_of(cls, n_items=n), cls.Config(), cls.paper) for n in (3000, 300_000)
+        cls.memory(info_of(cls, n_users=n, n_items=n), cls.Config(), cls.paper)
+        for n in (3000, 300_000)
     )
     assert 0 < small < 1e10
     assert 3 * small < large

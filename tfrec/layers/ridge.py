@@ -82,18 +82,22 @@ def _inverse_times(gram: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 def compiled(function: Callable, others: Sequence[tf.TensorSpec]) -> Callable:
     """A `tf.function` of padded items, values and `others`, traced once for all shapes.
 
-    An error of `solve` becomes one that names the setting.
+    Raises, when it is called:
+        ValueError: there is no finite solution; it names the setting.
     """
     padded = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.float32)]
     traced = tf.function(function, input_signature=[*padded, *others])
 
     def call(*args) -> np.ndarray:
         try:
-            return traced(*args).numpy()
-        except tf.errors.InvalidArgumentError as error:
+            solved = traced(*args).numpy()
+        except tf.errors.InvalidArgumentError:
+            solved = np.array(np.nan)  # or it gives NaN itself
+        if not np.isfinite(solved).all():
             raise ValueError(
                 "the least squares have no solution in float32: raise --set regularization"
-            ) from error
+            )
+        return solved
 
     return call
 

@@ -46,9 +46,9 @@ class ALS(Recommender):
         """
 
         factors: int = setting(32, "at least 1")
-        regularization: float = setting(0.1, "more than 0")
-        frequency: float = setting(1.0, "0 or more")
-        iterations: int = setting(10, "at least 1")
+        regularization: float = setting(1.2, "more than 0")
+        frequency: float = setting(0.5, "0 or more")
+        iterations: int = setting(4, "at least 1")
 
     def build(self, input_shape=None):
         n, size = self.info.n_columns, self.config.factors
