@@ -82,6 +82,8 @@ SMALL = {
         {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0, "regularization": 10.0},
         {**CODED, "epochs": 20},
     ),
+    "ials": ({"factors": 4, "regularization": 0.1}, {"batch_size": 16}),
+    "als": ({"factors": 4}, {"batch_size": 16}),
     "mf": ({"latent": 4, "regularization": 0.001}, EVENTS),
     "fm": ({"latent": 4}, EVENTS),
     "deepfm": ({"task": "rating", "latent": 4, "hidden": (8,), "dropout": 0.0}, EVENTS),

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfrec.config import Settings, setting
 from tfrec.layers import next_item, windows
-from tfrec.layers.densify import densify
+from tfrec.losses import entries_of
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD
 
@@ -79,6 +79,14 @@ class Sequence(Recommender):
         )
         self.bias = self.add_weight((info.n_items,), "zeros", name="bias", autocast=False)
         self.seed_generator = keras.random.SeedGenerator()
+
+    @classmethod
+    def activations(cls, info, config, train):
+        """The loss over all items has a score for each place of the batch and each item."""
+        mean = info.n_ratings.get("train", 0) / max(1, info.row_counts.get("train", 1))
+        places = int(train.batch_size * np.clip(2 * mean, 1, config.window))  # the longer rows
+        softmax = 3 * places * info.n_items if config.loss == "softmax" else 0
+        return softmax + train.batch_size * info.n_items + 64 * places * config.width
 
     def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
         """`[batch, L, width]` from int32 `[batch, L]`, -1 in front of short histories."""
@@ -164,10 +172,11 @@ class Sequence(Recommender):
         c, (states, rows, items), outputs = self.config, predicting, self.outputs()
         if c.loss == "softmax" or self.exact:
             return next_item.softmax(states, items, *outputs)
-        in_row = densify(history, tf.ones_like(history, tf.float32), self.info.n_items) > 0
+        in_row = self._in_row(history)
         if c.loss == "bce":
             negatives = self._draw([tf.shape(items)[0], c.negatives])
-            struck = tf.gather(tf.gather(in_row, rows), negatives, batch_dims=1)
+            places = rows[:, None] * self.info.n_items + tf.cast(negatives, tf.int64)
+            struck = tf.gather(tf.reshape(in_row, [-1]), places)
             return next_item.binary(states, items, *outputs, negatives, struck)
         negatives = self._draw([c.negatives])
         struck = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
@@ -175,6 +184,14 @@ class Sequence(Recommender):
             return next_item.sampled_softmax(states, items, *outputs, negatives, struck)
         beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
         return next_item.binary(states, items, *outputs, negatives, struck, beta)
+
+    def _in_row(self, history: tf.Tensor) -> tf.Tensor:
+        """Which items a row has, bool `[batch, n_items]`."""
+        _, places = entries_of(history)
+        shape = [tf.shape(history)[0], self.info.n_items]
+        have = tf.ones([tf.shape(places)[0]], tf.bool)
+        in_row = tf.tensor_scatter_nd_update(tf.zeros(shape, tf.bool), places, have)
+        return tf.ensure_shape(in_row, [history.shape[0], self.info.n_items])
 
     def _draw(self, shape) -> tf.Tensor:
         return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)

@@ -13,7 +13,7 @@ from tfrec.data import prepared, records
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
-from tfrec.training import batches, lists, loop, methods, overlap, strategies, warm_start
+from tfrec.training import batches, lists, loop, memory, methods, overlap, strategies, warm_start
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator
@@ -49,6 +49,8 @@ class Experiment:
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
             self.info = prepared.ensure(config.data, config.data_dir, raw)
+        if not run_dir.finished:
+            memory.check(config.model, self.info, config.model_config, config.train, self.say)
         self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
