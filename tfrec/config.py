@@ -36,6 +36,7 @@ __all__ = [
     "known_names",
     "limits_of",
     "override",
+    "parsed",
     "replaced",
     "setting",
     "split_config",

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from tfrec import cli
+from tfrec import cli, names
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
@@ -25,14 +25,15 @@ flags.DEFINE_bool("overwrite", False, "replace what is prepared there", flag_val
 def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
+    names.refuse_data_set(FLAGS.dataset)
+    data = config_lib.data_config(
+        DataConfig(), FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
+    )
     cli.start_tensorflow()
     from tfrec.data import prepare
     from tfrec.datasets import registry
     from tfrec.training import summaries
 
-    data = config_lib.data_config(
-        DataConfig(), FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
-    )
     raw = registry.open_as(data, FLAGS.raw or None)
     info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
     print(summaries.data_summary(info))

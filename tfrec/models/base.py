@@ -41,7 +41,10 @@ class Recommender(keras.Model):
         needs_ids: Whether the data must name users and items.
         knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
-        paper: Training settings of the paper, the defaults of `tfrec.train`.
+        defaults: Training settings that work across data sets; a class that gives only `paper` has
+            those.
+        paper: Training settings of the paper, which presets start from.
+        paper_settings: The paper's values of settings whose default in `Config` is another.
     """
 
     task: str | Task = "rating"
@@ -50,18 +53,30 @@ class Recommender(keras.Model):
     needs_ids: ClassVar[bool] = True
     knows_users: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
+    defaults: ClassVar[TrainConfig] = TrainConfig()
     paper: ClassVar[TrainConfig] = TrainConfig()
+    paper_settings: ClassVar[Mapping[str, Any]] = {}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """The model's numbers; the defaults are the paper's."""
+        """The model's numbers; the defaults are what works across data sets."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "paper" in vars(cls) and "defaults" not in vars(cls):
+            cls.defaults = cls.paper
 
     def __init__(self, info: DatasetInfo, config: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.info = info
-        self.config = config or self.Config()
+        self.config = self.settled(config or self.Config(), info)
         task = self.task_for(self.config)
         self.task = task.name if isinstance(task, Task) else task
+
+    @classmethod
+    def settled(cls, config: Any, info: DatasetInfo) -> Any:
+        """The settings with those decided that say "auto", which leaves them to the data."""
+        return config
 
     @classmethod
     def rows(cls, config: Any) -> str:

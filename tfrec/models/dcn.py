@@ -38,7 +38,6 @@ class DCN(FM):
             l2: Weight of |W|^2 of the cross layers, the MLP and the head.
         """
 
-        task: str = "ctr"
         depth: int = setting(3, "at least 1")
         hidden: tuple[int, ...] = setting((400, 400), "at least 1")
         activation: str = setting("relu", choices=ACTIVATIONS)

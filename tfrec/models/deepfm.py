@@ -34,7 +34,6 @@ class DeepFM(FM):
             l2: Weight of |W|^2 of the MLP and its head.
         """
 
-        task: str = "ctr"
         hidden: tuple[int, ...] = setting((400, 400, 400), "at least 1")
         activation: str = setting("relu", choices=ACTIVATIONS)
         dropout: float = setting(0.5, "0 or more and less than 1")

@@ -21,7 +21,7 @@ class FM(EventModel):
         1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
 
     Minimised is the mean over events of the squared error (task "rating") or of the logistic
-    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
+    loss on the logit y (task "ctr"; "auto": of data whose values are labels 0 and 1), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
 
     What training does not know has w = 0 and v = 0: the codes of unknown entries, and users and
     items without a training event. So their share of y is 0.
@@ -35,7 +35,8 @@ class FM(EventModel):
         """FM's settings.
 
         Attributes:
-            task: "rating" or "ctr".
+            task: "rating", "ctr", or "auto": "ctr" where the data's values are labels 0 and 1,
+                else "rating".
             fields: Which fields; none: the ids, all of the side tables and the events' own, but
                 not those of the time.
             latent: Size of the v.
@@ -43,15 +44,22 @@ class FM(EventModel):
             deviation: Of v's normal start.
         """
 
-        task: str = setting("rating", choices=("rating", "ctr"))
+        task: str = setting("auto", choices=("auto", "rating", "ctr"))
         fields: tuple[str, ...] = ()
         latent: int = setting(10, "at least 1")
         regularization: float = setting(0.0, "0 or more")
         deviation: float = setting(0.01, "more than 0")
 
     @classmethod
+    def settled(cls, config, info):
+        if config.task != "auto":
+            return config
+        labels = (info.rating_min, info.rating_max) == (0, 1)
+        return dataclasses.replace(config, task="ctr" if labels else "rating")
+
+    @classmethod
     def task_for(cls, config) -> str:
-        return config.task
+        return "rating" if config.task == "auto" else config.task
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -85,6 +85,19 @@ class Task:
         del info
         return scores
 
+    def check_range(self, low: float, high: float, data: str, model: str) -> None:
+        """Refuses data by the range of its values alone, which may be known before it is prepared.
+
+        Args:
+            low: The lowest value.
+            high: The highest.
+            data: The data's name, for messages.
+            model: The model's.
+
+        Raises:
+            ValueError: as `check`.
+        """
+
     def check(self, info: DatasetInfo, model: str, is_setting: bool) -> None:
         """Refuses data that a model can not learn this task from.
 

@@ -48,7 +48,9 @@ class Experiment:
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
             self.info = prepared.ensure(config.data, config.data_dir, raw)
-        self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
+        self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint).settled(
+            self.info
+        )
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task_object = self.model.task_object

@@ -1,0 +1,14 @@
+"""The papers' own settings, for whatever data the run names: `--preset=sasrec-paper --dataset=ml-1m`.
+
+Without a preset a model starts from its defaults, which are chosen to work across data sets.
+"""
+
+from tfrec.presets.entry import Preset
+
+# Models with other defaults than their paper's.
+_MODELS = (
+    *("multvae", "multdae", "recvae", "cdae", "svae"),
+    *("sasrec", "bert4rec", "gru4rec", "hstu", "deepfm", "dcn"),
+)
+
+PRESETS: dict[str, Preset] = {f"{model}-paper": Preset(model) for model in _MODELS}
