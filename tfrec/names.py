@@ -122,7 +122,7 @@ def _entries(path: str, name: str) -> dict[str, ast.expr]:
 
 
 def _fields(path: str, name: str) -> list[str]:
-    """Fields of the nested `Config` of a class that a file defines or imports, inherited ones first."""
+    """Fields of the `Config` of a class that a file defines or imports, inherited ones first."""
     path, cls = _definition(path, name)
     if cls is None:
         return []
@@ -149,8 +149,7 @@ def _definition(path: str, name: str) -> tuple[str, ast.ClassDef | None]:
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return path, node
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfrec."):
-            if name in {alias.name for alias in node.names}:
-                there = str(node.module).removeprefix("tfrec.").replace(".", "/")
-                return _definition(f"{there}.py", name)
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            there = str(node.module).removeprefix("tfrec.").replace(".", "/")
+            return _definition(f"{there}.py", name)
     return path, None

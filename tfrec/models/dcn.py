@@ -26,6 +26,8 @@ class DCN(FM):
     Departs from the paper: FM's linear part; sets and numbers as in `FM`; the rating task.
     """
 
+    paper_settings = {"task": "ctr"}
+
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
         """FM's settings, the cross layers' and the MLP's.

@@ -23,6 +23,8 @@ class DeepFM(FM):
     Departs from the paper: sets and numbers as in `FM`; the rating task.
     """
 
+    paper_settings = {"task": "ctr"}
+
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
         """FM's settings and the MLP's; the defaults are the paper's.

@@ -29,6 +29,7 @@ class FM(EventModel):
 
     needs_ids = False
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
+    paper_settings = {"task": "rating"}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):

@@ -1,7 +1,8 @@
 """Experiments by name: data, split, settings, what was published and what was measured.
 
-A name is MODEL-DATA-SPLIT, or MODEL-paper: the paper's settings for any data. `tfrec.train --preset=NAME` reproduces one; flags given beside it
-win over it. `measured` is what this package measured, with the command's own defaults.
+A name is MODEL-DATA-SPLIT; MODEL-paper has the paper's settings, for any data.
+`tfrec.train --preset=NAME` reproduces one; flags given beside it win over it. `measured` is what
+this package measured, with the command's own defaults.
 """
 
 from tfrec.config import known_names

@@ -1,4 +1,4 @@
-"""The papers' own settings, for whatever data the run names: `--preset=sasrec-paper --dataset=ml-1m`.
+"""The papers' own settings, for any data: `--preset=sasrec-paper --dataset=ml-1m`.
 
 Without a preset a model starts from its defaults, which are chosen to work across data sets.
 """
