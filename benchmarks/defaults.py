@@ -6,8 +6,7 @@ Each run is `python -m tfrec.train --model=NAME` with the flags of the data set 
 process of its own; finished runs in --out are kept, so an interrupted table goes on where it was. A
 model must beat Popularity (rankings), Biases (ratings) or the share of ones said of every event
 (clicks), on the same held-out rows. CPU seconds are those of the whole command. Sets other than
-ml-latest-small are looked for in the folder TFREC_DATA; `netflix-sample`, `gowalla` and `beauty` are
-parts of public sets.
+ml-latest-small are looked for in the folder TFREC_DATA.
 """
 
 import gzip
@@ -50,7 +49,7 @@ def metric_of(result: dict) -> str:
 
 
 def run(model: str, data: str) -> dict:
-    """`metrics.json` of one run with `cpu_seconds`, or its `error`; runs it where that is missing."""
+    """`metrics.json` of one run with `cpu_seconds` and `error`; runs it where that is missing."""
     path = pathlib.Path(FLAGS.out) / data / model
     done = path / "command.json"
     if not done.exists():

@@ -21,7 +21,8 @@ class FM(EventModel):
         1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
 
     Minimised is the mean over events of the squared error (task "rating") or of the logistic
-    loss on the logit y (task "ctr"; "auto": of data whose values are labels 0 and 1), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
+    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2). The task "auto" is
+    "ctr" where the data's values are labels 0 and 1, else "rating".
 
     What training does not know has w = 0 and v = 0: the codes of unknown entries, and users and
     items without a training event. So their share of y is 0.
@@ -29,7 +30,7 @@ class FM(EventModel):
 
     needs_ids = False
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
-    paper_settings = {"task": "rating"}
+    paper_settings = {"task": "rating", "latent": 10, "regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -47,8 +48,8 @@ class FM(EventModel):
 
         task: str = setting("auto", choices=("auto", "rating", "ctr"))
         fields: tuple[str, ...] = ()
-        latent: int = setting(10, "at least 1")
-        regularization: float = setting(0.0, "0 or more")
+        latent: int = setting(16, "at least 1")
+        regularization: float = setting(0.05, "0 or more")
         deviation: float = setting(0.01, "more than 0")
 
     @classmethod

@@ -19,7 +19,8 @@ class GRU4Rec(Sequence):
 
     Departs from the paper: whole histories instead of sessions side by side; items have learnt
     vectors, which are the output's as well ("constrained embedding" of Hidasi and Karatzoglou,
-    CIKM 2018); the loss is a softmax over all items or sampled ones, not BPR or TOP1 against a batch.
+    CIKM 2018); the loss is a softmax over all items or sampled ones, not BPR or TOP1 against a
+    batch.
     """
 
     defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=2e-3, patience=5)

@@ -34,6 +34,7 @@ class MF(Factors, EventModel):
     rating is mu and the biases; where items are drawn as negatives, those move them from there.
     """
 
+    defaults = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.002, patience=3)
     paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
 
     @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tfrec.presets.entry import Preset
 # Models with other defaults than their paper's.
 _MODELS = (
     *("multvae", "multdae", "recvae", "cdae", "svae"),
-    *("sasrec", "bert4rec", "gru4rec", "hstu", "deepfm", "dcn"),
+    *("sasrec", "bert4rec", "gru4rec", "hstu", "mf", "fm", "deepfm", "dcn"),
 )
 
 PRESETS: dict[str, Preset] = {f"{model}-paper": Preset(model) for model in _MODELS}
