@@ -1,12 +1,12 @@
-"""Names without TensorFlow: they are those of the registries, and mistyped ones are refused first."""
+"""Names without TensorFlow: those of the registries; mistyped ones are refused before it."""
 
 import dataclasses
 import json
 import re
 
 import pytest
-
 from commands_test import run, tfrec  # noqa: F401  (fixtures)
+
 from tfrec import names
 from tfrec.datasets.registry import DATASETS
 from tfrec.models.registry import MODELS

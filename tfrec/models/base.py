@@ -22,7 +22,7 @@ Features = Mapping[str, tf.Tensor]
 class Recommender(keras.Model):
     """A Keras model with a loss of its own, plus five conventions; `compile` takes the optimizer.
 
-    A subclass says what it is (the class attributes), brings its paper's numbers (a frozen
+    A subclass says what it is (the class attributes), brings its numbers (a frozen
     `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
     row (`objective`). Where the loss needs more than scores, `forward` gives it. A subclass may
     override `train_step`, or `fit` if it needs no gradient.

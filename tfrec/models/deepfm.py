@@ -30,7 +30,7 @@ class DeepFM(FM):
 
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
-        """FM's settings and the MLP's; the defaults are the paper's.
+        """FM's settings and the MLP's.
 
         Attributes:
             hidden: Sizes of the hidden layers.

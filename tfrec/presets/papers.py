@@ -8,7 +8,19 @@ from tfrec.presets.entry import Preset
 # Models with other defaults than their paper's.
 _MODELS = (
     *("multvae", "multdae", "recvae", "cdae", "svae"),
-    *("sasrec", "bert4rec", "gru4rec", "hstu", "mf", "fm", "deepfm", "dcn"),
+    *(
+        "sasrec",
+        "bert4rec",
+        "gru4rec",
+        "hstu",
+        "mf",
+        "fm",
+        "deepfm",
+        "dcn",
+        "bertrating",
+        "sparsefc",
+        "glocalk",
+    ),
 )
 
 PRESETS: dict[str, Preset] = {f"{model}-paper": Preset(model) for model in _MODELS}
