@@ -24,6 +24,8 @@ DEV = [
     *PIPELINES,
     "matplotlib>=3.9",
     "pyyaml>=6",
+    "kubernetes-validate>=1.34",  # schemas of deploy files
+    "check-jsonschema>=0.33",
     "pytest>=8.4",
     "pytest-xdist>=3.8",
     "ruff>=0.14,<1",
@@ -58,8 +60,8 @@ setup(
     package_data={
         "tfrec": ["py.typed"],
         "tfrec.datasets": ["embedded/*"],
-        "tfrec.serving": ["messages.binpb"],
-        "tfrec.serving.server": ["demo.html"],
+        "tfrec.serving": ["messages.binpb", "deploy_templates/*"],
+        "tfrec.server": ["demo.html"],
     },
     python_requires=">=3.11",
     entry_points={"console_scripts": ["tfrec=tfrec.__main__:main"]},

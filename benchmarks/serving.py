@@ -6,11 +6,12 @@
 Latency: one client, requests of 1 and 64 rows of 20 items, in turns with calls of
 `tf.saved_model.load` in this process. Throughput: 1, 8 and 64 clients with requests of one row,
 without and with batching, sent by a process of its own over gRPC. And the client's weight. All on
-loopback, bounded by --seconds; figures of a machine that does other work are worth their ratios.
+loopback, bounded by --seconds; on a machine that does other work compare the CPU time.
 """
 
 import asyncio
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -83,7 +84,7 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
     config = DataConfig(dataset="synthetic", shards=2)
     info = prepare(raw, config, folder / "data", progress=False)
     tf.keras.utils.set_random_seed(0)
-    model = MODELS["deeprec"].create(info, MODELS["deeprec"].Config())
+    model = MODELS["deeprec"].create(info, MODELS["deeprec"].Config(hidden=(512, 512, 1024)))
     top = signatures.make(model, str(folder / "data"), 20, folder / "titles.txt")
     export.write(top, folder / "deeprec/1")
     return folder / "deeprec"
@@ -186,6 +187,12 @@ def turns(first, second, n: int) -> np.ndarray:
 # ------------------------------------------------------------------ throughput
 
 
+def cpu_seconds(process: subprocess.Popen) -> float:
+    """That a process has used so far, in user and system mode."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def throughput(port: int, clients: int) -> dict:
     """What a process of its own measures: requests a second and percentiles."""
     job = {"port": port, "clients": clients, "seconds": FLAGS.seconds, "prefix": FLAGS.item_prefix}
@@ -224,10 +231,12 @@ async def load(job: dict) -> dict:
         return time.perf_counter() - begin
 
     await all_clients(1.0)  # warms up: a first run takes long
+    warm = len(took)
     took.clear()
     seconds = await all_clients(job["seconds"])
+    sent = warm + len(took)
     percentiles = 1e3 * np.percentile(took, [50, 95, 99])
-    return {"rate": len(took) / seconds, "percentiles": percentiles.tolist()}
+    return {"rate": len(took) / seconds, "n": sent, "percentiles": percentiles.tolist()}
 
 
 def main() -> None:
@@ -247,14 +256,20 @@ def main() -> None:
             try:
                 if not batching:
                     latency(base, port)
-                    print("\n| batching | clients | requests a second | p50, p95, p99 ms |")
-                    print("|---|---|---|---|", flush=True)
+                    print(
+                        "\n| batching | clients | requests a second | p50, p95, p99 ms "
+                        "| server's CPU ms a request |"
+                    )
+                    print("|---|---|---|---|---|", flush=True)
                 for clients in (1, 8, 64):
+                    used = cpu_seconds(process)
                     found = throughput(port, clients)
+                    used = 1e3 * (cpu_seconds(process) - used) / found["n"]
                     rates[batching, clients] = found["rate"]
                     cells = ", ".join(f"{p:.1f}" for p in found["percentiles"])
                     name = "on" if batching else "off"
-                    print(f"| {name} | {clients} | {found['rate']:.0f} | {cells} |", flush=True)
+                    line = f"| {name} | {clients} | {found['rate']:.0f} | {cells} | {used:.2f} |"
+                    print(line, flush=True)
             finally:
                 stop(process)
         ratio = rates[True, 64] / rates[False, 64]

@@ -33,7 +33,8 @@ def rows(batch):
 
 def small(info=INFO, **settings):
     keras.utils.set_random_seed(1)
-    return AutoRec.create(info, AutoRec.Config(rows=info.rows, hidden=(2,), **settings))
+    own = {"base": "none", "rows": info.rows, "hidden": (2,)}
+    return AutoRec.create(info, AutoRec.Config(**own | settings))
 
 
 def paper_loss(vector, lam):
@@ -131,8 +132,10 @@ def test_an_unseen_column_predicts_about_the_mean(info, start, one):
     np.testing.assert_allclose(model.score(features)[:, 1], 3.0, atol=1e-3)
 
 
-def test_columns_scored_one_by_one_are_the_models_own():
-    model = small()
+@pytest.mark.parametrize("base", ["none", "biases"])
+def test_columns_scored_one_by_one_are_the_models_own(base):
+    model = small(base=base)
+    model.begin_epoch(0, rows(3))
     features, _ = next(iter(rows(3)))
     codes = model.encode(features)
     columns = model.score_columns(codes, tf.constant([2, 0]))

@@ -1,11 +1,10 @@
 """The client without TensorFlow, against the local server."""
 
+import asyncio
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import keras
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import arrays, connection, descriptor_set, export, messages, signatures
-from tfrec.serving.client import Client, Recommendation, RequestError
+from tfrec.serving import arrays, descriptor_set, export, messages, signatures
+from tfrec.serving.client import AsyncClient, Client, Recommendation, RequestError
 
 
 class Lists(tf.Module):
@@ -228,54 +227,44 @@ def test_the_deadline_ends_a_call(connect):
     assert time.monotonic() - start < 10
 
 
-class Unavailable(grpc.GenericRpcHandler):
-    """Counts calls, and answers the first few with UNAVAILABLE."""
-
-    def __init__(self, times):
-        self.calls, self.times = 0, times
-
-    def service(self, details):
-        def answer(request, context):
-            self.calls += 1
-            if self.calls <= self.times:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "later")
-            if "Status" not in details.method:
-                context.abort(grpc.StatusCode.INTERNAL, "broken")
-            return messages.GetModelStatusResponse().SerializeToString()
-
-        return grpc.unary_unary_rpc_method_handler(answer)
+# ------------------------------------------------------------------ asyncio
 
 
-@pytest.mark.parametrize(
-    ("attempts", "times", "calls"), [(1, 9, 1), (4, 9, 4), (4, 2, 3)], ids=["once", "all", "some"]
-)
-def test_an_unavailable_server_is_asked_again(attempts, times, calls):
-    handler = Unavailable(times)
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[handler])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with Client(f"127.0.0.1:{port}", "toy", timeout=30, attempts=attempts) as asking:
-            if calls > times:
-                assert asking.status() == {}
-            else:
-                with pytest.raises(RequestError, match="UNAVAILABLE: later"):
-                    asking.status()
-            assert handler.calls == calls
-            handler.times = 0
-            with pytest.raises(RequestError, match="INTERNAL: broken"):
-                asking.signatures()
-            assert handler.calls == calls + 1, "only UNAVAILABLE is asked again"
-    finally:
-        server.stop(None).wait()
+def test_the_asynchronous_twin_answers_alike(connect, target):
+    """Every method, several calls at once, and errors."""
+    films, lists, users = connect("films"), connect("lists", batch_size=2), connect("users")
+    histories = [["a"], [], ["b", "c"], [("d", 2.0)], {"e": 1.0}]
+    shut = [["x"], [], [], [], ["y", "z"]]
 
+    async def ask():
+        async with (
+            AsyncClient(target.target, "films") as a_films,
+            AsyncClient(target.target, "lists", batch_size=2) as a_lists,
+            AsyncClient(target.target, "users") as a_users,
+        ):
+            found = await asyncio.gather(
+                a_films.recommend([{"i3": 5.0}], k=3),
+                a_lists.recommend(histories, exclude=shut),
+                a_lists.rate(histories, [["x"]] * 5),
+                a_users.recommend_users(["7", "12"]),
+                a_films.status(),
+            )
+            with pytest.raises(ValueError, match="takes user, not items, values"):
+                await a_users.recommend([["a"]])
+            with pytest.raises(RequestError, match='key "recommend" not found'):
+                await a_users.recommend_users(["7"], exclude=[["x"]])
+            with pytest.raises(RequestError) as error:
+                await a_lists.predict({"items": [["a"]]})
+            assert error.value.code == "INVALID_ARGUMENT"
+            return found
 
-def test_the_policy_of_retries():
-    options = dict(connection.channel_options(4))
-    assert '"retryableStatusCodes": ["UNAVAILABLE"]' in options["grpc.service_config"]
-    assert '"maxAttempts": 4' in options["grpc.service_config"]
-    assert options["grpc.max_receive_message_length"] == 2**31 - 1
-    assert dict(connection.channel_options(1))["grpc.service_config"] == "{}"
+    assert asyncio.run(ask()) == [
+        films.recommend([{"i3": 5.0}], k=3),
+        lists.recommend(histories, exclude=shut),
+        lists.rate(histories, [["x"]] * 5),
+        users.recommend_users(["7", "12"]),
+        films.status(),
+    ]
 
 
 # ------------------------------------------------------------------ messages

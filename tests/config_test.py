@@ -225,6 +225,21 @@ def test_values_of_an_old_run_are_checked():
         config_lib.from_dict(TrainConfig, {"epochs": 0})
 
 
+@pytest.mark.parametrize("name", ["deeprec", "autoencoder", "vae", "autorec"])
+def test_a_run_from_before_there_was_a_base_has_none(name):
+    cls = MODELS[name]
+    old = config_lib.to_dict(cls.Config())
+    del old["base"]
+    assert config_lib.from_dict(cls.Config, old).base == "none"
+    info = DatasetInfo("x", "x", cls.rows(cls.Config()), 3, 4, {})
+    written = cls.create(info).get_config()
+    del written["config"]["base"]  # as a model.keras of then has it
+    assert cls.from_config(written).column_biases is None
+    assert cls.create(
+        info, dataclasses.replace(cls.Config(), base="biases")
+    ).column_biases.shape == (info.n_columns,)
+
+
 def test_the_settings_modules_know_no_model():
     here = pathlib.Path(config_lib.__file__).parent
     files = ("config", "settings", "overrides")

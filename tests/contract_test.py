@@ -304,6 +304,7 @@ def _expect_own_top_k(trial, request, items):
     for row, got in enumerate(items):
         if "user" in request:
             scores, seen = _item_row_scores(trial, users.index(request["user"][row]))
+            history, values = tf.constant([seen], tf.int32), None
         else:
             known = [(i, v) for i, v in zip(request["items"][row], request["values"][row]) if i]
             places = [ids.index(i) for i, _ in known]
@@ -313,9 +314,11 @@ def _expect_own_top_k(trial, request, items):
                 "values": tf.constant([[v for _, v in known]], tf.float32),
             }
             scores, seen = trial.model.score(features).numpy()[0], places
+            history, values = features["items"], features["values"]
+        order = trial.model.list_order(scores[None], history, values).numpy()[0]
         allowed = np.delete(np.arange(trial.info.n_items), seen)
-        best = np.sort(scores[allowed])[::-1][: len([g for g in got if g])]
-        np.testing.assert_allclose([scores[ids.index(g)] for g in got if g], best, rtol=1e-3)
+        best = np.sort(order[allowed])[::-1][: len([g for g in got if g])]
+        np.testing.assert_allclose([order[ids.index(g)] for g in got if g], best, rtol=1e-3)
 
 
 def _item_row_scores(trial, user):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec.models.biases import Biases
 from tfrec.models.deeprec import DeepRec
 from tfrec.schema import DatasetInfo
 
@@ -22,7 +23,13 @@ X = np.array([[5, 0, 3, 1], [0, 2, 0, 4]], np.float64)
 
 def small(info=INFO, **settings):
     keras.utils.set_random_seed(3)
-    config = DeepRec.Config(**{"hidden": (3, 2), "dropout": 0.0, **settings})
+    settings = {
+        "base": "none",
+        "hidden": (3, 2),
+        "dropout": 0.0,
+        "last_activation": True,
+    } | settings
+    config = DeepRec.Config(**settings)
     model = DeepRec.create(info, config)
     model.compile(keras.optimizers.SGD(0.01))
     return model
@@ -62,12 +69,24 @@ def step(weights, x, gradient_of, rate=0.01):
     return new[::-1], outputs[-1]
 
 
-@pytest.mark.parametrize("aug_steps", [0, 1, 2])
-def test_train_step_is_the_step_made_by_hand(aug_steps):
-    model = small(aug_steps=aug_steps)
-    weights = [tuple(w.astype(np.float64) for w in layer) for layer in layers(model)]
+def residuals(model):
+    """What mu, the items' biases and the users' damped ones leave over of `X`."""
     mask = X > 0
-    weights, y = step(weights, X, lambda y: 2 * mask * (y - X) / mask.sum())
+    rest = np.where(mask, X - INFO.rating_mean - model.column_biases.numpy(), 0)
+    users = rest.sum(1, keepdims=True) / (5 + mask.sum(1, keepdims=True))
+    return np.where(mask, rest - users, 0), users
+
+
+@pytest.mark.parametrize("base", ["none", "biases"])
+@pytest.mark.parametrize("aug_steps", [0, 1, 2])
+def test_train_step_is_the_step_made_by_hand(aug_steps, base):
+    model = small(aug_steps=aug_steps, base=base)
+    weights = [tuple(w.astype(np.float64) for w in layer) for layer in layers(model)]
+    mask, seen = X > 0, X
+    if base == "biases":
+        model.column_biases.assign([0.5, -0.25, 0.0, 1.0])
+        seen, _ = residuals(model)
+    weights, y = step(weights, seen, lambda y: 2 * mask * (y - seen) / mask.sum())
     for _ in range(aug_steps):
         x = y
         weights, y = step(weights, x, lambda y, x=x: 2 * (y - x) / x.size)
@@ -76,6 +95,24 @@ def test_train_step_is_the_step_made_by_hand(aug_steps):
         np.testing.assert_allclose(ours[0], due[0], atol=2e-6)
         np.testing.assert_allclose(ours[1], due[1], atol=2e-6)
     assert ("refeed_loss" in logs) == (aug_steps > 0)
+
+
+def test_the_base_is_added_to_what_the_net_makes_of_residuals():
+    model = small(base="biases")
+    rows = tf.data.Dataset.from_tensors((FEATURES, TARGETS))
+    model.begin_epoch(0, rows)
+    biases = Biases.create(INFO)
+    biases.fit(rows)
+    np.testing.assert_allclose(model.column_biases, biases.column_biases)
+    assert np.abs(model.column_biases).min() > 0
+    seen, users = residuals(model)
+    net = model.reconstruct(tf.constant(seen, tf.float32))
+    due = INFO.rating_mean + users + model.column_biases + net
+    np.testing.assert_allclose(model.score(FEATURES), due, rtol=1e-5)
+    before = model.column_biases.numpy()
+    model.begin_epoch(1, rows.take(0))
+    model.train_step((FEATURES, TARGETS))
+    np.testing.assert_array_equal(model.column_biases, before)  # learned once, never trained
 
 
 def test_the_last_layer_can_go_without_activation():

@@ -109,6 +109,23 @@ def test_an_example_without_features_is_an_event_of_nobody_and_nothing(fm, click
     assert float(empty[0]) == pytest.approx(asked(fm, clicks, **unknown))
 
 
+def test_numbers_of_an_example_may_be_integers(fm, clicks):
+    """As JSON makes them of `7`; what else is of another type is that feature alone."""
+    made = []
+    for kind, price in (("float_list", 7), ("int64_list", 7), ("bytes_list", b"7")):
+        example = tf.train.Example()
+        for name in ("user", "item", "site"):
+            example.features.feature[name].bytes_list.value.append(f"{name[0]}1".encode())
+        getattr(example.features.feature["price"], kind).value.append(price)
+        made.append(example.SerializeToString())
+    as_float, as_integer, as_text = (
+        EventScores(fm, clicks).ask("regress", {"inputs": made})["outputs"].numpy()
+    )
+    assert as_float == as_integer
+    due = {"user": "u1", "item": "i1", "site": "s1", "price": np.nan, "time": 0}
+    assert as_text == pytest.approx(asked(fm, clicks, **due), rel=1e-5)
+
+
 def test_export_answers_recommend_and_score(fm, clicks, tmp_path):
     top = signatures.make(fm, clicks, 3, tmp_path / "titles.txt")
     export.write(top, tmp_path / "1")

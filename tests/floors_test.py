@@ -8,7 +8,7 @@ import tfrec
 
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
-    "schema": 0, "settings": 0, "ratings": 0, "damage": 0, "locks": 0, "aside": 0,
+    "server": 0, "schema": 0, "settings": 0, "ratings": 0, "damage": 0, "locks": 0, "aside": 0,
     "overrides": 1, "split_rules": 1,
     "config": 2,
     "presets": 3, "names": 3, "reference": 3, "losses": 3, "ranking": 3, "layers": 3, "datasets": 3,
@@ -57,6 +57,17 @@ def test_modules_import_lower_floors_only():
             if there == here or there in SHARED:
                 continue
             assert FLOORS[there] < FLOORS[here], f"{path} on floor {FLOORS[here]} imports {there}"
+
+
+def test_the_local_server_imports_nothing_else_of_tfrec():
+    for path in (ROOT / "tfrec/server").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert not name.startswith("tfrec") or name.startswith("tfrec.server"), path
 
 
 def test_only_tasks_and_models_know_tasks_by_name():

@@ -49,7 +49,7 @@ def test_an_item_scored_minus_infinity_is_never_returned():
 @pytest.mark.parametrize("bad", [float("nan"), INF])
 def test_a_score_that_is_not_a_number_is_an_error(bad):
     scores = tf.constant([[1.0, bad, 0.0]])
-    pick = tf.function(lambda s: ranking.top_k(s, tf.constant([[1]]), 1))
+    pick = tf.function(lambda s: ranking.top_k(ranking.checked(s), tf.constant([[1]]), 1))
     for run in (pick, pick.python_function):
         with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
             run(scores)
@@ -170,18 +170,6 @@ def test_blocks_give_what_one_top_k_gives(block, k):
     assert tf.concat(held, 0).numpy().tolist() == [*range(40)] * 2
 
 
-def test_blocks_refuse_scores_that_are_no_numbers():
-    scores = tf.constant([[1.0, 2.0, float("nan"), 0.0]])
-    pick = tf.function(
-        lambda: ranking.top_k_by_blocks(
-            lambda items: tf.gather(scores, items, axis=1), 4, tf.constant([[1]]), 1, 2
-        )
-    )
-    for run in (pick, pick.python_function):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
-            run()
-
-
 def test_the_exported_function_answers_the_same(tmp_path):
     class Picker(tf.Module):
         @tf.function(
@@ -202,5 +190,3 @@ def test_the_exported_function_answers_the_same(tmp_path):
             ranking.top_k(scores, seen, 5), loaded.pick(scores, seen), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity"):
-        loaded.pick(tf.constant([[float("nan")]]), tf.constant([[-1]]))

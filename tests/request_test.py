@@ -66,7 +66,8 @@ def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
     for version, length in (("9", 2), ("10", 4)):
         about = tmp_path / "svae" / version / request_text.ABOUT
         about.parent.mkdir(parents=True)
-        about.write_text(json.dumps({"kind": "history", "max_items": length}))
+        inputs = {"items": {"dtype": "string", "shape": [None, length]}}
+        about.write_text(json.dumps({"signatures": {"serving_default": {"inputs": inputs}}}))
     done = request_(f"--export_dir={tmp_path / 'svae'}", "--items=1:5,2:4")
     (*_, body, url), _ = printed(done.out)
     assert url.endswith("/v1/models/svae:predict")
@@ -109,7 +110,7 @@ def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
 
 def test_a_missing_package_is_named(request_, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
-    for name in ("client", "connection"):
+    for name in ("client", "async_client", "exchange", "channel"):
         monkeypatch.delitem(sys.modules, f"tfrec.serving.{name}")
         monkeypatch.delattr(f"tfrec.serving.{name}")
     done = request_("--model_name=films", "--items=1", "--target=localhost:1")
@@ -118,9 +119,9 @@ def test_a_missing_package_is_named(request_, monkeypatch):
 
 def test_the_server_names_its_missing_package(capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    monkeypatch.delitem(sys.modules, "tfrec.serving.server.run", raising=False)
-    monkeypatch.delitem(sys.modules, "tfrec.serving.server.rest_service", raising=False)
-    monkeypatch.delattr("tfrec.serving.server.run", raising=False)
-    monkeypatch.delattr("tfrec.serving.server.rest_service", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrec.server.run", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrec.server.rest_service", raising=False)
+    monkeypatch.delattr("tfrec.server.run", raising=False)
+    monkeypatch.delattr("tfrec.server.rest_service", raising=False)
     done = run(capsys, "serve", f"--model_base_path={tmp_path}")
     assert done.err == "error: aiohttp is missing: pip install 'tfrec[serving]'\n"

@@ -13,10 +13,10 @@ from google.protobuf import text_format
 from servers import export_toy, kind, serving  # noqa: F401 (a fixture)
 from tensorflow_serving.apis import predict_pb2
 
-from tfrec.serving.server import batching, config_files
-from tfrec.serving.server.batching import Batcher, Settings
-from tfrec.serving.server.engine import Call
-from tfrec.serving.server.errors import ServingError
+from tfrec.server import config_files, merging
+from tfrec.server.batching import Batcher, Settings
+from tfrec.server.engine import Call
+from tfrec.server.errors import ServingError
 
 
 def call(rows, length=1, value=1.0, name="x"):
@@ -67,9 +67,44 @@ def test_sizes_are_rounded_up_to_the_allowed_ones():
         )  # fmt: skip
         model = Model(settings)
         await model.ask(call(1))
-        answers = await model.ask(call(3), call(2, value=4))
+        answers = await model.ask(call(3), call(2, value=4.0))
         assert model.sizes == [4, 16]
         assert answers[1][0].tolist() == [[8], [8]]
+
+    asyncio.run(main())
+
+
+def test_large_requests_run_in_pieces_where_splitting_is_on():
+    """The first piece fills the open batch; all sizes are rounded up to the allowed ones."""
+
+    async def main():
+        settings = Settings(
+            max_batch_size=16, max_execution_batch_size=4, enable_large_batch_splitting=True,
+            num_batch_threads=1, batch_timeout_micros=20_000, allowed_batch_sizes=(3, 4, 16),
+        )  # fmt: skip
+        model = Model(settings)
+        counted = Call(("x",), (np.arange(9.0)[:, None],), ("y",))
+        small, large = await model.ask(call(3), counted)
+        assert model.sizes == [4, 4, 4]
+        assert small[0].tolist() == [[2]] * 3
+        assert large[0].ravel().tolist() == [2 * n for n in range(9)]
+        (error,) = await model.ask(call(17))
+        assert error.message == "Task size 17 is larger than maximum input batch size 16"
+        alone = model.batcher.run_alone(counted, lambda c: [c.arrays[0] + 1])
+        assert alone[0].ravel().tolist() == list(range(1, 10))
+
+    asyncio.run(main())
+
+
+def test_what_is_of_another_dtype_or_rank_runs_alone():
+    async def main():
+        model = Model(Settings(batch_timeout_micros=10_000))
+        text = Call(("x",), (np.array([[b"a"]], object),), ("y",))
+        flat = Call(("x",), (np.ones(1),), ("y",))
+        good = await model.ask(call(1), text, call(2), flat)
+        assert sorted(model.sizes) == [1, 1, 3]
+        assert good[2][0].tolist() == [[2], [2]]
+        assert not any(model.batcher._queues.values())
 
     asyncio.run(main())
 
@@ -170,18 +205,22 @@ def test_an_error_reaches_everybody_and_the_next_batch_runs():
 
 def test_padding_repeats_the_first_value_or_is_refused():
     wide, narrow = call(1, 3, 5.0), call(1, 1, 7.0)
-    merged = batching.merge([wide, narrow], Settings(pad_variable_length_inputs=True))
+    merged = merging.merge([wide, narrow], Settings(pad_variable_length_inputs=True))
     assert merged.arrays[0].tolist() == [[5, 5, 5], [7, 7, 7]]
     with pytest.raises(ServingError, match="have different shapes and padding is turned off"):
-        batching.merge([wide, narrow], Settings())
+        merging.merge([wide, narrow], Settings())
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("allowed_batch_sizes: [4, 2]", "must be increasing"),
-        ("max_batch_size {value: 8} allowed_batch_sizes: [2, 4]", "4, must be max_batch_size, 8"),
+        ("max_batch_size {value: 8} allowed_batch_sizes: [2, 4]", "last entry was 4; expected 8"),
         ("num_batch_threads {value: 0}", "must be at least 1"),
+        (
+            "max_batch_size {value: 8} max_execution_batch_size {value: 9}",
+            "max_execution_batch_size 9 must not be larger than max_batch_size, 8",
+        ),
     ],
 )
 def test_parameters_that_do_not_fit(tmp_path, text, told):
@@ -197,10 +236,11 @@ def test_parameters_of_a_file(tmp_path):
         "max_batch_size { value: 128 } batch_timeout_micros { value: 1000 }\n"
         "max_enqueued_batches { value: 7 } num_batch_threads { value: 3 }\n"
         "thread_pool_name { value: 'mine' } pad_variable_length_inputs: true\n"
-        "allowed_batch_sizes: 32 allowed_batch_sizes: 128"
+        "allowed_batch_sizes: 32 allowed_batch_sizes: 128\n"
+        "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 32 }"
     )
     found = Settings.of(config_files.read(file, "BatchingParameters"))
-    assert found == Settings(128, 1000, 7, 3, (32, 128), True)
+    assert found == Settings(128, 1000, 7, 3, (32, 128), True, True, 32)
 
 
 # ------------------------------------------------------------------ through the server
@@ -243,6 +283,20 @@ def test_requests_of_several_lengths_spoil_each_other_without_padding(server):
     errors = together(server, [3, 2])
     assert {e.code() for e in errors} == {grpc.StatusCode.FAILED_PRECONDITION}
     assert "have different shapes and padding is turned off" in errors[0].details()
+
+
+def test_a_wrong_dtype_spoils_no_other_request(server):
+    good = text_format.Parse(
+        "model_spec {name: 'toy' signature_name: 'count'}", predict_pb2.PredictRequest()
+    )
+    bad = type(good).FromString(good.SerializeToString())
+    good.inputs["n"].CopyFrom(tf.make_tensor_proto(np.array([1])))
+    bad.inputs["n"].CopyFrom(tf.make_tensor_proto(np.array([1.0])))
+    asked = [server.stub.Predict.future(one, timeout=20) for one in [good, bad] * 3]
+    for one in asked[::2]:
+        assert tf.make_ndarray(one.result().outputs["next"]).tolist() == [2]
+    for one in asked[1::2]:
+        assert one.exception().details() == "Expects arg[0] to be int64 but double is provided"
 
 
 def test_a_request_larger_than_a_batch(server):

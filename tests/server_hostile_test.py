@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import pathlib
+import re
 import socket
 import time
 import zlib
@@ -80,18 +81,34 @@ def test_deep_json(server, body):
         b'{"signature_name": "count", "inputs": ["\xff\xfe"]}',
         b"\x80\x81\x82",
         b'{"inputs": {"items": [["\\ud800"]], "values": [[1]]}}',
+        b'{"instances": [{"\\ud800": [1]}]}',
+        b'{"signature_name": "\\ud800", "inputs": [1]}',
+        '{"signature_name": "count", "inputs": [1]}'.encode("utf-16"),
         b"\x00" * 100,
         b'{"inputs": ' + b"9" * 100_000 + b"}",
         b'{"signature_name": "half", "inputs": [[' + b"9" * 1000 + b", 1]]}",
         b"null",
         b'"' + b"x" * 100_000 + b'"',
     ],
-    ids=["in a string", "alone", "half a pair", "zeros", "digits", "fewer digits", "null", "text"],
+    ids=[
+        "in a string",
+        "alone",
+        "half a pair",
+        "in a name",
+        "as signature",
+        "UTF-16",
+        "zeros",
+        "digits",
+        "fewer digits",
+        "null",
+        "text",
+    ],
 )
 def test_bytes_that_are_no_json(server, body):
     status, told = error_of(server, body)
     assert status == 400
-    assert told
+    assert told.startswith(("JSON ", "Cannot convert JSON value"))
+    assert not re.search("codec|Error|encode", told.replace("JSON Parse error", "")), "Python's"
     assert len(told) <= 1024
 
 
@@ -102,6 +119,20 @@ def test_invalid_utf8_in_a_tensor_is_data(server):
     request.inputs["values"].CopyFrom(tf.make_tensor_proto([[1.0]]))
     response = server.stub.Predict(request)
     assert tf.make_ndarray(response.outputs["items"])[0, 0] == b"\xff\xfe\x00"
+
+
+def test_errors_that_quote_bytes_that_are_no_text(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "regress"
+    request.inputs["inputs"].CopyFrom(tf.make_tensor_proto([b"\xff\xfe"]))
+    with pytest.raises(grpc.RpcError) as error:
+        server.stub.Predict(request)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.value.details().startswith("Could not parse example input, value: ")
+    body = b'{"signature_name": "regress", "inputs": [{"b64": "//4="}]}'
+    status, told = error_of(server, body)
+    assert status == 400
+    assert told.startswith("Could not parse example input, value: ")
 
 
 def test_a_body_of_100_megabytes(server):
@@ -136,6 +167,32 @@ def test_a_message_of_100_megabytes(server):
     assert error.value.details() == "Expects arg[0] to be int64 but float is provided"
 
 
+def test_a_small_message_that_claims_33_million_strings(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "toy"
+    for name, value in (("items", "a"), ("values", 1.0)):
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=[1, 33_000_000]))
+    assert len(request.SerializeToString()) < 100
+    before, start = memory(server, peak=True), time.monotonic()
+    try:
+        server.stub.Predict(request, timeout=60)
+    except grpc.RpcError as error:
+        told = (error.code(), error.details())
+    if server.kind == "local":
+        assert told == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: items")
+        assert time.monotonic() - start < 5
+        assert memory(server, peak=True) < before + 200
+
+
+def test_a_value_may_stand_for_a_million(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "half_plus_two"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(2.0, shape=[1 << 20, 1]))
+    found = tf.make_ndarray(server.stub.Predict(request, timeout=60).outputs["y"])
+    assert found.shape == (1 << 20, 1)
+    assert (found == 3).all()
+
+
 @pytest.mark.parametrize("shape", [[2**40], [2**31, 2**31, 4], [1] * 300])
 def test_a_small_message_that_claims_to_be_large(server, shape):
     request = predict_pb2.PredictRequest()
@@ -152,9 +209,12 @@ def test_a_small_message_that_claims_to_be_large(server, shape):
 
 def test_bytes_that_are_no_message(server):
     call = server.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-    for body in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
-        with pytest.raises(grpc.RpcError):
+    no_text = b"\x0a\x04\x0a\x02\xff\xfe"  # a model's name that is no UTF-8
+    for body in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", no_text):
+        with pytest.raises(grpc.RpcError) as error:
             call(body, timeout=20)
+        assert error.value.code() is grpc.StatusCode.INTERNAL
+        assert "Error" not in error.value.details()
     with pytest.raises(grpc.RpcError) as error:
         server.channel.unary_unary("/tensorflow.serving.PredictionService/Else")(b"", timeout=20)
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED

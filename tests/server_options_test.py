@@ -2,8 +2,10 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
+import sys
 
 import grpc
 import numpy as np
@@ -14,8 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from servers import export_toy, kind, serving  # noqa: F401 (a fixture)
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from tfrec.server import run
+from tfrec.server.options import Options
 from tfrec.serving.client import Client
-from tfrec.serving.server.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +182,31 @@ def test_answers_in_tensor_content(kind, base):  # noqa: F811
         assert not proto.int64_val
 
 
-def test_pages_of_other_hosts_only_where_the_flag_is_set(base):
-    for allowed in (True, False):
-        with serving(**base, rest_api_enable_cors_support=allowed) as server:
-            status, _ = server.http("/v1/models/toy", method="OPTIONS")
-            assert status == (200 if allowed else 400)
+def test_the_configuration_file_comes_before_name_and_path(base, tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text(
+        f"model_config_list {{config {{name: 'listed' base_path: '{base['model_base_path']}' "
+        "model_platform: 'tensorflow'}}"
+    )
+    flags = {"model_name": "toy", "model_base_path": str(tmp_path / "none")}
+    with serving(**flags, model_config_file=str(file)) as server:
+        assert tf.make_ndarray(count(server.stub, model="listed")) == [2]
+        with pytest.raises(grpc.RpcError, match="Servable not found"):
+            count(server.stub, model="toy")
+
+
+def test_flags_that_have_no_effect_are_noted(monkeypatch):
+    started = []
+    monkeypatch.setattr(run, "run", started.append)
+    command = "serve --model_base_path=a --model_config_file=b --noenable_profiler --port=1"
+    monkeypatch.setattr(sys, "argv", command.split())
+    runpy.run_module("tfrec.serve", run_name="__main__")
+    (options,) = started
+    assert (options.port, options.model_config_file) == (1, "b")
+    assert options.notes() == [
+        "--enable_profiler has no effect in this server",
+        "--model_config_file is given: --model_base_path is ignored",
+    ]
 
 
 def test_method_names_are_checked_where_the_flag_is_set(base):
@@ -208,8 +231,7 @@ def test_limits_of_grpc(base):
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({}, "give one of --model_base_path=DIR and --model_config_file=FILE"),
-        ({"model_base_path": "a", "model_config_file": "b"}, "give one of"),
+        ({}, "give --model_base_path=DIR or --model_config_file=FILE"),
         ({"model_base_path": "a", "port": 0}, "nothing to listen to"),
         ({"model_base_path": "a", "rest_api_port": 8500}, "--rest_api_port=8500 is --port too"),
         ({"model_base_path": "a", "demo": True}, "--demo needs a port: --rest_api_port=8501"),

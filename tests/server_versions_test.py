@@ -1,5 +1,6 @@
 """Versions: swapped without a failed request, rolled back, labelled, configured anew."""
 
+import asyncio
 import contextlib
 import itertools
 import shutil
@@ -10,13 +11,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from servers import eventually, export_toy, kind, serving  # noqa: F401 (a fixture)
+from servers import (
+    answers,
+    eventually,
+    export_toy,
+    free_port,
+    kind,  # noqa: F401 (a fixture)
+    serving,
+)
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
     predict_pb2,
     prediction_log_pb2,
 )
+
+from tfrec.server import run
+from tfrec.server.engine import SavedModel
+from tfrec.server.options import Options
 
 NAMES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
@@ -224,7 +236,11 @@ def test_the_configuration_file_is_read_again(exported, tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("model_config_list {config {name: 'a'", "Invalid protobuf file: '.*models.config': 1:34"),
+        (
+            "model_config_list {config {name: 'a'",
+            "Invalid protobuf file: '.*models.config': Error parsing text-format "
+            "tensorflow.serving.ModelServerConfig: 1:34",
+        ),
         ("model_config_list {config {names: 'a'}}", "models.config': .*names"),
         (
             "model_config_list {config {%s version_labels {key: 'x' value: 1}}}",
@@ -247,15 +263,121 @@ def test_a_configuration_that_is_none_ends_the_start(exported, tmp_path, text, t
         pass
 
 
-def test_labels_at_the_start_need_the_flag(exported, tmp_path):
+def labelled(base, more="", **labels):
+    listed = [f"version_labels {{key: '{key}' value: {v}}}" for key, v in labels.items()]
+    return model(base, " ".join([more, *listed]))
+
+
+UNAVAILABLE = (
+    "Request to assign label to version {} of model toy, which is not currently available for "
+    "inference"
+)
+
+
+def test_labels_with_the_flag(exported, tmp_path):
+    """A new label may name an absent version; one that names another version may not move to it."""
     file = tmp_path / "models.config"
-    label = "version_labels {key: 'stable' value: 3} version_labels {key: 'next' value: 4}"
-    file.write_text(f"model_config_list {{config {{{model(exported, label)}}}}}")
+    file.write_text(f"model_config_list {{config {{{labelled(exported, stable=3, next=4)}}}}}")
     flags = {"allow_version_labels_for_unavailable_models": True}
     with serving(model_config_file=str(file), **flags) as server:
-        assert predict(server, "name: 'toy' version_label: 'stable'") == 3
+        reload = server.models.HandleReloadConfigRequest
+        stable = "name: 'toy' version_label: 'stable'"
+        assert predict(server, stable) == 3
         with pytest.raises(grpc.RpcError, match=r"request: Specific\(toy, 4\)"):
             predict(server, "name: 'toy' version_label: 'next'")
+        all_of_them = "model_version_policy {all {}}"
+        with pytest.raises(grpc.RpcError) as error:
+            reload(config(labelled(exported, all_of_them, stable=2)))
+        assert error.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert error.value.details() == UNAVAILABLE.format(2)
+        assert predict(server, stable) == 3
+        assert states(server) == {3: "AVAILABLE"}, "nothing of what is refused is done"
+        reload(config(labelled(exported, all_of_them, stable=3, old=1)))
+        eventually(lambda: set(states(server).values()) == {"AVAILABLE"})
+        reload(config(labelled(exported, all_of_them, stable=2, old=1)))
+        assert predict(server, stable) == 2
+        assert predict(server, "name: 'toy' version_label: 'old'") == 1
+
+
+def test_a_policy_and_its_label_take_two_reloads_without_the_flag(exported, tmp_path):
+    """Labels come first; a reload waits for new models, and not for versions of known ones."""
+    file = tmp_path / "models.config"
+    only = "model_version_policy {specific {versions: %s}}"
+    file.write_text(f"model_config_list {{config {{{model(exported, only % 1)}}}}}")
+    with serving(model_config_file=str(file)) as server:
+        reload = server.models.HandleReloadConfigRequest
+        with pytest.raises(grpc.RpcError) as error:
+            reload(config(labelled(exported, only % [1, 2], new=2)))
+        assert error.value.details() == UNAVAILABLE.format(2)
+        assert states(server) == {1: "AVAILABLE"}
+        absent = only % [1, 9]
+        reload(config(model(exported, absent)))  # version 9 is not waited for
+        reload(config(model(exported, only % [1, 2]), model(exported, name="second")))
+        assert predict(server, "name: 'second'") == 3, "new models are"
+        eventually(lambda: states(server) == {1: "AVAILABLE", 2: "AVAILABLE"})
+        reload(config(labelled(exported, only % [1, 2], new=2)))
+        assert predict(server, "name: 'toy' version_label: 'new'") == 2
+        with pytest.raises(grpc.RpcError, match="Unrecognized servable version label: new"):
+            reload(config(model(exported)))
+            predict(server, "name: 'toy' version_label: 'new'")
+
+
+def test_a_new_model_that_does_not_load_is_told(exported, tmp_path):
+    broken = tmp_path / "broken/1"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"broken")
+    flags = {"model_name": "toy", "model_base_path": str(exported), "max_num_load_retries": 0}
+    with serving(**flags) as server:
+        with pytest.raises(grpc.RpcError) as error:
+            server.models.HandleReloadConfigRequest(
+                config(model(exported), model(broken.parent, name="broken"))
+            )
+        assert error.value.code() is grpc.StatusCode.UNKNOWN
+        told = "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
+        assert error.value.details().startswith(told)
+        assert predict(server) == 3
+    told = r"1 model\(s\) did not become available: {{{name: default version: 1} due to error: "
+    flags = {"model_base_path": str(broken.parent), "max_num_load_retries": 1}
+    with pytest.raises(ValueError, match=told), serving(**flags, load_retry_interval_micros=1):
+        pass
+
+
+def test_no_port_opens_before_all_models_have_loaded(exported, tmp_path, monkeypatch):
+    """A model without a version is waited for; the wait ends with the server, too."""
+    lines = []
+    monkeypatch.setattr(run, "log", lines.append)
+    later = tmp_path / "later"
+    later.mkdir()
+    models = [model(exported), model(later, name="later")]
+    listed = " ".join(f"config {{{m}}}" for m in models)
+    file = tmp_path / "models.config"
+    file.write_text(f"model_config_list {{{listed}}}")
+    flags = {"port": free_port(), "rest_api_port": free_port(), "model_config_file": str(file)}
+
+    def opened():
+        return [answers(flags[name]) for name in ("port", "rest_api_port")]
+
+    async def until(check):
+        async with asyncio.timeout(60):
+            while not await asyncio.to_thread(check):
+                await asyncio.sleep(0.05)
+
+    async def main(publishes):
+        stop = asyncio.Event()
+        serving = asyncio.ensure_future(run.serve(Options(**flags), stop))
+        await until(lambda: any("toy version 3 answers" in line for line in lines))
+        assert f"No versions of servable later found under base path {later}" in lines
+        assert opened() == [False, False]
+        if publishes:
+            await asyncio.to_thread(publish, exported, later, 1)
+            await until(lambda: opened() == [True, True])
+        stop.set()
+        await serving
+        assert opened() == [False, False]
+
+    asyncio.run(main(publishes=False))
+    lines.clear()
+    asyncio.run(main(publishes=True))
 
 
 def warm_up(folder, *requests):
@@ -273,7 +395,10 @@ REGRESS = """regress_log {request {model_spec {name: 'toy' signature_name: 'regr
     input {example_list {examples {}}}}}"""
 
 
-def test_warm_up_is_replayed_and_one_failing_record_fails_the_load(exported, tmp_path):
+def test_warm_up_is_replayed_and_one_failing_record_fails_the_load(exported, tmp_path, monkeypatch):
+    closed = []
+    close = SavedModel.close
+    monkeypatch.setattr(SavedModel, "close", lambda self: (closed.append(self.path), close(self)))
     base = tmp_path / "toy"
     publish(exported, base, 1)
     warm_up(base / "1", COUNT, REGRESS)
@@ -284,4 +409,32 @@ def test_warm_up_is_replayed_and_one_failing_record_fails_the_load(exported, tmp
         (base / "later").rename(base / "2")
         eventually(lambda: states(server).get(2) == "END")
         assert "Serving signature key" in server.http("/v1/models/toy/versions/2")[1]
+        assert closed == [base / "2"], "its session is closed"
+        assert predict(server) == 1
+
+
+def test_warm_up_goes_through_the_batching_session(exported, tmp_path, monkeypatch):
+    """A record of one row is filled up to the allowed size; one longer than a batch fails."""
+    sizes = []
+    original = SavedModel.run
+
+    def noted(self, call, milliseconds=None):
+        sizes.append(len(call.arrays[0]))
+        return original(self, call, milliseconds)
+
+    monkeypatch.setattr(SavedModel, "run", noted)
+    file = tmp_path / "batching.config"
+    file.write_text("max_batch_size {value: 4} allowed_batch_sizes: [2, 4]")
+    base = tmp_path / "toy"
+    publish(exported, base, 1)
+    warm_up(base / "1", COUNT, REGRESS)
+    flags = {"model_name": "toy", "model_base_path": str(base), "max_num_load_retries": 0}
+    with serving(**flags, enable_batching=True, batching_parameters_file=str(file)) as server:
+        assert sizes == [2, 2]
+        publish(exported, base, 2, name="later")
+        warm_up(base / "later", COUNT.replace("size: 1", "size: 5"))
+        (base / "later").rename(base / "2")
+        eventually(lambda: states(server).get(2) == "END")
+        told = "Task size 5 is larger than maximum input batch size 4"
+        assert told in server.http("/v1/models/toy/versions/2")[1]
         assert predict(server) == 1

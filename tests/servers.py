@@ -17,8 +17,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from tfrec.serving.server import run
-from tfrec.serving.server.options import Options
+from tfrec.server import run
+from tfrec.server.options import Options
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 MAX = 2**31 - 1
@@ -45,6 +45,10 @@ class Toy(tf.Module):
             "titles": tf.fill([tf.shape(items)[0], 2], "Größe 天使"),
             "scores": tf.concat([total, 2 * total], axis=1) + self.offset,
         }
+
+    def half_plus_two(self, x):
+        """As TensorFlow Serving's own test model: its signature says `[batch, 1]`."""
+        return {"y": 0.5 * x + 2}
 
     def half(self, x):
         return {"y": x / 2 + self.offset, "raw_bytes": tf.strings.as_string(x)}
@@ -87,6 +91,7 @@ def export_toy(base, version, offset=None):
     spec = tf.TensorSpec
     pair = [spec([None, None], text, "items"), spec([None, None], number, "values")]
     archive.add_endpoint("serving_default", toy.recommend, pair)
+    archive.add_endpoint("half_plus_two", toy.half_plus_two, [spec([None, 1], number, "x")])
     archive.add_endpoint("half", toy.half, [spec([None, 2], number, "x")])
     archive.add_endpoint("count", toy.count, [spec([None], tf.int64, "n")])
     archive.add_endpoint("classify", toy.classify, [spec([None], text, "inputs")])

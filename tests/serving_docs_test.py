@@ -1,20 +1,21 @@
 """docs/serving.md: its files parse, its flags exist, its client lines are the client's."""
 
-import ast
 import inspect
 import pathlib
 import re
 import runpy
 
+import grpc
 import pytest
 from google.protobuf import text_format
+from server_options_test import keys, ssl_config  # noqa: F401 (a fixture)
+from servers import export_toy, serving
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfrec.serving.client import Client
-from tfrec.serving.connection import Connection
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.configuration import check
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.configuration import check
+from tfrec.serving.client import AsyncClient, Client
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs/serving.md").read_text()
 
@@ -60,11 +61,45 @@ def test_flags_in_the_text():
 
 
 def test_the_clients_names():
-    (example,) = blocks("python")
-    called = {n.attr for n in ast.walk(ast.parse(example)) if isinstance(n, ast.Attribute)}
-    assert "recommend" in called
+    options = set(inspect.signature(Client).parameters)
+    named = {*re.findall(r"`(\w+)=`", TEXT), "timeout", "attempts", "batch_size"}
+    assert {"version", "label", "tls", "client_key", "metadata", "keepalive"} <= named
+    assert named <= options
     for name in ("recommend", "recommend_users", "rate", "predict"):
         assert f"`{name}`" in TEXT
         assert hasattr(Client, name)
-    options = {*inspect.signature(Client).parameters, *inspect.signature(Connection).parameters}
-    assert {"version", "label", "tls", "timeout", "attempts", "batch_size"} <= options
+        assert hasattr(AsyncClient, name)
+
+
+def test_the_clients_lines_run(keys, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Against a toy of that name; the last with certificates of both sides."""
+    export_toy(tmp_path / "deeprec", 1)
+    (tmp_path / "models.config").write_text(
+        f"model_config_list {{config {{name: 'deeprec' base_path: '{tmp_path / 'deeprec'}' "
+        "model_platform: 'tensorflow' version_labels {key: 'stable' value: 1}}}"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, text in zip(("ca.pem", "client.key", "client.pem"), keys):
+        pathlib.Path(name).write_text(text)
+    flags = {
+        "model_config_file": str(tmp_path / "models.config"),
+        "allow_version_labels_for_unavailable_models": True,
+    }
+    authority, key, certificate = (text.encode() for text in keys)
+    known = grpc.ssl_channel_credentials(authority, key, certificate)
+    secured = ssl_config(tmp_path / "ssl.config", keys, verify=True)
+    *plain, secure = blocks("python")
+    with serving(**flags) as server:
+        for text in plain:
+            assert "localhost:8500" in text
+            exec(text.replace("localhost:8500", server.target), {})
+    with serving("local", known, **flags, ssl_config_file=secured) as server:
+        assert "tfrec-serving-replicas:8500" in secure
+        spaces = {}
+        exec(secure.replace("tfrec-serving-replicas:8500", server.target), spaces)
+        spaces["client"].close()
+    assert capsys.readouterr().out.splitlines() == [
+        "b Größe 天使 17.0",  # twice 5 + 3, and the version
+        "b b",
+        "{1: 'AVAILABLE'}",
+    ]

@@ -37,9 +37,8 @@ static void read_string(TF_TString* entry) {
   size_t size = strlen(hex) / 2;  // the x is not counted
   char* bytes = malloc(size + 1);
   for (size_t i = 0; i < size; i++) {
-    unsigned byte;
-    sscanf(hex + 1 + 2 * i, "%2x", &byte);
-    bytes[i] = (char)byte;
+    char byte[] = {hex[1 + 2 * i], hex[2 + 2 * i], 0};
+    bytes[i] = (char)strtol(byte, NULL, 16);
   }
   TF_StringInit(entry);
   TF_StringCopy(entry, bytes, size);
@@ -62,7 +61,10 @@ static TF_Tensor* read_tensor(void) {
   for (size_t i = 0; i < n; i++) {
     if (dtype == TF_STRING) read_string((TF_TString*)data + i);
     else if (dtype == TF_FLOAT && scanf("%f", (float*)data + i) == 1) continue;
+    else if (dtype == TF_DOUBLE && scanf("%lf", (double*)data + i) == 1) continue;
     else if (dtype == TF_INT64 && scanf("%ld", (int64_t*)data + i) == 1) continue;
+    else if (dtype == TF_INT32 && scanf("%d", (int32_t*)data + i) == 1) continue;
+    else if (dtype == TF_BOOL && scanf("%hhu", (unsigned char*)data + i) == 1) continue;
     else fail("an entry is missing, or of another type");
   }
   return tensor;

@@ -24,6 +24,7 @@ from tfrec.serving import (
     known_users,
     replay,
     signatures,
+    tables,
     warmup,
 )
 
@@ -131,14 +132,23 @@ def test_a_rating_that_is_no_number_is_the_highest(top, value):
     same(ask(top(), LONG), batch, 1)
 
 
-def test_missing_ratings_are_the_highest_and_those_of_no_item_are_ignored(top):
+def test_the_first_rating_stands_for_those_missing_and_those_of_no_item_are_ignored(top):
     """A server that batches pads each input by itself, so lengths are not those of one row."""
     items = [["i3", "i4"], ["i7", "i9"]]
-    due = sent(top(), "serving_default", items=items, values=[[1, 5], [2, 5]])
-    for values in ([[1], [2]], [[1, 5, 3], [2, 5, np.nan]]):
-        got = sent(top(), "serving_default", items=items, values=values)
+    for given, full in (([[1], [2]], [[1, 1], [2, 2]]), ([[1, 5, 3], [2, 5, 4]], [[1, 5], [2, 5]])):
+        got = sent(top(), "serving_default", items=items, values=given)
+        due = sent(top(), "serving_default", items=items, values=full)
         for name, array in due.items():
             np.testing.assert_array_equal(got[name], array)
+        rows = [
+            tf.train.Example(features=tf.train.Features(feature={
+                "items": tf.train.Feature(bytes_list={"value": [x.encode() for x in row]}),
+                "values": tf.train.Feature(float_list={"value": values}),
+            })).SerializeToString() for row, values in zip(items, given)
+        ]  # fmt: skip
+        by_row = sent(top(), "recommend_example", inputs=rows)
+        for name, array in due.items():
+            np.testing.assert_array_equal(by_row[name], array)
     rated = sent(top(), "rate", items=items, values=[[], []], candidates=[["i1"]] * 2)
     full = sent(top(), "rate", items=items, values=[[5, 5]] * 2, candidates=[["i1"]] * 2)
     np.testing.assert_array_equal(rated["scores"], full["scores"])
@@ -225,18 +235,24 @@ def test_examples_that_can_not_be_read_answer_like_empty_ones(top):
             getattr(made.features.feature[name], kind).value.extend(entries)
         return made.SerializeToString()
 
-    items = ("bytes_list", [b"i3", b"i4"])
-    good = example(items=items, values=("float_list", [5, 1]))
+    items, item = ("bytes_list", [b"i3", b"i4"]), ("bytes_list", [b"i9"])
+    good = example(items=items, values=("float_list", [5, 1]), item=item)
+    integers = example(items=items, values=("int64_list", [5, 1]), item=item)
+    texts = example(items=items, values=("bytes_list", [b"5", b"1"]), item=item)
+    highest = example(items=items, item=item)
     bad = [
         *(b"\xff\xff", good[:-2], b"no bytes of a message"),
         example(items=("int64_list", [3, 4])),
-        example(items=items, values=("int64_list", [5, 1])),
+        example(items=("int64_list", [3, 4]), values=("int64_list", [5, 1])),
         example(items=items, exclude=("float_list", [1])),
     ]
     for endpoint, output in (("recommend_example", "items"), ("regress", "outputs")):
         right, empty = sent(top(), endpoint, inputs=[good, b""])[output]
         if endpoint == "regress":
             bad[-1] = example(items=items, item=("float_list", [1]))
+        numbers = sent(top(), endpoint, inputs=[b"\xff", integers, texts, highest])[output]
+        np.testing.assert_array_equal(numbers[1], right)
+        np.testing.assert_array_equal(numbers[2], numbers[3])
         found = sent(top(), endpoint, inputs=[good, *bad, good])[output]
         for row in (found[0], found[-1]):
             np.testing.assert_array_equal(row, right)
@@ -283,7 +299,7 @@ def test_candidates_are_rated_as_the_model_scores_them(top, model):
     np.testing.assert_allclose(regressed, [due[ids.index("i9")]], rtol=1e-5)
 
 
-# ------------------------------------------------------------------ models of a fixed length
+# ------------------------------------------------------------------ models of sequences
 
 
 def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_path):
@@ -297,19 +313,23 @@ def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_
     top = signatures.make(model, data_dir, 100, tmp_path / "titles.txt")
     long = np.array([["i1", "i2", "x", "i5", "i3", "i5", "i4"]])
     got = sent(top, "recommend_example", inputs=examples.serialize({"items": long}))
+    dense = sent(top, "serving_default", items=long, values=np.full(long.shape, 5))
     due = sent(
         top, "recommend",
         items=[["i5", "i3", "i4"]], values=[[5, 5, 5]], exclude=long[:, :2], allow=[[""]],
     )  # fmt: skip
     np.testing.assert_array_equal(got["items"], due["items"])
+    np.testing.assert_array_equal(dense["items"], due["items"])
     assert {f"i{x}".encode() for x in range(N)} - set(got["items"][0]) == {
         b"i1", b"i2", b"i3", b"i4", b"i5",
     }  # fmt: skip
+    rated = sent(top, "rate", items=long, values=long == "", candidates=[["i9"]])["scores"]
+    (place,) = np.flatnonzero(due["items"][0] == b"i9")
+    np.testing.assert_allclose(rated[0, 0], due["scores"][0, place], rtol=1e-5)
     short = sent(top, "recommend_example", inputs=examples.serialize({"items": long[:, :1]}))
-    one = {"items": [["i1", "", ""]], "values": [[5, 0, 0]]}
-    np.testing.assert_array_equal(short["items"], sent(top, "serving_default", **one)["items"])
-    with pytest.raises(TypeError, match="None, 3"):
-        top.ask("serving_default", {"items": long, "values": np.zeros(long.shape)})
+    for row in (["i1"], ["i1", "", ""], ["", "i1"]):
+        one = sent(top, "serving_default", items=[row], values=[[5]])
+        np.testing.assert_array_equal(short["items"], one["items"])
 
 
 # ------------------------------------------------------------------ item rows: known users
@@ -521,6 +541,25 @@ def test_the_static_check_knows_a_good_export(exported):
     for name in ("serving_default", "recommend", "recommend_example"):
         assert set(graph.signature_def[name].outputs) == {"items", "titles", "scores"}
     checks.check(path, top.endpoints())
+
+
+def test_an_export_does_not_show_where_it_was_made(exported):
+    path, top = exported
+    text = (path / "saved_model.pb").read_bytes()
+    for folder in (path.parent, top.data_dir):
+        assert str(folder).encode() not in text
+    assert (path / "assets/items.txt").read_bytes() == (top.data_dir / "items.txt").read_bytes()
+
+
+def test_tables_of_one_path_hold_what_its_file_held(tmp_path):
+    """TensorFlow's own would share a table, and the second one would be the first."""
+    file, found = tmp_path / "items.txt", []
+    for lines in ("a\nb\n", "b\na\n"):
+        file.write_text(lines)
+        found += [tables.position_table(file), tables.line_table(file)]
+    assert [int(table.lookup(tf.constant("a"))) for table in found[::2]] == [0, 1]
+    names = [table.lookup(tf.constant(0, tf.int64)).numpy() for table in found[1::2]]
+    assert names == [b"a", b"b"]
 
 
 def test_the_printed_lines_ask_the_export(exported, capsys):

@@ -20,7 +20,8 @@ M = R > 0
 
 def small(**settings):
     keras.utils.set_random_seed(3)
-    config = VAE.Config(**{"hidden": (3,), "latent": 2, "total_anneal_steps": 10, **settings})
+    own = {"base": "none", "hidden": (3,), "latent": 2, "total_anneal_steps": 10}
+    config = VAE.Config(**own | settings)
     return VAE.create(INFO, config)
 
 

@@ -10,7 +10,13 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string("out_dir", "deploy", "where the files are written", flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace files that are there", flag_values=FLAGS)
-flags.DEFINE_string("image", "tensorflow/serving:latest", "container image", flag_values=FLAGS)
+flags.DEFINE_string(
+    "image", "tensorflow/serving:2.21.0", "container image, with its tag", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "label", [], "MODEL:LABEL=VERSION, such as deeprec:canary=2: serves the versions that have "
+    "labels, and no others; once a label", flag_values=FLAGS,
+)  # fmt: skip
 flags.DEFINE_list(
     "batch_sizes", ["1", "4", "16", "64"], "allowed_batch_sizes, the last the largest",
     flag_values=FLAGS,
@@ -18,9 +24,11 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "batch_timeout_micros", 1000, "that a request waits for others", 0, flag_values=FLAGS
 )
+flags.DEFINE_integer("cpus", 2, "cores and threads of one replica", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
-    "batch_threads", 4, "that run batches: the server's cores", 1, flag_values=FLAGS
+    "memory_mib", 0, "memory of one replica; 0: by the sizes of the exports", 0, flag_values=FLAGS
 )
+flags.DEFINE_integer("replicas", 2, "in Kubernetes", 1, flag_values=FLAGS)
 
 
 def main() -> None:
@@ -31,12 +39,20 @@ def main() -> None:
         sizes = [int(size) for size in FLAGS.batch_sizes]
     except ValueError:
         raise ValueError(f"--batch_sizes={','.join(FLAGS.batch_sizes)}: whole numbers") from None
-    content = production.files(
-        FLAGS.export_dir, FLAGS.image, sizes, FLAGS.batch_timeout_micros, FLAGS.batch_threads
+    settings = production.Settings(
+        image=FLAGS.image,
+        labels=production.parse_labels(FLAGS.label),
+        batch_sizes=sizes,
+        batch_timeout_micros=FLAGS.batch_timeout_micros,
+        cpus=FLAGS.cpus,
+        memory_mib=FLAGS.memory_mib,
+        replicas=FLAGS.replicas,
     )
+    content = production.files(FLAGS.export_dir, settings)
     for path in production.write(FLAGS.out_dir, content, FLAGS.overwrite):
         print(f"wrote: {path}")
     print(f"start: docker compose -f {FLAGS.out_dir}/docker-compose.yml up")
+    print(f"or:    kubectl apply -f {FLAGS.out_dir}/kubernetes.yaml")
 
 
 COMMAND = cli.Command(

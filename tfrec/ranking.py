@@ -68,33 +68,38 @@ def is_limited(allow: tf.Tensor) -> tf.Tensor:
 
 
 def top_k(
-    scores: tf.Tensor, seen: tf.Tensor, k: int, allow: tf.Tensor | None = None
+    scores: tf.Tensor,
+    seen: tf.Tensor,
+    k: int,
+    allow: tf.Tensor | None = None,
+    order: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The k best items of each row that it has not seen, best first.
 
     Equal scores come in a fixed pseudo-random order (see the module's text).
 
     Args:
-        scores: `[batch, n]`, any float type; compared as float32. An item a model scores
-            as minus infinity is never returned.
+        scores: `[batch, n]`, any float type; compared as float32, none NaN or plus infinity
+            (see `checked`). An item a model scores as minus infinity is never returned.
         seen: `[batch, L]` int positions to leave out, padded with -1.
         k: How many; may exceed n.
         allow: `[batch, M]` int positions, as `keep_only` takes them; default all.
+        order: `[batch, n]`, what is compared in the place of `scores`.
 
     Returns:
-        values `[batch, k]` float32 and items `[batch, k]` int32. Where fewer than k items
+        scores `[batch, k]` float32 and items `[batch, k]` int32. Where fewer than k items
         are left, the value is minus infinity and the item -1.
-
-    Raises:
-        tf.errors.InvalidArgumentError: a score is NaN or plus infinity.
     """
     seen = tf.convert_to_tensor(seen)
-    scores = strike_out(_checked(scores), seen)
+    compared = strike_out(scores if order is None else order, seen)
     if allow is not None:
-        scores = keep_only(scores, allow)
-    n = tf.shape(scores)[1]
+        compared = keep_only(compared, allow)
+    n = tf.shape(compared)[1]
     found = tf.minimum(k, n)
-    values, items = _best(scores, _row_hash(seen, n), 0, found)
+    values, items = _best(compared, _row_hash(seen, n), 0, found)
+    if order is not None:
+        own = tf.gather(tf.cast(scores, tf.float32), items, batch_dims=1)
+        values = tf.where(values > -float("inf"), own, values)
     return _named(values, items, k, found)
 
 
@@ -105,6 +110,7 @@ def top_k_by_blocks(
     k: int,
     block: int,
     allow: tf.Tensor | None = None,
+    order: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What `top_k` gives, but never holds more than a block of scores.
 
@@ -115,6 +121,7 @@ def top_k_by_blocks(
         k: As for `top_k`.
         block: How many items are scored at once.
         allow: As for `top_k`.
+        order: (scores, positions) -> what is compared in the place of the scores.
 
     Returns:
         As `top_k` does.
@@ -126,12 +133,17 @@ def top_k_by_blocks(
 
     def step(start, keys, values, items):
         size = tf.minimum(block, n - start)
-        scores = strike_out(_checked(score(start + tf.range(size))), seen - start)
+        positions = start + tf.range(size)
+        scores = score(positions)
+        compared = order(scores, positions) if order else scores
+        compared = strike_out(compared, seen - start)
         if allow is not None:
-            scores = keep_only(scores, tf.where(allow == PAD, PAD, allow - start), limited)
-        more, places = _best(scores, row, start, tf.minimum(k, size))
+            compared = keep_only(compared, tf.where(allow == PAD, PAD, allow - start), limited)
+        best, places = _best(compared, row, start, tf.minimum(k, size))
+        more = tf.gather(tf.cast(scores, tf.float32), places, batch_dims=1)
+        more = tf.where(best > -float("inf"), more, best)
         places += start
-        keys = tf.concat([keys, _keys(more, row, places)], axis=1)
+        keys = tf.concat([keys, _keys(best, row, places)], axis=1)
         keys, best = tf.math.top_k(keys, tf.minimum(k, tf.shape(keys)[1]))
         values = tf.gather(tf.concat([values, more], axis=1), best, batch_dims=1)
         items = tf.gather(tf.concat([items, places], axis=1), best, batch_dims=1)
@@ -145,8 +157,14 @@ def top_k_by_blocks(
     return _named(values, items, k, min(k, n))
 
 
-def _checked(scores: tf.Tensor) -> tf.Tensor:
-    """The scores as float32, none of them NaN or plus infinity."""
+def checked(scores: tf.Tensor) -> tf.Tensor:
+    """The scores as float32, none of them NaN or plus infinity: for evaluation.
+
+    Not for serving, where one row would fail all that share its batch.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a score is.
+    """
     scores = tf.cast(scores, tf.float32)
     tf.debugging.Assert(
         tf.reduce_all(scores < float("inf")),  # false for NaN, too

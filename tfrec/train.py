@@ -204,6 +204,8 @@ def run(preset: str, path: str, strategy) -> None:
     )
     print(summaries.table(trial.result, trial.task_object))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
+    for line in summaries.below_floors(trial.result, config.model):
+        print(line)
 
 
 COMMAND = cli.Command(

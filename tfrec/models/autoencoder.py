@@ -3,16 +3,17 @@
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
-from tfrec.models.base import Recommender
+from tfrec.models.residual import Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AutoEncoder(Recommender):
+class AutoEncoder(Residual):
     """A stack of dense layers from a user's ratings (0 where missing) to all ratings.
 
     Loss: masked squared error pooled over the batch, sum m (r - p)^2 / sum m. With
@@ -24,7 +25,7 @@ class AutoEncoder(Recommender):
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Residual.Config):
         """AutoEncoder's settings.
 
         Attributes:
@@ -59,18 +60,19 @@ class AutoEncoder(Recommender):
         self.decoder = Dense(
             info.n_columns,
             kernel_regularizer=decay,
-            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            bias_initializer=keras.initializers.Constant(self.output_mean),
             name="decoder",
         )
 
     def call(self, features, training=False):
-        values = self.input_dropout(features["values"], training=training)
+        base, values = self.base_and_input(features)
+        values = self.input_dropout(values, training=training)
         x = densify(features["items"], values, self.info.n_columns)
         for i, layer in enumerate(self.hidden):
             x = layer(x)
             if i == self.code:
                 x = self.dropout(x, training=training)
-        return self.decoder(x)
+        return base + tf.cast(self.decoder(x), tf.float32)
 
     def objective(self, features, targets, scores):
         return losses.pooled_squared_error(

@@ -8,20 +8,22 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
-from tfrec.models.base import Recommender
 from tfrec.models.capabilities import ItemRows
+from tfrec.models.residual import Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AutoRec(ItemRows, Recommender):
+class AutoRec(ItemRows, Residual):
     """h(r) = f(W g(V r + mu) + b), r an item's column or a user's row, 0 where missing.
 
     I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
-    sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). What is
+    sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). With
+    `base="biases"`, which is not in the paper, r is what damped biases leave over of the ratings
+    (`models/residual.py`). What is
     minimised is that sum divided by the number of training rows, so that a mini-batch estimates
     it without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
     by the report.
@@ -36,7 +38,7 @@ class AutoRec(ItemRows, Recommender):
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Residual.Config):
         """AutoRec's settings.
 
         Attributes:
@@ -70,7 +72,9 @@ class AutoRec(ItemRows, Recommender):
             info.n_columns,
             self.config.output_activation,
             kernel_regularizer=keras.regularizers.L2(weights),
-            bias_initializer=output_bias.initializer(info, self.config.output_activation),
+            bias_initializer=output_bias.initializer(
+                info.rows, self.output_mean, self.config.output_activation
+            ),
             name="decoder",
         )
 
@@ -79,25 +83,39 @@ class AutoRec(ItemRows, Recommender):
         return True
 
     def begin_epoch(self, epoch, rows):
+        super().begin_epoch(epoch, rows)
         if epoch == 0:
-            mean = output_bias.of_mean(self.info, self.config.output_activation)
+            mean = output_bias.of_mean(self.output_mean, self.config.output_activation)
             output_bias.fill_unrated(self.decoder.bias, rows, mean)
 
-    def encode(self, features) -> tf.Tensor:
+    def _hidden(self, features, values) -> tf.Tensor:
         """The last hidden layer, `[batch, hidden[-1]]`."""
-        code = densify(features["items"], features["values"], self.info.n_columns)
+        code = densify(features["items"], values, self.info.n_columns)
         for layer in self.encoder:
             code = layer(code)
         return code
 
+    def encode(self, features) -> tf.Tensor:
+        """The last hidden layer; with a base mu + b_row comes after it, as one more column."""
+        if self.column_biases is None:
+            return self._hidden(features, features["values"])
+        base, values = self.row_base(features)
+        return tf.concat([tf.cast(self._hidden(features, values), tf.float32), base], axis=1)
+
     def call(self, features, training=False):
-        return self.decoder(self.encode(features))
+        base, values = self.base_and_input(features)
+        return base + tf.cast(self.decoder(self._hidden(features, values)), tf.float32)
 
     def score_columns(self, codes, columns) -> tf.Tensor:
         """As of all `ItemRows`; the codes are those of `encode`."""
+        base = tf.zeros([1, 1])
+        if self.column_biases is not None:
+            codes, rows = codes[:, :-1], codes[:, -1]
+            base = rows + tf.gather(self.column_biases, columns)[:, None]
         kernel = tf.gather(self.decoder.kernel, columns, axis=1)
         logits = tf.matmul(kernel, codes, transpose_a=True, transpose_b=True)
-        return self.decoder.activation(logits + tf.gather(self.decoder.bias, columns)[:, None])
+        output = self.decoder.activation(logits + tf.gather(self.decoder.bias, columns)[:, None])
+        return base + output
 
     def objective(self, features, targets, scores):
         return losses.squared_error(scores, targets["target_items"], targets["target_values"])

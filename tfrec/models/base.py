@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import tasks
 from tfrec.config import Settings, TrainConfig
+from tfrec.layers.list_order import ListOrder
 from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.models.capabilities import ItemRows
@@ -45,6 +46,7 @@ class Recommender(keras.Model):
             those.
         paper: Training settings of the paper, which presets start from.
         paper_settings: The paper's values of settings whose default in `Config` is another.
+        list_order: Of a model: what lists of the best items are ordered by, from its scores.
     """
 
     task: str | Task = "rating"
@@ -72,6 +74,8 @@ class Recommender(keras.Model):
         self.config = self.settled(config or self.Config(), info)
         task = self.task_for(self.config)
         self.task = task.name if isinstance(task, Task) else task
+        scale = (info.rating_min, info.rating_max) if self.task == "rating" else None
+        self.list_order = ListOrder(info.n_items, scale, name="list_order")
 
     @classmethod
     def settled(cls, config: Any, info: DatasetInfo) -> Any:

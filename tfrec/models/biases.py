@@ -7,16 +7,16 @@ import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import Settings, setting
+from tfrec.models import damped_biases
 from tfrec.models.base import Recommender
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class Biases(Recommender):
-    """r_ui = mu + b_u + b_i, b damped means of what the other one leaves over.
+    """r_ui = mu + b_u + b_i, see `tfrec.models.damped_biases`.
 
-    b_i = sum_u (r - mu - b_u) / (damping + n_i), b_u = sum_i (r - mu - b_i) / (damping + n_u),
-    in turns (Koren, "Factor in the Neighbors", 2010, section 2.1). b_u is computed from the
-    history in the request, so a user never seen in training is no special case.
+    b_u is computed from the history in the request, so a user never seen in training is no special
+    case.
     """
 
     task = "rating"
@@ -28,11 +28,11 @@ class Biases(Recommender):
 
         Attributes:
             damping: Ratings' worth of belief that a bias is 0.
-            sweeps: Passes over the rows.
+            sweeps: How often users and items take turns.
         """
 
-        damping: float = setting(5.0, "0 or more")
-        sweeps: int = setting(20, "at least 1")
+        damping: float = setting(damped_biases.DAMPING, "0 or more")
+        sweeps: int = setting(damped_biases.SWEEPS, "at least 1")
 
     def build(self, input_shape=None):
         self.column_biases = self.add_weight(
@@ -40,20 +40,10 @@ class Biases(Recommender):
         )
         self.built = True
 
-    def row_biases(self, features) -> tf.Tensor:
-        """B of the rows, `[batch, 1]`, from their own ratings."""
-        mask = losses.observed(features["items"])
-        rest = (features["values"] - self.info.rating_mean - self._columns(features)) * mask
-        total = tf.reduce_sum(rest, axis=1, keepdims=True)
-        return total / (self.config.damping + tf.reduce_sum(mask, axis=1, keepdims=True))
-
-    def _columns(self, features) -> tf.Tensor:
-        """Biases of each row's columns, `[batch, length]`."""
-        return tf.gather(self.column_biases, tf.maximum(features["items"], 0))
-
     def call(self, features, training=False):
-        columns = tf.convert_to_tensor(self.column_biases)[None, :]
-        return self.info.rating_mean + self.row_biases(features) + columns
+        biases, mean = tf.convert_to_tensor(self.column_biases), self.info.rating_mean
+        rest = damped_biases.left_over(features, biases, mean)
+        return mean + damped_biases.of_rows(features, rest, self.config.damping) + biases
 
     def objective(self, features, targets, scores):
         return losses.pooled_squared_error(
@@ -61,23 +51,8 @@ class Biases(Recommender):
         )
 
     def fit(self, rows, **unused):
-        """`sweeps` passes over `rows` (a dataset of `(features, targets)`)."""
-        n = self.info.n_columns
-        sums, counts = (tf.Variable(tf.zeros([n]), trainable=False) for _ in range(2))
-
-        @tf.function(input_signature=[rows.element_spec])
-        def add(batch):
-            features = batch[0]
-            rest = features["values"] - self.info.rating_mean - self.row_biases(features)
-            items = tf.reshape(features["items"], [-1])
-            sums.assign_add(tf.math.unsorted_segment_sum(tf.reshape(rest, [-1]), items, n))
-            counts.assign_add(
-                tf.math.unsorted_segment_sum(tf.ones_like(items, tf.float32), items, n)
-            )
-
-        for _ in range(self.config.sweeps):
-            sums.assign(tf.zeros([n]))
-            counts.assign(tf.zeros([n]))
-            for batch in rows:
-                add(batch)
-            self.column_biases.assign(sums / (self.config.damping + counts))
+        """Learns the items' biases from `rows` (a dataset of `(features, targets)`)."""
+        c, info = self.config, self.info
+        self.column_biases.assign(
+            damped_biases.of_columns(rows, info.n_columns, info.rating_mean, c.damping, c.sweeps)
+        )

@@ -112,7 +112,7 @@ class EventModel(Recommender):
     def score_items(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """`[batch]` users and `[n]` items -> float32 `[batch, n]`, in blocks of events."""
         n_users, n = tf.shape(users)[0], tf.shape(items)[0]
-        size = tf.minimum(tf.maximum(1, BLOCK // n_users), n)
+        size = tf.minimum(tf.maximum(1, BLOCK // tf.maximum(1, n_users)), n)
         blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
 
         def score_block(block: tf.Tensor) -> tf.Tensor:
@@ -121,7 +121,7 @@ class EventModel(Recommender):
             return tf.reshape(self.score(features), [n_users, size])
 
         scores = tf.map_fn(score_block, blocks, fn_output_signature=tf.float32)
-        return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, -1])[:, :n]
+        return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, tf.size(blocks)])[:, :n]
 
 
 def zero_at_start(

@@ -10,23 +10,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.schema import DatasetInfo
-
 _LARGEST = 1024.0  # bias that is looked for
 _HALVINGS = 60  # of the interval that holds it: to a float's last digit
 
 
-def initializer(info: DatasetInfo, activation: str = "linear") -> keras.initializers.Initializer:
-    """Of the bias of all columns, before an output's `activation`."""
-    return keras.initializers.Constant(0.0 if info.rows == "item" else of_mean(info, activation))
+def initializer(
+    rows: str, mean: float, activation: str = "linear"
+) -> keras.initializers.Initializer:
+    """Of the bias of all columns, before an output's `activation`.
+
+    Args:
+        rows: "user" or "item".
+        mean: What the output is on average.
+        activation: Its name.
+    """
+    return keras.initializers.Constant(0.0 if rows == "item" else of_mean(mean, activation))
 
 
-def of_mean(info: DatasetInfo, activation: str = "linear") -> float:
-    """The bias at which an output without any input is the mean rating.
+def of_mean(mean: float, activation: str = "linear") -> float:
+    """The bias at which an output without any input is the mean.
 
     Where `activation` rises but does not reach the mean, as a sigmoid, it is the mean itself.
     """
-    mean, apply = info.rating_mean, keras.activations.get(activation)
+    apply = keras.activations.get(activation)
 
     def at(x: float) -> float:
         return float(apply(tf.constant([[x]], tf.float64))[0, 0])

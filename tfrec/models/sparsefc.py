@@ -75,7 +75,7 @@ class SparseFC(ItemRows, Recommender):
             for i, size in enumerate(self.config.hidden)
         ]
         self.dropout = keras.layers.Dropout(self.config.input_dropout)
-        start = output_bias.initializer(info)
+        start = output_bias.initializer(info.rows, info.rating_mean)
         self.decoder = KernelDense(
             info.n_columns, "linear", bias_initializer=start, name="decoder", **shared
         )

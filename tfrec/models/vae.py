@@ -5,17 +5,19 @@ Bayes", ICLR 2014, with a Gaussian likelihood of the observed ratings.
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.gaussian import GaussianCode
+from tfrec.models.residual import Residual
 from tfrec.models.variational import Variational
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class VAE(Variational):
+class VAE(Residual, Variational):
     """r -> mu(r), sigma(r); z ~ N(mu, sigma^2); predicted ratings p = f(z).
 
     Minus the evidence lower bound of a user's rated entries, with beta in front of the KL:
@@ -23,16 +25,17 @@ class VAE(Variational):
     averaged, over a user's ratings: against an average, KL at weight 1 makes z collapse to
     the prior. beta rises linearly with the steps to its cap. At test z = mu.
 
-    The input is the ratings minus the training mean, 0 where missing; the output bias starts
-    at that mean.
+    The input is what damped biases leave over of the ratings (`models/residual.py`), or, without a
+    base, the ratings minus the training mean, 0 where missing; then the output bias starts at that
+    mean.
     """
 
     task = "rating"
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Variational.Config):
-        """The rating VAE's settings, with those of the annealing.
+    class Config(Residual.Config, Variational.Config):
+        """The rating VAE's settings, with those of the annealing and of all `Residual`s.
 
         Attributes:
             hidden: Sizes of the encoder's layers; the decoder mirrors them.
@@ -64,7 +67,7 @@ class VAE(Variational):
         self.ratings = Dense(
             info.n_columns,
             kernel_regularizer=self.decay,
-            bias_initializer=keras.initializers.Constant(info.rating_mean),
+            bias_initializer=keras.initializers.Constant(self.output_mean),
             name="ratings",
         )
 
@@ -73,11 +76,12 @@ class VAE(Variational):
 
     def forward(self, features, training=False):
         """Predicted ratings `[batch, n_items]` and KL `[batch]`."""
-        values = features["values"] - self.info.rating_mean
+        base, values = self.base_and_input(features)
+        values -= self.output_mean
         values = self.input_dropout(values, training=training)
         x = densify(features["items"], values, self.info.n_columns)
         x, kl = self.autoencode(x, training)
-        return self.ratings(x), kl
+        return base + tf.cast(self.ratings(x), tf.float32), kl
 
     def objective(self, features, targets, scores):
         ratings, kl = scores

@@ -27,29 +27,40 @@ MEANING = {
     "recommend_example": "the same for serialized `tf.train.Example`s: lists of any length share "
     "a batch. Features: {features}",
     "recommend_user": "the k best items for a known user, by what he has rated",
-    "rate": "what the model thinks of the candidates",
+    "rate": "what the model thinks of the candidates: the first scores of a row are its own",
+    "rate_example": "the same for serialized `tf.train.Example`s, and for the Classify API. "
+    "Features: {features}",
     "score": "the prediction for each event",
     "classify": "for the Classify API. Features of an Example: {features}",
     "regress": "for the Regress API: the prediction for `item`. Features of an Example: {features}",
 }
 FEATURES = {
-    "history": "`items`, `values`, `exclude`, `allow`, all optional lists; `item` (regress); a "
-    "value that is missing is the highest",
-    "user": "`user`, the lists `exclude` and `allow`, and `item` (regress)",
+    "history": "`items`, `values`, `exclude`, `allow`, `candidates` (rate_example), all optional "
+    "lists; `item` (regress); without `values` all ratings are the highest",
+    "user": "`user`, the lists `exclude`, `allow` and `candidates` (rate_example), and `item` "
+    "(regress)",
 }
 NOTES = """
 Ids are raw ids as in the data. `""` is padding and may stand anywhere; unknown ids and repeats are
 harmless. An answer's place that no item fills has the id `""` and the lowest finite float32 as its
-score. Predictions are {prediction}.
+score. Predictions are {prediction}. A history without a known item, and an unknown user, get the
+most popular items.
 
 A request without one of the inputs, or one of another dtype, rank, fixed length or number of rows,
 is refused with INVALID_ARGUMENT. What is wrong within a row is harmless, since a server may batch
-it with others: a rating that is missing, NaN or infinite counts as the highest, ratings beyond the
-items are ignored, any other number that is NaN or infinite is missing, and an Example that can not
-be read, or whose feature is of another type, answers like an empty one.
-
-A server that batches requests of different lengths pads them with the first value it finds. Begin
-each list with a `""` (and `values` with a 0), or ask `recommend_example`, and nothing changes.
+it with others: a rating that is NaN or infinite counts as the highest, the first rating stands for
+those that are missing, ratings beyond the items are ignored, any other number that is NaN or
+infinite is missing, and an Example that can not be read, or whose feature is of another type,
+answers like an empty one.
+{batching}"""
+BATCHING = """
+On a server that batches (`--enable_batching`, with `pad_variable_length_inputs`) a request of lists
+holds one row; send several rows as Examples, of which any number and any lengths share a batch. A
+batched answer of `rate` or `rate_example` may be longer than its candidates.
+"""
+NEWEST = """
+Older items come first in `items`. The model reads the newest {n} that it knows; all are left out of
+the answer.
 """
 
 
@@ -96,14 +107,10 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
         lines.append(f"| `{endpoint}` | {' | '.join(cells)} |")
     words = top.model.task_object.words
     prediction = words.format(low=info.rating_min, high=info.rating_max)
-    lines += [NOTES.format(prediction=prediction)]
-    if top.model.max_items:
-        n = top.model.max_items
-        lines += [
-            f"`items` and `values` hold exactly {n} places, older items first; what is older "
-            f"than the newest {n} goes into `exclude`. An Example's lists may be longer.",
-            "",
-        ]
+    batching = "" if top.kind == "events" else BATCHING
+    lines += [NOTES.format(prediction=prediction, batching=batching)]
+    if top.model.max_items and top.kind == "history":
+        lines[-1] += NEWEST.format(n=top.model.max_items)
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
     asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
     lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]
@@ -152,21 +159,12 @@ def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:
     specs = specs_of(top.endpoints()[endpoint])
     if "inputs" in specs:
         return {"inputs": examples.serialize({n: _short(a) for n, a in top.sampled.items()})[:1]}
-    return {
-        name: _short(top.sampled[name], spec.shape[1] if spec.shape.rank > 1 else None)
-        for name, spec in specs.items()
-    }
+    return {name: _short(top.sampled[name]) for name in specs}
 
 
-def _short(array: np.ndarray, length: int | None = None) -> np.ndarray:
-    """One row of a few places; the rest of a fixed length is padding. JSON knows no NaN."""
-    if array.ndim == 1:
-        row = array[:1]
-    elif length:
-        row = np.zeros([1, length], array.dtype)  # "" or 0
-        row[:, :FEW] = array[:1, -FEW:][:, :length]
-    else:
-        row = array[:1, :FEW]
+def _short(array: np.ndarray) -> np.ndarray:
+    """One row of a few places. JSON knows no NaN."""
+    row = array[:1] if array.ndim == 1 else array[:1, :FEW]
     return np.nan_to_num(row) if array.dtype.kind == "f" else row
 
 

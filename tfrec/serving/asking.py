@@ -2,8 +2,8 @@
 
 import abc
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,16 @@ class Recommendation(NamedTuple):
     score: float
 
 
-class Asking(abc.ABC):
-    """Asks signatures of raw ids; a subclass says which there are, and carries a request there.
+class Question(NamedTuple):
+    """Requests to one signature, and how their answers are read."""
+
+    signature: str
+    requests: Iterator[dict[str, np.ndarray]]
+    read: Callable[[list[dict[str, np.ndarray]]], Any]
+
+
+class Questions(abc.ABC):
+    """Asks signatures for raw ids; a subclass says which there are, and answers.
 
     Attributes:
         rating: Of the items of a history that is given without ratings.
@@ -40,14 +48,8 @@ class Asking(abc.ABC):
         """Names -> inputs -> dtype and shape."""
 
     @abc.abstractmethod
-    def predict(
-        self,
-        inputs: Mapping[str, np.ndarray | list],
-        signature: str = DEFAULT,
-        *,
-        timeout: float | None = None,
-    ) -> dict[str, np.ndarray]:
-        """The answer of a signature: an array by name, strings as bytes."""
+    def answer(self, question: Question, timeout: float | None) -> Any:
+        """What `question.read` makes of the answers to the requests."""
 
     def specs(self, signature: str) -> Mapping[str, arrays.Spec]:
         """A signature's inputs.
@@ -154,14 +156,19 @@ class Asking(abc.ABC):
             pairs, _ = self._fit([history_pairs(h, self.rating) for h in histories_or_users])
             lists["items"] = [[item for item, _ in row] for row in pairs]
             lists["values"] = [[value for _, value in row] for row in pairs]
-        scores = [
-            row for part in self._parts(RATE, lists, timeout) for row in part["scores"].tolist()
-        ]
-        # The first column is padding: see `arrays.pad`.
-        return [row[1 : 1 + len(c)] for row, c in zip(scores, candidates, strict=True)]
+
+        def read(answers: list[dict[str, np.ndarray]]) -> list[list[float]]:
+            scores = [row for answer in answers for row in answer["scores"].tolist()]
+            # The first column is padding: see `arrays.pad`.
+            return [row[1 : 1 + len(c)] for row, c in zip(scores, candidates, strict=True)]
+
+        return self.answer(Question(RATE, self._requests(RATE, lists), read), timeout)
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
-        """Cuts histories to what a sequence model reads; what is older is only left out."""
+        """Cuts histories to a fixed length, which older exports of sequence models have.
+
+        What is older is only left out of the answer.
+        """
         spec = self.signatures().get(DEFAULT, {}).get("items")
         longest = spec.shape[1] if spec and len(spec.shape) > 1 else None
         if longest is None:
@@ -170,21 +177,13 @@ class Asking(abc.ABC):
         return [row[-longest:] for row in pairs], older
 
     def _recommended(self, signature: str, lists, k, timeout) -> list[list[Recommendation]]:
-        found = []
-        for part in self._parts(signature, lists, timeout):
-            items, scores = part["items"], part["scores"].tolist()
-            titles = part.get("titles", np.full(items.shape, b"", object))
-            for row in zip(items, titles, scores, strict=True):
-                places = (
-                    Recommendation(item.decode(), title.decode(), score)
-                    for item, title, score in zip(*row, strict=True)
-                    if item
-                )
-                found.append(list(itertools.islice(places, k)))
-        return found
+        def read(answers: list[dict[str, np.ndarray]]) -> list[list[Recommendation]]:
+            return [row for answer in answers for row in recommendations(answer, k)]
 
-    def _parts(self, signature: str, lists: dict[str, list], timeout) -> Iterator[dict]:
-        """Sends the rows in requests of `batch_size`."""
+        return self.answer(Question(signature, self._requests(signature, lists), read), timeout)
+
+    def _requests(self, signature: str, lists: dict[str, list]) -> Iterator[dict[str, np.ndarray]]:
+        """The rows in requests of `batch_size`."""
         n = {len(rows) for rows in lists.values()}
         if len(n) > 1:
             raise ValueError(f"lists of one length a row, please, not of {sorted(n)}")
@@ -196,11 +195,44 @@ class Asking(abc.ABC):
                 "(`recommend_users`)"
             )
         for start in range(0, n.pop(), self.batch_size):
-            part = {
+            yield {
                 name: arrays.pad(rows[start : start + self.batch_size], specs[name])
                 for name, rows in lists.items()
             }
-            yield self.predict(part, signature, timeout=timeout)
+
+
+class Asking(Questions):
+    """Questions that are answered at once; a subclass carries a request to its signature."""
+
+    @abc.abstractmethod
+    def predict(
+        self,
+        inputs: Mapping[str, np.ndarray | list],
+        signature: str = DEFAULT,
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The answer of a signature: an array by name, strings as bytes."""
+
+    def answer(self, question: Question, timeout: float | None) -> Any:
+        """Sends the requests one after the other."""
+        name = question.signature
+        return question.read([self.predict(r, name, timeout=timeout) for r in question.requests])
+
+
+def recommendations(
+    answer: Mapping[str, np.ndarray], k: int | None
+) -> Iterator[list[Recommendation]]:
+    """The rows of an answer, at most `k` items each."""
+    items, scores = answer["items"], answer["scores"].tolist()
+    titles = answer.get("titles", np.full(items.shape, b"", object))
+    for row in zip(items, titles, scores, strict=True):
+        ranked = (
+            Recommendation(item.decode(), title.decode(), score)
+            for item, title, score in zip(*row, strict=True)
+            if item
+        )
+        yield list(itertools.islice(ranked, k))
 
 
 def history_pairs(history: History, rating: float) -> list[tuple[str, float]]:

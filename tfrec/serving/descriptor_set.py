@@ -14,8 +14,12 @@ PATH = pathlib.Path(__file__).with_name("messages.binpb")
 
 
 def collect() -> bytes:
-    """The files of both services and all that they import, imported files first."""
-    from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
+    """The files of both services, of logs and all that they import, imported files first."""
+    from tensorflow_serving.apis import (
+        model_service_pb2,
+        prediction_log_pb2,
+        prediction_service_pb2,
+    )
 
     found: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
@@ -25,7 +29,7 @@ def collect() -> bytes:
         if file.name not in found:
             found[file.name] = descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb)
 
-    for module in (prediction_service_pb2, model_service_pb2):
+    for module in (prediction_service_pb2, model_service_pb2, prediction_log_pb2):
         add(module.DESCRIPTOR)
     files = descriptor_pb2.FileDescriptorSet(file=found.values())
     return files.SerializeToString(deterministic=True)

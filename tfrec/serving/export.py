@@ -131,7 +131,8 @@ def write(top: Answers, path: pathlib.Path) -> None:
     functions = {name: f.get_concrete_function() for name, f in top.endpoints().items()}
     saved = tf.Module()
     read = {id(v): v for function in functions.values() for v in function.graph.variables}
-    saved.read, saved.tables = list(read.values()), top.tables()
+    # Sorted: TensorFlow keeps them in an order that changes from process to process.
+    saved.read, saved.tables = sorted(read.values(), key=lambda v: v.name), top.tables()
     check_weights(top.model, saved.read)
     tf.saved_model.save(saved, str(path), signatures=functions)
     checks.check(path, functions)

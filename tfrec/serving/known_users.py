@@ -99,12 +99,15 @@ class UserTopK(TopK):
 
     def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of users by position."""
-        n = self.model.info.n_items
+        n, history = self.model.info.n_items, self.users.seen_by(users)
         if n <= self.block:
-            return ranking.top_k(self.scores(users, tf.range(n)), seen, self.k, allowed)
-        return ranking.top_k_by_blocks(
-            lambda items: self.scores(users, items), n, seen, self.k, self.block, allowed
+            return self.best(self.scores(users, tf.range(n)), seen, history, allowed=allowed)
+        found = ranking.top_k_by_blocks(
+            lambda items: self.scores(users, items),
+            *(n, seen, self.k, self.block, allowed),
+            order=lambda scores, items: self.model.list_order(scores, history, items=items),
         )
+        return self.shown(*found)
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)
@@ -127,6 +130,11 @@ class UserTopK(TopK):
         user = examples.single(lists.pop("user"))
         return self.call("recommend", user=user, **{n: examples.dense(x) for n, x in lists.items()})
 
+    def rate_example(self, inputs) -> dict[str, tf.Tensor]:
+        """`rate` for each Example's `user` and `candidates`; see `TopK.rated`."""
+        lists = examples.parse(inputs, dict.fromkeys(["user", "candidates"], tf.string))
+        return self.rated(lists["candidates"], user=examples.single(lists["user"]))
+
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
         told = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))
@@ -141,7 +149,7 @@ class UserTopK(TopK):
 
 
 class ItemRowTopK(UserTopK):
-    """For models whose rows are items (I-AutoRec); an unknown user gets no items.
+    """For models whose rows are items (I-AutoRec); an unknown user gets popular items.
 
     Such a model has weights for each user and can not score a history it was not trained
     on; what it needs at serving are the items' codes and the users' weights.
@@ -155,11 +163,11 @@ class ItemRowTopK(UserTopK):
     def scores(self, users, items):
         codes = tf.gather(self.codes, items)
         scores = usable(self.model.score_columns(codes, tf.maximum(users, 0)))
-        return tf.where(users[:, None] >= 0, scores, -float("inf"))  # never in an answer
+        return tf.where(users[:, None] >= 0, scores, self.model.info.rating_mean)
 
 
 class EventTopK(UserTopK):
-    """For models of events, which know users by id; an unknown user gets what others like.
+    """For models of events, which know users by id; an unknown user gets popular items.
 
     `score` answers for single events, with the context that the model reads.
     """
@@ -196,7 +204,7 @@ class KnownHistoryTopK(HistoryTopK):
     """For models that score any history, and know some users' better (CDAE).
 
     `recommend_user` answers for users by raw id from their stored histories; an unknown one
-    gets what an empty history gets.
+    gets popular items, as an empty history does.
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True):
@@ -215,7 +223,7 @@ class KnownHistoryTopK(HistoryTopK):
     def top_of(self, row):
         seen = self.users.seen_by(row["user"])
         known = features(seen, tf.ones_like(seen, tf.float32)) | row
-        return ranking.top_k(self.score_of(known), seen, self.k)
+        return self.best(self.score_of(known), seen, seen)
 
     def samples(self):
         return super().samples() | self.users.samples()

@@ -26,6 +26,8 @@ GetModelStatusResponse = _message("tensorflow.serving.GetModelStatusResponse")
 GetModelMetadataRequest = _message("tensorflow.serving.GetModelMetadataRequest")
 GetModelMetadataResponse = _message("tensorflow.serving.GetModelMetadataResponse")
 SignatureDefMap = _message("tensorflow.serving.SignatureDefMap")
+PredictionLog = _message("tensorflow.serving.PredictionLog")
+ModelServerConfig = _message("tensorflow.serving.ModelServerConfig")
 VersionState = _POOL.FindEnumTypeByName(
     "tensorflow.serving.ModelVersionStatus.State"
 ).values_by_number

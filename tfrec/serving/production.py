@@ -1,160 +1,107 @@
 """Files for the real `tensorflow/serving`: configurations, docker compose, Kubernetes."""
 
+import dataclasses
+import itertools
 import json
 import pathlib
 import re
 import string
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 
-from tfrec import aside
+from google.protobuf import text_format
 
+from tfrec import aside, damage
+from tfrec.serving import messages, warmup
+
+TEMPLATES = pathlib.Path(__file__).with_name("deploy_templates")
+CONFIGURATION = ("models.config", "batching.config", "monitoring.config")
 MODELS_IN_CONTAINER = "/models"
 NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # goes into addresses and YAML as it is
-
-MODEL = """\
-  config {
-    name: $name
-    base_path: $path
-    model_platform: "tensorflow"
-    model_version_policy { latest { num_versions: 1 } }
-  }
-"""
-BATCHING = """\
-max_batch_size { value: $largest }
-batch_timeout_micros { value: $timeout }
-max_enqueued_batches { value: 100 }
-num_batch_threads { value: $threads }
-allowed_batch_sizes: [$sizes]
-# Histories of several lengths in one batch; the graph ignores repeated ids.
-pad_variable_length_inputs: true
-"""
-MONITORING = """\
-prometheus_config {
-  enable: true
-  path: "/monitoring/prometheus/metrics"
-}
-"""
-FLAGS = (  # the image itself sets the ports, 8500 and 8501
-    "--model_config_file=/config/models.config",
-    "--model_config_file_poll_wait_seconds=60",
-    "--enable_batching=true",
-    "--batching_parameters_file=/config/batching.config",
-    "--monitoring_config_file=/config/monitoring.config",
-    "--enable_grpc_healthcheck_service=true",
-)
-COMPOSE = """\
-# docker compose up; then http://localhost:8501/v1/models/$first
-services:
-  serving:
-    image: $image
-    command:
-$flags
-    ports:
-      - "8500:8500"
-      - "8501:8501"
-    volumes:
-      - .:/config:ro
-$volumes
-    restart: unless-stopped
-"""
-KUBERNETES = """\
-# kubectl apply -f kubernetes.yaml, once the claim "models" holds <model>/<version>/.
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: tfrec-serving
-data:
-$config
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: tfrec-serving
-spec:
-  replicas: 2
-  selector:
-    matchLabels: {app: tfrec-serving}
-  template:
-    metadata:
-      labels: {app: tfrec-serving}
-    spec:
-      containers:
-        - name: serving
-          image: $image
-          args:
-$flags
-          ports:
-            - {name: grpc, containerPort: 8500}
-            - {name: http, containerPort: 8501}
-          readinessProbe:
-            httpGet: {path: /v1/models/$first, port: http}
-            periodSeconds: 5
-          livenessProbe:
-            tcpSocket: {port: grpc}
-            periodSeconds: 10
-          resources:
-            requests: {cpu: "1", memory: 1Gi}
-          volumeMounts:
-            - {name: config, mountPath: /config, readOnly: true}
-            - {name: models, mountPath: /models, readOnly: true}
-      volumes:
-        - name: config
-          configMap: {name: tfrec-serving}
-        - name: models
-          persistentVolumeClaim: {claimName: models, readOnly: true}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: tfrec-serving
-spec:
-  selector: {app: tfrec-serving}
-  ports:
-    - {name: grpc, port: 8500, targetPort: grpc}
-    - {name: http, port: 8501, targetPort: http}
-"""
+MIB = 2**20
+# Measured with TF Serving's loader: 370 MiB before any model; 1.8 GB with two versions of 400 MiB
+# and a request under way.
+SERVER_MIB, COPIES = 768, 3
 
 
-def files(
-    export_dirs: list[str], image: str, sizes: list[int], timeout_micros: int, threads: int
-) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the files say.
+
+    Args:
+        image: The container image, with a tag or digest.
+        labels: Model -> label -> version; a model without labels serves its latest version.
+        batch_sizes: Allowed ones, increasing.
+        batch_timeout_micros: That a request waits for others.
+        cpus: Of one replica; threads of an operation, operations side by side, batches.
+        memory_mib: Of one replica; 0: reckoned from the sizes of the exports.
+        replicas: In Kubernetes.
+    """
+
+    image: str
+    labels: Mapping[str, Mapping[str, int]]
+    batch_sizes: Sequence[int]
+    batch_timeout_micros: int
+    cpus: int
+    memory_mib: int
+    replicas: int
+
+    def check(self) -> None:
+        """Refuses batch sizes that TF Serving would refuse, and an image that is not pinned.
+
+        Raises:
+            ValueError: names the flag and the cure.
+        """
+        sizes = list(self.batch_sizes)
+        if not sizes or sizes != sorted(set(sizes)) or sizes[0] < 1:
+            raise ValueError(f"--batch_sizes={sizes} must be increasing numbers from 1 on")
+        tag = self.image.rsplit("/", 1)[-1].partition(":")[2]
+        if tag in ("", "latest"):
+            raise ValueError(
+                f"--image={self.image} may be another server tomorrow: give the tag that you have "
+                "tried, such as tensorflow/serving:2.21.0"
+            )
+
+
+def files(export_dirs: Sequence[str], settings: Settings) -> dict[str, str]:
     """Name -> content.
 
     Args:
         export_dirs: Base paths of the models; their last parts are the names.
-        image: The container image.
-        sizes: Allowed batch sizes, increasing.
-        timeout_micros: That a request waits for others.
-        threads: That run batches.
+        settings: What the files say.
 
     Raises:
-        ValueError: no exports, names that clash, or sizes that are not increasing.
+        ValueError: no exports, names that clash, settings that do not fit, or exports that would
+            not load.
     """
     models = exports(export_dirs)
-    if not sizes or sizes != sorted(set(sizes)) or sizes[0] < 1:
-        raise ValueError(f"--batch_sizes={sizes} must be increasing numbers from 1 on")
-    text = {
-        "models.config": models_config(list(models)),
-        "batching.config": string.Template(BATCHING).substitute(
-            largest=sizes[-1],
-            timeout=timeout_micros,
-            threads=threads,
-            sizes=", ".join(map(str, sizes)),
-        ),
-        "monitoring.config": MONITORING,
+    settings.check()
+    check_labels(models, settings.labels)
+    served = {name: served_versions(p, settings.labels.get(name)) for name, p in models.items()}
+    for folder in itertools.chain.from_iterable(served.values()):
+        check_warmup(folder / warmup.FILE, settings.batch_sizes[-1])
+    values = {
+        "first": next(iter(models)),
+        "image": json.dumps(settings.image),
+        "sizes": ", ".join(map(str, settings.batch_sizes)),
+        "largest": settings.batch_sizes[-1],
+        "timeout_micros": settings.batch_timeout_micros,
+        "cpus": settings.cpus,
+        "memory_mib": settings.memory_mib or memory_mib(served.values()),
+        "replicas": settings.replicas,
+        "volumes": _volumes(models),
     }
-    first = next(iter(models))
-    return {
-        **text,
-        "docker-compose.yml": string.Template(COMPOSE).substitute(
-            image=json.dumps(image), first=first, flags=_listed(FLAGS, 6), volumes=_volumes(models)
-        ),
-        "kubernetes.yaml": string.Template(KUBERNETES).substitute(
-            image=json.dumps(image), first=first, flags=_listed(FLAGS, 12), config=_block(text)
-        ),
-    }
+    found = {"models.config": models_config(models, settings.labels)}
+    for name in ("batching.config", "monitoring.config", "docker-compose.yml"):
+        found[name] = _filled(name, values)
+    configuration = "".join(
+        f"{name}: |\n{textwrap.indent(found[name], '  ')}" for name in CONFIGURATION
+    )
+    values["configuration"] = textwrap.indent(configuration, "  ").rstrip()
+    return {**found, "kubernetes.yaml": _filled("kubernetes.yaml", values)}
 
 
-def exports(export_dirs: list[str]) -> dict[str, pathlib.Path]:
+def exports(export_dirs: Sequence[str]) -> dict[str, pathlib.Path]:
     """Name -> absolute base path.
 
     Raises:
@@ -163,7 +110,7 @@ def exports(export_dirs: list[str]) -> dict[str, pathlib.Path]:
     found: dict[str, pathlib.Path] = {}
     for given in export_dirs:
         path = pathlib.Path(given).absolute()
-        if not any(p.name.isdigit() and (p / "saved_model.pb").exists() for p in path.glob("*")):
+        if not versions(path):
             raise ValueError(f"--export_dir={given} holds no version: tfrec.export makes one")
         if path.name in found:
             raise ValueError(f"--export_dir={given}: a model {path.name!r} is there already")
@@ -178,41 +125,130 @@ def exports(export_dirs: list[str]) -> dict[str, pathlib.Path]:
     return found
 
 
-def models_config(names: list[str]) -> str:
-    """models.config of models under /models."""
-    listed = [
-        string.Template(MODEL).substitute(
-            name=json.dumps(name), path=json.dumps(f"{MODELS_IN_CONTAINER}/{name}")
-        )
-        for name in names
+def versions(base: pathlib.Path) -> dict[int, pathlib.Path]:
+    """Version -> its folder."""
+    folders = (path.parent for path in base.glob("*/saved_model.pb"))
+    return {int(folder.name): folder for folder in folders if folder.name.isdigit()}
+
+
+def parse_labels(given: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Model -> label -> version, of texts `MODEL:LABEL=VERSION`.
+
+    Raises:
+        ValueError: a text of another form, or a label given twice.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for text in given:
+        parts = re.fullmatch(r"([^:=]+):([^:=]+)=(\d+)", text)
+        if not parts:
+            raise ValueError(f"--label={text}: MODEL:LABEL=VERSION, such as deeprec:stable=1")
+        model, label, version = parts.groups()
+        if label in found.setdefault(model, {}):
+            raise ValueError(f"--label={text}: {model} has a label {label!r} already")
+        found[model][label] = int(version)
+    return found
+
+
+def check_labels(
+    models: Mapping[str, pathlib.Path], labels: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Refuses labels of models and versions that are not there.
+
+    Raises:
+        ValueError: names those that are.
+    """
+    for model, given in labels.items():
+        if model not in models:
+            raise ValueError(f"--label={model}: no such model; known are {', '.join(models)}")
+        known = versions(models[model])
+        for label, version in given.items():
+            if version not in known:
+                listed = ", ".join(map(str, sorted(known)))
+                raise ValueError(
+                    f"--label={model}:{label}={version}: {models[model]} has versions {listed}"
+                )
+
+
+def served_versions(base: pathlib.Path, labels: Mapping[str, int] | None) -> list[pathlib.Path]:
+    """The folders of the versions that have labels, or of the latest."""
+    known = versions(base)
+    return [known[version] for version in sorted(set((labels or {}).values())) or [max(known)]]
+
+
+def check_warmup(path: pathlib.Path, largest: int) -> None:
+    """Refuses a version that a server with batches of `largest` rows would not load.
+
+    It replays the version's warm-up records by way of its batches.
+
+    Args:
+        path: The records; there may be none.
+        largest: The largest batch size.
+
+    Raises:
+        ValueError: names the file and the cure.
+    """
+    if not path.exists():
+        return
+    with damage.refused(path, "export the model again"):
+        requests = list(warmup.predictions(path))
+    for request in requests:
+        where = f"{path}: the warm-up record of {request.model_spec.signature_name!r}"
+        shapes = [[d.size for d in x.tensor_shape.dim] for x in request.inputs.values()]
+        rows = {shape[0] if shape else None for shape in shapes}
+        if None in rows or len(rows) > 1:
+            raise ValueError(
+                f"{where} has inputs without rows, or of different numbers of rows, so no server "
+                "with batching loads this version: export the model again"
+            )
+        if max(rows, default=0) > largest:
+            raise ValueError(
+                f"{where} has {max(rows)} rows, so no server with --batch_sizes up to {largest} "
+                f"loads this version: export the model again, or allow {max(rows)}"
+            )
+
+
+def memory_mib(served: Iterable[Sequence[pathlib.Path]]) -> int:
+    """For the versions served of each model, by their sizes; in steps of 256 MiB."""
+    sizes = [
+        [sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) for folder in folders]
+        for folders in served
     ]
-    return "model_config_list {\n" + "".join(listed) + "}\n"
+    # While a version is exchanged there is one more.
+    copies = sum(sum(one) + (COPIES - 1) * max(one) for one in sizes)
+    return SERVER_MIB + 256 * -(-copies // (256 * MIB))
 
 
-def _listed(lines, indent: int) -> str:
-    return "\n".join(f"{'':{indent}}- {json.dumps(line)}" for line in lines)
+def models_config(names: Sequence[str], labels: Mapping[str, Mapping[str, int]]) -> str:
+    """models.config of models under /models; those with labels serve the versions of these."""
+    config = messages.ModelServerConfig()
+    for name in names:
+        model = config.model_config_list.config.add(
+            name=name, base_path=f"{MODELS_IN_CONTAINER}/{name}", model_platform="tensorflow"
+        )
+        given = labels.get(name, {})
+        if given:
+            model.model_version_policy.specific.versions.extend(sorted(set(given.values())))
+        else:
+            model.model_version_policy.latest.num_versions = 1
+        model.version_labels.update(given)
+    return text_format.MessageToString(config)
 
 
-def _volumes(models: dict[str, pathlib.Path]) -> str:
+def _filled(name: str, values: Mapping) -> str:
+    return string.Template((TEMPLATES / name).read_text()).substitute(values)
+
+
+def _volumes(models: Mapping[str, pathlib.Path]) -> str:
     """Lines of the compose file; JSON strings are YAML strings."""
     # A dollar sign would be read as a variable.
     mounts = [
         f"{str(path).replace('$', '$$')}:{MODELS_IN_CONTAINER}/{name}:ro"
         for name, path in models.items()
     ]
-    return _listed(mounts, 6)
+    return "\n".join(f"      - {json.dumps(mount)}" for mount in mounts)
 
 
-def _block(text: dict[str, str]) -> str:
-    """Files as literal blocks of a ConfigMap."""
-    lines = []
-    for name, content in text.items():
-        lines.append(f"  {name}: |")
-        lines += [f"    {line}".rstrip() for line in content.splitlines()]
-    return "\n".join(lines)
-
-
-def write(folder: str, content: dict[str, str], overwrite: bool) -> list[pathlib.Path]:
+def write(folder: str, content: Mapping[str, str], overwrite: bool) -> list[pathlib.Path]:
     """Writes each file aside, then renames it.
 
     Raises:

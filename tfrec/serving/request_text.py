@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from tfrec.serving import arrays, messages
 
-ABOUT = "assets.extra/signatures.json"  # in a version's folder: kind, max_items
+ABOUT = "assets.extra/signatures.json"  # in a version's folder: names, dtypes, shapes
 STRINGS = arrays.Spec(np.dtype(object), ())
 FLOATS = arrays.Spec(np.dtype(np.float32), ())
 
@@ -28,7 +28,7 @@ def inputs(
         exclude: Raw item ids that must not come, "1,2", or "".
         allow: The only ones that may, or "".
         rating: Of items that are given without one.
-        length: The model's fixed length, for models of sequences; None: any.
+        length: Of older exports of models of sequences: how many places a history has; None: any.
 
     Raises:
         ValueError: not of that form, or both or none of `items` and `user`.
@@ -72,14 +72,17 @@ def history(text: str, rating: float) -> list[tuple[str, float]]:
 
 
 def fixed_length(export_dir: str) -> int | None:
-    """What the newest version of an export says of the length of histories; None: any."""
+    """The length that the newest version of an export wants histories to have; None: any."""
     if not export_dir:
         return None
     versions = [p for p in pathlib.Path(export_dir).glob("*") if p.name.isdigit()]
     if not versions:
         raise ValueError(f"--export_dir={export_dir} holds no version: tfrec.export makes one")
     about = max(versions, key=lambda p: int(p.name)) / ABOUT
-    return json.loads(about.read_text()).get("max_items") if about.exists() else None
+    if not about.exists():
+        return None
+    inputs = json.loads(about.read_text())["signatures"]["serving_default"]["inputs"]
+    return inputs["items"]["shape"][1] if "items" in inputs else None
 
 
 def rest(signature: str, row: dict[str, list]) -> str:

@@ -1,5 +1,6 @@
 """Lookup tables over the lines of a file: raw ids to positions, and back."""
 
+import hashlib
 import pathlib
 
 import tensorflow as tf
@@ -11,8 +12,8 @@ UNKNOWN = ""  # the raw id of padding, and of a place that no item fills
 
 def position_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
     """Raw id -> position (its line in `path`), -1 for others."""
-    lines = tf.lookup.TextFileInitializer(
-        str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+    lines = Lines(
+        path, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
         tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
     )  # fmt: skip
     return Int32Table(lines)
@@ -20,11 +21,27 @@ def position_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
 
 def line_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
     """Position -> the line of `path`, "" for others."""
-    lines = tf.lookup.TextFileInitializer(
-        str(path), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
+    lines = Lines(
+        path, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
         tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
     )  # fmt: skip
     return tf.lookup.StaticHashTable(lines, UNKNOWN)
+
+
+class Lines(tf.lookup.TextFileInitializer):
+    """A file's lines; its table is shared by what the file holds, not by where it lies.
+
+    TensorFlow names a table by the file's path, which an export then shows, and by which two
+    exports of one path would share a table in a process that loads both.
+    """
+
+    def __init__(self, path: pathlib.Path, *columns):
+        super().__init__(str(path), *columns)
+        self._digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @property
+    def _shared_name(self) -> str:
+        return f"{self._digest}_{self._key_index}_{self._value_index}"
 
 
 class Int32Table(tf.lookup.StaticHashTable):

@@ -46,6 +46,7 @@ class TopK(Answers):
         self.add("recommend", self.recommend, whose | lists)
         self.add("recommend_example", self.recommend_example, INPUTS)
         self.add("rate", self.rate, whose | strings("candidates", None))
+        self.add("rate_example", self.rate_example, INPUTS)
         self.add("classify", self.classify, INPUTS)
         for name in self.model.task_object.item_signatures:
             self.add(name, getattr(self, name), INPUTS)
@@ -76,6 +77,24 @@ class TopK(Answers):
         unknown = (positions == PAD) & (allow != UNKNOWN)
         return tf.where(unknown, self.model.info.n_items, positions)
 
+    def best(self, scores, seen, history, values=None, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores as they are shown and positions, `[batch, k]`, of the k best items.
+
+        Args:
+            scores: `[batch, n_items]`.
+            seen: As for `ranking.top_k`.
+            history: As for `ListOrder`: rows of padding get popular items.
+            values: As for `ListOrder`.
+            allowed: As for `ranking.top_k`.
+        """
+        order = self.model.list_order(scores, history, values)
+        return self.shown(*ranking.top_k(scores, seen, self.k, allowed, order))
+
+    def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
+        told = self.model.task_object.in_lists(scores, self.model.info)
+        return tf.where(top != PAD, told, scores), top
+
     def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
 
@@ -94,6 +113,22 @@ class TopK(Answers):
         picked = tf.gather(scores, tf.maximum(positions, 0), batch_dims=1)
         is_scored = (positions >= 0) & (picked > -float("inf"))
         return {"scores": tf.where(is_scored, self.predictions(picked), LOWEST)}
+
+    def rated(self, candidates: tf.RaggedTensor, **whose: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Ids and predictions of candidates, as a server's Classify wants them.
+
+        Rows with fewer than the batch's longest are filled up with "" and the lowest finite
+        score, so that an answer tells its own candidates from the padding.
+
+        Args:
+            candidates: Raw ids, string `[batch, (n)]`.
+            whose: The other inputs of `rate`.
+
+        Returns:
+            classes, string `[batch, longest]`, and scores, float32 `[batch, longest]`.
+        """
+        classes = examples.dense(candidates)
+        return {"classes": classes} | self.call("rate", **whose, candidates=classes)
 
     def item_samples(self) -> dict[str, np.ndarray]:
         """Samples of the lists of items that any request may hold."""
@@ -114,19 +149,17 @@ class HistoryTopK(TopK):
 
     def __init__(self, model, data_dir, k, titles_file):
         super().__init__(model, data_dir, k, titles_file)
-        length = model.max_items
-        history = strings("items", length) | {
-            "values": tf.TensorSpec([None, length], tf.float32, name="values")
-        }
-        self.add_all(history)
+        values = tf.TensorSpec([None, None], tf.float32, name="values")
+        self.add_all(strings("items", None) | {"values": values})
 
     def recommend(self, items, values, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for histories.
 
         Args:
-            items: Raw ids, string `[batch, length]`, padding "". Unknown ids are ignored,
-                of an item sent twice the first rating counts.
-            values: Ratings, float32 `[batch, length]`; see `ratings`.
+            items: Raw ids, string `[batch, length]`, padding "", older first for models of
+                sequences. Unknown ids are ignored, of an item sent twice the first rating counts.
+                Without a known id: the most popular items.
+            values: Ratings, float32 `[batch, any]`; see `ratings`.
             exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
             allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
 
@@ -134,9 +167,16 @@ class HistoryTopK(TopK):
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.score_of(features(positions, self.ratings(values, positions)))
-        seen = self.struck_out(positions, exclude)
-        return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+        scores = self.scores(positions, values)
+        seen, ratings = self.struck_out(positions, exclude), self.ratings(values, positions)
+        return self.named(*self.best(scores, seen, positions, ratings, self.allowed(allow)))
+
+    def scores(self, positions: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """Scores of all items, `[batch, n_items]`, for histories of positions without repeats."""
+        values = self.ratings(values, positions)
+        if self.model.max_items:
+            positions, values = newest(positions, values, self.model.max_items)
+        return self.score_of(features(positions, values))
 
     def rows(self, batch_size):
         rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
@@ -144,7 +184,7 @@ class HistoryTopK(TopK):
 
     def top_of(self, row):
         scores = self.score_of(features(row["items"], row["values"]))
-        return ranking.top_k(scores, row["items"], self.k)
+        return self.best(scores, row["items"], row["items"], row["values"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -153,56 +193,52 @@ class HistoryTopK(TopK):
     def rate(self, items, values, candidates) -> dict[str, tf.Tensor]:
         """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.score_of(features(positions, self.ratings(values, positions)))
-        return self.of_candidates(scores, candidates)
+        return self.of_candidates(self.scores(positions, values), candidates)
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
         lists = examples.parse(inputs, HISTORY | dict.fromkeys(["exclude", "allow"], tf.string))
-        items, exclude, allow = (examples.dense(lists[n]) for n in ("items", "exclude", "allow"))
-        exclude = tf.concat([items, exclude], axis=1)  # whatever is too old
-        return self.call("recommend", **self.history(lists), exclude=exclude, allow=allow)
+        named = {name: examples.dense(lists[name]) for name in ("exclude", "allow")}
+        return self.call("recommend", **history(lists), **named)
+
+    def rate_example(self, inputs) -> dict[str, tf.Tensor]:
+        """`rate` for each Example's `candidates`; see `TopK.rated`."""
+        lists = examples.parse(inputs, HISTORY | {"candidates": tf.string})
+        return self.rated(lists["candidates"], **history(lists))
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
         lists = examples.parse(inputs, HISTORY | {"item": tf.string})
         candidates = examples.single(lists["item"])[:, tf.newaxis]
-        rated = self.call("rate", **self.history(lists), candidates=candidates)
+        rated = self.call("rate", **history(lists), candidates=candidates)
         return {"outputs": rated["scores"][:, 0]}
 
     def ratings(self, values: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         """A rating for each position, float32 `[batch, length]`.
 
-        One that is missing, NaN or infinite is the highest; ratings without an item are ignored.
+        Where there are fewer, the row's first one stands for the rest: that is how a server
+        that batches would pad them. One that is NaN or infinite, or of a row without any, is
+        the highest; ratings without an item are ignored.
         """
-        highest, missing = self.model.info.rating_max, tf.shape(positions)[1] - tf.shape(values)[1]
-        values = tf.where(tf.math.is_finite(values), values, highest)
-        filled = tf.pad(values, [[0, 0], [0, tf.maximum(0, missing)]], constant_values=highest)
-        return filled[:, : tf.shape(positions)[1]]
-
-    def history(self, lists: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-        """Items and values of Examples, the newest that the model can take."""
-        items = examples.dense(lists["items"])
-        values = lists["values"].to_tensor(self.model.info.rating_max, shape=tf.shape(items))
-        if self.model.max_items:
-            known = without_repeats(self.positions.lookup(items)) != PAD
-            items, values = newest(items, values, known, self.model.max_items)
-        return {"items": items, "values": values}
+        n, given = tf.shape(positions)[1], tf.shape(values)[1]
+        first = tf.pad(values, [[0, 0], [0, 1]], constant_values=float("nan"))[:, :1]
+        rest = tf.repeat(first, tf.maximum(0, n - given), axis=1)
+        values = tf.concat([values, rest], axis=1)[:, :n]
+        return tf.where(tf.math.is_finite(values), values, self.model.info.rating_max)
 
     def samples(self):
         """Items and ratings by chance, shorter from row to row: the export shows no real user's."""
         info, rng = self.model.info, np.random.default_rng(0)
-        longest = max(1, min(self.model.max_items or SAMPLE_LENGTH, info.n_items // 2))
-        width = self.model.max_items or longest
+        width = max(1, min(SAMPLE_LENGTH, info.n_items // 2))
         ids = vocabulary.read(self.data_dir / ITEMS_FILE)
         n_ratings = 1 + round((info.rating_max - info.rating_min) / (info.rating_step or 1))
         ratings = np.linspace(info.rating_min, info.rating_max, n_ratings)
         items, values = [], np.zeros([EXAMPLES + 1, width], np.float32)
         for row in range(EXAMPLES + 1):  # the last one is empty
-            n = longest * (EXAMPLES - row) // EXAMPLES
+            n = width * (EXAMPLES - row) // EXAMPLES
             drawn = [ids[item] for item in rng.choice(info.n_items, n, replace=False)]
-            items.append([UNKNOWN] * (width - n) + drawn)
-            values[row, width - n :] = rng.choice(ratings, n)
+            items.append(drawn + [UNKNOWN] * (width - n))
+            values[row, :n] = rng.choice(ratings, n)
         return self.item_samples() | {"items": np.array(items), "values": values}
 
 
@@ -229,25 +265,33 @@ def without_repeats(positions: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.gather(repeated, back, batch_dims=1), PAD, positions)
 
 
-def newest(
-    items: tf.Tensor, values: tf.Tensor, known: tf.Tensor, n: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The last n known ones of each row, `[batch, n]`, padded on the left.
+def newest(positions: tf.Tensor, values: tf.Tensor, n: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The last n items of each row and their values, `[batch, n]`, padded on the left.
 
     Args:
-        items: string `[batch, length]`.
-        values: float32 `[batch, length]`.
-        known: bool `[batch, length]`.
+        positions: int32 `[batch, any]`, padding -1 anywhere.
+        values: float32 `[batch, any]`.
         n: How many.
     """
-    items, values = tf.where(known, items, UNKNOWN), tf.where(known, values, 0.0)
-    order = tf.argsort(tf.cast(known, tf.int32), axis=1, stable=True)[:, -n:]
+    known = tf.cast(positions != PAD, tf.int32)
+    order = tf.argsort(known, axis=1, stable=True)[:, -n:]
     missing = [[0, 0], [n - tf.shape(order)[1], 0]]
-    items, values = (
+    positions, values = (
         tf.pad(tf.gather(x, order, batch_dims=1), missing, constant_values=padding)
-        for x, padding in ((items, UNKNOWN), (values, 0.0))
+        for x, padding in ((positions, PAD), (values, 0.0))
     )
-    return tf.ensure_shape(items, [None, n]), tf.ensure_shape(values, [None, n])
+    return tf.ensure_shape(positions, [None, n]), tf.ensure_shape(values, [None, n])
+
+
+def history(lists: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    """Items and values of Examples, dense; values are as many as the items."""
+    items, values = examples.dense(lists["items"]), lists["values"]
+    given = tf.sequence_mask(values.row_lengths(), tf.shape(items)[1])
+    first = examples.single(values)[:, tf.newaxis]  # as `HistoryTopK.ratings` has it
+    return {
+        "items": items,
+        "values": tf.where(given, values.to_tensor(shape=tf.shape(items)), first),
+    }
 
 
 def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:

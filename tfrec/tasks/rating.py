@@ -19,6 +19,8 @@ class Rating(Task):
                 "predict; use a model that ranks, such as --model=multdae or multvae"
             )
 
+    in_lists = predictions
+
     def check(self, info, model, is_setting):
         if is_setting and (info.rating_min, info.rating_max) == (0, 1):
             raise ValueError(
@@ -33,9 +35,12 @@ RATING = Rating(
     report=RatingReport,
     monitor="rmse",
     shown=("rmse", "mae"),
-    table=("rmse", "mae", "rerank_precision@5", "rerank_precision@10", "n_ratings"),
-    words="ratings, from {low:g} to {high:g} in `rate`, `score` and `regress`; the scores of the "
-    "best items are not cut",
+    table=(
+        *("rmse", "mae", "hr@10", "ndcg@10", "coverage@10"),
+        *("rerank_precision@5", "rerank_precision@10", "n_ratings"),
+    ),
+    words="ratings, from {low:g} to {high:g}; lists of the best items are ordered by them and by "
+    "how likely items are to be chosen",
     item_signatures=("regress",),
     event_signatures=("regress",),
 )

@@ -10,7 +10,7 @@ from tfrec import metrics, ranking
 from tfrec.data import prepared, records
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
-from tfrec.training import batches, strategies
+from tfrec.training import batches, lists, strategies
 from tfrec.training.build import build
 from tfrec.training.runs import RunDir
 
@@ -79,7 +79,8 @@ class Evaluator:
             if keep:
                 scores = keep(features, targets, scores)
             if depth:
-                _, scores = ranking.top_k(scores, features["items"], depth)
+                order = ranking.checked(self.model.list_order(scores, features["items"]))
+                _, scores = ranking.top_k(scores, features["items"], depth, order=order)
             return features, targets, scores
 
         return strategies.run_on_next(self.strategy, on_replica, iterator)
@@ -149,4 +150,5 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     report = new_report(model, data_dir, train.cuts, sampled)
     held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
     with records.naming_damage(data_dir, info):
-        return Evaluator(model)(held_out, report), report.protocol
+        result = Evaluator(model)(held_out, report) | lists.result(model, data_dir, part)
+        return result, report.protocol

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfrec.data import prepared, records
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
-from tfrec.training import batches, loop, methods, overlap, strategies, warm_start
+from tfrec.models.popularity import Popularity
+from tfrec.training import batches, lists, loop, methods, overlap, strategies, warm_start
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator
@@ -105,6 +106,7 @@ class Experiment:
             self.say(f"resuming after epoch {progress.epoch}")
         else:
             self._warm_start()
+        self._learn_items("train")
         return trainer.fit(
             lambda epoch: self.batches("train", epoch),
             self._validate if self.has("validation") else None,
@@ -136,13 +138,19 @@ class Experiment:
             self.run_dir.save_predictions("validation", self.validated.predictions())
 
     def refit(self, epochs: int) -> None:
-        """Trains a new model on train + validation for `epochs`; it replaces `model.keras`."""
+        """Trains a new model on train + validation for `epochs`; it replaces `model.keras`.
+
+        Its lists are ordered by the rule of the model before it.
+        """
         self.say(f"refit: {epochs} epochs on train + validation")
+        rule = lists.own_rule(self.model)
         self.model = self.make_model()
         self.evaluator = Evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
         trainer = loop.Trainer(self.model, self.strategy, config)
         self._warm_start()
+        self._learn_items("train+validation")
+        lists.set_rule(self.model, rule)
         trainer.fit(
             lambda epoch: self.batches("train+validation", epoch),
             None,
@@ -150,6 +158,30 @@ class Experiment:
             callbacks=[EpochLine((), self.say)],
         )
         self._write(lambda: self.run_dir.save_model(self.model))
+
+    def _learn_items(self, split: str) -> None:
+        """Tells the model what lists must know of items, where there are any."""
+        if self.info.has_ids:
+            lists.learn_items(self.model, self.config.data_dir, split)
+
+    def _choose_rule(self) -> None:
+        """Chooses by validation how lists are ordered; `model.keras` has it then."""
+        if lists.rates(self.model) and self.has("validation"):
+            lists.choose_rule(self.model, self.config.data_dir)
+            self._write(lambda: self.run_dir.save_model(self.model))
+
+    def _floors(self, part: str) -> dict[str, dict[str, float]]:
+        """What Popularity, and for ratings Biases, get on `part`."""
+        train, data_dir = self.config.train, self.config.data_dir
+        trained_on = "train+validation" if train.refit and self.has("validation") else "train"
+        if lists.rates(self.model):
+            return lists.floors(data_dir, part, trained_on)
+        if self.model.task != "ranking":
+            return {}
+        with self.strategy.scope():
+            popular = Popularity.create(self.info)
+        popular.counts.assign(self.model.list_order.counts)
+        return {"popularity": Evaluator(popular, self.strategy)(self.batches(part), self.report())}
 
     def _warm_start(self) -> None:
         """Starts the model from an earlier run, where the run asks for it."""
@@ -191,21 +223,26 @@ class Experiment:
     def _run(self, resume: bool, test: bool) -> None:
         start = time.perf_counter()
         progress = self.fit(resume)
-        if self.config.train.refit and self.has("validation"):
+        self.restore()
+        self._choose_rule()
+        data_dir, has_validation = self.config.data_dir, self.has("validation")
+        validated = lists.result(self.model, data_dir, "validation") if has_validation else {}
+        if self.config.train.refit and has_validation:
             self.refit(progress.best_epoch)
-        else:
-            self.restore()
         is_tested = test and self.has("test")
         tested, report = self.measure("test") if is_tested else ({}, self.report())
+        if is_tested:
+            tested |= lists.result(self.model, data_dir, "test")
         self.result = {
-            "protocol": report.protocol,
+            "protocol": report.protocol + lists.protocol(self.model),
             "model": self.config.model,
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "seconds": round(time.perf_counter() - start, 1),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "validation": progress.metrics,
+            "validation": progress.metrics | validated,
             "test": tested,
+            "floors": self._floors("test") if is_tested else {},
         }
         if self.chief:
             self._finish(report)

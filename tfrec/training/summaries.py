@@ -10,6 +10,13 @@ from tfrec.tasks import Task
 from tfrec.tasks.rating import RATING
 from tfrec.training.runs import RunDir
 
+CURES = {
+    "biases": "try --train patience=5 with more epochs, another learning_rate or weight_decay, "
+    "--set base=biases where the model has it, or take --model=biases",
+    "popularity": "try more epochs or another learning_rate, a model that ranks (--model=ease), "
+    "or take --model=popularity",
+}
+
 
 def compare_runs(a: str, b: str, metric: str = "") -> str:
     """The paired comparison of two runs' test values, in words; by the first one's task."""
@@ -58,16 +65,43 @@ def summary(info: DatasetInfo, model: Recommender) -> str:
 
 
 def table(result: dict, task: Task) -> str:
-    """Validation and test side by side, with their protocol; `metrics.json` holds more."""
-    rows = [f"{'':22}{'validation':>12}{'test':>12}"]
+    """Validation and test side by side, beside them what the floors get on test.
+
+    With the protocol; `metrics.json` holds more.
+    """
+    columns = {part: result[part] for part in ("validation", "test")} | result.get("floors", {})
+    rows = [f"{'':22}" + "".join(f"{name:>12}" for name in columns)]
     measured = {**result["validation"], **result["test"]}
     for name in (name for name in task.table or measured if name in measured):
-        values = [result[part].get(name) for part in ("validation", "test")]
+        values = [column.get(name) for column in columns.values()]
         rows.append(f"{name:22}" + "".join(f"{number(v):>12}" for v in values))
     cost = f"{result['seconds']} s, {result['peak_memory_mb']:,} MB at most"
     if "epochs" in result:
         cost = f"best epoch {result['best_epoch']} of {result['epochs']}, {cost}"
     return "\n".join([*rows, cost, f"protocol: {result['protocol']}"])
+
+
+def below_floors(result: dict, model: str) -> list[str]:
+    """A line for each metric by which a run ends below one of its floors, and what to try.
+
+    Args:
+        result: What `metrics.json` holds.
+        model: The run's model, by its key.
+    """
+    compared = {"biases": ("rmse",), "popularity": ("ndcg@10", "hr@10")}
+    lines = []
+    for floor, metrics_of in compared.items():
+        for name in metrics_of:
+            own, due = result["test"].get(name), result.get("floors", {}).get(floor, {}).get(name)
+            if floor == model or own is None or due is None:
+                continue
+            if own > due if name == "rmse" else own < due:
+                lines.append(
+                    f"BELOW ITS FLOOR: {name} {number(own)} on test, {floor} gets {number(due)}: "
+                    + CURES[floor]
+                )
+                break
+    return lines
 
 
 def blend(result: dict) -> str:

@@ -2,9 +2,9 @@
 
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfrec.serving.server import config_files
-from tfrec.serving.server.batching import Settings
-from tfrec.serving.server.errors import invalid
+from tfrec.server import config_files
+from tfrec.server.batching import Settings
+from tfrec.server.errors import invalid
 
 Config = model_server_config_pb2.ModelServerConfig
 

@@ -1,11 +1,11 @@
-"""Predict's requests: checked against the signature, in the real server's words."""
+"""Predict's requests: names checked against the signature, in the real server's words.
 
-import numpy as np
-import tensorflow as tf
+Dtypes and shapes are not: the session refuses a wrong dtype, and the graph knows what it takes.
+"""
 
-from tfrec.serving.server import tensors
-from tfrec.serving.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import tensors
+from tfrec.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
+from tfrec.server.errors import ServingError, invalid
 
 
 def to_call(model: SavedModel, request) -> tuple[list[str], Call]:
@@ -20,15 +20,13 @@ def to_call(model: SavedModel, request) -> tuple[list[str], Call]:
         raise ServingError("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
     check_inputs(request.inputs, signature)
     feeds, arrays = [], []
-    for place, alias in enumerate(sorted(signature.inputs)):
-        info = signature.inputs[alias]
+    for alias in sorted(signature.inputs):
         proto = (request.inputs if alias in request.inputs else signature.defaults)[alias]
         try:
             array = tensors.to_array(proto)
         except (ValueError, TypeError):
             raise invalid(f"tensor parsing error: {alias}") from None
-        check_tensor(place, alias, info, proto.dtype, array)
-        feeds.append(info.name)
+        feeds.append(signature.inputs[alias].name)
         arrays.append(array)
     aliases = wanted_outputs(request.output_filter, signature)
     fetches = tuple(signature.outputs[alias].name for alias in aliases)
@@ -51,27 +49,6 @@ def check_inputs(inputs, signature) -> None:
             "in request and no default value provided. Inputs expected to be in the request "
             f"{_set(due)}, or default input alias set: {','.join(sorted(defaults))}"
         )
-
-
-def check_tensor(place: int, alias: str, info, dtype: int, array: np.ndarray) -> None:
-    """Refuses a wrong dtype, in the words of TensorFlow's executor, and a wrong shape.
-
-    The session would convert numbers silently, which the real server does not.
-    """
-    if dtype != info.dtype:
-        due, sent = (tf.dtypes.as_dtype(d).name for d in (info.dtype, dtype))
-        names = {"float32": "float", "float64": "double", "float16": "half"}
-        raise invalid(
-            f"Expects arg[{place}] to be {names.get(due, due)} but {names.get(sent, sent)} is "
-            "provided"
-        )
-    sizes = [d.size for d in info.tensor_shape.dim]
-    fits = len(sizes) == array.ndim and all(
-        due in (-1, size) for due, size in zip(sizes, array.shape, strict=True)
-    )
-    if not fits and not info.tensor_shape.unknown_rank:
-        due = tf.TensorShape(info.tensor_shape)
-        raise invalid(f"{alias} must have shape {due}, not {tf.TensorShape(array.shape)}")
 
 
 def wanted_outputs(output_filter, signature) -> list[str]:

@@ -4,10 +4,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tfrec.serving.server import examples, predicting
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.engine import Call, SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
+from tfrec.server import examples, predicting
+from tfrec.server.batching import Batcher
+from tfrec.server.engine import Call, SavedModel
+from tfrec.server.errors import ServingError, invalid
 
 FILE = "assets.extra/tf_serving_warmup_requests"  # a TFRecord of PredictionLog
 MOST = 1000
@@ -19,8 +19,7 @@ def replay(model: SavedModel, iterations: int, batcher: Batcher | None) -> None:
     Args:
         model: A loaded version.
         iterations: Times each is run.
-        batcher: Of the version. A record longer than its batches fails, as it does where the
-            real server replays records by way of its own.
+        batcher: Of the version: records go the way that requests will go.
 
     Raises:
         ServingError: one of them fails, and so does the load.
@@ -36,10 +35,11 @@ def replay(model: SavedModel, iterations: int, batcher: Batcher | None) -> None:
         raise invalid(f"Number of warmup records exceeds the maximum ({MOST}) at {path}")
     for record in records:
         for call in _calls(model, record):
-            if batcher and call.arrays:
-                batcher.size(call)
-            for _ in range(iterations):
-                model.run(call)
+            for _ in range(max(1, iterations)):
+                if batcher and call.arrays:
+                    batcher.run_alone(call, model.run)
+                else:
+                    model.run(call)
 
 
 def _calls(model: SavedModel, record: bytes) -> list[Call]:

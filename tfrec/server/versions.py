@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.engine import Call, SavedModel
-from tfrec.serving.server.errors import ServingError
+from tfrec.server.batching import Batcher
+from tfrec.server.engine import Call, SavedModel
+from tfrec.server.errors import ServingError
 
 START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50  # ModelVersionStatus.State
 
@@ -123,30 +123,33 @@ class Versions:
                 found = stored(pathlib.Path(self.config.base_path))
                 if found is not None:  # None: out of reach for now; what is loaded stays
                     self._wanted = chosen(found, self.config.model_version_policy)
-            self._step()
+            self.step()
 
     def retire(self) -> None:
         """The model is no longer configured: unloads everything."""
         with self._lock:
             self._gone, self._wanted = True, set()
-            self._step()
+            self.step()
 
-    def _step(self) -> None:
-        """Loads before it unloads: a new version answers before the old one goes."""
-        for version in sorted(self._wanted, reverse=True):
-            entry = self._entries.setdefault(version, Entry())
-            unloaded = entry.state == END and entry.error is None
-            if unloaded:
-                entry = self._entries[version] = Entry()
-            may_retry = entry.tries <= self._retries and time.monotonic() >= entry.next_try
-            if entry.state == START and may_retry:
-                entry.state = LOADING
-                self._submit(self._load_now, version, entry)
-        answering = {v for v, e in self._entries.items() if e.state == AVAILABLE}
-        if not self._wanted or answering & self._wanted:
-            for version in answering - self._wanted:
-                self._entries[version].state = UNLOADING
-                self._submit(self._unload_now, self._entries[version])
+    def step(self) -> None:
+        """Starts what is due; a new version answers before the old one goes."""
+        with self._lock:
+            for version in sorted(self._wanted, reverse=True):
+                self._load_if_due(version)
+            answering = set(self.available())
+            if not self._wanted or answering & self._wanted:
+                for version in answering - self._wanted:
+                    self._entries[version].state = UNLOADING
+                    self._submit(self._unload_now, self._entries[version])
+
+    def _load_if_due(self, version: int) -> None:
+        entry = self._entries.get(version)
+        if entry is None or (entry.state == END and entry.error is None):  # new, or unloaded
+            entry = self._entries[version] = Entry()
+        may_retry = entry.tries <= self._retries and time.monotonic() >= entry.next_try
+        if entry.state == START and may_retry:
+            entry.state = LOADING
+            self._submit(self._load_now, version, entry)
 
     def _load_now(self, version: int, entry: Entry) -> None:
         if self._gone:
@@ -162,26 +165,49 @@ class Versions:
             failed = None
         with self._lock:
             entry.error, entry.tries = failed, entry.tries + 1
-            if failed is None:
+            if failed is None and self._gone:  # meanwhile
+                entry.servable.close()
+                entry.servable, entry.state = None, END
+            elif failed is None:
                 entry.state = AVAILABLE
             elif entry.tries <= self._retries:
                 entry.state, entry.next_try = START, time.monotonic() + self._interval
             else:
                 entry.state = END
-            self._step()
+            self.step()
 
     def _unload_now(self, entry: Entry) -> None:
         entry.servable.close()
         entry.servable = None
         with self._lock:
             entry.state = END
-            self._step()
+            self.step()
 
-    def settled(self) -> bool:
-        """Whether each wanted version has been tried, and no load is under way."""
+    def ready(self) -> bool:
+        """Whether a version answers, and no other is being loaded for the first time.
+
+        A model that is no longer configured is not waited for.
+        """
         with self._lock:
-            entries = [self._entries[v] for v in self._wanted]
-            return all(e.state != LOADING and (e.tries or e.state == AVAILABLE) for e in entries)
+            if self._gone:
+                return True
+            wanted = [self._entries[v] for v in self._wanted]
+            untried = any(e.state in (START, LOADING) and not e.tries for e in wanted)
+            return bool(self.available()) and not untried
+
+    def failure(self) -> str:
+        """Version and error of the newest version if all wanted ones failed for good, else ""."""
+        with self._lock:
+            failed = {v: self._entries[v] for v in self._wanted}
+            if not failed or any(e.state != END or e.error is None for e in failed.values()):
+                return ""
+            version = max(failed)
+            error = failed[version].error
+            return f"version: {version}}} due to error: {error.code.name}: {error.message}"
+
+    def empty(self) -> bool:
+        """Whether there is nothing to load."""
+        return not self._wanted
 
     def available(self) -> list[int]:
         """Versions that answer, sorted."""

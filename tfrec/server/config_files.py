@@ -23,6 +23,8 @@ FIELDS = {
         "thread_pool_name": "Text",
         "allowed_batch_sizes": "*int64",
         "pad_variable_length_inputs": "bool",
+        "enable_large_batch_splitting": "Flag",
+        "max_execution_batch_size": "Int64",
     },
     "PrometheusConfig": {"enable": "bool", "path": "string"},
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
@@ -33,6 +35,7 @@ FIELDS = {
         "client_verify": "bool",
     },
 }
+PACKAGE = "tensorflow.serving"
 TYPES = descriptor_pb2.FieldDescriptorProto
 
 
@@ -40,7 +43,7 @@ TYPES = descriptor_pb2.FieldDescriptorProto
 def _messages() -> dict[str, type[Message]]:
     """The classes of `FIELDS`, in a pool of their own."""
     file = descriptor_pb2.FileDescriptorProto(
-        name="tfrec_config_files.proto", package="tfrec", syntax="proto3"
+        name="tfrec_config_files.proto", package=PACKAGE, syntax="proto3"
     )
     for name, fields in FIELDS.items():
         message = file.message_type.add(name=name)
@@ -50,12 +53,12 @@ def _messages() -> dict[str, type[Message]]:
             described.label = TYPES.LABEL_REPEATED if repeated else TYPES.LABEL_OPTIONAL
             kind = kind.removeprefix("*")
             if kind in FIELDS:
-                described.type, described.type_name = TYPES.TYPE_MESSAGE, f".tfrec.{kind}"
+                described.type, described.type_name = TYPES.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
                 described.type = getattr(TYPES, f"TYPE_{kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    found = {name: pool.FindMessageTypeByName(f"tfrec.{name}") for name in FIELDS}
+    found = {name: pool.FindMessageTypeByName(f"{PACKAGE}.{name}") for name in FIELDS}
     return {name: message_factory.GetMessageClass(found[name]) for name in FIELDS}
 
 
@@ -74,4 +77,5 @@ def read(path: str | pathlib.Path, message: str | Message) -> Message:
     try:
         return text_format.Parse(pathlib.Path(path).read_text(), message)
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"Invalid protobuf file: '{path}': {error}") from None
+        text = f"Error parsing text-format {message.DESCRIPTOR.full_name}: {error}"
+        raise ValueError(f"Invalid protobuf file: '{path}': {text}") from None

@@ -21,7 +21,8 @@ class ServingError(Exception):
     """
 
     def __init__(self, code: str, message: str):
-        super().__init__(message[:LONGEST])
+        # Names in requests may be no Unicode.
+        super().__init__(message.encode(errors="replace").decode()[:LONGEST])
         self.code = grpc.StatusCode[code]
 
     @property
@@ -38,6 +39,11 @@ class ServingError(Exception):
     def http_status(self) -> int:
         """The code as REST gives it."""
         return HTTP_STATUS.get(self.code.name, 500)
+
+    def without_frames(self) -> "ServingError":
+        """Itself, ready to be answered: the frames of a traceback keep a request's arrays."""
+        self.__context__ = self.__traceback__ = None
+        return self
 
 
 def invalid(message: str) -> ServingError:

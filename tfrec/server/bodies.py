@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from tfrec.serving.server.errors import invalid
+from tfrec.server.errors import invalid
 
 PIECE = 1 << 18  # bytes inflated at once: a millisecond in which no other client is answered
 ANY_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's
@@ -43,7 +43,7 @@ async def inflated(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator
                 await asyncio.sleep(0)
             if inflater.unused_data:  # it would be kept, and grow
                 break
-    except zlib.error as error:
-        raise invalid(f"the body is not {encoding}: {error}") from None
+    except zlib.error:
+        raise invalid(f"the body is not {encoding}") from None
     if not inflater.eof or inflater.unused_data:
         raise invalid(f"the body is not {encoding}: it is cut off, or goes on after its end")

@@ -1,7 +1,8 @@
 """The page of `tfrec.serve --demo`: pick titles, see what the running model recommends.
 
 The page is one static file; recommendations come from the REST API like any client's. Here it
-learns which models there are, and finds titles.
+learns which models there are, and finds titles. All that the server knows of recommenders is here:
+the inputs `items` and `values`, or `user`, and the assets `items.txt` and `titles.txt`.
 """
 
 import pathlib
@@ -10,9 +11,9 @@ import unicodedata
 from aiohttp import web
 from tensorflow_serving.apis import model_pb2
 
-from tfrec.serving.server.engine import DEFAULT_SIGNATURE
-from tfrec.serving.server.errors import ServingError
-from tfrec.serving.server.models import Models
+from tfrec.server.engine import DEFAULT_SIGNATURE
+from tfrec.server.errors import ServingError
+from tfrec.server.models import Models
 
 PAGE = pathlib.Path(__file__).with_name("demo.html")
 FOUND = 40  # titles of a search

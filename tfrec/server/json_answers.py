@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from tfrec.serving.server.errors import invalid
+from tfrec.server.errors import invalid
 
 
 def answer(outputs: dict[str, np.ndarray], rows: bool) -> dict:

@@ -25,8 +25,16 @@ class Pool:
             raise
         if after:
             future.add_done_callback(lambda _: after())
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            del future  # an exception would refer to it, and it to the exception
 
     def close(self) -> None:
         """Waits for what runs."""
         self._threads.shutdown()
+
+
+async def here(function: Callable, *args):
+    """Calls a function on the event loop itself, as a Pool does in a thread."""
+    return function(*args)

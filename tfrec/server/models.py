@@ -9,17 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from tfrec.serving.server import config_files, configuration, warm_up
-from tfrec.serving.server.batching import Batcher
-from tfrec.serving.server.configuration import Config
-from tfrec.serving.server.engine import SavedModel
-from tfrec.serving.server.errors import ServingError, invalid
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.versions import Servable, Versions
+from tfrec.server import config_files, configuration, warm_up
+from tfrec.server.batching import Batcher
+from tfrec.server.configuration import Config
+from tfrec.server.engine import SavedModel
+from tfrec.server.errors import ServingError, invalid
+from tfrec.server.options import Options
+from tfrec.server.versions import Servable, Versions
 
-PER_MODEL_BATCHING = "batching_params.pbtxt"  # in a version's folder
 TICK = 0.05  # seconds between two looks at the clock
-SECONDS_TO_LOAD = 600.0  # that a request to reload waits for
 
 
 class Models:
@@ -46,18 +44,20 @@ class Models:
     # -------------------------------------------------------------- life
 
     def start(self) -> None:
-        """Reads the configuration, loads what is there and begins to watch.
+        """Reads the configuration and begins to watch; returns when all models answer.
+
+        A model without a version is waited for, as a version that failed to load and is tried
+        again.
 
         Raises:
-            ValueError: a configuration that can not be served.
+            ValueError: a configuration that can not be served, or a model that does not load.
         """
+        self._watch.start()
         try:
-            self.reload(self._first_config(), wait=False, first=True)
+            self.reload(self._first_config())
         except ServingError as error:
             where = self._options.model_config_file or "--model_base_path"
             raise ValueError(f"{where}: {error.message}") from None
-        self._wait_for_loads()
-        self._watch.start()
 
     def _first_config(self) -> Config:
         options = self._options
@@ -65,7 +65,7 @@ class Models:
             return config_files.read(options.model_config_file, Config())
         base = pathlib.Path(options.model_base_path).absolute()
         if not base.is_dir():
-            raise ValueError(f"--model_base_path={base} does not exist: tfrec.export makes one")
+            raise ValueError(f"--model_base_path={base} does not exist")
         config = Config()
         config.model_config_list.config.add(
             name=options.model_name, base_path=str(base), model_platform="tensorflow"
@@ -92,13 +92,16 @@ class Models:
                 next_poll = time.monotonic() + every
                 for versions in list(self._models.values()):
                     versions.poll()
+            for versions in list(self._models.values()):
+                versions.step()
             if options.model_config_file and time.monotonic() >= next_file:
                 next_file = time.monotonic() + file_every
                 self._reload_file()
 
     def _reload_file(self) -> None:
         try:
-            self.reload(config_files.read(self._options.model_config_file, Config()), wait=False)
+            config = config_files.read(self._options.model_config_file, Config())
+            self.reload(config, wait=False)  # this thread also looks for versions
         except (OSError, ValueError) as error:
             self._log(f"{error}; the old configuration stays")
         except ServingError as error:
@@ -106,57 +109,74 @@ class Models:
 
     # -------------------------------------------------------------- configuration
 
-    def reload(self, config: Config, wait: bool = True, first: bool = False) -> None:
-        """Takes a new configuration: adds, changes and drops models, then sets the labels.
+    def reload(self, config: Config, wait: bool = True) -> None:
+        """Takes a new configuration: sets the labels, then adds, changes and drops models.
 
         Args:
             config: The whole of it.
-            wait: Until each model answers or has failed.
-            first: Labels must name versions that are loaded, and at the start none is.
+            wait: Until each new model answers; models that are known change on the way.
 
         Raises:
-            ServingError: it is refused; models that answer go on answering.
+            ServingError: it is refused and nothing changes, or a new model failed to load.
         """
         configuration.check(config)
         configs = {model.name: model for model in config.model_config_list.config}
         with self._changing:
+            self._labels = self._new_labels(configs)
             for name in set(self._models) - set(configs):
                 self._models.pop(name).retire()
-                self._labels.pop(name, None)
+            new = {name: self._versions(configs[name]) for name in set(configs) - set(self._models)}
+            self._models |= new
             for name, model in configs.items():
-                known = self._models.get(name)
-                if known is None:
-                    known = self._models[name] = self._versions(model)
-                known.config = model
-                known.poll()
-            if wait:
-                self._wait_for_loads()
-            self._set_labels(configs, first)
-            silent = [name for name in configs if not self._models[name].available()]
-        if wait and silent:
-            listed = ", ".join(silent)
-            raise ServingError("UNKNOWN", f"Some models did not become available: {{{listed}}}")
+                self._models[name].config = model
+                self._models[name].poll()
+        if wait:
+            self._wait_for(new)
 
-    def _set_labels(self, configs, first: bool) -> None:
+    def _new_labels(self, configs) -> dict[str, dict[str, int]]:
+        """Labels by model and name.
+
+        Raises:
+            ServingError: one names a version that does not answer. With the flag this is allowed
+                for new labels; one that names another version stays where it is.
+        """
         labels: dict[str, dict[str, int]] = {}
         for name, model in configs.items():
-            available = () if first else self._models[name].available()
+            available = self._models[name].available() if name in self._models else []
             for label, version in sorted(model.version_labels.items()):
+                known = self._labels.get(name, {}).get(label, version)
                 allowed = self._options.allow_version_labels_for_unavailable_models
-                if version not in available and not allowed:
+                if version not in available and not (allowed and known == version):
                     raise ServingError(
                         "FAILED_PRECONDITION",
                         f"Request to assign label to version {version} of model {name}, "
                         "which is not currently available for inference",
                     )
                 labels.setdefault(name, {})[label] = version
-        self._labels = labels
+        return labels
 
-    def _wait_for_loads(self) -> None:
-        end = time.monotonic() + SECONDS_TO_LOAD
-        while not all(v.settled() for v in self._models.values()) and time.monotonic() < end:
+    def _wait_for(self, models: dict[str, Versions]) -> None:
+        """Until each of these answers.
+
+        Raises:
+            ServingError: one failed for good.
+        """
+        failed: dict[str, str] = {}
+        told: set[str] = set()
+        while not all(name in failed or model.ready() for name, model in models.items()):
+            for name, model in models.items():
+                if name not in failed and (failure := model.failure()):
+                    failed[name] = failure
+                elif model.empty() and name not in told:
+                    told.add(name)
+                    base = model.config.base_path
+                    self._log(f"No versions of servable {name} found under base path {base}")
             if self._stopped.wait(TICK / 5):
                 return
+        if failed:
+            listed = "".join(f"{{{{name: {name} {why}}}, " for name, why in sorted(failed.items()))
+            text = f"{len(failed)} model(s) did not become available: {{{listed}}}"
+            raise ServingError("UNKNOWN", text)
 
     # -------------------------------------------------------------- loading
 
@@ -175,23 +195,26 @@ class Models:
         path = folder_of(base, version)
         try:
             model = SavedModel(path, self._options.saved_model_tags.split(","), self._session())
-            servable = Servable(name, version, model, self._pool)
-            servable.batcher = self._batcher(servable)
-            if self._options.enable_model_warmup:
-                iterations = self._options.num_request_iterations_for_warmup
-                warm_up.replay(model, iterations, servable.batcher)
+            servable = self._servable(name, version, model)
         except ServingError as error:
             self._log(f"{name} version {version} failed to load: {error.message}")
             raise
         self._log(f"{name} version {version} answers, loaded in {time.monotonic() - start:.1f} s")
         return servable
 
-    def _batcher(self, servable: Servable) -> Batcher | None:
-        own = servable.model.path / PER_MODEL_BATCHING
-        settings = self._batching
-        if settings and self._options.enable_per_model_batching_parameters and own.exists():
-            settings = configuration.batching_settings(str(own))
-        return Batcher(settings, servable.run_now) if settings else None
+    def _servable(self, name: str, version: int, model: SavedModel) -> Servable:
+        """A loaded version, warmed up; closed again where that fails."""
+        servable = Servable(name, version, model, self._pool)
+        if self._batching:
+            servable.batcher = Batcher(self._batching, servable.run_now)
+        if self._options.enable_model_warmup:
+            iterations = self._options.num_request_iterations_for_warmup
+            try:
+                warm_up.replay(model, iterations, servable.batcher)
+            except Exception:
+                model.close()
+                raise
+        return servable
 
     def _session(self) -> tf.compat.v1.ConfigProto:
         options = self._options

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrec.serving.server.errors import invalid
-from tfrec.serving.server.json_tensors import decoded, is_base64, shown, type_name
+from tfrec.server.errors import invalid
+from tfrec.server.json_tensors import decoded, is_base64, type_name
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -15,17 +15,10 @@ def fill(request: dict, given) -> None:
         ServingError: it is not of that form.
     """
     if "examples" not in request:
-        raise invalid(
-            f"JSON Value: {shown(request)} When method is classify, key 'examples' is expected "
-            "and was not found"
-        )
+        raise invalid("key 'examples' is expected and was not found")
     examples = request["examples"]
-    if not isinstance(examples, list):
-        raise invalid(
-            f"JSON Value: {shown(request)} Expecting 'examples' value to be an list/array"
-        )
-    if not examples:
-        raise invalid(f"JSON Value: {shown(request)} 'examples' value is an empty array")
+    if not isinstance(examples, list) or not examples:
+        raise invalid("'examples' must be a list of at least one object")
     target = given.example_list
     if "context" in request:
         target = given.example_list_with_context

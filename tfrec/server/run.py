@@ -5,15 +5,16 @@ import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Awaitable
 
 import tensorflow as tf
 
-from tfrec.serving.server import grpc_service, rest_service
-from tfrec.serving.server.inference import Inference
-from tfrec.serving.server.models import Models
-from tfrec.serving.server.monitoring import Metrics
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.pool import Pool
+from tfrec.server import grpc_service, rest_service
+from tfrec.server.inference import Inference
+from tfrec.server.models import Models
+from tfrec.server.monitoring import Metrics
+from tfrec.server.options import Options
+from tfrec.server.pool import Pool
 
 SWITCH_SECONDS = 5e-4  # Python's 5 ms would let a request wait for another one's parsing
 GRACE_SECONDS = 5.0  # for requests under way when the server stops
@@ -42,7 +43,8 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(pool.close)
         stack.push_async_callback(asyncio.to_thread, models.stop)
-        await asyncio.to_thread(models.start)
+        if not await _unless(stop, asyncio.to_thread(models.start)):
+            return
         if options.rest_api_port:
             service = rest_service.RestService(options, inference, metrics, pool)
             runner = await rest_service.start(service, options)
@@ -50,12 +52,25 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
             page = "; the page to try it is there" if options.demo else ""
             log(f"HTTP/REST API at http://{options.host}:{options.rest_api_port}{page}")
         if options.port or options.grpc_socket_path:
-            server = await grpc_service.start(options, inference, metrics)
+            services = grpc_service.Services(inference, metrics, pool)
+            server = await grpc_service.start(services, options)
             stack.push_async_callback(server.stop, GRACE_SECONDS)
             port = f"{options.host}:{options.port}" if options.port else ""
             log(f"gRPC at {port} {options.grpc_socket_path}")
         ready()
         await stop.wait()
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable) -> bool:
+    """Waits for work, or for `stop`; whether it was the work that ended."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            await working  # raises what it raised
+        return not stop.is_set()
+    finally:
+        stopping.cancel()
 
 
 def run(options: Options) -> None:
@@ -65,6 +80,8 @@ def run(options: Options) -> None:
 
     async def main() -> None:
         stop = asyncio.Event()
+        for text in options.notes():
+            log(text)
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         await serve(options, stop)

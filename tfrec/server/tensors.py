@@ -6,14 +6,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-# Where a tensor's values lie; the rest go through TensorFlow's own functions.
+# Where a tensor's values lie, and as what; the rest go through TensorFlow's own functions.
 FIELDS = {
-    tf.float32: "float_val", tf.float64: "double_val", tf.string: "string_val",
-    tf.int64: "int64_val", tf.int32: "int_val", tf.int16: "int_val", tf.int8: "int_val",
-    tf.uint8: "int_val", tf.uint16: "int_val", tf.uint32: "uint32_val", tf.uint64: "uint64_val",
-    tf.bool: "bool_val",
+    tf.float32: ("float_val", np.float32), tf.float64: ("double_val", np.float64),
+    tf.string: ("string_val", object), tf.bool: ("bool_val", np.bool_),
+    tf.int64: ("int64_val", np.int64), tf.uint64: ("uint64_val", np.uint64),
+    tf.int32: ("int_val", np.int32), tf.uint32: ("uint32_val", np.uint32),
+    tf.int16: ("int_val", np.int32), tf.uint16: ("int_val", np.int32),
+    tf.int8: ("int_val", np.int32), tf.uint8: ("int_val", np.int32),
 }  # fmt: skip
-LARGEST_FILL = 1 << 28  # bytes that one repeated value may fill
+# What one repeated value may fill: a message of 100 bytes must not ask for gigabytes.
+LARGEST_FILL = 1 << 24  # bytes
+STRING_BYTES = 64  # that a string counts, its handling included
 
 
 def to_array(proto: TensorProto) -> np.ndarray:
@@ -26,13 +30,15 @@ def to_array(proto: TensorProto) -> np.ndarray:
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise ValueError(f"shape {shape}")
     dtype = tf.dtypes.as_dtype(proto.dtype)
-    if dtype not in FIELDS:
-        return tf.make_ndarray(proto)
-    n = math.prod(shape)
-    if proto.tensor_content and dtype != tf.string:
+    if proto.tensor_content and dtype in FIELDS and dtype != tf.string:
         return np.frombuffer(proto.tensor_content, dtype.as_numpy_dtype).reshape(shape)
-    values = getattr(proto, FIELDS[dtype])
-    array = np.fromiter(values, dtype.as_numpy_dtype, len(values))
+    n = math.prod(shape)
+    if dtype not in FIELDS:
+        _check_fill(0 if proto.tensor_content else n, STRING_BYTES)
+        return tf.make_ndarray(proto)
+    name, stored = FIELDS[dtype]
+    values = getattr(proto, name)
+    array = np.fromiter(values, stored, len(values)).astype(dtype.as_numpy_dtype, copy=False)
     if len(values) != n:
         array = _filled(array, n)
     return array.reshape(shape)
@@ -40,9 +46,15 @@ def to_array(proto: TensorProto) -> np.ndarray:
 
 def _filled(array: np.ndarray, n: int) -> np.ndarray:
     """Fewer values than places: the last one fills the rest, as in TensorFlow."""
-    if len(array) > n or not len(array) or n * array.itemsize > LARGEST_FILL:
+    if len(array) > n or not len(array):
         raise ValueError(f"{len(array)} values for {n} places")
+    _check_fill(n, STRING_BYTES if array.dtype == object else array.itemsize)
     return np.concatenate([array, np.repeat(array[-1:], n - len(array))])
+
+
+def _check_fill(n: int, size: int) -> None:
+    if n * size > LARGEST_FILL:
+        raise ValueError(f"one value for {n} places")
 
 
 def fill(proto: TensorProto, array: np.ndarray, as_content: bool) -> None:
@@ -57,4 +69,4 @@ def fill(proto: TensorProto, array: np.ndarray, as_content: bool) -> None:
     if as_content and dtype != tf.string:
         proto.tensor_content = array.tobytes()
     else:
-        getattr(proto, FIELDS[dtype]).extend(array.ravel().tolist())
+        getattr(proto, FIELDS[dtype][0]).extend(array.ravel().tolist())

@@ -12,13 +12,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfrec.serving.server import examples, predicting, tensors
-from tfrec.serving.server.engine import DEFAULT_SIGNATURE, Call
-from tfrec.serving.server.errors import invalid
-from tfrec.serving.server.models import Models
-from tfrec.serving.server.monitoring import Metrics
-from tfrec.serving.server.options import Options
-from tfrec.serving.server.versions import Servable
+from tfrec.server import examples, predicting, tensors
+from tfrec.server.engine import DEFAULT_SIGNATURE, Call
+from tfrec.server.errors import invalid
+from tfrec.server.models import Models
+from tfrec.server.monitoring import Metrics
+from tfrec.server.options import Options
+from tfrec.server.versions import Servable
 
 LARGE = 1 << 18  # bytes of a request that is read off the event loop
 

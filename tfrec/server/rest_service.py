@@ -18,7 +18,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfrec.serving.server import (
+from tfrec.server import (
     bodies,
     config_files,
     examples_json,
@@ -27,10 +27,11 @@ from tfrec.serving.server import (
     monitoring,
     tensors,
 )
-from tfrec.serving.server.demo import Demo
-from tfrec.serving.server.errors import ServingError, invalid
-from tfrec.serving.server.inference import Inference
-from tfrec.serving.server.options import Options
+from tfrec.server.demo import Demo
+from tfrec.server.errors import ServingError, invalid
+from tfrec.server.inference import Inference
+from tfrec.server.options import Options
+from tfrec.server.pool import here
 
 LOG = logging.getLogger(__name__)
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -38,11 +39,6 @@ ASK = re.compile(MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE
 ABOUT = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
 SMALL_BODY = 1 << 20  # bytes; longer ones are read and parsed a few at a time
 LARGE_BODIES = 2
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type",
-}
 PRINT = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
@@ -81,30 +77,26 @@ class RestService:
             return page
         if not request.path.lower().startswith("/v1/"):
             return self._json({"error": "Not found"}, 404)
-        if request.method == "OPTIONS" and self._options.rest_api_enable_cors_support:
-            return web.Response(headers=CORS)
         try:
             limit = self._options.rest_api_timeout_in_ms / 1e3
             async with asyncio.timeout(limit):
                 return self._json(await self._answer(request, time.monotonic() + limit))
         except ServingError as error:
-            return self._json({"error": error.message}, error.http_status)
+            found = error.without_frames()
+            return self._json({"error": found.message}, found.http_status)
         except TimeoutError:
             return self._json({"error": "Deadline Exceeded"}, 504)
         except web.HTTPRequestEntityTooLarge:
             megabytes = self._options.rest_api_max_body_mb
             text = f"the body is longer than {megabytes} MB (--rest_api_max_body_mb)"
             return self._json({"error": text}, 413)
-        except Exception as error:  # a bug of ours: told, and the server lives
+        except Exception:  # a bug of ours: logged, and the server lives
             LOG.exception("%s %s", request.method, request.path)
-            return self._json({"error": f"{type(error).__name__}: {error}"}, 500)
+            return self._json({"error": "Internal error"}, 500)
 
     def _json(self, content: dict | str, status: int = 200) -> web.Response:
         text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-        headers = CORS if self._options.rest_api_enable_cors_support else None
-        return web.Response(
-            text=text, status=status, content_type="application/json", headers=headers
-        )
+        return web.Response(text=text, status=status, content_type="application/json")
 
     async def _answer(self, request: web.Request, deadline: float) -> dict | str:
         """Reads the path; the answer's JSON."""
@@ -210,11 +202,6 @@ class RestService:
             "model_spec": json_format.MessageToDict(response.model_spec, **PRINT),
             "metadata": {"signature_def": json_format.MessageToDict(signatures, **PRINT)},
         }
-
-
-async def here(function, *args):
-    """Calls a function on the event loop itself, as a Pool does in a thread."""
-    return function(*args)
 
 
 def fill_spec(spec, path: re.Match) -> None:

@@ -1,9 +1,31 @@
-"""The server's settings: many of the real server's flags by name, and few of its own."""
+"""The server's settings: the real server's flags by name, and few of its own."""
 
 import dataclasses
 import os
 
 CORES = os.cpu_count() or 1
+# Flags of the real server that are accepted, so that its command lines work, and do nothing here.
+WITHOUT_EFFECT: dict[str, type] = {
+    "enable_per_model_batching_parameters": bool,
+    "enable_profiler": bool,
+    "enforce_session_run_timeout": bool,
+    "flush_filesystem_caches": bool,
+    "mixed_precision": str,
+    "num_tflite_interpreters_per_pool": int,
+    "num_tflite_pools": int,
+    "num_unload_threads": int,
+    "per_process_gpu_memory_fraction": float,
+    "platform_config_file": str,
+    "prefer_tflite_model": bool,
+    "remove_unused_fields_from_bundle_metagraph": bool,
+    "rest_api_enable_cors_support": bool,
+    "skip_initialize_tpu": bool,
+    "tensorflow_session_config_file": str,
+    "thread_pool_factory_config_file": str,
+    "use_alts_credentials": bool,
+    "xla_cpu_compilation_enabled": bool,
+    "xla_gpu_compilation_enabled": bool,
+}
 
 
 def _flag(default, text: str):
@@ -12,16 +34,19 @@ def _flag(default, text: str):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Some flags of `tensorflow_model_server`, with its defaults; at the end the server's own."""
+    """Flags of `tensorflow_model_server`, with its defaults; at the end the server's own.
+
+    Attributes:
+        without_effect: Names of `WITHOUT_EFFECT` that were given.
+    """
 
     port: int = _flag(8500, "TCP port of gRPC; 0: none")
     grpc_socket_path: str = _flag("", "listen to a UNIX socket at this path too")
     rest_api_port: int = _flag(0, "TCP port of HTTP/REST; 0: none")
     rest_api_timeout_in_ms: int = _flag(30_000, "time limit of a REST request")
     rest_api_num_threads: int = _flag(4 * CORES, "threads that run requests, with gRPC's")
-    rest_api_enable_cors_support: bool = _flag(False, "let pages of other hosts ask")
-    model_name: str = _flag("default", "the model's name; not with --model_config_file")
-    model_base_path: str = _flag("", "holds the versions; not with --model_config_file")
+    model_name: str = _flag("default", "the model's name; ignored with --model_config_file")
+    model_base_path: str = _flag("", "holds the versions; ignored with --model_config_file")
     model_config_file: str = _flag("", "text of a ModelServerConfig: several models")
     model_config_file_poll_wait_seconds: int = _flag(0, "read that file again; 0: never")
     file_system_poll_wait_seconds: float = _flag(1, "look for versions; 0: once")
@@ -36,9 +61,6 @@ class Options:
     num_request_iterations_for_warmup: int = _flag(1, "times each of these is replayed")
     enable_batching: bool = _flag(False, "run requests together")
     batching_parameters_file: str = _flag("", "text of BatchingParameters")
-    enable_per_model_batching_parameters: bool = _flag(
-        False, "batching_params.pbtxt in a version's folder comes first"
-    )
     monitoring_config_file: str = _flag("", "text of a MonitoringConfig: Prometheus metrics")
     ssl_config_file: str = _flag("", "text of an SSLConfig, PEM contents: TLS for gRPC")
     grpc_channel_arguments: str = _flag("", "comma-separated name=value for the gRPC server")
@@ -57,6 +79,7 @@ class Options:
         60_000, "REST connections without a request, or whose header does not end, are closed"
     )
     demo: bool = _flag(False, "a page to try the model, at the REST port's root")
+    without_effect: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuses what can not be served.
@@ -64,8 +87,8 @@ class Options:
         Raises:
             ValueError: names the flag and the cure.
         """
-        if bool(self.model_base_path) == bool(self.model_config_file):
-            raise ValueError("give one of --model_base_path=DIR and --model_config_file=FILE")
+        if not (self.model_base_path or self.model_config_file):
+            raise ValueError("give --model_base_path=DIR or --model_config_file=FILE")
         if not (self.port or self.rest_api_port or self.grpc_socket_path):
             raise ValueError("nothing to listen to: --port, --rest_api_port, --grpc_socket_path")
         if self.rest_api_idle_timeout_in_ms < 1:
@@ -84,6 +107,13 @@ class Options:
         for pair in self.channel_arguments():
             if not pair[0]:
                 raise ValueError(f"--grpc_channel_arguments={self.grpc_channel_arguments}")
+
+    def notes(self) -> list[str]:
+        """What the user should know of the flags that were given."""
+        notes = [f"--{name} has no effect in this server" for name in self.without_effect]
+        if self.model_base_path and self.model_config_file:
+            notes.append("--model_config_file is given: --model_base_path is ignored")
+        return notes
 
     def channel_arguments(self) -> list[tuple[str, int | str]]:
         """Settings of gRPC itself; whole numbers are passed as such."""

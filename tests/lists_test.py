@@ -1,0 +1,235 @@
+"""The order of lists: predicted ratings and popularity, measured by what users liked."""
+
+import dataclasses
+import pathlib
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import scipy.sparse
+import tensorflow as tf
+
+from tfrec import ranking
+from tfrec.data import by_user, inputs
+from tfrec.models.registry import MODELS
+from tfrec.schema import PAD, DatasetInfo
+from tfrec.serving import signatures
+from tfrec.training import lists
+
+COUNTS = np.arange(40)[::-1] % 37 + 5  # of the checkerboard's items, for a test
+VECTORS = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
+LEARNED = (("user", "autoencoder"), ("item", "autorec"))
+RULES = ((0.0, 0.0), (2.0, 0.0), (0.5, 0.3))
+
+
+def info_of(data_dir):
+    return DatasetInfo.load(data_dir)
+
+
+def made(data_dir, name, **settings):
+    """A model of random weights, its items' counts known."""
+    tf.keras.utils.set_random_seed(5)
+    model = MODELS[name].create(info_of(data_dir), MODELS[name].Config(**settings))
+    model.list_order.counts.assign(COUNTS)
+    return model
+
+
+def entries(rows):
+    """(user, item, value) of inputs and of targets."""
+    found = [set(), set()]
+    for features, targets in rows:
+        sides = [(features["items"], features["values"])]
+        sides.append((targets["target_items"], targets["target_values"]))
+        for side, (items, values) in zip(found, sides, strict=True):
+            row, place = np.nonzero(items.numpy() >= 0)
+            users = features["user"].numpy()[row].tolist()
+            both = (x.numpy()[row, place].tolist() for x in (items, values))
+            side |= set(zip(users, *both, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_rows_by_item_are_turned_around(board, split):
+    by_users, by_items = board("user")[0], board("item")[0]
+    due = entries(inputs.histories(by_users, info_of(by_users), split, 16, fill=True))
+    got = entries(by_user.histories(by_items, info_of(by_items), split, 16))
+    assert got == due
+    assert len(got[1]) >= 80
+
+
+def test_liked_is_three_quarters_up_the_scale(board):
+    info = info_of(board()[0])
+    for low, high, step, due in ((1, 5, 1, 4), (0.5, 5, 0.5, 4), (0, 10, 0, 7.5), (1, 10, 1, 8)):
+        scale = {"rating_min": low, "rating_max": high, "rating_step": step}
+        assert lists.liked_from(dataclasses.replace(info, **scale)) == due
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "settings"),
+    [("autoencoder", "user", {}), ("mf", "user", {"latent": 4}), ("autorec", "item", {})],
+)
+def test_lists_are_those_of_the_formula(board, name, rows, settings):
+    """HR and coverage recomputed from the scores of all pairs."""
+    data_dir = board(rows)[0]
+    model, info = made(data_dir, name, **settings), info_of(data_dir)
+    users_dir = board("user")[0]
+    features, targets = next(
+        iter(inputs.histories(users_dir, info_of(users_dir), "test", 40, fill=True))
+    )
+    if rows == "item":
+        by_item = next(iter(inputs.histories(data_dir, info, "test", 40, fill=True)))[0]
+        order = np.argsort(by_item["user"])
+        scores = model.score(by_item).numpy()[order].T[features["user"].numpy()]
+    else:
+        scores = model.score({"user": features["user"]} if name == "mf" else features).numpy()
+    model.list_order.vectors.assign(VECTORS)
+    mask = features["items"].numpy() >= 0
+    shares = (features["values"].numpy() - 1) / 4 if name == "autoencoder" else np.ones(mask.shape)
+    taste = np.einsum("bl,blk->bk", mask * shares, VECTORS[features["items"]])
+    taste /= np.linalg.norm(taste, axis=1, keepdims=True)
+    found = lists.measure(model, data_dir, "test", RULES)
+    for (weight, choice), result in zip(RULES, found, strict=True):
+        order = scores + weight * np.log1p(COUNTS) + choice * taste @ VECTORS.T
+        for row, seen in enumerate(features["items"].numpy()):
+            order[row, seen[seen >= 0]] = -np.inf
+        top = np.argsort(-order, axis=1)[:, :10]
+        liked = np.where(targets["target_values"] >= 4, targets["target_items"], -2)
+        hits = [bool(set(a) & set(b)) for a, b in zip(top.tolist(), liked.tolist(), strict=True)]
+        assert result["hr@10"] == pytest.approx(np.mean(hits))
+        shown = [t for t, e in zip(top, liked, strict=True) if (e >= 0).any()]
+        assert result["coverage@10"] == pytest.approx(len(np.unique(shown)) / 40)
+    assert len({result["ndcg@10"] for result in found}) == 3
+
+
+def test_counts_and_vectors_are_those_of_training(board, monkeypatch):
+    models = [made(board(rows)[0], name) for rows, name in LEARNED]
+    for (rows, _), model in zip(LEARNED, models, strict=True):
+        lists.learn_items(model, board(rows)[0], "train")
+    by_users, by_items = (model.list_order for model in models)
+    np.testing.assert_array_equal(by_users.counts, by_items.counts)
+    chosen = np.zeros([40, 40])
+    seen, _ = entries(inputs.histories(board()[0], models[0].info, "train", 40, fill=True))
+    for user, item, _ in seen:
+        chosen[user, item] = 1
+    np.testing.assert_array_equal(by_users.counts, chosen.sum(0))
+    _, lengths, vectors = np.linalg.svd(chosen)
+    vectors = vectors[lengths > 1e-4 * lengths[0]]
+    due = 40 * vectors.T @ vectors  # of the vectors only products are definite
+    for order in (by_users, by_items):
+        found = order.vectors.numpy()
+        np.testing.assert_allclose(found @ found.T, due, atol=0.02)
+
+
+def test_few_vectors_of_many_items_are_the_first_ones(monkeypatch):
+    monkeypatch.setattr(lists, "_DENSE", 0)
+    chosen = (np.random.default_rng(0).random((90, 120)) < 0.2).astype(np.float32)
+    found = lists._vectors(scipy.sparse.csr_matrix(chosen))
+    due = np.linalg.svd(chosen)[2][:64]
+    np.testing.assert_allclose(found @ found.T, due.T @ due, atol=1e-3)
+
+
+def test_the_rule_is_the_one_with_the_best_lists(board, monkeypatch):
+    found = [{"ndcg@10": n} for n in (0.10, 0.20, 0.19)]
+    monkeypatch.setattr(lists, "RULES", ((0, 0), (0, 1), (2, 0)))
+    asked, model = [], made(board()[0], "biases")
+    monkeypatch.setattr(lists, "measure", lambda *words: asked.append(words) or found)
+    lists.choose_rule(model, "data")
+    assert lists.own_rule(model) == (0, 1)
+    assert asked[0][:4] == (model, "data", "validation", lists.RULES)
+    monkeypatch.setattr(lists, "measure", lambda *words: [])
+    lists.choose_rule(model, "data")
+    assert lists.own_rule(model) == (0, 0)
+
+
+def test_floors_are_what_those_models_get(board):
+    by_users, by_items = (
+        lists.floors(board(rows)[0], "test", "train") for rows in ("user", "item")
+    )
+    assert by_users["popularity"] == pytest.approx(by_items["popularity"])
+    assert by_users["biases"]["rmse"] == pytest.approx(by_items["biases"]["rmse"], rel=1e-3)
+    assert set(by_users["biases"]) == {"rmse", "mae", *lists.METRICS}
+    biases = made(board()[0], "biases")
+    biases.fit(inputs.histories(board()[0], biases.info, "train", 16, fill=True))
+    features, targets = next(iter(inputs.histories(board()[0], biases.info, "test", 40, fill=True)))
+    picked = tf.gather(biases.score(features), targets["target_items"], batch_dims=1)
+    error = np.clip(picked, 1, 5) - targets["target_values"].numpy()
+    assert by_users["biases"]["rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
+
+
+def test_another_order_decides_and_the_scores_are_shown():
+    scores = tf.constant([[3.0, 9.0, 4.0, -np.inf, 5.0]])
+    order = tf.constant([[5.0, 1.0, 4.0, -np.inf, 9.0]])
+    values, items = ranking.top_k(scores, [[4]], 4, order=order)
+    np.testing.assert_array_equal(items, [[0, 2, 1, PAD]])
+    np.testing.assert_array_equal(values, [[3, 4, 9, -np.inf]])
+    blocks = ranking.top_k_by_blocks(
+        lambda at: tf.gather(scores, at, axis=1),
+        *(5, [[4]], 4, 2),
+        order=lambda _, at: tf.gather(order, at, axis=1),
+    )
+    np.testing.assert_array_equal(blocks[0], values)
+    np.testing.assert_array_equal(blocks[1], items)
+
+
+COLD = {
+    "autoencoder": ("user", {}),
+    "ease": ("user", {}),
+    "sasrec": ("user", {"width": 8}),
+    "cdae": ("user", {"latent": 4, "fold_in_steps": 5}),
+    "mf": ("user", {"latent": 4}),
+    "autorec": ("item", {"hidden": (4,)}),
+}
+
+
+@pytest.mark.parametrize("name", COLD)
+def test_nothing_known_gets_popular_items_and_something_known_does_not(board, tmp_path, name):
+    rows, settings = COLD[name]
+    data_dir = board(rows)[0]
+    model = made(data_dir, name, **settings)
+    top = signatures.make(model, data_dir, 10, tmp_path / "titles.txt")
+    ids = np.array((pathlib.Path(data_dir) / "items.txt").read_text().split())
+    popular = set(ids[np.argsort(-COUNTS, kind="stable")[:8]])  # the ninth may be one of a tie
+    length = model.max_items or 3
+    histories = np.full([3, length], "", dtype=object)
+    histories[1, -1], histories[2, -3:] = "no such item", ["i3", "i4", "i8"]
+    request = {"items": histories, "values": np.full([3, length], 4.0)}
+    if top.kind == "user":
+        request = {"user": ["", "no such user", "u7"]}
+    answer = {key: x.numpy() for key, x in top.ask("serving_default", request).items()}
+    listed = [{item.decode() for item in row} for row in answer["items"]]
+    assert popular <= listed[0]
+    assert listed[0] == listed[1] != listed[2]
+    assert "" not in listed[0]
+    if model.task == "rating":
+        scores = answer["scores"][answer["items"] != b""]
+        assert scores.min() >= 1
+        assert scores.max() <= 5
+
+
+def test_predicted_ratings_are_shown_within_the_scale(board, tmp_path):
+    model = made(board()[0], "autoencoder", base="none")
+    model.decoder.bias.assign(np.linspace(-3, 9, 40))
+    top = signatures.make(model, board()[0], 40, tmp_path / "titles.txt")
+    got = top.ask("serving_default", {"items": [["i3"]], "values": [[4.0]]})["scores"].numpy()[0]
+    assert (got[:-1].min(), got[:-1].max()) == (1, 5)
+    assert got[-1] < -3e38, "no item"
+
+
+def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
+    model = made(board()[0], "autoencoder")
+    path, old = tmp_path / "model.keras", tmp_path / "old.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as file, zipfile.ZipFile(old, "w") as copy:
+        for name in file.namelist():
+            (tmp_path / name).write_bytes(file.read(name))
+            if name.endswith(".h5"):
+                with h5py.File(tmp_path / name, "r+") as weights:
+                    del weights["layers/list_order"]
+            copy.write(tmp_path / name, name)
+    read, features = tf.keras.models.load_model(old), model.empty_features()
+    assert not read.list_order.counts.numpy().any()
+    np.testing.assert_array_equal(read.score(features), model.score(features))
+    scores = tf.constant([[3.0] * 39 + [4.0]])
+    for history in ([[PAD]], [[7]]):
+        np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)

@@ -1,0 +1,89 @@
+"""How lists of the best items are ordered: by scores, by popularity and by what a user chooses."""
+
+import keras
+import tensorflow as tf
+
+from tfrec.layers.densify import densify
+
+SIZE = 64  # of the items' vectors
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class ListOrder(keras.layers.Layer):
+    """score + weight log(1 + n_i) + choice v_i . p / |p|, of predicted ratings.
+
+    A predicted rating says how well an item would be liked if it were chosen, not whether it would
+    be, and is least certain where there are few ratings: ordered by it alone, lists are full of
+    items with one high rating, and much the same for all. What is chosen is told by n_i, the number
+    of training interactions with item i, and by PureSVD (Cremonesi et al., RecSys 2010): v_i are
+    the items' right singular vectors of the training interactions, times sqrt(n_items), and p is
+    the sum of those of the history, each weighed by its rating's place on the scale, 0 to 1.
+
+    `weight` and `choice` are chosen on validation by lists of liked items
+    (`tfrec.training.lists`); at 0 the score decides, as it always does for models of other tasks.
+
+    A row without any history that the model knows is ordered by n_i alone: most popular first.
+
+    Args:
+        n_items: How many items there are. Their counts are 0, and have no effect, until they are
+            assigned.
+        scale: Lowest and highest rating; None where scores are no predicted ratings.
+    """
+
+    def __init__(self, n_items: int, scale: tuple[float, float] | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.n_items, self.scale = n_items, scale
+        options = {"initializer": "zeros", "trainable": False, "autocast": False}
+        self.counts = self.add_weight((n_items,), dtype="int32", name="counts", **options)
+        if scale:
+            options["dtype"] = "float32"
+            self.vectors = self.add_weight((n_items, SIZE), name="vectors", **options)
+            self.weight = self.add_weight((), name="weight", **options)
+            self.choice = self.add_weight((), name="choice", **options)
+        self.built = True
+
+    def call(self, scores, history, values=None, items=None, rule=None):
+        """What is compared in the place of the scores.
+
+        Args:
+            scores: float32 `[batch, n]`.
+            history: int32 `[batch, length]`, items that the model knows of each row, padding -1.
+            values: Their ratings, float32 `[batch, length]`; default the highest.
+            items: int32 `[n]`, which items the columns are; default all.
+            rule: Weight and choice, instead of the layer's own.
+
+        Returns:
+            float32 `[batch, n]`; minus infinity where the score is.
+        """
+
+        def of_items(variable):
+            tensor = tf.convert_to_tensor(variable)
+            return tensor if items is None else tf.gather(tensor, items)
+
+        cold = tf.reduce_all(history < 0, axis=1, keepdims=True)
+        cold &= tf.reduce_any(tf.convert_to_tensor(self.counts) > 0)
+        popularity = tf.math.log1p(tf.cast(of_items(self.counts), tf.float32))
+        order = scores
+        if self.scale:
+            weight, choice = (self.weight, self.choice) if rule is None else rule
+            taste = tf.matmul(
+                self._taste(history, values), of_items(self.vectors), transpose_b=True
+            )
+            order += (
+                tf.convert_to_tensor(weight) * popularity + tf.convert_to_tensor(choice) * taste
+            )
+        return tf.where(scores > -float("inf"), tf.where(cold, popularity, order), scores)
+
+    def _taste(self, history, values):
+        """The unit vector along p, float32 `[batch, SIZE]`; 0 where nothing was liked."""
+        low, high = self.scale
+        shares = tf.ones_like(history, tf.float32)
+        if values is not None and high > low:
+            shares = tf.clip_by_value((tf.cast(values, tf.float32) - low) / (high - low), 0.0, 1.0)
+        rows = densify(history, shares, self.n_items)
+        return tf.math.l2_normalize(tf.matmul(rows, tf.convert_to_tensor(self.vectors)), axis=1)
+
+    def load_own_variables(self, store):
+        """As Keras', but files of versions without this layer leave it as it is."""
+        if store.keys():
+            super().load_own_variables(store)

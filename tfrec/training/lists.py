@@ -1,0 +1,235 @@
+"""Lists of the best items that a rating model serves, measured by the held-out items users liked.
+
+A list is the model's top k of all items that its input does not hold, in the order that serving
+uses (`Recommender.list_order`); a hit is a held-out item that the user liked (`liked_from`).
+Whatever a row of the data is and whatever the model reads, lists are of users.
+"""
+
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+import tensorflow as tf
+
+from tfrec import ranking
+from tfrec.data import by_user, inputs
+from tfrec.layers.list_order import SIZE
+from tfrec.metrics import RankingReport, RatingReport
+from tfrec.models.base import Recommender
+from tfrec.models.biases import Biases
+from tfrec.models.capabilities import ItemRows
+from tfrec.models.popularity import Popularity
+from tfrec.schema import PAD, DatasetInfo
+
+CUT = 10
+METRICS = (f"hr@{CUT}", f"ndcg@{CUT}", f"coverage@{CUT}")
+WEIGHTS, CHOICES = (0.0, 0.5, 1.0, 2.0), (0.0, 0.1, 0.3, 1.0)
+RULES = tuple(itertools.product(WEIGHTS, CHOICES))
+
+_BATCH = 256
+_BATCHES = 20  # that a rule is chosen by: 5,120 users
+_ROWS = 50_000  # most users, or items of item rows, that the items' vectors are computed from
+_DENSE = 1 << 20  # entries from which on a sparse solver is faster
+_Features = dict[str, tf.Tensor]
+Rule = tuple[float, float]  # weight and choice of `ListOrder`
+
+
+def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) -> None:
+    """Gives a model's `list_order` what it must know of items.
+
+    Args:
+        model: Any model.
+        data_dir: The prepared data.
+        split: "train" or "train+validation".
+    """
+    info, order = DatasetInfo.load(data_dir), model.list_order
+    user, item = _pairs(data_dir, info, split)
+    order.counts.assign(np.bincount(item, minlength=info.n_items))
+    if order.scale:
+        kept = user < _ROWS
+        shape = (min(info.n_users, _ROWS), info.n_items)
+        ones = np.ones(np.count_nonzero(kept), np.float32)
+        chosen = scipy.sparse.csr_matrix((ones, (user[kept], item[kept])), shape)
+        order.vectors.assign(_vectors(chosen) * np.float32(np.sqrt(info.n_items)))
+
+
+def _pairs(
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of all interactions of a split, int32 `[n]` each."""
+    parts = []
+    for features, targets in inputs.histories(data_dir, info, split, _BATCH, fill=True):
+        columns = targets["target_items"].numpy()
+        row, place = np.nonzero(columns >= 0)
+        parts.append((features["user"].numpy()[row], columns[row, place]))
+    row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return (row, column) if info.rows == "user" else (column, row)
+
+
+def _vectors(chosen: scipy.sparse.csr_matrix) -> np.ndarray:
+    """The first right singular vectors, float32 `[n_items, SIZE]`, 0 beyond the rank."""
+    if np.prod(chosen.shape) <= _DENSE or min(chosen.shape) <= 2:
+        _, lengths, rows = np.linalg.svd(chosen.toarray(), full_matrices=False)
+        found = rows[lengths > 1e-4 * max(1.0, lengths[0])][:SIZE]
+    else:
+        start = np.ones(min(chosen.shape), np.float32)
+        found = scipy.sparse.linalg.svds(chosen, min(SIZE, min(chosen.shape) - 1), v0=start)[2]
+    return np.pad(found.T, [(0, 0), (0, SIZE - len(found))]).astype(np.float32)
+
+
+def liked_from(info: DatasetInfo) -> float:
+    """The least rating that counts as liked: three quarters up the scale, 4 of 1 to 5."""
+    low, high, step = info.rating_min, info.rating_max, info.rating_step
+    share = 0.75 * (high - low)
+    return low + (math.ceil(share / step - 1e-6) * step if step else share)
+
+
+def choose_rule(model: Recommender, data_dir: str | pathlib.Path) -> None:
+    """Gives a model the rule whose lists of validation have the best NDCG.
+
+    Where no user liked anything the scores alone decide.
+    """
+    found = measure(model, data_dir, "validation", RULES, _BATCHES)
+    best = max(range(len(found)), key=lambda i: found[i][f"ndcg@{CUT}"], default=None)
+    set_rule(model, (0.0, 0.0) if best is None else RULES[best])
+
+
+def own_rule(model: Recommender) -> Rule:
+    """The rule that orders a model's lists; of one that does not rate (0, 0)."""
+    order = model.list_order
+    return (float(order.weight), float(order.choice)) if order.scale else (0.0, 0.0)
+
+
+def set_rule(model: Recommender, rule: Rule) -> None:
+    """Gives a model of ratings the rule that orders its lists; others have none."""
+    if model.list_order.scale:
+        model.list_order.weight.assign(rule[0])
+        model.list_order.choice.assign(rule[1])
+
+
+def measure(
+    model: Recommender,
+    data_dir: str | pathlib.Path,
+    part: str,
+    rules: Sequence[Rule] = (),
+    batches: int | None = None,
+) -> list[dict[str, float]]:
+    """Measures the lists of users who liked anything of `part`.
+
+    Args:
+        model: A model of ratings; its `list_order` knows the items.
+        data_dir: The prepared data.
+        part: "validation" or "test".
+        rules: To order by, each by itself; default the model's own.
+        batches: How many batches of 256 users at most; default all.
+
+    Returns:
+        `METRICS` for each rule; nothing where no user liked anything.
+    """
+    info = DatasetInfo.load(data_dir)
+    rows = by_user.histories(data_dir, info, part, _BATCH)
+    by_history = model.reads == "histories"  # others know at serving what was rated, not how
+    score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
+
+    @tf.function(input_signature=[rows.element_spec[0]])
+    def tops(features: _Features) -> tf.Tensor:
+        scores, items = score(features), features["items"]
+        values = features["values"] if model.info.rows == "user" and by_history else None
+
+        def top(rule: tf.Tensor) -> tf.Tensor:
+            order = model.list_order(scores, items, values, rule=(rule[0], rule[1]))
+            return ranking.top_k(scores, items, CUT, order=ranking.checked(order))[1]
+
+        return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
+
+    reports = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
+    n_liked, traced = 0, tops.get_concrete_function()  # a call of `tops` may warn of retracing
+    for features, targets in itertools.islice(_likes(rows, liked_from(info)), batches):
+        n_liked += np.count_nonzero(targets["target_items"] >= 0)
+        for report, top in zip(reports, traced(features).numpy(), strict=True):
+            report.update(features, targets, top)
+    if not n_liked:
+        return []
+    return [{name: report.result()[name] for name in METRICS} for report in reports]
+
+
+def floors(data_dir: str | pathlib.Path, part: str, trained_on: str) -> dict[str, dict[str, float]]:
+    """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
+
+    Those of Biases are ordered by the predicted ratings alone, which puts the items with the
+    highest damped means first.
+
+    Args:
+        data_dir: The prepared data.
+        part: "validation" or "test".
+        trained_on: "train" or "train+validation", what they learn from.
+    """
+    info = DatasetInfo.load(data_dir)
+    popular, biases = Popularity.create(_of_users(info)), Biases.create(_of_users(info))
+    _, items = _pairs(data_dir, info, trained_on)
+    popular.counts.assign(np.bincount(items, minlength=info.n_items))
+    biases.fit(by_user.histories(data_dir, info, trained_on, _BATCH))
+    report = RatingReport(_of_users(info))
+    for features, targets in by_user.histories(data_dir, info, part, _BATCH):
+        report.update(features, targets, biases.score(features))
+    of_popular, of_biases = (dict(*measure(m, data_dir, part)) for m in (popular, biases))
+    errors = report.result()
+    of_biases |= {name: errors[name] for name in ("rmse", "mae")}
+    return {"popularity": of_popular, "biases": of_biases}
+
+
+def rates(model: Recommender) -> bool:
+    """Whether a model serves lists that are ordered by predicted ratings."""
+    return model.list_order.scale is not None and model.info.has_ids
+
+
+def result(model: Recommender, data_dir: str | pathlib.Path, part: str) -> dict[str, float]:
+    """What the lists of a model of ratings get on `part`; nothing for other models."""
+    return dict(*measure(model, data_dir, part)) if rates(model) else {}
+
+
+def protocol(model: Recommender) -> str:
+    """The way of measuring the lists of a model of ratings, in words."""
+    least = f"; lists of the {CUT} best items not seen, hits are held-out items from "
+    return f"{least}{liked_from(model.info):g}" if rates(model) else ""
+
+
+def _of_users(info: DatasetInfo) -> DatasetInfo:
+    """The same data with rows by user."""
+    return dataclasses.replace(info, rows="user")
+
+
+def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dict]]:
+    """The batches, what their users liked less taken out of the targets."""
+    for features, targets in rows:
+        items, values = (targets[name].numpy() for name in ("target_items", "target_values"))
+        yield features, {"target_items": np.where(values >= least, items, PAD)}
+
+
+def _scorer(
+    model: Recommender, data_dir: str | pathlib.Path, part: str
+) -> Callable[[_Features], tf.Tensor]:
+    """A function from users' batches to scores of all items, `[batch, n_items]`, for graphs."""
+    if model.reads == "events":
+        return lambda features: model.score({"user": features["user"]})
+    if not isinstance(model, ItemRows) or model.info.rows == "user":
+        return model.score
+    codes = tf.constant(_codes(model, data_dir, part))
+    return lambda features: model.score_columns(codes, tf.maximum(features["user"], 0))
+
+
+def _codes(model: ItemRows, data_dir: str | pathlib.Path, part: str) -> np.ndarray:
+    """The codes of all items from what is known before `part`."""
+    info = model.info
+    both = part == "test" and "validation" in info.test_history
+    codes = np.repeat(model.encode(model.empty_features()).numpy(), info.n_items, axis=0)
+    split = "train+validation" if both else "train"
+    for features, _ in inputs.histories(data_dir, info, split, _BATCH, fill=True):
+        rows = features["user"].numpy()
+        codes[rows[rows >= 0]] = model.encode(features).numpy()[rows >= 0]
+    return codes
