@@ -1,7 +1,6 @@
 """Names without TensorFlow: those of the registries; mistyped ones are refused before it."""
 
 import dataclasses
-import json
 import re
 
 import pytest
@@ -10,7 +9,6 @@ from commands_test import run, tfrec  # noqa: F401  (fixtures)
 from tfrec import names
 from tfrec.datasets.registry import DATASETS
 from tfrec.models.registry import MODELS
-from tfrec.presets import PRESETS
 
 
 def test_the_names_are_those_of_the_registries():
@@ -72,33 +70,3 @@ def test_a_rating_model_is_refused_before_data_without_ratings_is_read(
     done = tfrec("train", "--model=deeprec", "--dataset=santander", f"--run_dir={tmp_path / 'r'}")
     assert done.status == 1
     assert "DeepRec predicts ratings, but all of santander are 1" in done.err
-
-
-def test_the_papers_settings_are_a_preset(tfrec):  # noqa: F811
-    ours = tfrec("train", "--model=sasrec", "--list_settings").out
-    paper = tfrec("train", "--preset=sasrec-paper", "--dataset=ml-100k", "--list_settings").out
-    for text in ("loss=sampled", "negatives=1000", "patience=5", "dataset=ml-latest-small"):
-        assert f"  {text}  (" in ours
-    for text in ("loss=bce", "negatives=1", "patience=0", "epochs=200", "dataset=ml-100k"):
-        assert f"  {text}  (" in paper
-
-
-def test_a_preset_of_settings_takes_prepared_data(tfrec, board, tmp_path):  # noqa: F811
-    small = ["--set", "width=8", "--set", "window=8", "--train", "epochs=1", "--nodry_run"]
-    where = [f"--data_dir={board(likes_only=True)[0]}", f"--run_dir={tmp_path / 'run'}"]
-    done = tfrec("train", "--preset=sasrec-paper", *where, *small)
-    assert done.status == 0, done.err
-    config = json.loads((tmp_path / "run/config.json").read_text())
-    assert config["data"]["dataset"] == "checkerboard"
-    assert (config["settings"]["loss"], config["settings"]["width"]) == ("bce", 8)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_defaults_stop_early_and_other_papers_are_presets(name):
-    cls = MODELS[name]
-    assert cls.closed_form or cls.defaults.patience or name == "deeprec"
-    if cls.paper_settings or cls.defaults != cls.paper:
-        preset = PRESETS[f"{name}-paper"]
-        assert (preset.model, preset.data, preset.settings, preset.train) == (name, None, {}, {})
-    own = {field.name: field.default for field in dataclasses.fields(cls.Config)}
-    assert all(own[setting] != value for setting, value in cls.paper_settings.items())

@@ -176,7 +176,7 @@ class Experiment:
         trained_on = "train+validation" if train.refit and self.has("validation") else "train"
         if lists.rates(self.model):
             return lists.floors(data_dir, part, trained_on)
-        if self.model.task != "ranking":
+        if not self.task_object.ranks:
             return {}
         with self.strategy.scope():
             popular = Popularity.create(self.info)
