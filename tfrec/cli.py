@@ -59,7 +59,9 @@ def run(
         with _terminated_as_interrupted():
             if HELP & set(sys.argv[1:]):
                 print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
-                print("\n".join([*_help_lines(flag_values), names.listing(flag_values)]).rstrip())
+                print(
+                    "\n".join([*_help_lines(flag_values), names.listing(set(flag_values))]).rstrip()
+                )
             else:
                 _parse(flag_values)
                 main()
