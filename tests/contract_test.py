@@ -121,7 +121,9 @@ def trial(board, one, run_name):
     def make(name, settings=(), strategy=one, run_dir=None, resume=False, **changes):
         cls = model_class(name)
         small, train = SMALL[name]
-        model_config = dataclasses.replace(cls.Config(), **{**small, **dict(settings)})
+        model_config = dataclasses.replace(
+            cls.Config(), **{**cls.paper_settings, **small, **dict(settings)}
+        )
         data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
         config = RunConfig(
             model=name,
@@ -153,7 +155,7 @@ def solved(board, one, tmp_path_factory):
 def _solve(name, board, strategy, folder):
     cls = model_class(name)
     small, train = SMALL[name]
-    model_config = dataclasses.replace(cls.Config(), **small)
+    model_config = dataclasses.replace(cls.Config(), **{**cls.paper_settings, **small})
     data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
     train = dataclasses.replace(cls.paper, patience=0, validate_every=5, **train)
     config = RunConfig(name, config_lib.to_dict(model_config), data, data_dir, train)

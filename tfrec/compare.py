@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from tfrec import aside, cli
+from tfrec import aside, cli, names
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 
@@ -49,6 +49,9 @@ def main() -> None:
     """Flags, one call, a table."""
     if not FLAGS.runs and not FLAGS.models:
         raise ValueError("--runs=runs/a,runs/b or --models=popularity,ease says what to compare")
+    for name in FLAGS.models:
+        names.refuse_model(name, "--models")
+    names.refuse_data_set(FLAGS.dataset)
     cli.start_tensorflow()
     from tfrec.api import comparing
 

@@ -182,7 +182,7 @@ def _may_be_old(filters: Iterable[float | None]) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(Settings):
-    """How a model is trained. Each model class brings its paper's values.
+    """How a model is trained. Each model class brings its own `defaults`.
 
     Attributes:
         epochs: Passes over the training rows (lbfgs: chunks of `iterations`).

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from tfrec import cli, data_flags
+from tfrec import cli, data_flags, names
 from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
@@ -13,12 +13,13 @@ flags.DEFINE_bool("overwrite", False, "replace what is prepared there", flag_val
 def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
+    names.refuse_data_set(FLAGS.dataset)
+    data = data_flags.settings(FLAGS, DataConfig())
     cli.start_tensorflow()
     from tfrec.data import prepare
     from tfrec.datasets import registry
     from tfrec.training import summaries
 
-    data = data_flags.settings(FLAGS, DataConfig())
     raw = registry.open_as(data, data_flags.sources(FLAGS))
     info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
     print(summaries.data_summary(info))

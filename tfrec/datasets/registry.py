@@ -160,6 +160,14 @@ DATASETS: dict[str, Entry] = {
 }
 
 
+def known_range(data: DataConfig) -> tuple[float, float] | None:
+    """The lowest and the highest value that data will have, as far as its name says it."""
+    entry = DATASETS.get(data.dataset)
+    if entry is None or entry.named_columns or data.label_above is not None:
+        return None
+    return entry.scale.minimum, entry.scale.maximum
+
+
 def open_as(data: DataConfig, raw: str | pathlib.Path | Sources | None = None) -> RawDataset:
     """Opens what the settings name; arguments and errors as those of `load`."""
     fold = data.fold if data.split == "folds" else None

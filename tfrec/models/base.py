@@ -26,7 +26,7 @@ WIDE = 6  # tensors as wide as the catalogue: input, target, scores, their gradi
 class Recommender(keras.Model):
     """A Keras model with a loss of its own, plus five conventions; `compile` takes the optimizer.
 
-    A subclass says what it is (the class attributes), brings its paper's numbers (a frozen
+    A subclass says what it is (the class attributes), brings its numbers (a frozen
     `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
     row (`objective`). Where the loss needs more than scores, `forward` gives it. A subclass may
     override `train_step`, or `fit` if it needs no gradient.
@@ -46,7 +46,10 @@ class Recommender(keras.Model):
         knows_users: Whether a model of histories has weights of known users, too.
         closed_form: True where `fit` solves instead of descending.
         instead: A model for data on which this one does not fit into memory.
-        paper: Training settings of the paper, the defaults of `tfrec.train`.
+        defaults: Training settings that work across data sets; a class that gives only `paper` has
+            those.
+        paper: Training settings of the paper, which presets start from.
+        paper_settings: The paper's values of settings whose default in `Config` is another.
         list_order: Of a model: what lists of the best items are ordered by, from its scores.
     """
 
@@ -57,20 +60,32 @@ class Recommender(keras.Model):
     knows_users: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
     instead: ClassVar[str] = ""
+    defaults: ClassVar[TrainConfig] = TrainConfig()
     paper: ClassVar[TrainConfig] = TrainConfig()
+    paper_settings: ClassVar[Mapping[str, Any]] = {}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """The model's numbers; the defaults are the paper's."""
+        """The model's numbers; the defaults are what works across data sets."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "paper" in vars(cls) and "defaults" not in vars(cls):
+            cls.defaults = cls.paper
 
     def __init__(self, info: DatasetInfo, config: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.info = info
-        self.config = config or self.Config()
+        self.config = self.settled(config or self.Config(), info)
         task = self.task_for(self.config)
         self.task = task.name if isinstance(task, Task) else task
         scale = (info.rating_min, info.rating_max) if self.task == "rating" else None
         self.list_order = ListOrder(info.n_items, scale, name="list_order")
+
+    @classmethod
+    def settled(cls, config: Any, info: DatasetInfo) -> Any:
+        """The settings with those decided that say "auto", which leaves them to the data."""
+        return config
 
     @classmethod
     def rows(cls, config: Any) -> str:

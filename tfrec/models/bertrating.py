@@ -43,7 +43,9 @@ class BertRating(Factors, EventModel):
     rating, is ours.
     """
 
+    defaults = TrainConfig(epochs=20, batch_size=1024, learning_rate=1e-3, patience=2)
     paper = TrainConfig(epochs=10, batch_size=256, learning_rate=5e-4)
+    paper_settings = {"regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -70,7 +72,7 @@ class BertRating(Factors, EventModel):
         heads: int = setting(2, "at least 1")
         layers: int = setting(1, "at least 1")
         dropout: float = setting(0.1, "0 or more and less than 1")
-        regularization: float = setting(0.0, "0 or more")
+        regularization: float = setting(0.001, "0 or more")
 
         def check(self):
             super().check()

@@ -34,7 +34,9 @@ class MF(Factors, EventModel):
     rating is mu and the biases; where items are drawn as negatives, those move them from there.
     """
 
+    defaults = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.002, patience=3)
     paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
+    paper_settings = {"latent": 64, "regularization": 0.02, "deviation": 0.1}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -50,12 +52,12 @@ class MF(Factors, EventModel):
             negatives: Draws for each event; squared uses none.
         """
 
-        latent: int = setting(64, "at least 1")
+        latent: int = setting(32, "at least 1")
         loss: str = setting("squared", choices=TASK_OF)
-        regularization: float = setting(0.02, "0 or more")
+        regularization: float = setting(0.05, "0 or more")
         implicit: bool = False
         start: str = setting("normal", choices=("normal", "xavier"))
-        deviation: float = setting(0.1, "more than 0")
+        deviation: float = setting(0.05, "more than 0")
         negatives: int = setting(1, "at least 1")
 
     @classmethod

@@ -59,13 +59,13 @@ class Sequence(Recommender):
                 theirs, any, instead of the newest.
         """
 
-        window: int = setting(200, "at least 2")
+        window: int = setting(100, "at least 2")
         width: int = setting(64, "at least 1")
         dropout: float = setting(0.2, "0 or more and less than 1")
-        loss: str = setting("softmax", choices=next_item.LOSSES)
-        negatives: int = setting(256, "at least 1")
+        loss: str = setting("sampled", choices=next_item.LOSSES)
+        negatives: int = setting(1000, "at least 1")
         calibration: float = setting(0.75, "from 0 to 1")
-        slide: float = setting(0.0, "from 0 to 1")
+        slide: float = setting(0.5, "from 0 to 1")
 
     deviation = 0.02  # of the vectors' truncated normal start
 

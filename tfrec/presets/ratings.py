@@ -45,7 +45,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "deeprec-paper": Preset(
         model="deeprec",
-        data=DataConfig(),
         settings=PAPER,
         train=PAPER_TRAIN,
         measured="RMSE 1.0149 test after 100 epochs, still falling; seed 0; 137 s",

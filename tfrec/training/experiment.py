@@ -49,9 +49,10 @@ class Experiment:
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
             self.info = prepared.ensure(config.data, config.data_dir, raw)
+        known = dataclasses.replace(config, fingerprint=self.info.fingerprint)
+        self.config = known.settled(self.info)
         if not run_dir.finished:
-            memory.check(config.model, self.info, config.model_config, config.train, self.say)
-        self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint)
+            memory.check(config.model, self.info, self.config.model_config, config.train, self.say)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task_object = self.model.task_object
