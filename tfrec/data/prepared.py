@@ -9,10 +9,11 @@ from tfrec.config import DataConfig
 from tfrec.data import prepare, stored
 from tfrec.datasets import registry as datasets
 from tfrec.datasets import sources
+from tfrec.datasets.sources import Sources
 from tfrec.schema import INFO_FILE, DatasetInfo
 
 
-def default_dir(data: DataConfig, raw: str = "") -> str:
+def default_dir(data: DataConfig, raw: str | Sources | None = None) -> str:
     """Where `data` is prepared when no --data_dir is given: a folder of the cache.
 
     Args:
@@ -27,7 +28,7 @@ def default_dir(data: DataConfig, raw: str = "") -> str:
     return str(datasets.cache_dir() / "prepared" / name)
 
 
-def ensure(data: DataConfig, data_dir: str, raw: str | None = None) -> DatasetInfo:
+def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) -> DatasetInfo:
     """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
 
     Args:

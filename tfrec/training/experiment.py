@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrec.data import prepared, records
+from tfrec.datasets.sources import Sources
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
@@ -39,7 +40,7 @@ class Experiment:
         config: RunConfig,
         run_dir: RunDir,
         strategy: tf.distribute.Strategy,
-        raw: str | None = None,
+        raw: str | Sources | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         start: Recommender | None = None,
         verbose: bool = True,
