@@ -57,7 +57,7 @@ def test_blocks_and_lists_of_known_users(made, tmp_path, name):
     kind = {"autorec": known_users.ItemRowTopK}.get(name, known_users.EventTopK)
     whole, blocks = (
         kind(model, data_dir, 7, tmp_path / f"titles{block}.txt", block=block)
-        for block in (1 << 16, 6)
+        for block in (1 << 16, 1)
     )
     lists = {
         "user": ["u7", "nobody", "u1"],

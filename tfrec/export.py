@@ -15,9 +15,16 @@ flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_value
 flags.DEFINE_enum(
     "index",
     "exact",
-    ["exact", "tfrs"],
-    "how known users' items are found: exact, by blocks where there are many; tfrs: by an index "
-    "of TensorFlow Recommenders",
+    ["exact", "ivf", "tfrs"],
+    "how the best items are found: exact, by blocks where there are many; ivf: by an approximate "
+    "index of inverted lists, for models with vectors of items; tfrs: by TensorFlow Recommenders' "
+    "brute force, which is exact, too",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "recall",
+    0.95,
+    "ivf: share of the exact k best items that answers must hold, measured and written down",
     flag_values=FLAGS,
 )
 
@@ -25,6 +32,8 @@ flags.DEFINE_enum(
 def main() -> None:
     """Flags, one call, and the request that works."""
     path = cli.require(FLAGS, "run_dir")
+    if FLAGS["recall"].present and FLAGS.index != "ivf":
+        raise ValueError("--recall is of --index=ivf; the other ways are exact: leave it out")
     if FLAGS.index == "tfrs":
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be there before TensorFlow is
     cli.start_tensorflow()
@@ -34,7 +43,7 @@ def main() -> None:
     found = run.load(path)
     print("exporting, then replaying requests in a fresh process ...", flush=True)
     export_dir = FLAGS.export_dir or f"saved_models/{found.config.model}"
-    version = found.export(export_dir, FLAGS.k, FLAGS.index)
+    version = found.export(export_dir, FLAGS.k, FLAGS.index, FLAGS.recall)
     print(f"exported: {version}\n")
     print(about.summary(version))
     print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")

@@ -94,8 +94,40 @@ def top_k(
         scores = keep_only(scores, allow)
     n = tf.shape(scores)[1]
     found = tf.minimum(k, n)
-    values, items = _best(scores, _row_hash(seen, n), 0, found)
+    values, items = _best(scores, _row_hash(seen, n), tf.range(n)[tf.newaxis], found)
     return _named(values, items, k, found)
+
+
+def top_k_of(
+    scores: tf.Tensor, candidates: tf.Tensor, seen: tf.Tensor, k: int, n: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `top_k` gives where each row has candidates of its own.
+
+    Args:
+        scores: `[batch, m]`, any float type.
+        candidates: `[batch, m]` int32, the items that the scores belong to. Positions outside
+            `[0, n)` are ignored; none may be twice in a row.
+        seen: As for `top_k`.
+        k: As for `top_k`.
+        n: How many items there are.
+
+    Returns:
+        As `top_k` does.
+    """
+    seen = tf.convert_to_tensor(seen)
+    kept = _known(candidates, n) & ~contains(seen, candidates)
+    scores = tf.where(kept, _checked(scores), -float("inf"))
+    found = tf.minimum(k, tf.shape(scores)[1])
+    values, columns = _best(scores, _row_hash(seen, n), candidates, found)
+    return _named(values, tf.gather(candidates, columns, batch_dims=1), k, found)
+
+
+def contains(lists: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Which of int32 `wanted` `[batch, m]` are in the same row of `lists` `[batch, L]`."""
+    # A last entry above all others: what is sought is never beyond the end.
+    ordered = tf.pad(tf.sort(lists, axis=1), [[0, 0], [0, 1]], constant_values=lists.dtype.max)
+    places = tf.searchsorted(ordered, wanted)
+    return tf.gather(ordered, places, batch_dims=1) == wanted
 
 
 def top_k_by_blocks(
@@ -103,7 +135,7 @@ def top_k_by_blocks(
     n: int,
     seen: tf.Tensor,
     k: int,
-    block: int,
+    block: int | tf.Tensor,
     allow: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What `top_k` gives, but never holds more than a block of scores.
@@ -113,7 +145,7 @@ def top_k_by_blocks(
         n: How many items there are.
         seen: As for `top_k`.
         k: As for `top_k`.
-        block: How many items are scored at once.
+        block: How many items are scored at once, an int or a scalar.
         allow: As for `top_k`.
 
     Returns:
@@ -129,7 +161,8 @@ def top_k_by_blocks(
         scores = strike_out(_checked(score(start + tf.range(size))), seen - start)
         if allow is not None:
             scores = keep_only(scores, tf.where(allow == PAD, PAD, allow - start), limited)
-        more, places = _best(scores, row, start, tf.minimum(k, size))
+        here = (start + tf.range(size))[tf.newaxis]
+        more, places = _best(scores, row, here, tf.minimum(k, size))
         places += start
         keys = tf.concat([keys, _keys(more, row, places)], axis=1)
         keys, best = tf.math.top_k(keys, tf.minimum(k, tf.shape(keys)[1]))
@@ -156,18 +189,18 @@ def _checked(scores: tf.Tensor) -> tf.Tensor:
 
 
 def _best(
-    scores: tf.Tensor, row: tf.Tensor, start: tf.Tensor | int, k: tf.Tensor
+    scores: tf.Tensor, row: tf.Tensor, items: tf.Tensor, k: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Values and columns `[batch, k]` of the best; column 0 is the item at `start`."""
+    """Values and columns `[batch, k]` of the best; `items` `[batch or 1, n]` are the columns'."""
     n = tf.shape(scores)[1]
-    values, items = tf.math.top_k(scores, tf.minimum(k + 1, n))  # one more: a tie at the cut
+    values, columns = tf.math.top_k(scores, tf.minimum(k + 1, n))  # one more: a tie at the cut
     tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -float("inf"))
 
     def by_key():
-        _, items = tf.math.top_k(_keys(scores, row, start + tf.range(n)[tf.newaxis]), k)
-        return tf.gather(scores, items, batch_dims=1), items
+        _, columns = tf.math.top_k(_keys(scores, row, items), k)
+        return tf.gather(scores, columns, batch_dims=1), columns
 
-    return tf.cond(tf.reduce_any(tied), by_key, lambda: (values[:, :k], items[:, :k]))
+    return tf.cond(tf.reduce_any(tied), by_key, lambda: (values[:, :k], columns[:, :k]))
 
 
 def _named(

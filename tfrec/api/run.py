@@ -15,7 +15,7 @@ from tfrec.api.prepared_data import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
-from tfrec.serving import export, retrieval, signatures
+from tfrec.serving import approximate, export, retrieval, signatures
 from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
@@ -28,7 +28,11 @@ def load(run_dir: PathLike) -> "Run":
     return Run(run_dir)
 
 
-INDEXES: dict[str, Callable[..., Answers]] = {"exact": signatures.make, "tfrs": retrieval.make}
+INDEXES: dict[str, Callable[..., Answers]] = {
+    "exact": signatures.make,
+    "ivf": approximate.make,
+    "tfrs": retrieval.make,
+}
 
 
 class Run:
@@ -215,18 +219,25 @@ class Run:
         found = pd.DataFrame(rows, columns=["item", "rank", "similar", "score"])
         return found.assign(title=found["similar"].map(self.titles)) if titles else found
 
-    def export(self, export_dir: PathLike, k: int = 20, index: str = "exact") -> pathlib.Path:
+    def export(
+        self, export_dir: PathLike, k: int = 20, index: str = "exact", recall: float = 0.95
+    ) -> pathlib.Path:
         """Writes the next version of a SavedModel for TF Serving, proved by a fresh process.
 
         Args:
             export_dir: The model's base path; versions are its folders.
             k: Items an answer holds.
-            index: "exact", or "tfrs" for an index of TensorFlow Recommenders.
+            index: "exact"; "ivf" for an approximate index of inverted lists; or "tfrs" for
+                TensorFlow Recommenders' brute force, which is exact, too.
+            recall: ivf: share of the exact k best items that answers must hold.
 
         Returns:
             The version's folder.
         """
-        return export.export(self.model, str(self.data_dir), str(export_dir), k, INDEXES[index])
+        make = INDEXES[index]
+        if index == "ivf":
+            make = functools.partial(make, recall=recall)
+        return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
 
     def _no_histories(self) -> str:
         """Why the model takes users only."""

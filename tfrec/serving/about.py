@@ -66,6 +66,7 @@ def describe(top: Answers) -> dict:
         "highest": top.model.info.rating_max,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
+        **top.facts,
         "signatures": {
             name: {
                 "inputs": {alias: _spec(s) for alias, s in specs_of(function).items()},
@@ -104,6 +105,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
             f"than the newest {n} goes into `exclude`. An Example's lists may be longer.",
             "",
         ]
+    lines += [top.notes] if top.notes else []
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
     asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
     lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]

@@ -7,13 +7,14 @@ from tfrec import ranking
 from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
-from tfrec.serving import examples
+from tfrec.serving import blocks, examples
 from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.tables import UNKNOWN, position_table
-from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
+from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists, without_repeats
 
 BLOCK = 1 << 16  # items scored at once
+ROWS = 64  # for as many; for fewer rows more items, for more rows fewer
 
 
 class Users:
@@ -60,7 +61,8 @@ class UserTopK(TopK):
     """The k best items for users by raw id, what they have rated struck out.
 
     A subclass says in `scores` what it thinks of items for users by position. Where there are
-    more items than a block they are scored block by block, so that memory is bounded.
+    more items than a block they are scored block by block, so that memory is bounded; where all rows
+    of a request name items to choose from, only those are scored.
 
     Args:
         model: A trained model.
@@ -68,7 +70,7 @@ class UserTopK(TopK):
         k: As for `TopK`.
         titles_file: As for `TopK`.
         pairs: As for `Users`.
-        block: How many items are scored at once.
+        block: How many items are scored at once, for a request of `ROWS` rows.
     """
 
     kind = "user"
@@ -81,6 +83,12 @@ class UserTopK(TopK):
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
         raise NotImplementedError
+
+    def pair_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch]` and `[batch, m]`, each row its own items -> `[batch, m]`."""
+        some, places = tf.unique(tf.reshape(items, [-1]))
+        places = tf.reshape(places, tf.shape(items))
+        return tf.gather(self.scores(users, tf.maximum(some, 0)), places, batch_dims=1)
 
     def recommend(self, user, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for users by raw id.
@@ -99,11 +107,27 @@ class UserTopK(TopK):
 
     def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of users by position."""
+        if allowed is None:
+            return self._top_of_all(users, seen)
+        return tf.cond(
+            tf.reduce_all(ranking.is_limited(allowed)),
+            lambda: self._top_of_allowed(users, seen, allowed),
+            lambda: self._top_of_all(users, seen, allowed),
+        )
+
+    def _top_of_allowed(self, users, seen, allowed) -> tuple[tf.Tensor, tf.Tensor]:
+        """`_top` where each row names items to choose from."""
+        n = self.model.info.n_items
+        items = without_repeats(tf.where(allowed < n, allowed, PAD))
+        return ranking.top_k_of(self.pair_scores(users, items), items, seen, self.k, n)
+
+    def _top_of_all(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         n = self.model.info.n_items
         if n <= self.block:
             return ranking.top_k(self.scores(users, tf.range(n)), seen, self.k, allowed)
+        block = tf.maximum(1, ROWS * self.block // tf.maximum(1, tf.size(users)))
         return ranking.top_k_by_blocks(
-            lambda items: self.scores(users, items), n, seen, self.k, self.block, allowed
+            lambda items: self.scores(users, items), n, seen, self.k, block, allowed
         )
 
     def rows(self, batch_size):
@@ -177,12 +201,21 @@ class EventTopK(UserTopK):
     def scores(self, users, items):
         return self.score_of({"user": users}, items)
 
+    def pair_scores(self, users, items):
+        flat = tf.repeat(users, tf.shape(items)[1]), tf.reshape(items, [-1])
+        (scores,) = blocks.by_rows(
+            lambda *pairs: [self._event_scores(*pairs)], flat, BLOCK, [tf.float32]
+        )
+        return tf.reshape(scores, tf.shape(items))
+
+    def _event_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Positions `[n]` and `[n]` -> `[n]`, the context unknown."""
+        event = {"user": users, "item": items}
+        return self.score_of(self.model.empty_features(tf.size(users)) | event)
+
     def rate(self, user, candidates):
         users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)
-        flat = tf.reshape(items, [-1])
-        event = {"user": tf.repeat(users, tf.shape(items)[1]), "item": flat}
-        scores = self.score_of(self.model.empty_features(tf.size(flat)) | event)
-        scores = tf.reshape(self.predictions(scores), tf.shape(items))
+        scores = self.predictions(self.pair_scores(users, items))
         return {"scores": tf.where(candidates != UNKNOWN, scores, LOWEST)}
 
     def samples(self):

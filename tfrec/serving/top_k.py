@@ -134,17 +134,20 @@ class HistoryTopK(TopK):
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.score_of(features(positions, self.ratings(values, positions)))
+        history = features(positions, self.ratings(values, positions))
         seen = self.struck_out(positions, exclude)
-        return self.named(*ranking.top_k(scores, seen, self.k, self.allowed(allow)))
+        return self.named(*self._top(history, seen, self.allowed(allow)))
+
+    def _top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions of the k best, of histories as features."""
+        return ranking.top_k(self.score_of(history), seen, self.k, allowed)
 
     def rows(self, batch_size):
         rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
         return rows.map(lambda features, targets: features)
 
     def top_of(self, row):
-        scores = self.score_of(features(row["items"], row["values"]))
-        return ranking.top_k(scores, row["items"], self.k)
+        return self._top(features(row["items"], row["values"]), row["items"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
