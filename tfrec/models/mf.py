@@ -180,9 +180,16 @@ class MF(Factors, EventModel):
         return loss + self.config.regularization * squares
 
     def score_items(self, users, items):
+        return self._products(users, tf.gather(self.q, items), tf.gather(self.item_bias, items))
+
+    def score_all(self, users):  # a slice is no copy, as a gather is
+        tables = tf.convert_to_tensor(self.q), tf.convert_to_tensor(self.item_bias)
+        return self._products(users, *(table[:-1] for table in tables))
+
+    def _products(self, users, q, item_bias) -> tf.Tensor:
+        """Scores `[batch, n]` of items by their vectors and biases."""
         vectors, bias, _ = self.users(users)
-        q = tf.gather(self.q, items)
-        scores = self._mean(q) + bias[:, None] + tf.gather(self.item_bias, items)
+        scores = self._mean(q) + bias[:, None] + item_bias
         return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)
 
     def item_vectors(self):

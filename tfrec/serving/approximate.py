@@ -1,9 +1,9 @@
 """The k best items by an index of inverted lists, all in the graph (`tfrec.export --index=ivf`).
 
-A query reads the `n_probe` lists that promise most and scores their items exactly, so that an
-answer's scores are the model's and only its choice of items is approximate. What is seen or excluded
-is left out as ever; a row of `allow` is scored exactly, and so is a row for which the lists that
-were read hold fewer than k items.
+A query reads the `n_probe` lists that promise most and scores their items exactly: an answer's
+scores are the model's, its choice of items alone is approximate. What is seen or excluded is left
+out as ever; a row of `allow` is scored exactly, and so is a row for which the lists that were read
+hold fewer than k items.
 """
 
 import math
@@ -31,11 +31,11 @@ MOST = 0.5  # of all lists: an index that reads more is slower than none
 NOTE = """
 ## Index
 
-An approximate index answers `serving_default` and `recommend`: inverted lists, {n_lists:,} of
-{length} items, of which a query reads {n_probe:,} ({share:.2%} of the items) and scores their items
-exactly. Measured when it was exported, on {queries:,} queries that did not choose these numbers:
-**recall@{k} {recall:.4f}** against exact answers ({asked} was asked for). A row of `allow`, and a row
-for which the lists hold fewer than {k} items, are scored exactly.
+The best items are found by an approximate index: {n_lists:,} inverted lists of {length} items, of
+which a query reads {n_probe:,} ({share:.2%} of the items); those are scored exactly. Measured at
+export, on {queries:,} queries other than those that chose these numbers:
+**recall@{k} {recall:.4f}** against exact answers ({asked} was asked for). A row of `allow`, and a
+row for which the lists that were read hold fewer than {k} items, are scored exactly.
 """
 
 
@@ -92,7 +92,7 @@ class IndexedUsers(EventTopK):
         return self.model.query_vectors(row), self.users.seen_by(row["user"])
 
     def _top(self, users, seen, allowed=None):
-        return _best(self.index, self.model.query_vectors({"user": users}), seen, allowed)
+        return best(self.index, self.model.query_vectors({"user": users}), seen, allowed)
 
 
 class IndexedHistories(HistoryTopK):
@@ -105,11 +105,11 @@ class IndexedHistories(HistoryTopK):
         return self.model.query_vectors(row), row["items"]
 
     def _top(self, history, seen, allowed=None):
-        return _best(self.index, self.model.query_vectors(history), seen, allowed)
+        return best(self.index, self.model.query_vectors(history), seen, allowed)
 
 
-def _best(index: Index, queries, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-    """The best items of the index; rows that name any to choose from get those alone."""
+def best(index: Index, queries, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scores and positions of the best; rows that name any to choose from get those alone."""
     if allowed is None:
         return index.search(queries, seen)
     limited = ranking.is_limited(allowed)

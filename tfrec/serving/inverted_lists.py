@@ -73,9 +73,11 @@ def _clusters(vectors: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]
     centroids = sample[rng.choice(len(sample), max(1, int(n**0.5)), replace=False)]
     for _ in range(_PASSES):
         groups = _by_group(_nearest(sample, centroids), len(centroids))
-        sums = [sample[g].sum(axis=0) if len(g) else sample[rng.integers(len(sample))] for g in groups]
-        centroids = np.stack(sums)
-        centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), _LEAST)
+        for n, members in enumerate(groups):
+            if not len(members):
+                members = rng.integers(len(sample), size=1)
+            total = sample[members].sum(axis=0)
+            centroids[n] = total / max(float(np.linalg.norm(total)), _LEAST)
     return _by_group(_nearest(directions, centroids), len(centroids))
 
 

@@ -14,7 +14,7 @@ from tfrec.serving.tables import UNKNOWN, position_table
 from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists, without_repeats
 
 BLOCK = 1 << 16  # items scored at once
-ROWS = 64  # for as many; for fewer rows more items, for more rows fewer
+ROWS = 64  # in a request of as many rows; of more rows fewer items
 
 
 class Users:
@@ -60,8 +60,8 @@ class Users:
 class UserTopK(TopK):
     """The k best items for users by raw id, what they have rated struck out.
 
-    A subclass says in `scores` what it thinks of items for users by position. Where there are
-    more items than a block they are scored block by block, so that memory is bounded; where all rows
+    A subclass says in `scores` what it thinks of items for users by position. Where they are more
+    than `ROWS` blocks hold they are made block by block, so that memory is bounded; where all rows
     of a request name items to choose from, only those are scored.
 
     Args:
@@ -83,6 +83,10 @@ class UserTopK(TopK):
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
         raise NotImplementedError
+
+    def all_scores(self, users: tf.Tensor) -> tf.Tensor:
+        """`scores` of all items."""
+        return self.scores(users, tf.range(self.model.info.n_items))
 
     def pair_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Positions `[batch]` and `[batch, m]`, each row its own items -> `[batch, m]`."""
@@ -122,13 +126,20 @@ class UserTopK(TopK):
         return ranking.top_k_of(self.pair_scores(users, items), items, seen, self.k, n)
 
     def _top_of_all(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-        n = self.model.info.n_items
+        n, batch = self.model.info.n_items, tf.shape(users)[0]
+
+        def at_once():
+            return ranking.top_k(self.all_scores(users), seen, self.k, allowed)
+
+        def by_blocks():
+            block = tf.maximum(1, ROWS * self.block // batch)
+            return ranking.top_k_by_blocks(
+                lambda items: self.scores(users, items), n, seen, self.k, block, allowed
+            )
+
         if n <= self.block:
-            return ranking.top_k(self.scores(users, tf.range(n)), seen, self.k, allowed)
-        block = tf.maximum(1, ROWS * self.block // tf.maximum(1, tf.size(users)))
-        return ranking.top_k_by_blocks(
-            lambda items: self.scores(users, items), n, seen, self.k, block, allowed
-        )
+            return at_once()
+        return tf.cond(batch <= ROWS * self.block // n, at_once, by_blocks)
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)
@@ -200,6 +211,9 @@ class EventTopK(UserTopK):
 
     def scores(self, users, items):
         return self.score_of({"user": users}, items)
+
+    def all_scores(self, users):
+        return self.score_of({"user": users})
 
     def pair_scores(self, users, items):
         flat = tf.repeat(users, tf.shape(items)[1]), tf.reshape(items, [-1])
