@@ -83,7 +83,7 @@ def test_rows_that_lack_items_or_name_some_are_exact(catalogue, index):
     order = np.argsort(-vectors @ queries[1])
     seen[1, : N - 3] = order[:-3]
     queries = tf.constant(queries[:3])
-    values, items = index.search(queries, tf.constant(seen))
+    _, items = index.search(queries, tf.constant(seen))
     assert items[1].numpy().tolist() == [*order[-3:], PAD, PAD]
     alone = index.search(queries[:1], tf.constant(seen[:1]))
     np.testing.assert_array_equal(items[0], alone[1][0])

@@ -122,8 +122,8 @@ def test_only_allowed_items_are_scored_where_each_row_names_some(made, tmp_path,
         raise AssertionError("all items are scored")
 
     monkeypatch.setattr(top, "all_scores", forbidden)
-    values, items = top._top(users, seen, allowed)
+    values, items = top.top(users, seen, allowed)
     np.testing.assert_array_equal(items, due[1])
     np.testing.assert_allclose(values, due[0], rtol=1e-5)
     with pytest.raises(AssertionError, match="all items"):
-        top._top(users, seen, tf.constant([[5], [PAD]]))
+        top.top(users, seen, tf.constant([[5], [PAD]]))

@@ -15,7 +15,7 @@ from tfrec.api.prepared_data import PathLike
 from tfrec.data import records, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import ITEMS_FILE, PARTS, USERS_FILE, DatasetInfo, feature_names
-from tfrec.serving import approximate, export, retrieval, signatures
+from tfrec.serving import approximate, export, retrieval, signatures, two_stage
 from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
@@ -237,6 +237,31 @@ class Run:
         make = INDEXES[index]
         if index == "ivf":
             make = functools.partial(make, recall=recall)
+        return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
+
+    def export_ranking(
+        self,
+        retrievers: Sequence["Run"],
+        export_dir: PathLike,
+        k: int = 20,
+        candidates: int = 200,
+    ) -> pathlib.Path:
+        """Writes a SavedModel in which this run's model ranks what other runs retrieve.
+
+        Args:
+            retrievers: Runs of models of histories or of known users, on the same data.
+            export_dir: As for `export`.
+            k: Items an answer holds.
+            candidates: Of each retriever.
+
+        Returns:
+            The version's folder.
+
+        Raises:
+            ValueError: this model scores no events, or the runs know other users or items.
+        """
+        models = [(run.model, run.data_dir) for run in retrievers]
+        make = functools.partial(two_stage.make, retrievers=models, candidates=candidates)
         return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
 
     def _no_histories(self) -> str:

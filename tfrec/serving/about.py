@@ -21,6 +21,8 @@ MEANING = {
         "history": "the k best items for a history, best first",
         "user": "the k best items for a known user, best first; what he has rated is left out",
         "events": "the prediction for each event",
+        "two-stage": "the k best items for a user, best first: candidates of the first stage, "
+        "ranked by the second",
     },
     "recommend": "the same; `exclude` is left out, too, and only `allow` may be chosen from where "
     "a row of it names anything",

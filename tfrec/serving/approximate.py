@@ -91,7 +91,7 @@ class IndexedUsers(EventTopK):
         """Vectors of a batch of `rows`, and what each has seen."""
         return self.model.query_vectors(row), self.users.seen_by(row["user"])
 
-    def _top(self, users, seen, allowed=None):
+    def top(self, users, seen, allowed=None):
         return best(self.index, self.model.query_vectors({"user": users}), seen, allowed)
 
 
@@ -104,7 +104,7 @@ class IndexedHistories(HistoryTopK):
         """Vectors of a batch of `rows`, and what each has seen."""
         return self.model.query_vectors(row), row["items"]
 
-    def _top(self, history, seen, allowed=None):
+    def top(self, history, seen, allowed=None):
         return best(self.index, self.model.query_vectors(history), seen, allowed)
 
 

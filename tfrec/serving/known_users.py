@@ -107,9 +107,9 @@ class UserTopK(TopK):
         """
         users = self.users.positions.lookup(user)
         seen = self.struck_out(self.users.seen_by(users), exclude)
-        return self.named(*self._top(users, seen, self.allowed(allow)))
+        return self.named(*self.top(users, seen, self.allowed(allow)))
 
-    def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+    def top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of users by position."""
         if allowed is None:
             return self._top_of_all(users, seen)
@@ -120,7 +120,7 @@ class UserTopK(TopK):
         )
 
     def _top_of_allowed(self, users, seen, allowed) -> tuple[tf.Tensor, tf.Tensor]:
-        """`_top` where each row names items to choose from."""
+        """`top` where each row names items to choose from."""
         n = self.model.info.n_items
         items = without_repeats(tf.where(allowed < n, allowed, PAD))
         return ranking.top_k_of(self.pair_scores(users, items), items, seen, self.k, n)
@@ -145,7 +145,7 @@ class UserTopK(TopK):
         return self.users.rows(batch_size)
 
     def top_of(self, row):
-        return self._top(row["user"], self.users.seen_by(row["user"]))
+        return self.top(row["user"], self.users.seen_by(row["user"]))
 
     def recommend_all(self, user) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -215,17 +215,18 @@ class EventTopK(UserTopK):
     def all_scores(self, users):
         return self.score_of({"user": users})
 
-    def pair_scores(self, users, items):
-        flat = tf.repeat(users, tf.shape(items)[1]), tf.reshape(items, [-1])
-        (scores,) = blocks.by_rows(
-            lambda *pairs: [self._event_scores(*pairs)], flat, BLOCK, [tf.float32]
-        )
-        return tf.reshape(scores, tf.shape(items))
+    def pair_scores(self, users, items, context=None):
+        """As of `UserTopK`, with features `[batch]` of the context by name; default unknown."""
+        context, n = context or {}, tf.shape(items)[1]
+        flat = [tf.repeat(x, n) for x in (users, *context.values())] + [tf.reshape(items, [-1])]
 
-    def _event_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Positions `[n]` and `[n]` -> `[n]`, the context unknown."""
-        event = {"user": users, "item": items}
-        return self.score_of(self.model.empty_features(tf.size(users)) | event)
+        def score(users, *more):
+            *known, items = more
+            event = {"user": users, "item": items, **dict(zip(context, known, strict=True))}
+            return [self.score_of(self.model.empty_features(tf.size(users)) | event)]
+
+        (scores,) = blocks.by_rows(score, flat, BLOCK, [tf.float32])
+        return tf.reshape(scores, tf.shape(items))
 
     def rate(self, user, candidates):
         users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)

@@ -136,9 +136,9 @@ class HistoryTopK(TopK):
         positions = without_repeats(self.positions.lookup(items))
         history = features(positions, self.ratings(values, positions))
         seen = self.struck_out(positions, exclude)
-        return self.named(*self._top(history, seen, self.allowed(allow)))
+        return self.named(*self.top(history, seen, self.allowed(allow)))
 
-    def _top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+    def top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of histories as features."""
         return ranking.top_k(self.score_of(history), seen, self.k, allowed)
 
@@ -147,7 +147,7 @@ class HistoryTopK(TopK):
         return rows.map(lambda features, targets: features)
 
     def top_of(self, row):
-        return self._top(features(row["items"], row["values"]), row["items"])
+        return self.top(features(row["items"], row["values"]), row["items"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
