@@ -119,7 +119,7 @@ def made(name, data_dir, **settings):
 
 
 def test_a_model_of_histories_answers_by_an_index(board, tmp_path):
-    data_dir, _ = board()
+    data_dir, _ = board(likes_only=True)
     model = made("sasrec", data_dir, width=6, window=8)
     top = approximate.make(model, data_dir, 5, tmp_path / "a.txt", recall=0.6, length=4)
     exact = signatures.make(model, data_dir, 5, tmp_path / "b.txt")
@@ -154,10 +154,13 @@ def test_an_exported_index_answers_and_says_what_it_finds(program, board, tmp_pa
             np.testing.assert_array_equal(got["items"], due["items"].numpy().astype("S"))
 
 
-def test_bad_requests_for_an_index_say_what_to_do(board):
+def test_bad_requests_for_an_index_say_what_to_do(board, tmp_path):
     data_dir, _ = board()
     fm = MODELS["fm"].create(DatasetInfo.load(data_dir))
     with pytest.raises(ValueError, match=r"FM has no vectors of items.*--index=exact.*sasrec.*mf"):
         approximate.make(fm, data_dir, 5, None)
     with pytest.raises(ValueError, match=r"recall=95 \(--recall\): give a share"):
         approximate.make(fm, data_dir, 5, None, recall=95)
+    mf = made("mf", data_dir, latent=6)  # of data in which every user has rated every item
+    with pytest.raises(ValueError, match="no known user has an item left"):
+        approximate.make(mf, data_dir, 5, tmp_path / "titles.txt")

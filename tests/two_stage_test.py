@@ -38,6 +38,9 @@ def shop(tmp_path_factory):
         chunks=lambda: iter([frame]),
         items=pd.DataFrame({"item": [f"i{x}" for x in range(N)], "genres": genres_of(range(N))}),
         fingerprint="shop",
+        rating_min=1.0,
+        rating_max=5.0,
+        rating_step=1.0,
         has_times=True,
         kinds={"genres": "set", "site": "category"},
     )

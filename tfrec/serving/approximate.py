@@ -157,7 +157,13 @@ def choose(index: Index, batches: list[tuple[tf.Tensor, tf.Tensor]], recall: flo
         ValueError: they are too many for an index to be of use.
     """
     ranks = np.concatenate([_ranks(index, *batch) for batch in batches])
-    n_true = np.maximum(1, (ranks < index.n_lists).sum(axis=1))
+    ranks = ranks[(ranks < index.n_lists).any(axis=1)]  # of queries that have not seen everything
+    if not len(ranks):
+        raise ValueError(
+            "--index=ivf: no known user has an item left to recommend, so recall can not be "
+            "measured; use --index=exact"
+        )
+    n_true = (ranks < index.n_lists).sum(axis=1)
     # By number of lists read: found[p, q] of the exact best items of query q in the first p.
     most = max(1, int(MOST * index.n_lists))
     found = np.stack([(ranks < p).sum(axis=1) / n_true for p in range(1, most + 1)])
@@ -189,7 +195,8 @@ def _measured(top: IndexedUsers | IndexedHistories, batches: list, asked: float)
     for batch in batches:
         found, due = (search(*batch)[1].numpy() for search in (index.search, index.exact))
         hit = (found[:, :, None] == due[:, None, :]).any(axis=1) & (due >= 0)
-        shares += (hit.sum(axis=1) / np.maximum(1, (due >= 0).sum(axis=1))).tolist()
+        n_due = (due >= 0).sum(axis=1)
+        shares += (hit.sum(axis=1)[n_due > 0] / n_due[n_due > 0]).tolist()
     recall = float(np.mean(shares)) if shares else float("nan")
     _say(f"index: recall@{index.k} {recall:.4f} on {len(shares):,} other queries")
     return {
