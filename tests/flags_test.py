@@ -224,7 +224,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
         (["export", "--rank={}"], "--retrieve and --rank go together"),
         (
             ["export", "--rank={}", "--retrieve={}", "--index=ivf"],
-            "go without --run_dir and --inde",
+            "go without --run_dir",
         ),
         (["serve"], "give one of --model_base_path=DIR and --model_config_file=FILE"),
         (["serve", "--rest_port=1"], "unknown flag --rest_port; did you mean '--rest_api_port'"),
