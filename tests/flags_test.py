@@ -226,6 +226,12 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
         (["recommend", "--run_dir={}/none"], "give one of --user, --items, --similar"),
         (["export", "--run_dir={}/none"], "config.json does not exist: --run_dir"),
         (["export"], "--run_dir is missing"),
+        (["export", "--run_dir={}", "--recall=.9"], "--recall is of --index=ivf"),
+        (["export", "--rank={}"], "--retrieve and --rank go together"),
+        (
+            ["export", "--rank={}", "--retrieve={}", "--index=ivf"],
+            "go without --run_dir",
+        ),
         (["serve"], "give one of --model_base_path=DIR and --model_config_file=FILE"),
         (["serve", "--rest_port=1"], "unknown flag --rest_port; did you mean '--rest_api_port'"),
         (["serve", "--model_base_path={}/none"], "--model_base_path=.*none does not exist"),

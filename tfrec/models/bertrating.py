@@ -146,14 +146,16 @@ class BertRating(Factors, EventModel):
     def item_vectors(self):
         return self._item_vectors(tf.range(self.info.n_items))
 
-    def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
-        """[p, b] and [q, 1], float32 `[n, tower + 1]`."""
-        p, q = (
-            tf.cast(x, tf.float32)
-            for x in (self.vectors("user", users)[0], self._item_vectors(items))
-        )
+    def query_vectors(self, features):
+        """[p, b]."""
+        p = tf.cast(self.vectors("user", features["user"])[0], tf.float32)
         bias = tf.fill([tf.shape(p)[0], 1], tf.convert_to_tensor(self.bias))
-        return tf.concat([p, bias], axis=1), tf.concat([q, tf.ones_like(q[:, :1])], axis=1)
+        return tf.concat([p, bias], axis=1)
+
+    def candidate_vectors(self, items):
+        """[q, 1]."""
+        q = tf.cast(self._item_vectors(items), tf.float32)
+        return tf.concat([q, tf.ones_like(q[:, :1])], axis=1)
 
 
 @keras.saving.register_keras_serializable("tfrec")

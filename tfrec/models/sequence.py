@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from tfrec.config import Settings, setting
 from tfrec.layers import next_item, windows
+from tfrec.layers.scoped import Scoped
 from tfrec.losses import entries_of
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Factors
 from tfrec.schema import PAD
 
 
@@ -28,7 +30,7 @@ class Predicting(NamedTuple):
     items: tf.Tensor
 
 
-class Sequence(Recommender):
+class Sequence(Factors, Recommender):
     """A model of the newest `window` items, whose score of item i is state . e_i + b_i.
 
     A subclass has a nested `Config` that extends this one and gives `states` (vectors at all
@@ -117,10 +119,23 @@ class Sequence(Recommender):
 
     def call(self, features, training=False):
         """Scores of the item after the history, float32 `[batch, n_items]`."""
-        items = tf.cast(features["items"], tf.int32)
-        last = tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
         table, bias = self.outputs()
-        return tf.matmul(last, table, transpose_b=True) + bias
+        return tf.matmul(self._last(features, training), table, transpose_b=True) + bias
+
+    def _last(self, features, training: bool = False) -> tf.Tensor:
+        """The state after the history, float32 `[batch, width]`."""
+        items = tf.cast(features["items"], tf.int32)
+        return tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
+
+    def query_vectors(self, features):
+        """[state, 1]."""
+        last = Scoped(self._last, dtype=self.dtype_policy, name=self.name)(features)
+        return tf.pad(last, [[0, 0], [0, 1]], constant_values=1.0)
+
+    def candidate_vectors(self, items):
+        """[e, b]."""
+        table, bias = self.outputs()
+        return tf.gather(tf.concat([table, tf.convert_to_tensor(bias)[:, None]], axis=1), items)
 
     def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The items' vectors, `[n_items, width]`, and biases by which states are scored."""
