@@ -3,8 +3,6 @@
 import keras
 import tensorflow as tf
 
-from tfrec.layers.densify import densify
-
 SIZE = 64  # of the items' vectors
 
 
@@ -95,8 +93,11 @@ class ListOrder(keras.layers.Layer):
         shares = tf.ones_like(history, tf.float32)
         if values is not None and high > low:
             shares = tf.clip_by_value((tf.cast(values, tf.float32) - low) / (high - low), 0.0, 1.0)
-        rows = densify(history, shares, self.n_items)
-        return tf.math.l2_normalize(tf.matmul(rows, tf.convert_to_tensor(self.vectors)), axis=1)
+        known = tf.where(history >= 0)
+        vectors = tf.gather(tf.convert_to_tensor(self.vectors), tf.gather_nd(history, known))
+        weighed = vectors * tf.gather_nd(shares, known)[:, tf.newaxis]
+        sums = tf.math.unsorted_segment_sum(weighed, known[:, 0], tf.shape(history)[0])
+        return tf.math.l2_normalize(sums, axis=1)
 
     def load_own_variables(self, store):
         """As Keras', but files of versions without this layer leave it as it is."""
