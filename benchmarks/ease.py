@@ -40,7 +40,7 @@ def main() -> None:
     gram = x.T.astype(np.float64) @ x
 
     def fit() -> None:
-        model.fit(inputs.histories(data_dir, info, "train", EASE.paper.batch_size, fill=True))
+        model.fit(inputs.histories(data_dir, info, "train", EASE.defaults.batch_size, fill=True))
 
     fit()  # traces the graph
     fits, choleskys, inverses = [], [], []

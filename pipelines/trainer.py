@@ -50,7 +50,7 @@ class Choice:
 
 
 def choose(model: str, settings: list[str], train: list[str]) -> Choice:
-    """The paper's numbers with `name=value` applied; imports TensorFlow.
+    """The model's defaults with `name=value` applied; imports TensorFlow.
 
     Raises:
         ValueError: unknown model or setting.
@@ -59,7 +59,7 @@ def choose(model: str, settings: list[str], train: list[str]) -> Choice:
 
     cls = registry.model_class(model)
     own = config_lib.override(cls.Config(), settings, "--set")
-    trained = config_lib.override(cls.paper, train, "--train")
+    trained = config_lib.override(cls.defaults, train, "--train")
     return Choice(model, config_lib.to_dict(own), trained, cls.rows(own))
 
 

@@ -204,7 +204,10 @@ def test_fields_that_can_not_be_read(names, told):
 
 @pytest.mark.parametrize(
     ("task", "told"),
-    [("ctr", "--data label_above=3, or train with --set task=rating"), ("clicks", "known: rating")],
+    [
+        ("ctr", "--data label_above=3, or train with --set task=rating"),
+        ("clicks", "known: auto, rating"),
+    ],
 )
 def test_a_task_that_can_not_be(task, told):
     with pytest.raises(ValueError, match=told):
@@ -214,4 +217,4 @@ def test_a_task_that_can_not_be(task, told):
 def test_labels_are_no_ratings():
     info = DatasetInfo("t", "t", "user", 2, 3, {"train": 5}, rating_min=0, rating_max=1)
     with pytest.raises(ValueError, match="labels 0 and 1; train with --set task=ctr"):
-        FM.create(info)
+        FM.create(info, FM.Config(task="rating"))

@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 
+from tfrec import names
 from tfrec.config import known_names
 
 HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
@@ -58,7 +59,9 @@ def run(
         with _terminated_as_interrupted():
             if HELP & set(sys.argv[1:]):
                 print(f"{description}\n\nExample:\n  {example}\n\nFlags:")
-                print("\n".join(_help_lines(flag_values)))
+                print(
+                    "\n".join([*_help_lines(flag_values), names.listing(set(flag_values))]).rstrip()
+                )
             else:
                 _parse(flag_values)
                 main()
@@ -164,10 +167,10 @@ def _parse(flag_values: flags.FlagValues) -> None:
     try:
         rest = flag_values(sys.argv)[1:]
     except flags.UnrecognizedFlagError as error:
-        known = [f"--{name}" for name in sorted(flag_values)]
-        raise ValueError(
-            f"unknown flag --{error.flagname}; " + known_names(f"--{error.flagname}", known)
-        ) from None
+        name, value = error.flagname, (error.flagvalue or "").partition("=")[2]
+        known = known_names(f"--{name}", [f"--{flag}" for flag in sorted(flag_values)])
+        hint = names.written(name, value, set(flag_values)) or known
+        raise ValueError(f"unknown flag --{name}; {hint}") from None
     if rest:
         raise ValueError(f"{rest[0]!r} is no flag: flags are written --name=value")
 

@@ -33,7 +33,7 @@ def describe(config: Any) -> list[Entry]:
     """The settings of a dataclass instance, whose values are shown as the defaults.
 
     Args:
-        config: Such as `SASRec.Config()`, `SASRec.paper` or `DataConfig()`; ranges are known of
+        config: Such as `SASRec.Config()`, `SASRec.defaults` or `DataConfig()`; ranges are known of
             fields made by `tfrec.config.setting`. Settings of a split are described by its rule,
             `DataConfig().rule`.
     """

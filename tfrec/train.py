@@ -5,9 +5,9 @@ import pathlib
 
 from absl import flags
 
-from tfrec import cli, presets, reference
+from tfrec import cli, data_flags, names, presets, reference
 from tfrec import config as config_lib
-from tfrec.config import DataConfig
+from tfrec.config import DataConfig, TrainConfig
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("preset", "", "a published experiment, see --list_presets", flag_values=FLAGS)
@@ -19,20 +19,7 @@ flags.DEFINE_bool(
     flag_values=FLAGS,
 )
 flags.DEFINE_string("model", "", "which model (default: deeprec)", flag_values=FLAGS)
-flags.DEFINE_string(
-    "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
-)
-flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
-flags.DEFINE_string(
-    "columns", "", "tabular: which columns are what, user=customer_id,item=sku", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "data_dir", "", "prepared data (default: a folder of the cache)", flag_values=FLAGS
-)
-flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
-)
+data_flags.define(FLAGS, "prepared data (default: a folder of the cache)")
 flags.DEFINE_multi_string(
     "set", [], "name=value of the model's settings, such as dropout=0.5", flag_values=FLAGS
 )
@@ -57,30 +44,23 @@ def resolve(preset: str):
     from tfrec.models import registry
     from tfrec.training import run_config
 
-    base = presets.preset(preset) if preset else presets.Preset("deeprec", DataConfig())
+    base = presets.preset(preset) if preset else presets.Preset("deeprec")
     name = FLAGS.model or base.model
     cls = registry.model_class(name)
-    same = name == base.model
-    settings = dataclasses.replace(cls.Config(), **(base.settings if same else {}))
+    settings, train = cls.Config(), cls.defaults
+    if preset and name == base.model:
+        settings = dataclasses.replace(settings, **{**cls.paper_settings, **base.settings})
+        train = dataclasses.replace(cls.paper, **base.train)
     settings = config_lib.override(settings, FLAGS["set"].value, "--set")
-    train = dataclasses.replace(cls.paper, **(base.train if same else {}))
     train = config_lib.override(train, FLAGS["train"].value, "--train")
     if FLAGS.seed is not None:
         train = dataclasses.replace(train, seed=FLAGS.seed)
-    there = prepared_data()
-    data = config_lib.data_config(
-        there or base.data,
-        FLAGS.dataset,
-        FLAGS.split,
-        FLAGS["data"].value,
-        FLAGS.columns,
-        rows="" if there else cls.rows(settings),
-    )
+    data, raw = data_settings(base, cls.rows(settings)), data_flags.sources(FLAGS)
     return run_config.RunConfig(
         model=name,
         settings=config_lib.to_dict(settings),
         data=data,
-        data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, FLAGS.raw)),
+        data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, raw)),
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
@@ -90,16 +70,28 @@ def resolve(preset: str):
     )
 
 
+def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
+    """What is prepared: as in --data_dir, else by the preset, with the flags over it.
+
+    Args:
+        preset: What the run starts from.
+        rows: What a row is for the model; prepared data has its own.
+    """
+    there = prepared_data()
+    base = there or preset.data or DataConfig()
+    return data_flags.settings(FLAGS, base, rows="" if there else rows)
+
+
 def absolute(path: str) -> str:
     """The path from whatever folder it is asked for later; nothing stays nothing."""
     return str(pathlib.Path(path).absolute()) if path else ""
 
 
 def prepared_data() -> DataConfig | None:
-    """The settings that --data_dir was prepared with, where it was and no preset says others."""
+    """The settings that --data_dir was prepared with, unless a preset says others."""
     from tfrec import schema
 
-    if FLAGS.preset or not FLAGS.data_dir:
+    if not FLAGS.data_dir or (FLAGS.preset and presets.preset(FLAGS.preset).data):
         return None
     if not (pathlib.Path(FLAGS.data_dir) / schema.INFO_FILE).exists():
         return None
@@ -113,6 +105,8 @@ def main() -> None:
         return
     members = presets.BLENDS[FLAGS.preset].members if FLAGS.preset in presets.BLENDS else ()
     refuse_flags_of(members)
+    if not members:
+        refuse_unknown_names()
     cli.start_tensorflow()
     if FLAGS.list_settings:
         print("\n\n".join(listing(resolve(name)) for name in members or [FLAGS.preset]))
@@ -144,12 +138,23 @@ def listing(config) -> str:
 def refuse_flags_of(members: tuple[str, ...]) -> None:
     """Refuses flags that each member of a blend would read in its own way."""
     own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
-    for name in own:
+    for name in (*own, "items", "users", "train_raw", "validation_raw", "test_raw"):
         if members and FLAGS[name].value:
             raise ValueError(
                 f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
                 "each by itself with the flags it needs, then `python -m tfrec.blend`"
             )
+
+
+def refuse_unknown_names() -> None:
+    """Refuses what is mistyped, before TensorFlow is imported; `resolve` refuses the rest."""
+    preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec")
+    model = FLAGS.model or preset.model
+    names.refuse_model(model)
+    names.refuse_data_set(FLAGS.dataset)
+    names.refuse_settings(model, FLAGS["set"].value)
+    config_lib.override(TrainConfig(), FLAGS["train"].value, "--train")
+    data_settings(preset)
 
 
 def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
@@ -172,7 +177,7 @@ def run(preset: str, path: str, strategy) -> None:
     trial = fitting.carry_out(
         config,
         path,
-        raw=FLAGS.raw or None,
+        raw=data_flags.sources(FLAGS),
         strategy=strategy,
         resume=FLAGS.resume,
         overwrite=FLAGS.overwrite,

@@ -15,6 +15,8 @@ from tfrec.api.dataset import Dataset
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
 from tfrec.config import TrainConfig, known_names
+from tfrec.datasets import registry as datasets
+from tfrec.datasets.sources import Sources
 from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.serving import export
@@ -110,7 +112,7 @@ def carry_out(
     config: RunConfig,
     path: PathLike,
     *,
-    raw: str | None = None,
+    raw: str | Sources | None = None,
     strategy: tf.distribute.Strategy | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -141,7 +143,7 @@ def carry_out(
     Raises:
         ValueError: as `fit`.
     """
-    methods.method(registry.model_class(config.model), config.model_config, config.train)  # refuses
+    _refuse(config)
     strategy = strategy or tf.distribute.get_strategy()
     run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
     if chief:
@@ -161,6 +163,15 @@ def carry_out(
                 run_dir.clear_unless_trained()
             raise
     return trial
+
+
+def _refuse(config: RunConfig) -> None:
+    """Refuses what can not be trained, as far as it is known before the data is prepared."""
+    cls = registry.model_class(config.model)
+    methods.method(cls, config.model_config, config.train)
+    known = datasets.known_range(config.data)
+    if known:
+        config.task.check_range(*known, config.data.dataset, cls.__name__)
 
 
 def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
@@ -189,7 +200,7 @@ def _settings(cls: type[Recommender], base: Any, given: dict) -> tuple[Any, Trai
     own = {name: value for name, value in given.items() if name in of_model}
     return (
         configs.replaced(base, own, cls.__name__),
-        configs.replaced(cls.paper, train, "training"),
+        configs.replaced(cls.defaults, train, "training"),
     )
 
 

@@ -32,6 +32,7 @@ class BERT4Rec(Sequence):
     its newest item masked.
     """
 
+    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=10)
     paper = TrainConfig(
         epochs=200,
         batch_size=256,
@@ -40,6 +41,10 @@ class BERT4Rec(Sequence):
         weight_decay=0.01,
         clip_norm=5.0,
     )
+    paper_settings = {
+        **{"window": 200, "slide": 0.0, "negatives": 256},
+        **{"attention_dropout": 0.2, "dropout": 0.2, "mask": 0.2},
+    }
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):
@@ -53,10 +58,12 @@ class BERT4Rec(Sequence):
             mask_last: Share of the training rows in which only the newest item is masked.
         """
 
+        loss: str = "softmax"
+        dropout: float = 0.1
         blocks: int = setting(2, "at least 1")
         heads: int = setting(2, "at least 1")
-        attention_dropout: float = setting(0.2, "0 or more and less than 1")
-        mask: float = setting(0.2, "more than 0 and less than 1")
+        attention_dropout: float = setting(0.0, "0 or more and less than 1")
+        mask: float = setting(0.3, "more than 0 and less than 1")
         mask_last: float = setting(0.1, "from 0 to 1")
 
         def check(self):

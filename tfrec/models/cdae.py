@@ -57,6 +57,7 @@ class CDAE(Recommender):
 
     task = "ranking"
     knows_users = True
+    defaults = TrainConfig(epochs=60, batch_size=100, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
 
     @dataclasses.dataclass(frozen=True)

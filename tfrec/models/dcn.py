@@ -26,6 +26,11 @@ class DCN(FM):
     Departs from the paper: FM's linear part; sets and numbers as in `FM`; the rating task.
     """
 
+    paper_settings = {
+        **{"task": "ctr", "latent": 10, "regularization": 0.0},
+        **{"depth": 3, "hidden": (400, 400), "dropout": 0.5},
+    }
+
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
         """FM's settings, the cross layers' and the MLP's.
@@ -38,11 +43,10 @@ class DCN(FM):
             l2: Weight of |W|^2 of the cross layers, the MLP and the head.
         """
 
-        task: str = "ctr"
-        depth: int = setting(3, "at least 1")
-        hidden: tuple[int, ...] = setting((400, 400), "at least 1")
+        depth: int = setting(2, "at least 1")
+        hidden: tuple[int, ...] = setting((64,), "at least 1")
         activation: str = setting("relu", choices=ACTIVATIONS)
-        dropout: float = setting(0.5, "0 or more and less than 1")
+        dropout: float = setting(0.3, "0 or more and less than 1")
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

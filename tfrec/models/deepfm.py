@@ -23,9 +23,14 @@ class DeepFM(FM):
     Departs from the paper: sets and numbers as in `FM`; the rating task.
     """
 
+    paper_settings = {
+        **{"task": "ctr", "latent": 10, "regularization": 0.0},
+        **{"hidden": (400, 400, 400), "dropout": 0.5},
+    }
+
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
-        """FM's settings and the MLP's; the defaults are the paper's.
+        """FM's settings and the MLP's.
 
         Attributes:
             hidden: Sizes of the hidden layers.
@@ -34,10 +39,9 @@ class DeepFM(FM):
             l2: Weight of |W|^2 of the MLP and its head.
         """
 
-        task: str = "ctr"
-        hidden: tuple[int, ...] = setting((400, 400, 400), "at least 1")
+        hidden: tuple[int, ...] = setting((64,), "at least 1")
         activation: str = setting("relu", choices=ACTIVATIONS)
-        dropout: float = setting(0.5, "0 or more and less than 1")
+        dropout: float = setting(0.3, "0 or more and less than 1")
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

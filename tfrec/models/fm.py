@@ -21,7 +21,8 @@ class FM(EventModel):
         1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
 
     Minimised is the mean over events of the squared error (task "rating") or of the logistic
-    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2).
+    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2). The task "auto" is
+    "ctr" where the data's values are labels 0 and 1, else "rating".
 
     What training does not know has w = 0 and v = 0: the codes of unknown entries, and users and
     items without a training event. So their share of y is 0.
@@ -29,13 +30,15 @@ class FM(EventModel):
 
     needs_ids = False
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
+    paper_settings = {"task": "rating", "latent": 10, "regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
         """FM's settings.
 
         Attributes:
-            task: "rating" or "ctr".
+            task: "rating", "ctr", or "auto": "ctr" where the data's values are labels 0 and 1,
+                else "rating".
             fields: Which fields; none: the ids, all of the side tables and the events' own, but
                 not those of the time.
             latent: Size of the v.
@@ -43,15 +46,22 @@ class FM(EventModel):
             deviation: Of v's normal start.
         """
 
-        task: str = setting("rating", choices=("rating", "ctr"))
+        task: str = setting("auto", choices=("auto", "rating", "ctr"))
         fields: tuple[str, ...] = ()
-        latent: int = setting(10, "at least 1")
-        regularization: float = setting(0.0, "0 or more")
+        latent: int = setting(16, "at least 1")
+        regularization: float = setting(0.05, "0 or more")
         deviation: float = setting(0.01, "more than 0")
 
     @classmethod
+    def settled(cls, config, info):
+        if config.task != "auto":
+            return config
+        labels = (info.rating_min, info.rating_max) == (0, 1)
+        return dataclasses.replace(config, task="ctr" if labels else "rating")
+
+    @classmethod
     def task_for(cls, config) -> str:
-        return config.task
+        return "rating" if config.task == "auto" else config.task
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -39,7 +39,11 @@ class GLocalK(SparseFC):
     at its normal start of deviation .1, and the input jumps).
     """
 
+    defaults = TrainConfig(
+        epochs=60, batch_size=64, optimizer="adam", learning_rate=1e-3, patience=12
+    )
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
+    paper_settings = {"pretrain_epochs": 30, "kernel_scale": 1.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(SparseFC.Config):
@@ -54,8 +58,9 @@ class GLocalK(SparseFC):
 
         regularization: float = 20.0
         kernel_regularization: float = 0.006
-        pretrain_epochs: int = setting(30, "at least 1")
-        kernel_scale: float = setting(1.0, "more than 0")
+        input_dropout: float = 0.0
+        pretrain_epochs: int = setting(20, "at least 1")
+        kernel_scale: float = setting(2e-4, "more than 0")
         identity_start: bool = True
 
         def check(self):

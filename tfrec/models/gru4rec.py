@@ -19,10 +19,16 @@ class GRU4Rec(Sequence):
 
     Departs from the paper: whole histories instead of sessions side by side; items have learnt
     vectors, which are the output's as well ("constrained embedding" of Hidasi and Karatzoglou,
-    CIKM 2018); the default loss is the softmax over all items, not BPR or TOP1 against a batch.
+    CIKM 2018); the loss is a softmax over all items or sampled ones, not BPR or TOP1 against a
+    batch.
     """
 
+    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=50, batch_size=128, learning_rate=1e-3)
+    paper_settings = {
+        **{"window": 200, "slide": 0.0},
+        **{"loss": "softmax", "negatives": 256},
+    }
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):

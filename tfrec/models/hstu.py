@@ -28,7 +28,9 @@ class HSTU(Sequence):
     the places of a batch; padding in front is nobody's to see; the first item is predicted, too.
     """
 
+    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=101, batch_size=128, learning_rate=1e-3)
+    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "negatives": 128}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):
@@ -40,11 +42,8 @@ class HSTU(Sequence):
             temperature: Of the softmax over cosines.
         """
 
-        width: int = 50
         blocks: int = setting(2, "at least 1")
         heads: int = setting(1, "at least 1")
-        loss: str = "sampled"
-        negatives: int = 128
         temperature: float = setting(0.05, "more than 0")
 
         def check(self):

@@ -27,6 +27,7 @@ class MultDAE(Recommender):
     """
 
     task = "ranking"
+    defaults = TrainConfig(epochs=100, batch_size=100, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
 
     @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,7 @@ class RecVAE(Recommender):
     """
 
     task = "ranking"
+    defaults = TrainConfig(epochs=50, batch_size=100, learning_rate=5e-4, patience=5)
     paper = TrainConfig(epochs=50, batch_size=500, learning_rate=5e-4)
 
     @dataclasses.dataclass(frozen=True)

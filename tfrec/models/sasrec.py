@@ -28,7 +28,12 @@ class SASRec(Sequence):
     a history is predicted as well, from a learnt vector.
     """
 
+    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=128, learning_rate=1e-3)
+    paper_settings = {
+        **{"window": 200, "width": 50, "slide": 0.0},
+        **{"loss": "bce", "negatives": 1},
+    }
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):
@@ -40,12 +45,9 @@ class SASRec(Sequence):
             attention_dropout: Rate on the attention's weights.
         """
 
-        width: int = 50
         blocks: int = setting(2, "at least 1")
         heads: int = setting(1, "at least 1")
         attention_dropout: float = setting(0.2, "0 or more and less than 1")
-        loss: str = "bce"
-        negatives: int = 1
 
         def check(self):
             super().check()

@@ -35,11 +35,15 @@ class SparseFC(ItemRows, Recommender):
     """
 
     task = "rating"
+    defaults = TrainConfig(
+        epochs=100, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=3
+    )
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
+    paper_settings = {"kernel_regularization": 0.013, "input_dropout": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """SparseFC's settings; the defaults are the paper's for MovieLens-1M.
+        """SparseFC's settings; those of the paper are for MovieLens-1M.
 
         Attributes:
             rows: "item" (the paper's) or "user".
@@ -56,9 +60,9 @@ class SparseFC(ItemRows, Recommender):
         hidden: tuple[int, ...] = setting((500, 500), "at least 1")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
         regularization: float = setting(60.0, "0 or more")
-        kernel_regularization: float = setting(0.013, "0 or more")
+        kernel_regularization: float = setting(0.002, "0 or more")
         kernel_size: int = setting(5, "at least 1")
-        input_dropout: float = setting(0.0, "0 or more and less than 1")
+        input_dropout: float = setting(0.5, "0 or more and less than 1")
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

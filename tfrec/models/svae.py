@@ -55,7 +55,9 @@ class SVAE(Variational):
     """
 
     task = "ranking"
+    defaults = TrainConfig(epochs=25, batch_size=16, learning_rate=2e-3, patience=2)
     paper = TrainConfig(epochs=25, batch_size=16, learning_rate=1e-3)
+    paper_settings = {"window": 200, "dropout": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Variational.Config):
@@ -77,8 +79,8 @@ class SVAE(Variational):
         hidden: tuple[int, ...] = setting((150,), "at least 1")
         latent: int = setting(64, "at least 1")
         ahead: int = setting(4, "at least 1")
-        window: int = setting(200, "at least 1")
-        dropout: float = setting(0.0, "0 or more and less than 1")
+        window: int = setting(100, "at least 1")
+        dropout: float = setting(0.2, "0 or more and less than 1")
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

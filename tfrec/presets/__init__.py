@@ -1,14 +1,21 @@
 """Experiments by name: data, split, settings, what was published and what was measured.
 
-A name is MODEL-DATA-SPLIT. `tfrec.train --preset=NAME` reproduces one; flags given beside it
-win over it. `measured` is what this package measured, with the command's own defaults.
+A name is MODEL-DATA-SPLIT; MODEL-paper has the paper's settings, for any data.
+`tfrec.train --preset=NAME` reproduces one; flags given beside it win over it. `measured` is what
+this package measured, with the command's own defaults.
 """
 
 from tfrec.config import known_names
-from tfrec.presets import likes, next_items, rankings, ratings
+from tfrec.presets import likes, next_items, papers, rankings, ratings
 from tfrec.presets.entry import Blend, Preset
 
-PRESETS: dict[str, Preset] = ratings.PRESETS | likes.PRESETS | rankings.PRESETS | next_items.PRESETS
+PRESETS: dict[str, Preset] = {
+    **ratings.PRESETS,
+    **likes.PRESETS,
+    **rankings.PRESETS,
+    **next_items.PRESETS,
+    **papers.PRESETS,
+}
 BLENDS: dict[str, Blend] = ratings.BLENDS
 
 

@@ -11,8 +11,8 @@ class Preset:
 
     Attributes:
         model: Registry key.
-        data: How the data is prepared.
-        settings: The model's settings that differ from its defaults.
+        data: How the data is prepared; None: whatever data the run names.
+        settings: The model's settings that differ from its paper's.
         train: Training numbers that differ from the model's paper's.
         published: A published figure of this model, with what differs in its protocol; "" where
             there is none that measures the same thing.
@@ -21,7 +21,7 @@ class Preset:
     """
 
     model: str
-    data: DataConfig
+    data: DataConfig | None = None
     settings: dict = dataclasses.field(default_factory=dict)
     train: dict = dataclasses.field(default_factory=dict)
     published: str = ""

@@ -1,5 +1,7 @@
 """The index of TensorFlow Recommenders (TFRS), behind its one door: the extra `tfrs`.
 
+It is exact: brute force over all items. An approximate index is `tfrec.serving.approximate`.
+
 TFRS is made of Keras 2, whose package it finds only where TF_USE_LEGACY_KERAS=1 was set before
 TensorFlow was imported; so it is for a process of its own (`tfrec.export --index=tfrs`).
 Our models stay Keras 3 there, and what is exported needs neither.
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Factors
+from tfrec.models.events import EventModel
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD
 from tfrec.serving.answers import LOWEST
@@ -50,8 +53,12 @@ def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path) -> Eve
         ValueError: TFRS can not be used, or the model has no factors.
     """
     require()
-    if not isinstance(model, Factors):
-        factorised = [name for name, cls in MODELS.items() if issubclass(cls, Factors)]
+    if not (isinstance(model, Factors) and isinstance(model, EventModel)):
+        factorised = [
+            name
+            for name, cls in MODELS.items()
+            if issubclass(cls, Factors) and issubclass(cls, EventModel)
+        ]
         raise ValueError(
             f"--index=tfrs: {type(model).__name__} has no vectors of users and items whose "
             "product is the score; models that have: " + ", ".join(factorised)
@@ -74,9 +81,9 @@ class IndexTopK(EventTopK):
         self.longest = int(np.diff(splits).max())
         missing = max(0, self.k + self.longest - info.n_items)
         users = tf.concat([tf.range(info.n_users), [PAD]], axis=0)  # the last: nobody known
-        queries, items = model.factors(users, tf.range(info.n_items))
-        queries = self._ordered(users, queries)
-        items = tf.concat([items, model.list_order.keys()], axis=1)
+        queries = self._ordered(users, model.query_vectors({"user": users}))
+        vectors = model.candidate_vectors(tf.range(info.n_items))
+        items = tf.concat([vectors, model.list_order.keys()], axis=1)
         queries = np.pad(queries, [(0, 0), (0, 1)], constant_values=1)
         items = np.pad(items, [(0, missing), (0, 1)])
         items[info.n_items :, -1] = NOBODY_SCORE

@@ -85,6 +85,19 @@ class Task:
         del info
         return scores
 
+    def check_range(self, low: float, high: float, data: str, model: str) -> None:
+        """Refuses data by the range of its values alone, which may be known before it is prepared.
+
+        Args:
+            low: The lowest value.
+            high: The highest.
+            data: The data's name, for messages.
+            model: The model's.
+
+        Raises:
+            ValueError: as `check`.
+        """
+
     def in_lists(self, scores: "tf.Tensor", info: DatasetInfo) -> "tf.Tensor":
         """A model's scores as lists of the best items show them; in graph."""
         del info

@@ -12,6 +12,13 @@ class Rating(Task):
 
         return tf.clip_by_value(scores, info.rating_min, info.rating_max)
 
+    def check_range(self, low, high, data, model):
+        if low == high:
+            raise ValueError(
+                f"{model} predicts ratings, but all of {data} are {high:g}: there is nothing to "
+                "predict; use a model that ranks, such as --model=multdae or multvae"
+            )
+
     in_lists = predictions
 
     def check(self, info, model, is_setting):
@@ -20,11 +27,7 @@ class Rating(Task):
                 f"{model} with task=rating: the values of {info.name} are labels 0 and 1; train "
                 "with --set task=ctr"
             )
-        if info.rating_min == info.rating_max:
-            raise ValueError(
-                f"{model} predicts ratings, but all of {info.name} are {info.rating_max:g}: there "
-                "is nothing to predict; use a model that ranks, such as --model=multdae or multvae"
-            )
+        self.check_range(info.rating_min, info.rating_max, info.name, model)
 
 
 RATING = Rating(

@@ -12,6 +12,7 @@ from tfrec import config as config_lib
 from tfrec import tasks
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.models import registry
+from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
 
 
@@ -57,6 +58,11 @@ class RunConfig:
     def model_config(self) -> Any:
         """The model's own `Config`."""
         return config_lib.from_dict(registry.model_class(self.model).Config, self.settings)
+
+    def settled(self, info: DatasetInfo) -> "RunConfig":
+        """The run with the settings decided that were left to the data."""
+        own = registry.model_class(self.model).settled(self.model_config, info)
+        return dataclasses.replace(self, settings=config_lib.to_dict(own))
 
     @property
     def task(self) -> Task:

@@ -95,6 +95,10 @@ class RunDir:
         """
         if self.exists and resume:
             old = self.config()
+            own = {
+                n: old.settings.get(n, v) if v == "auto" else v for n, v in config.settings.items()
+            }
+            config = dataclasses.replace(config, settings=own)  # the data decided what is auto
             left_out = {"versions": {}, "fingerprint": ""}
             changed = stored.changes(*(dataclasses.asdict(x) | left_out for x in (old, config)))
             if changed:

@@ -1,0 +1,137 @@
+"""All models with their defaults, beside what they must beat: one table.
+
+    python benchmarks/defaults.py [--sets=ml-latest-small] [--models=ease,sasrec]
+
+Each run is `python -m tfrec.train --model=NAME` with the flags of the data set and no other, in a
+process of its own; finished runs in --out are kept, so an interrupted table goes on where it was. A
+model must beat Popularity (rankings), Biases (ratings) or the share of ones said of every event
+(clicks), on the same held-out rows. CPU seconds are those of the whole command. Sets other than
+ml-latest-small are looked for in the folder TFREC_DATA.
+"""
+
+import gzip
+import json
+import math
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+from absl import flags
+
+from tfrec import cli, names
+from tfrec.config import known_names
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_list("sets", ["ml-latest-small"], "data sets", flag_values=FLAGS)
+flags.DEFINE_list("models", [], "which (default: all)", flag_values=FLAGS)
+flags.DEFINE_integer("timeout", 3600, "seconds until a run is given up", flag_values=FLAGS)
+flags.DEFINE_string("out", "runs/defaults", "where the runs are written", flag_values=FLAGS)
+
+TABULAR = ("--dataset=tabular", "--data=duplicates=first")
+SETS: dict[str, tuple[str, ...]] = {
+    "ml-latest-small": (),
+    "ml-latest-small-likes": ("--data=label_above=3.5",),
+    "ml-100k": ("--dataset=ml-100k",),
+    "ml-1m": ("--dataset=ml-1m",),
+    "netflix-sample": ("--dataset=netflix", "--raw={data}/netflix-sample"),
+    "gowalla": (*TABULAR, "--raw={data}/gowalla-lightgcn/train.csv.gz"),
+    "beauty": (*TABULAR, "--raw={out}/beauty.csv", "--split=last"),
+}
+FLOORS = {"ndcg@100": "popularity", "rmse": "biases"}  # by what a model is measured
+LOWER_IS_BETTER = ("rmse", "logloss")
+
+
+def metric_of(result: dict) -> str:
+    """What a run's test is judged by."""
+    return next(name for name in ("rmse", "logloss", "ndcg@100") if name in result["test"])
+
+
+def run(model: str, data: str) -> dict:
+    """`metrics.json` of one run with `cpu_seconds` and `error`; runs it where that is missing."""
+    path = pathlib.Path(FLAGS.out) / data / model
+    done = path / "command.json"
+    if not done.exists():
+        places = {"data": os.environ.get("TFREC_DATA", ""), "out": FLAGS.out}
+        words = [word.format(**places) for word in SETS[data]]
+        command = [sys.executable, "-m", "tfrec.train", f"--model={model}", *words]
+        found = timed([*command, f"--run_dir={path}", "--overwrite"])
+        path.mkdir(parents=True, exist_ok=True)
+        done.write_text(json.dumps(found))
+    found = json.loads(done.read_text())
+    metrics = path / "metrics.json"
+    return found | (json.loads(metrics.read_text()) if metrics.exists() else {})
+
+
+def timed(command: list[str]) -> dict:
+    """Runs a command; its CPU seconds and, where it failed, its last words."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FLAGS.timeout)
+        last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+    except subprocess.TimeoutExpired:
+        last = [f"more than {FLAGS.timeout} s"]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"cpu_seconds": round(spent), "error": "".join(last)}
+
+
+def floor(metric: str, result: dict, data: str) -> float | None:
+    """What a run must beat, on the rows that it was measured on; None: nothing is known."""
+    if metric == "logloss":
+        p = result["test"]["positives"]
+        return -p * math.log(p) - (1 - p) * math.log(1 - p)
+    return run(FLOORS[metric], data).get("test", {}).get(metric)
+
+
+def row(model: str, data: str) -> str:
+    """A line of the table, in Markdown."""
+    result = run(model, data)
+    if not result.get("test"):
+        return f"| {data} | {model} | {result['error'] or 'nothing tested'} |||||||"
+    metric = metric_of(result)
+    value, least = result["test"][metric], floor(metric, result, data)
+    marks = {None: "unknown", True: "yes", False: "NO"}
+    better = None if least is None else (value < least) == (metric in LOWER_IS_BETTER)
+    if value == least:  # the floor itself
+        better = None
+    cells = [data, model, metric, f"{value:.4f}", "-" if least is None else f"{least:.4f}"]
+    cells += [
+        "-" if value == least else marks[better],
+        f"{result['best_epoch']} of {result['epochs']}",
+    ]
+    cells += [f"{result['seconds']:.0f}", f"{result['cpu_seconds']}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def write_beauty() -> None:
+    """Beauty, which comes as a line of a user and his items in order, as a table."""
+    lines = ["user,item,time"]
+    there = pathlib.Path(os.environ.get("TFREC_DATA", "")) / "beauty-s3rec" / "Beauty.txt.gz"
+    with gzip.open(there, "rt") as file:
+        for user, *items in map(str.split, file):
+            lines += [f"{user},{item},{place}" for place, item in enumerate(items, 1)]
+    (pathlib.Path(FLAGS.out) / "beauty.csv").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """The table, a row at a time."""
+    for data in FLAGS.sets:
+        if data not in SETS:
+            raise ValueError(f"--sets={data}: " + known_names(data, SETS))
+    for model in FLAGS.models:
+        names.refuse_model(model, "--models")
+    pathlib.Path(FLAGS.out).mkdir(parents=True, exist_ok=True)
+    if "beauty" in FLAGS.sets:
+        write_beauty()
+    head = ["data", "model", "test metric", "value", "floor", "above its floor", "best epoch"]
+    head += ["seconds", "CPU seconds"]
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    for data in FLAGS.sets:
+        for model in FLAGS.models or names.models():
+            print(row(model, data), flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS, "All models with their defaults.", "python benchmarks/defaults.py")

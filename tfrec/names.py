@@ -1,0 +1,155 @@
+"""Known names, read from the source of registries: without TensorFlow, so in no time.
+
+What runs is looked up in the registries themselves (`tfrec.models.registry`,
+`tfrec.datasets.registry`). These functions only say early what was mistyped. Where the source is
+not installed, or a class gets its settings in another way, they let it pass.
+"""
+
+import ast
+import functools
+import pathlib
+import textwrap
+from collections.abc import Collection, Iterable
+
+from tfrec.config import DataConfig, TrainConfig, known_names, types_of
+
+ROOT = pathlib.Path(__file__).parent
+SETTINGS: dict[str, type] = {"train": TrainConfig, "data": DataConfig}  # by flag
+
+
+def data_sets() -> list[str]:
+    """Names that `--dataset` takes."""
+    return list(_entries("datasets/registry.py", "DATASETS"))
+
+
+def models() -> list[str]:
+    """Names that `--model` takes."""
+    return list(_entries("models/registry.py", "MODELS"))
+
+
+@functools.cache
+def settings_of(model: str) -> tuple[str, ...]:
+    """Names of a model's own settings; none where they are not found."""
+    value = _entries("models/registry.py", "MODELS").get(model)
+    if not isinstance(value, ast.Name):
+        return ()
+    return tuple(dict.fromkeys(_fields("models/registry.py", value.id)))
+
+
+def refuse_data_set(name: str) -> None:
+    """Refuses an unknown data set; "" is none.
+
+    Raises:
+        ValueError: lists the known ones.
+    """
+    known = data_sets()
+    if name and known and name not in known:
+        raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, known))
+
+
+def refuse_model(name: str, flag: str = "--model") -> None:
+    """Refuses an unknown model; "package.module:Class" may be any.
+
+    Raises:
+        ValueError: lists the known ones.
+    """
+    known = models()
+    if ":" not in name and known and name not in known:
+        raise ValueError(
+            f"{flag}={name!r} is unknown; {known_names(name, known)}; or package.module:Class"
+        )
+
+
+def refuse_settings(model: str, assignments: Iterable[str]) -> None:
+    """Refuses `--set name=value` texts of unknown names.
+
+    Raises:
+        ValueError: lists the known ones.
+    """
+    known = settings_of(model)
+    for text in assignments:
+        name, equals, _ = text.partition("=")
+        if known and equals and name not in known:
+            raise ValueError(
+                f"--set {text!r}: {model} has no setting {name!r}; {known_names(name, known)}"
+            )
+
+
+def written(name: str, value: str, flags: Collection[str]) -> str:
+    """What to write where a setting was given as if it were a flag; "" if it is none.
+
+    Args:
+        name: What stood behind the dashes.
+        value: What stood behind the equals sign; "" if nothing did.
+        flags: Of the command.
+    """
+    own = any(name in settings_of(model) for model in models())
+    flag = next((f for f, cls in SETTINGS.items() if f in flags and name in types_of(cls)), "")
+    if not flag and own and "set" in flags:
+        flag = "set"
+    return f"write --{flag} {name}={value or 'VALUE'}" if flag else ""
+
+
+def listing(flags: Collection[str]) -> str:
+    """What a command's flags take: models, data sets and settings, for its `--help`."""
+    parts = {}
+    if "model" in flags:
+        parts["--model"] = models()
+    if "dataset" in flags:
+        parts["--dataset"] = data_sets()
+    parts |= {f"--{flag}": list(types_of(cls)) for flag, cls in SETTINGS.items() if flag in flags}
+    lines = [f"  {flag}: " + ", ".join(known) for flag, known in parts.items() if known]
+    indented = [textwrap.fill(x, 100, subsequent_indent=" " * 6) for x in lines]
+    return "\n".join(["", "Known names:", *indented]) if indented else ""
+
+
+@functools.cache
+def _tree(path: str) -> ast.Module:
+    """A file of the package, parsed; empty where it is not there."""
+    file = ROOT / path
+    return ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
+
+
+@functools.cache
+def _entries(path: str, name: str) -> dict[str, ast.expr]:
+    """The literal dict that a file assigns to `name`, its values as source."""
+    for node in _tree(path).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+            assert isinstance(node.value, ast.Dict)
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {str(k.value): v for k, v in pairs if isinstance(k, ast.Constant)}
+    return {}
+
+
+def _fields(path: str, name: str) -> list[str]:
+    """Fields of the `Config` of a class that a file defines or imports, inherited ones first."""
+    path, cls = _definition(path, name)
+    if cls is None:
+        return []
+    for node in cls.body:
+        if isinstance(node, ast.ClassDef) and node.name == "Config":
+            bases = [b.value.id for b in node.bases if _is_config(b)]
+            return [f for base in bases for f in _fields(path, base)] + _annotated(node)
+    bases = [b.id for b in cls.bases if isinstance(b, ast.Name)]
+    return next(filter(None, (_fields(path, base) for base in bases)), [])
+
+
+def _is_config(base: ast.expr) -> bool:
+    """Whether it is `Class.Config`."""
+    return isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name)
+
+
+def _annotated(cls: ast.ClassDef) -> list[str]:
+    found = (n.target for n in cls.body if isinstance(n, ast.AnnAssign))
+    return [target.id for target in found if isinstance(target, ast.Name)]
+
+
+def _definition(path: str, name: str) -> tuple[str, ast.ClassDef | None]:
+    """Where a class that a file names is defined: the file, and the class; None: not in tfrec."""
+    for node in _tree(path).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return path, node
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            there = str(node.module).removeprefix("tfrec.").replace(".", "/")
+            return _definition(f"{there}.py", name)
+    return path, None

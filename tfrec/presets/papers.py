@@ -1,0 +1,26 @@
+"""The papers' own settings, for any data: `--preset=sasrec-paper --dataset=ml-1m`.
+
+Without a preset a model starts from its defaults, which are chosen to work across data sets.
+"""
+
+from tfrec.presets.entry import Preset
+
+# Models with other defaults than their paper's.
+_MODELS = (
+    *("multvae", "multdae", "recvae", "cdae", "svae"),
+    *(
+        "sasrec",
+        "bert4rec",
+        "gru4rec",
+        "hstu",
+        "mf",
+        "fm",
+        "deepfm",
+        "dcn",
+        "bertrating",
+        "sparsefc",
+        "glocalk",
+    ),
+)
+
+PRESETS: dict[str, Preset] = {f"{model}-paper": Preset(model) for model in _MODELS}
