@@ -16,6 +16,8 @@ from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.training import strategies
 
 strategies.split_cpu(2)  # before TensorFlow starts up; one device is still the default
+# Graphs of tests run a few times only: optimizing them costs more than it saves.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 SIZE = 40
 
 
