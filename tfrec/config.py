@@ -208,6 +208,7 @@ class TrainConfig(Settings):
         refit: After the best epoch is known, train anew on train + validation for as many
             epochs; test is reported for that model.
         mixed_precision: Compute in bfloat16, keep float32 variables.
+        memory_check: Refuse a run whose estimated memory is more than there is.
         seed: Seeds weights, shuffling, dropout and sampling.
     """
 
@@ -231,6 +232,7 @@ class TrainConfig(Settings):
     cuts: tuple[int, ...] = setting((), "at least 1")
     refit: bool = False
     mixed_precision: bool = False
+    memory_check: bool = True
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:

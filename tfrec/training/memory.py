@@ -45,8 +45,11 @@ def check(
         f"--model={name} takes about {_gb(needed)} on these {info.n_items:,} items and "
         f"{info.n_users:,} users"
     )
-    if needed > left:
-        raise ValueError(f"{wanted}, but {_gb(left)} of memory are left: {_cure(cls, info, train)}")
+    if needed > left and train.memory_check:
+        raise ValueError(
+            f"{wanted}, but {_gb(left)} of memory are left: {_cure(cls, info, train)}; where the "
+            "estimate is wrong, --train memory_check=false trains anyway"
+        )
     if needed > SAID_FROM:
         say(f"{wanted}; {_gb(left)} are left")
 
