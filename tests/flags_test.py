@@ -21,7 +21,7 @@ from tfrec.models.registry import MODELS
 
 SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
-    *("train", "blend", "prepare", "evaluate", "recommend", "export"),
+    *("train", "blend", "prepare", "evaluate", "compare", "recommend", "export"),
     *("serve", "request", "deploy", "describe"),
 )
 COMPONENTS = (
@@ -195,7 +195,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
         (["train", "--preset=ease-ml1m"], "--preset='ease-ml1m' .*did you mean 'ease-ml1m-users'"),
         (
             ["train", "--set", "hiddenx=8"],
-            "--set 'hiddenx=8': .*did you mean 'hidden'. known: hidden",
+            "--set 'hiddenx=8': .*did you mean 'hidden'. known: base, hidden",
         ),
         (["train", "--set", "dropout=much"], "--set 'dropout=much': 'much' is not of type float"),
         (["train", "--set", "dropout"], "--set 'dropout' is not of the form name=value"),
@@ -232,7 +232,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
             ["export", "--rank={}", "--retrieve={}", "--index=ivf"],
             "go without --run_dir",
         ),
-        (["serve"], "give one of --model_base_path=DIR and --model_config_file=FILE"),
+        (["serve"], "give --model_base_path=DIR or --model_config_file=FILE"),
         (["serve", "--rest_port=1"], "unknown flag --rest_port; did you mean '--rest_api_port'"),
         (["serve", "--model_base_path={}/none"], "--model_base_path=.*none does not exist"),
         (["request", "--model_name=m"], "give one of --items=item:rating,... and --user=ID"),

@@ -151,4 +151,4 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
     with records.naming_damage(data_dir, info):
         result = Evaluator(model)(held_out, report) | lists.result(model, data_dir, part)
-        return result, report.protocol
+        return result, report.protocol + lists.protocol(model)
