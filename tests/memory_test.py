@@ -114,3 +114,11 @@ def test_evaluation_reads_as_many_rows_as_its_scores_may_be(board, one, run_name
     sizes = [len(features["user"]) for features, _ in trial.batches("test")]
     assert set(sizes) == {3}
     np.testing.assert_equal(trial.measure("test")[0], whole)
+
+
+def test_the_peak_counts_from_when_it_was_forgotten():
+    block = np.ones(1 << 25)  # 256 MB
+    with_block = memory.peak()
+    del block
+    memory.forget_peak()
+    assert memory.peak() < with_block - (1 << 27)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import resource
 import time
 from collections.abc import Sequence
 
@@ -224,6 +223,7 @@ class Experiment:
 
     def _run(self, resume: bool, test: bool) -> None:
         start = time.perf_counter()
+        memory.forget_peak()
         progress = self.fit(resume)
         self.restore()
         self._choose_rule()
@@ -241,7 +241,7 @@ class Experiment:
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,
             "seconds": round(time.perf_counter() - start, 1),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_memory_mb": memory.peak() >> 20,
             "validation": progress.metrics | validated,
             "test": tested,
             "floors": self._floors("test") if is_tested else {},

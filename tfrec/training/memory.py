@@ -1,6 +1,8 @@
-"""How much memory a run will take, and how much there is."""
+"""How much memory a run will take, how much there is, and how much it took."""
 
+import contextlib
 import pathlib
+import resource
 from collections.abc import Callable
 
 from tfrec.config import TrainConfig
@@ -22,6 +24,20 @@ def available() -> float:
     """
     left = [_left(_ROOT / limit, _ROOT / used) for limit, used in _LIMITS]
     return min([*left, _machine(_ROOT / "proc/meminfo")])
+
+
+def forget_peak() -> None:
+    """Makes `peak` count from now on, where Linux lets a process do so."""
+    with contextlib.suppress(OSError):
+        (_ROOT / "proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """The most bytes that this process has held in memory, since `forget_peak`."""
+    status = _ROOT / "proc/self/status"
+    lines = status.read_text().splitlines() if status.exists() else []
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return 1024 * (found[0] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def check(
