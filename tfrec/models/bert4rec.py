@@ -32,7 +32,7 @@ class BERT4Rec(Sequence):
     its newest item masked.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=10)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=10)
     paper = TrainConfig(
         epochs=200,
         batch_size=256,

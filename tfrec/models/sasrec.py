@@ -28,7 +28,7 @@ class SASRec(Sequence):
     a history is predicted as well, from a learnt vector.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=128, learning_rate=1e-3)
     paper_settings = {
         **{"window": 200, "width": 50, "slide": 0.0},
