@@ -68,7 +68,7 @@ def implicit():
         ValueError: it is not installed.
     """
     try:
-        from implicit.cpu.als import AlternatingLeastSquares  # codespell:ignore als
+        from implicit.cpu.als import AlternatingLeastSquares
     except ImportError as error:
         raise ValueError(f"this benchmark needs `pip install implicit` ({error})") from None
     return AlternatingLeastSquares

@@ -94,7 +94,9 @@ def run(
             versions=run_config.versions(),
         )
         trial = fitting.carry_out(config, directory, resume=runs.RunDir(directory).exists)
-        print(summaries.table(trial.result, trial.task_object), flush=True)
+        below = summaries.below_floors(trial.result, choice.model)
+        table = summaries.table(trial.result, trial.task_object)
+        print("\n".join([table, *below]), flush=True)
         for left in directory.glob(".*"):  # half-written by a run that was killed
             left.unlink()
 

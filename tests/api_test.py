@@ -86,7 +86,7 @@ def test_a_data_set_says_what_it_holds(cache):
     assert re.search(r"^interactions\s+264$", text, re.M), text
     assert re.search(r"^users\s+24$", text, re.M) and re.search(r"^items\s+24$", text, re.M)
     assert "2024-01-01 to 2024-01-11" in text
-    assert re.search(r"^fields\s+title, price, tags$", text, re.M)
+    assert re.search(r"^fields\s+title \(text\), price \(number\), tags \(set\)$", text, re.M)
     assert re.search(r"^ratings\s+none", text, re.M)
     assert data._repr_html_().count("<tr>") == len(text.splitlines())
 
@@ -122,7 +122,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
         (lambda: tfrec.Dataset.from_pandas(orders()[:0], **SHOP), "the frame is empty"),
         (
             lambda: tfrec.Dataset.from_pandas(orders().assign(sku=[None] * 264), **SHOP),
-            "the frame, row 1, column sku: the value is missing",
+            "the frame, row 1, column sku: the item id is missing; 264 rows are",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(stars().assign(rating=["x"] * 552), rating="rating"),
@@ -132,7 +132,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
             lambda: tfrec.Dataset.from_pandas(
                 orders(), items=pd.concat([PRODUCTS, PRODUCTS]), **SHOP
             ).split("last"),
-            "item 's0' has more than one row in the item table",
+            "item 's0' has more than one row; keep one",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), user="customer", item="sku").split("last"),
@@ -140,7 +140,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split("lasst"),
-            "split=lasst: did you mean 'last'",
+            "split=lasst is unknown; did you mean 'last'",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split(tset=0.2),

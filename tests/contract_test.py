@@ -82,6 +82,8 @@ SMALL = {
         {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0, "regularization": 10.0},
         {**CODED, "epochs": 20},
     ),
+    "ials": ({"factors": 4, "regularization": 0.1}, {"batch_size": 16}),
+    "als": ({"factors": 4}, {"batch_size": 16}),
     "mf": ({"latent": 4, "regularization": 0.001}, EVENTS),
     "fm": ({"latent": 4}, EVENTS),
     "deepfm": ({"task": "rating", "latent": 4, "hidden": (8,), "dropout": 0.0}, EVENTS),
@@ -218,7 +220,7 @@ def test_scores_every_column(solved, name):
 def test_what_it_can_do_is_declared(solved, name):
     model = solved(name)[0].model
     assert isinstance(model, ItemRows) == hasattr(model, "score_columns")
-    assert isinstance(model, Factors) == hasattr(model, "factors")
+    assert isinstance(model, Factors) == hasattr(model, "query_vectors")
     assert isinstance(model, EventModel) == hasattr(model, "score_items")
     assert isinstance(model, EventModel) == (model.reads == "events")
     assert model.closed_form == (type(model).fit is not Recommender.fit)
@@ -240,10 +242,12 @@ def test_item_rows_are_scored_from_their_codes(solved, name):
 @pytest.mark.parametrize("name", able(Factors))
 def test_scores_are_the_product_of_the_factors(solved, name):
     trial, _, _ = solved(name)
-    users, items = tf.constant([0, 3, PAD]), tf.constant([4, 1])
-    of_users, of_items = trial.model.factors(users, items)
-    due = trial.model.score({"user": users}, items)
-    np.testing.assert_allclose(of_users @ tf.transpose(of_items), due, rtol=1e-4, atol=1e-5)
+    features, items = _features(trial)[0], tf.constant([4, 1])
+    if trial.model.reads == "events":
+        features = {"user": tf.constant([0, 3, PAD])}
+    queries, candidates = trial.model.query_vectors(features), trial.model.candidate_vectors(items)
+    due = tf.gather(trial.model.score(features), items, axis=1)
+    np.testing.assert_allclose(queries @ tf.transpose(candidates), due, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", able(EventModel))

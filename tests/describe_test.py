@@ -141,7 +141,7 @@ def test_a_test_before_training_is_a_leak_of_a_split_by_time(made, tmp_path):
             lists["test"][2][0] = 1
 
     for split in ("time", "last"):
-        data_dir = made(split=split, test=0.3)
+        data_dir = made(split=split)
         said = verdicts(described(spoilt(data_dir, tmp_path / split, spoil)))
         (leak,) = (sentence for sentence, verdict in said.items() if verdict == "LEAK")
         assert re.match(r"1 of [\d,]+ test ratings are earlier than the last ", leak)

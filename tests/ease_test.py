@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
+from tfrec.data import sparse
 from tfrec.models.ease import EASE, solve
 from tfrec.schema import DatasetInfo
 
@@ -63,3 +65,27 @@ def test_ratings_count_as_one_or_by_value():
 def test_a_gram_matrix_that_can_not_be_inverted_names_the_setting():
     with pytest.raises(ValueError, match="--set regularization"):
         solve(np.ones((3, 3)), 0.0)
+
+
+@pytest.mark.parametrize("pair", [0, 1e9])
+def test_the_gram_matrix_is_the_same_by_pairs_and_by_blas(pair, monkeypatch):
+    """In blocks of columns and rows that do not divide the whole."""
+    monkeypatch.setattr(sparse, "_PAIR", pair)
+    monkeypatch.setattr(sparse, "_CELLS", 5 * 12)
+    monkeypatch.setattr(sparse, "_ROWS", 7)
+    x = np.random.default_rng(0).integers(0, 3, (30, 12)).astype(np.float32)
+    found = sparse.gram(scipy.sparse.csr_matrix(x))
+    np.testing.assert_array_equal(np.tril(found), np.tril(x.T @ x))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_scores_are_the_product_with_the_dense_rows(binary):
+    model = fitted(0.5, binary=binary)
+    features, _ = next(iter(rows(X, 2 * X).unbatch().batch(4)))
+    more = {
+        "items": tf.pad(features["items"], [[0, 1], [0, 0]], constant_values=-1),
+        "values": tf.pad(features["values"], [[0, 1], [0, 0]]),
+        "user": tf.pad(features["user"], [[0, 1]], constant_values=-1),
+    }
+    due = np.concatenate([(X if binary else 2 * X), np.zeros([1, 4])]) @ model.item_weights.numpy()
+    np.testing.assert_allclose(model.score(more), due, atol=1e-6)

@@ -17,12 +17,12 @@ FLOORS = {
     "models": 6, "splits": 6,
     "training": 7, "serving": 7,
     "api": 8,
-    "cli": 9, "train": 9, "blend": 9, "prepare": 9, "compare": 9,
+    "cli": 9, "data_flags": 9, "train": 9, "blend": 9, "prepare": 9, "compare": 9,
     "evaluate": 9, "recommend": 9, "export": 9,
     "serve": 9, "request": 9, "deploy": 9, "doctor": 9, "describe": 9,
     "__main__": 10,
 }  # fmt: skip
-SHARED = {"cli", "damage"}  # may be imported on its own floor
+SHARED = {"cli", "damage", "data_flags"}  # may be imported on its own floor
 
 
 def modules():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec import ranking
 from tfrec.data import fields, inputs
 from tfrec.models.registry import MODELS
-from tfrec.schema import DatasetInfo
+from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import examples, known_users, signatures
 
 N = 40
@@ -57,7 +58,7 @@ def test_blocks_and_lists_of_known_users(made, tmp_path, name):
     kind = {"autorec": known_users.ItemRowTopK}.get(name, known_users.EventTopK)
     whole, blocks = (
         kind(model, data_dir, 7, tmp_path / f"titles{block}.txt", block=block)
-        for block in (1 << 16, 6)
+        for block in (1 << 16, 1)
     )
     lists = {
         "user": ["u7", "nobody", "u1"],
@@ -107,3 +108,22 @@ def test_a_model_of_histories_that_knows_users(made, tmp_path):
     assert (folded_in["scores"] != got["scores"][0]).any()
     empty = asked(top, "serving_default", items=[[""]], values=[[0]])
     np.testing.assert_array_equal(got["items"][1], empty["items"][0])
+
+
+@pytest.mark.parametrize("name", ["autorec", "deepfm"])
+def test_only_allowed_items_are_scored_where_each_row_names_some(made, tmp_path, monkeypatch, name):
+    model, data_dir = made(name)
+    top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
+    users, seen = tf.constant([3, -1]), tf.constant([[5, PAD], [PAD, PAD]])
+    allowed = tf.constant([[5, 9, 9, 2], [N, 7, PAD, PAD]])
+    due = ranking.top_k(top.all_scores(users), seen, 3, allowed)
+
+    def forbidden(*arguments):
+        raise AssertionError("all items are scored")
+
+    monkeypatch.setattr(top, "all_scores", forbidden)
+    values, items = top.top(users, seen, allowed)
+    np.testing.assert_array_equal(items, due[1])
+    np.testing.assert_allclose(values, due[0], rtol=1e-5)
+    with pytest.raises(AssertionError, match="all items"):
+        top.top(users, seen, tf.constant([[5], [PAD]]))

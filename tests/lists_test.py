@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import zipfile
 
 import h5py
@@ -10,12 +11,12 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
-from tfrec import ranking
+from tfrec import ranking, tasks
 from tfrec.data import by_user, inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
-from tfrec.training import lists
+from tfrec.training import lists, summaries
 
 COUNTS = np.arange(40)[::-1] % 37 + 5  # of the checkerboard's items, for a test
 VECTORS = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
@@ -233,3 +234,41 @@ def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
     scores = tf.constant([[3.0] * 39 + [4.0]])
     for history in ([[PAD]], [[7]]):
         np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)
+
+
+def result_of(test, **floors):
+    return {
+        **{"validation": {}, "test": test, "floors": floors, "protocol": "a split"},
+        **{"seconds": 1, "peak_memory_mb": 1},
+    }
+
+
+BIASES = {"rmse": 0.87, "ndcg@10": 0.3}
+POPULAR = {"ndcg@10": 0.12, "hr@10": 0.45}
+
+
+def test_a_run_below_its_floors_says_so():
+    below = result_of({"rmse": 1.01, "ndcg@10": 0.1}, biases=BIASES, popularity=POPULAR)
+    lines = summaries.below_floors(below, "deeprec")
+    said = re.compile(r"BELOW ITS FLOOR: (\S+) (\S+) on test, (\S+) gets (\S+):")
+    assert [said.match(line).groups() for line in lines] == [
+        ("rmse", "1.0100", "biases", "0.8700"),
+        ("ndcg@10", "0.1000", "popularity", "0.1200"),
+    ]
+    above = result_of({"rmse": 0.86, "ndcg@10": 0.2, "hr@10": 0.5}, **below["floors"])
+    assert not summaries.below_floors(above, "deeprec")
+    hits = result_of({"ndcg@10": 0.2, "hr@10": 0.4}, popularity=POPULAR)
+    assert "hr@10 0.4000" in summaries.below_floors(hits, "ease")[0]
+    assert not summaries.below_floors(result_of({"ndcg@10": 0.1}, popularity=POPULAR), "popularity")
+    assert not summaries.below_floors({"test": {"rmse": 2.0}}, "deeprec"), "an older run"
+
+
+def test_the_table_of_a_run_shows_its_floors():
+    task = MODELS["deeprec"].task_for(None)
+    shown = summaries.table(
+        result_of({"rmse": 0.86, "hr@10": 0.5}, popularity=POPULAR, biases=BIASES),
+        tasks.named(task),
+    ).splitlines()
+    assert shown[0].split() == ["validation", "test", "popularity", "biases"]
+    assert shown[1].split() == ["rmse", "-", "0.8600", "-", "0.8700"]
+    assert shown[2].split() == ["hr@10", "-", "0.5000", "0.4500", "-"]

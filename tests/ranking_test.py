@@ -190,3 +190,16 @@ def test_the_exported_function_answers_the_same(tmp_path):
             ranking.top_k(scores, seen, 5), loaded.pick(scores, seen), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_candidates_in_any_order_are_ranked_as_all_items_are():
+    """Equal scores among them, which are ordered by the item and not by its column."""
+    rng = np.random.default_rng(5)
+    scores = rng.integers(4, size=(6, 30)).astype(np.float32)
+    seen = rng.integers(-1, 30, size=(6, 5)).astype(np.int32)
+    due = ranking.top_k(scores, seen, 8)
+    items = np.stack([rng.permutation(34) for _ in range(6)]).astype(np.int32)
+    items[items >= 30] -= 35  # -5 .. -2: no items
+    of_items = np.where(items >= 0, np.take_along_axis(scores, np.maximum(items, 0), 1), 99)
+    for got, expected in zip(ranking.top_k_of(of_items, items, seen, 8, 30), due):
+        np.testing.assert_array_equal(got, expected)

@@ -61,7 +61,7 @@ def made(name, data_dir, **settings):
 def test_the_product_of_the_factors_is_the_score(board, name, settings):
     model = made(name, board()[0], **settings)
     users = tf.constant([3, -1, 0])
-    p, q = model.factors(users, tf.range(40))
+    p, q = model.query_vectors({"user": users}), model.candidate_vectors(tf.range(40))
     np.testing.assert_allclose(p @ tf.transpose(q), model.score({"user": users}), atol=1e-4)
 
 

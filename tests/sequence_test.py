@@ -279,6 +279,31 @@ def test_items_of_the_row_are_no_negatives(loss, monkeypatch):
     assert (among_others > found).numpy().all()
 
 
+@pytest.mark.parametrize("loss", ["sampled", "bce", "gbce"])
+def test_draws_are_looked_up_in_their_own_row_and_nothing_is_as_wide_as_all_items(loss):
+    """Beyond `[batch, n_items]`: a batch predicts at many more places than it has rows."""
+    model = made(SASRec, loss=loss, negatives=2, dropout=0.0)
+    history = tf.constant([[1, 2, 3], [4, 5, PAD]])
+    model._draw = lambda shape: tf.broadcast_to(tf.constant([2, 4]), shape)
+    predicting = Predicting(*model.run_forward({"items": history}))
+    logits = tf.matmul(predicting.states, model.table[:-1], transpose_b=True) + model.bias
+    right = tf.gather(logits, predicting.items, batch_dims=1).numpy()
+    # Of the draws 2 and 4 the first row has 2, the second one 4.
+    other = tf.gather(logits, [4, 4, 4, 2, 2], batch_dims=1).numpy()
+    if loss == "sampled":
+        due = np.logaddexp(right, other) - right
+    else:
+        beta = next_item.gbce_beta(2, N_ITEMS, 0.75) if loss == "gbce" else 1.0
+        due = (beta * np.logaddexp(0, -right) + np.logaddexp(0, other)) / 3
+    graph = tf.function(lambda *parts: model.loss_of(Predicting(*parts), history))
+    np.testing.assert_allclose(graph(*predicting), due, rtol=1e-4, atol=1e-5)
+    specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in predicting]
+    made_of = graph.get_concrete_function(*specs).graph.get_operations()
+    shapes = [x.shape for op in made_of for x in op.outputs if x.shape.rank == 2]
+    assert [2, N_ITEMS] in shapes
+    assert [None, N_ITEMS] not in shapes
+
+
 @pytest.mark.parametrize(
     ("loss", "steps"), [("softmax", 60), ("sampled", 100), ("bce", 100), ("gbce", 300)]
 )

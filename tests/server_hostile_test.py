@@ -311,6 +311,32 @@ def test_a_small_body_that_inflates_to_8_gigabytes(server):
             assert memory(server, peak=True) < 2000
 
 
+@pytest.mark.parametrize("piece", [b"[1],", b'"",'], ids=str)
+def test_a_small_body_that_inflates_to_millions_of_values(server, piece):
+    many = gzip.compress(b'{"inputs": [' + piece * (8 * MEGABYTE) + b"1]}", 1)
+    with connection(server) as one, ThreadPoolExecutor(1) as pool:
+        start = time.monotonic()
+        asked = pool.submit(exchange, one, gzipped(many))
+        while not asked.done():
+            assert server.http("/v1/models/toy:predict", GOOD)[0] == 200
+        if server.kind == "local":
+            assert b"JSON Parse error: more than" in asked.result()
+            assert time.monotonic() - start < 5
+
+
+def test_a_message_of_millions_of_strings(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", "regress"
+    proto = request.inputs["inputs"]
+    proto.dtype = tf.string.as_datatype_enum
+    proto.tensor_shape.dim.add(size=4 * MEGABYTE)
+    proto.string_val.extend([b""] * (4 * MEGABYTE))
+    if server.kind == "local":
+        with pytest.raises(grpc.RpcError) as error:
+            server.stub.Predict(request, timeout=60)
+        assert error.value.details() == "tensor parsing error: inputs"
+
+
 def exchange(one, request):
     """The answer to a request that may be refused before it is sent."""
     with contextlib.suppress(ConnectionError):

@@ -20,7 +20,7 @@ from commands_test import run
 
 from tfrec.config import DataConfig
 from tfrec.data import prepared, records
-from tfrec.datasets import files, registry, tabular, tabular_parquet
+from tfrec.datasets import files, registry, roles, tabular_parquet
 from tfrec.schema import DatasetInfo
 
 NAMED = "user=customer_id,item=sku,value=stars,time=bought_at,title=name"
@@ -261,7 +261,7 @@ def test_bad_tables_are_named(tmp_path, what):
 )
 def test_bad_flags_are_named(columns, message):
     with pytest.raises(ValueError, match=message):
-        tabular.parse(columns)
+        roles.parse(columns)
 
 
 PARQUET = {

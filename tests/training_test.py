@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfrec import config as config_lib
 from tfrec import metrics
 from tfrec.models.registry import MODELS
-from tfrec.training import loop, methods, strategies
+from tfrec.training import lists, loop, methods, strategies
 from tfrec.training.experiment import Experiment
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
@@ -80,7 +80,7 @@ def test_stops_early_and_goes_back_to_the_best_epoch(trial):
     weights = scripted(t, [3.0, 1.0, 1.5, 1.0, 0.5])
     result = t.run()
     assert (result["best_epoch"], result["epochs"]) == (2, 4), "an equal value is no better one"
-    assert result["validation"] == {"rmse": 1.0}
+    assert result["validation"]["rmse"] == 1.0
     assert same(t.run_dir.load_model().get_weights(), weights[1])
     assert not same(weights[1], weights[3])
     t.model.set_weights(weights[1])
@@ -140,6 +140,8 @@ def test_refit_trains_a_new_model_on_train_and_validation(trial):
     whole.batches = lambda split, epoch=0, b=whole.batches: b("train+validation", epoch)
     whole.has = lambda split: False
     whole.fit(resume=False)
+    lists.learn_items(whole.model, whole.config.data_dir, "train+validation")
+    lists.set_rule(whole.model, lists.own_rule(t.model))
     assert same(t.run_dir.load_model().get_weights(), whole.model.get_weights())
 
 
@@ -327,7 +329,13 @@ def test_metrics_file(trial):
     written = json.loads((t.run_dir.path / "metrics.json").read_text())
     assert written == json.loads(json.dumps(result, default=float))
     assert {"protocol", "validation", "test", "best_epoch", "epochs", "seconds"} <= set(written)
-    assert {"rmse", "mae", "n_ratings"} <= set(written["validation"]) & set(written["test"])
+    lists_of = {"hr@10", "ndcg@10", "coverage@10"}
+    assert {"rmse", "mae", "n_ratings"} | lists_of <= set(written["validation"]) & set(
+        written["test"]
+    )
+    assert lists_of == set(written["floors"]["popularity"])
+    assert lists_of | {"rmse", "mae"} == set(written["floors"]["biases"])
+    assert t.run_dir.load_model().list_order.counts.numpy().sum() == t.info.n_ratings["train"]
     assert written["protocol"].startswith("checkerboard, shipped fold u1")
     assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN, "no state.npz after the end"
 

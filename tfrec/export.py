@@ -8,38 +8,81 @@ from tfrec import cli
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run_dir", "", "the run, as given to tfrec.train", flag_values=FLAGS)
+flags.DEFINE_list(
+    "retrieve",
+    [],
+    "with --rank: runs whose best items are the candidates, instead of --run_dir",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string(
-    "export_dir", "", "base path (default: saved_models/<model>)", flag_values=FLAGS
+    "rank",
+    "",
+    "with --retrieve: the run of a model of fields or events that ranks the candidates",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "candidates", 200, "of each run of --retrieve", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "export_dir",
+    "",
+    "base path (default: saved_models/<model>, or saved_models/two_stage)",
+    flag_values=FLAGS,
 )
 flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_enum(
     "index",
     "exact",
-    ["exact", "tfrs"],
-    "how known users' items are found: exact, by blocks where there are many; tfrs: by an index "
-    "of TensorFlow Recommenders",
+    ["exact", "ivf", "tfrs"],
+    "how the best items are found: exact, by blocks where there are many; ivf: by an approximate "
+    "index of inverted lists, for models with vectors of items; tfrs: by TensorFlow Recommenders' "
+    "brute force, which is exact, too",
+    flag_values=FLAGS,
+)
+flags.DEFINE_float(
+    "recall",
+    0.95,
+    "ivf: share of the exact k best items that answers must hold, measured and written down",
     flag_values=FLAGS,
 )
 
 
 def main() -> None:
     """Flags, one call, and the request that works."""
-    path = cli.require(FLAGS, "run_dir")
+    check_flags()
     if FLAGS.index == "tfrs":
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be there before TensorFlow is
     cli.start_tensorflow()
     from tfrec.api import run
     from tfrec.serving import about
 
-    found = run.load(path)
+    found = run.load(FLAGS.rank or FLAGS.run_dir)
+    retrievers = [run.load(path) for path in FLAGS.retrieve]
     print("exporting, then replaying requests in a fresh process ...", flush=True)
-    export_dir = FLAGS.export_dir or f"saved_models/{found.config.model}"
-    version = found.export(export_dir, FLAGS.k, FLAGS.index)
+    name = "two_stage" if FLAGS.rank else found.config.model
+    export_dir = FLAGS.export_dir or f"saved_models/{name}"
+    if FLAGS.rank:
+        version = found.export_ranking(retrievers, export_dir, FLAGS.k, FLAGS.candidates)
+    else:
+        version = found.export(export_dir, FLAGS.k, FLAGS.index, FLAGS.recall)
     print(f"exported: {version}\n")
     print(about.summary(version))
     print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")
     print(f"  --rest_api_port=8501 --model_base_path={version.parent}")
     print(f"more requests, and what they mean: {version / about.README}")
+
+
+def check_flags() -> None:
+    """Refuses flags that do not go together."""
+    if FLAGS["recall"].present and FLAGS.index != "ivf":
+        raise ValueError("--recall is of --index=ivf; the other ways are exact: leave it out")
+    if not (FLAGS.rank or FLAGS.retrieve):
+        cli.require(FLAGS, "run_dir")
+        return
+    if not (FLAGS.rank and FLAGS.retrieve):
+        raise ValueError("--retrieve and --rank go together: give both, or --run_dir alone")
+    if FLAGS.run_dir or FLAGS.index != "exact":
+        raise ValueError("--retrieve and --rank go without --run_dir and --index: leave them out")
 
 
 COMMAND = cli.Command(

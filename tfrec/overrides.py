@@ -119,9 +119,16 @@ def _typed(value: Any, hint: Any) -> Any:
 
 
 def to_dict(config: Any) -> dict:
-    """The dataclass as plain JSON types (tuples become lists)."""
+    """The dataclass as plain JSON types: tuples become lists.
+
+    Settings that came later (see `tfrec.settings.setting`) are left out while they have their
+    default, so that what was written before stays what it is.
+    """
+    later = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("later")}
     return {
-        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in later or value != later[name]
     }
 
 

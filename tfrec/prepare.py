@@ -2,23 +2,11 @@
 
 from absl import flags
 
-from tfrec import cli, names
-from tfrec import config as config_lib
+from tfrec import cli, data_flags, names
 from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
-flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
-flags.DEFINE_string(
-    "columns", "", "tabular: which columns are what, user=customer_id,item=sku", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "split", "random", "random, folds, time, month, users or last", flag_values=FLAGS
-)
-flags.DEFINE_string("data_dir", "", "where the prepared data goes", flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
-)
+data_flags.define(FLAGS, "where the prepared data goes")
 flags.DEFINE_bool("overwrite", False, "replace what is prepared there", flag_values=FLAGS)
 
 
@@ -26,15 +14,13 @@ def main() -> None:
     """Flags, one call, a short summary."""
     data_dir = cli.require(FLAGS, "data_dir")
     names.refuse_data_set(FLAGS.dataset)
-    data = config_lib.data_config(
-        DataConfig(), FLAGS.dataset, FLAGS.split, FLAGS["data"].value, FLAGS.columns
-    )
+    data = data_flags.settings(FLAGS, DataConfig())
     cli.start_tensorflow()
     from tfrec.data import prepare
     from tfrec.datasets import registry
     from tfrec.training import summaries
 
-    raw = registry.open_as(data, FLAGS.raw or None)
+    raw = registry.open_as(data, data_flags.sources(FLAGS))
     info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
     print(summaries.data_summary(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")

@@ -96,11 +96,50 @@ def top_k(
         compared = keep_only(compared, allow)
     n = tf.shape(compared)[1]
     found = tf.minimum(k, n)
-    values, items = _best(compared, _row_hash(seen, n), 0, found)
+    values, items = _best(compared, _row_hash(seen, n), tf.range(n)[tf.newaxis], found)
     if order is not None:
-        own = tf.gather(tf.cast(scores, tf.float32), items, batch_dims=1)
-        values = tf.where(values > -float("inf"), own, values)
+        values = _own(scores, values, items)
     return _named(values, items, k, found)
+
+
+def top_k_of(
+    scores: tf.Tensor,
+    candidates: tf.Tensor,
+    seen: tf.Tensor,
+    k: int,
+    n: int,
+    order: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `top_k` gives where each row has candidates of its own.
+
+    Args:
+        scores: `[batch, m]`, any float type.
+        candidates: `[batch, m]` int32, the items that the scores belong to. Positions outside
+            `[0, n)` are ignored; none may be twice in a row.
+        seen: As for `top_k`.
+        k: As for `top_k`.
+        n: How many items there are.
+        order: As for `top_k`.
+
+    Returns:
+        As `top_k` does.
+    """
+    seen = tf.convert_to_tensor(seen)
+    kept = _known(candidates, n) & ~contains(seen, candidates)
+    compared = tf.where(kept, scores if order is None else order, -float("inf"))
+    found = tf.minimum(k, tf.shape(compared)[1])
+    values, columns = _best(compared, _row_hash(seen, n), candidates, found)
+    if order is not None:
+        values = _own(scores, values, columns)
+    return _named(values, tf.gather(candidates, columns, batch_dims=1), k, found)
+
+
+def contains(lists: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Which of int32 `wanted` `[batch, m]` are in the same row of `lists` `[batch, L]`."""
+    # A last entry above all others: what is sought is never beyond the end.
+    ordered = tf.pad(tf.sort(lists, axis=1), [[0, 0], [0, 1]], constant_values=lists.dtype.max)
+    places = tf.searchsorted(ordered, wanted)
+    return tf.gather(ordered, places, batch_dims=1) == wanted
 
 
 def top_k_by_blocks(
@@ -108,7 +147,7 @@ def top_k_by_blocks(
     n: int,
     seen: tf.Tensor,
     k: int,
-    block: int,
+    block: int | tf.Tensor,
     allow: tf.Tensor | None = None,
     order: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -119,7 +158,7 @@ def top_k_by_blocks(
         n: How many items there are.
         seen: As for `top_k`.
         k: As for `top_k`.
-        block: How many items are scored at once.
+        block: How many items are scored at once, an int or a scalar.
         allow: As for `top_k`.
         order: (scores, positions) -> what is compared in the place of the scores.
 
@@ -139,9 +178,8 @@ def top_k_by_blocks(
         compared = strike_out(compared, seen - start)
         if allow is not None:
             compared = keep_only(compared, tf.where(allow == PAD, PAD, allow - start), limited)
-        best, places = _best(compared, row, start, tf.minimum(k, size))
-        more = tf.gather(tf.cast(scores, tf.float32), places, batch_dims=1)
-        more = tf.where(best > -float("inf"), more, best)
+        best, places = _best(compared, row, positions[tf.newaxis], tf.minimum(k, size))
+        more = _own(scores, best, places)
         places += start
         keys = tf.concat([keys, _keys(best, row, places)], axis=1)
         keys, best = tf.math.top_k(keys, tf.minimum(k, tf.shape(keys)[1]))
@@ -174,18 +212,24 @@ def checked(scores: tf.Tensor) -> tf.Tensor:
 
 
 def _best(
-    scores: tf.Tensor, row: tf.Tensor, start: tf.Tensor | int, k: tf.Tensor
+    scores: tf.Tensor, row: tf.Tensor, items: tf.Tensor, k: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Values and columns `[batch, k]` of the best; column 0 is the item at `start`."""
+    """Values and columns `[batch, k]` of the best; `items` `[batch or 1, n]` are the columns'."""
     n = tf.shape(scores)[1]
-    values, items = tf.math.top_k(scores, tf.minimum(k + 1, n))  # one more: a tie at the cut
+    values, columns = tf.math.top_k(scores, tf.minimum(k + 1, n))  # one more: a tie at the cut
     tied = (values[:, 1:] == values[:, :-1]) & (values[:, 1:] > -float("inf"))
 
     def by_key():
-        _, items = tf.math.top_k(_keys(scores, row, start + tf.range(n)[tf.newaxis]), k)
-        return tf.gather(scores, items, batch_dims=1), items
+        _, columns = tf.math.top_k(_keys(scores, row, items), k)
+        return tf.gather(scores, columns, batch_dims=1), columns
 
-    return tf.cond(tf.reduce_any(tied), by_key, lambda: (values[:, :k], items[:, :k]))
+    return tf.cond(tf.reduce_any(tied), by_key, lambda: (values[:, :k], columns[:, :k]))
+
+
+def _own(scores: tf.Tensor, compared: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """The scores of `columns`, `[batch, k]`; minus infinity where what was compared is."""
+    own = tf.gather(tf.cast(scores, tf.float32), columns, batch_dims=1)
+    return tf.where(compared > -float("inf"), own, compared)
 
 
 def _named(

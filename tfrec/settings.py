@@ -37,7 +37,12 @@ class SettingError(ValueError):
 
 
 def setting(
-    default: Any, must_be: str = "", *, choices: Iterable[str] = (), may_be_empty: bool = False
+    default: Any,
+    must_be: str = "",
+    *,
+    choices: Iterable[str] = (),
+    may_be_empty: bool = False,
+    later: bool = False,
 ) -> Any:
     """A field of a `Settings` class, with what its values must be.
 
@@ -49,13 +54,20 @@ def setting(
         must_be: A key of `RANGES`: what a number, or each of a tuple, must be.
         choices: The known names of a text.
         may_be_empty: Of a tuple whose default has something in it; others may be.
+        later: It came after files of settings were written: they have it only where it is not
+            its default.
 
     Raises:
         ValueError: no such range.
     """
     if must_be and must_be not in RANGES:
         raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
-    limits = {"must_be": must_be, "choices": tuple(choices), "may_be_empty": may_be_empty}
+    limits = {
+        "must_be": must_be,
+        "choices": tuple(choices),
+        "may_be_empty": may_be_empty,
+        "later": later,
+    }
     return dataclasses.field(default=default, metadata=limits)
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from tfrec import cli, names, presets, reference
+from tfrec import cli, data_flags, names, presets, reference
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 
@@ -19,20 +19,7 @@ flags.DEFINE_bool(
     flag_values=FLAGS,
 )
 flags.DEFINE_string("model", "", "which model (default: deeprec)", flag_values=FLAGS)
-flags.DEFINE_string(
-    "dataset", "", "which data set (default: ml-latest-small, embedded)", flag_values=FLAGS
-)
-flags.DEFINE_string("raw", "", "the raw files: a zip or a folder", flag_values=FLAGS)
-flags.DEFINE_string(
-    "columns", "", "tabular: which columns are what, user=customer_id,item=sku", flag_values=FLAGS
-)
-flags.DEFINE_string(
-    "data_dir", "", "prepared data (default: a folder of the cache)", flag_values=FLAGS
-)
-flags.DEFINE_string("split", "", "random, folds, time, month, users or last", flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
-)
+data_flags.define(FLAGS, "prepared data (default: a folder of the cache)")
 flags.DEFINE_multi_string(
     "set", [], "name=value of the model's settings, such as dropout=0.5", flag_values=FLAGS
 )
@@ -68,12 +55,12 @@ def resolve(preset: str):
     train = config_lib.override(train, FLAGS["train"].value, "--train")
     if FLAGS.seed is not None:
         train = dataclasses.replace(train, seed=FLAGS.seed)
-    data = data_settings(base, cls.rows(settings))
+    data, raw = data_settings(base, cls.rows(settings)), data_flags.sources(FLAGS)
     return run_config.RunConfig(
         model=name,
         settings=config_lib.to_dict(settings),
         data=data,
-        data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, FLAGS.raw)),
+        data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, raw)),
         train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
@@ -91,14 +78,8 @@ def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
         rows: What a row is for the model; prepared data has its own.
     """
     there = prepared_data()
-    return config_lib.data_config(
-        there or preset.data or DataConfig(),
-        FLAGS.dataset,
-        FLAGS.split,
-        FLAGS["data"].value,
-        FLAGS.columns,
-        rows="" if there else rows,
-    )
+    base = there or preset.data or DataConfig()
+    return data_flags.settings(FLAGS, base, rows="" if there else rows)
 
 
 def absolute(path: str) -> str:
@@ -157,7 +138,7 @@ def listing(config) -> str:
 def refuse_flags_of(members: tuple[str, ...]) -> None:
     """Refuses flags that each member of a blend would read in its own way."""
     own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
-    for name in own:
+    for name in (*own, "items", "users", "train_raw", "validation_raw", "test_raw"):
         if members and FLAGS[name].value:
             raise ValueError(
                 f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
@@ -196,7 +177,7 @@ def run(preset: str, path: str, strategy) -> None:
     trial = fitting.carry_out(
         config,
         path,
-        raw=FLAGS.raw or None,
+        raw=data_flags.sources(FLAGS),
         strategy=strategy,
         resume=FLAGS.resume,
         overwrite=FLAGS.overwrite,

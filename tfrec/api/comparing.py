@@ -17,6 +17,7 @@ from tfrec.api.fitting import Model
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
 from tfrec.metrics import SavedValues, comparable, comparison, higher_is_better, holm, interval
+from tfrec.training import lists
 from tfrec.training.runs import RunDir
 
 Candidate = Run | Model | PathLike
@@ -100,6 +101,9 @@ def compare(
 ) -> ComparedRuns:
     """Compares runs on the test set, user by user; trains the models among them first.
 
+    Runs of different tasks, such as ratings and rankings, are compared by the lists that they would
+    serve: hits are the held-out items that users liked (`tfrec.training.lists`).
+
         print(tfrec.compare(["popularity", "ease", run], split))
 
     Args:
@@ -113,14 +117,18 @@ def compare(
 
     Raises:
         ValueError: a model without data, unknown settings or metrics, or runs whose test values
-            can not be compared: other data, other protocols, another task.
+            can not be compared: other data or other protocols.
     """
     found = [_run(each, data, pathlib.Path(run_dir), verbose, settings) for each in runs]
     if len(found) < 2:
         raise ValueError("give at least two runs or models to compare")
-    protocol = _common_protocol(found)
-    values = [RunDir(run.path).load_per_user() for run in found]
-    chosen = tuple(metrics) or _common_metrics(found, values)
+    if len({run.config.task.report for run in found}) > 1:
+        protocol, values = _lists(found)
+        chosen = tuple(metrics) or (f"ndcg@{lists.CUT}", f"hr@{lists.CUT}")
+    else:
+        protocol = _common_protocol(found)
+        values = [RunDir(run.path).load_per_user() for run in found]
+        chosen = tuple(metrics) or _common_metrics(found, values)
     return ComparedRuns(_table(_names(found), found, values, chosen), chosen, protocol)
 
 
@@ -187,6 +195,29 @@ def _common_protocol(runs: Sequence[Run]) -> str:
     return protocols[0]
 
 
+def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
+    """How lists are measured, and each run's values by user.
+
+    Raises:
+        ValueError: runs of different data, or no user liked anything of test.
+    """
+    split = _statements(runs[0].info.protocol)
+    values = []
+    for run in runs:
+        other = _statements(run.info.protocol)
+        if other != split:
+            raise ValueError(
+                f"{run.path} and {runs[0].path} were tested on different data: "
+                f"{run.info.protocol} and {runs[0].info.protocol}"
+            )
+        found = lists.reports(run.model, run.data_dir, "test")
+        if not found:
+            raise ValueError(f"{run.path}: no user liked anything of test, so no list can hit")
+        values.append(SavedValues(found[0].users, found[0].per_user(), found[0].protocol))
+    rule = next(filter(None, (lists.protocol(run.model) for run in runs)), "")
+    return f"{runs[0].info.protocol}{rule}", values
+
+
 def _statements(protocol: str) -> set[str]:
     """What a protocol says; whether rows are users or items changes no test set."""
     said = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
@@ -222,7 +253,9 @@ def _table(
             found = interval(saved, name)
             row |= {name: found.value, f"{name} low": found.low, f"{name} high": found.high}
         rows.append(row | _cost(run))
-    first, report = metrics[0], runs[0].config.task.report
+    first = metrics[0]
+    reports = (run.config.task.report for run in runs)
+    report = next(r for r in reports if first.partition("@")[0] in r.directions)
     sign = -1 if higher_is_better(first, report) else 1
     order = sorted(range(len(runs)), key=lambda i: sign * rows[i][first])
     best = order[0]

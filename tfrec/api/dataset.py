@@ -2,51 +2,26 @@
 
 import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import pathlib
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tfrec import config as configs
+from tfrec.api.dataset_summary import Summary, summarize
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.config import DataConfig
-from tfrec.data import prepare, ratings
+from tfrec.data import prepare
+from tfrec.datasets import files, registry, roles, side_tables, tabular
 from tfrec.datasets import frame as frames
-from tfrec.datasets import registry
 from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.datasets.sources import Sources
 from tfrec.overrides import typed
 from tfrec.split_rules import SplitRule
 
 GIVEN = "given"  # the fold of parts that the user gives
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What a data set holds.
-
-    Attributes:
-        interactions: Rows: ratings, purchases, clicks.
-        users: Distinct users.
-        items: Distinct items.
-        sparsity: Share of user-item pairs without an interaction.
-        lowest: Lowest value.
-        highest: Highest value; all values are 1 where there is no column of them.
-        first: Day of the earliest interaction, such as "2000-04-25"; "" without times.
-        last: Day of the latest.
-        fields: Names of the columns that users and items have besides.
-    """
-
-    interactions: int
-    users: int
-    items: int
-    sparsity: float
-    lowest: float
-    highest: float
-    first: str
-    last: str
-    fields: tuple[str, ...]
+_BY_PART: dict[str, Any] = {"split": "folds", "fold": GIVEN}
 
 
 class Dataset:
@@ -56,11 +31,11 @@ class Dataset:
         split = data.split("last")
 
     Args:
-        open_raw: Opens the raw data set; takes the name of a shipped fold, or None.
+        open_raw: Opens the raw data set as settings say.
         config: Settings that every split of it starts from.
     """
 
-    def __init__(self, open_raw: Callable[[str | None], RawDataset], config: DataConfig):
+    def __init__(self, open_raw: Callable[[DataConfig], RawDataset], config: DataConfig):
         self._open, self._config = open_raw, config
 
     @classmethod
@@ -72,9 +47,13 @@ class Dataset:
         item: str = "item",
         rating: str | None = None,
         time: str | None = None,
-        users: pd.DataFrame | None = None,
-        items: pd.DataFrame | None = None,
+        title: str | None = None,
+        part: str | None = None,
+        users: pd.DataFrame | PathLike | None = None,
+        items: pd.DataFrame | PathLike | None = None,
+        missing: str = "error",
         name: str = "frame",
+        **fields: str,
     ) -> "Dataset":
         """Takes a frame with a row an interaction.
 
@@ -85,16 +64,43 @@ class Dataset:
             item: Its column of item ids.
             rating: Its column of ratings; None: each interaction counts 1.
             time: Its column of times; None: there are none, and nothing can be split by time.
-            users: Fields of users, a row a user, with the id column called as in `frame`.
-            items: Fields of items; a column `title` names them in recommendations.
+            title: The column of items' titles, of `frame` or of `items`; default: a column
+                `title` of `items`.
+            part: Its column that says "train", "validation" or "test"; `split()` then takes the
+                parts as they are.
+            users: Fields of users, a row a user, with the id column called as in `frame`: a frame,
+                or a CSV, TSV or Parquet file.
+            items: Fields of items.
+            missing: "error", or "drop": rows without user or item are left out.
             name: Part of the protocol that stands beside every figure.
+            **fields: Other columns of `frame` that models may read, and kinds of those of `users`
+                and `items`: `price="unit_price:number"`, `brand="brand:category"`,
+                `tags="tags:set"`; kinds are those of `tfrec.schema.Field`. They are of the item,
+                unless `:user` or `:event` follows the kind.
 
         Raises:
             ValueError: a column is missing, or holds what it can not hold; names row and column.
         """
-        columns = {"user": user, "item": item, "value": rating, "time": time}
-        raw = frames.read(frame, columns, users, items, name)
-        return cls(lambda fold: _no_fold(raw, fold), DataConfig(dataset=name))
+        given = {"user": user, "item": item, "value": rating, "time": time}
+        given |= {"title": title, "part": part, **fields}
+        columns = roles.named({n: c for n, c in given.items() if c}, "Dataset.from_pandas:")
+
+        @functools.cache
+        def opened(missing: str, by_part: bool) -> RawDataset:
+            return frames.read(frame, columns, users, items, name, missing, by_part)
+
+        def open_raw(config: DataConfig) -> RawDataset:
+            by_part = config.split == "folds"
+            if by_part and not part:
+                raise ValueError(
+                    f'split="folds": {name} comes without folds; use "random", name the column '
+                    "that says it with part=COLUMN, or `split_files` for parts of your own"
+                )
+            return opened(config.missing, by_part)
+
+        config = DataConfig(dataset=name, missing=missing, **(_BY_PART if part else {}))
+        open_raw(config)  # finds what is wrong
+        return cls(open_raw, config)
 
     @classmethod
     def read(
@@ -106,7 +112,11 @@ class Dataset:
         rating: str = "",
         time: str = "",
         title: str = "",
-        **settings: str,
+        part: str = "",
+        users: pd.DataFrame | PathLike | None = None,
+        items: pd.DataFrame | PathLike | None = None,
+        missing: str = "error",
+        **others: str,
     ) -> "Dataset":
         """Reads a CSV, TSV or Parquet file, or a folder of them, in bounded memory.
 
@@ -118,16 +128,24 @@ class Dataset:
             rating: Of ratings.
             time: Of times.
             title: Of titles of items.
-            **settings: `separator`, `header` ("yes" or "no") and `reader`, as of `--columns`.
+            part: As of `from_pandas`.
+            users: As of `from_pandas`, like items and missing.
+            items: See users.
+            missing: See users.
+            **others: `separator`, `header` ("yes" or "no") and `reader`, as of `--columns`; and
+                fields, as of `from_pandas`.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a bad line or column, named with the cure.
         """
-        named = {"user": user, "item": item, "value": rating, "time": time, "title": title}
-        words = [f"{n}={c}" for n, c in (named | settings).items() if c]
-        config = DataConfig(dataset="tabular", columns=",".join(words))
-        return cls(lambda fold: registry.load("tabular", path, fold, config.columns), config)
+        named = {"user": user, "item": item, "value": rating, "time": time}
+        named |= {"title": title, "part": part, **others}
+        words = ",".join(f"{n}={c}" for n, c in named.items() if c)
+        own = _BY_PART if part else {}
+        config = DataConfig(dataset="tabular", columns=words, missing=missing, **own)
+        sources = Sources(raw=path, users=users, items=items)
+        return cls(lambda config: registry.open_as(config, sources), config)
 
     @classmethod
     def load(cls, name: str, path: PathLike | None = None) -> "Dataset":
@@ -142,7 +160,7 @@ class Dataset:
             FileNotFoundError: it is not there and can not be downloaded.
             ValueError: unknown name, or damaged files.
         """
-        return cls(lambda fold: registry.load(name, path, fold), DataConfig(dataset=name))
+        return cls(lambda config: registry.open_as(config, path), DataConfig(dataset=name))
 
     @classmethod
     def split_files(
@@ -157,6 +175,9 @@ class Dataset:
         item: str = "item",
         rating: str | None = None,
         time: str | None = None,
+        users: pd.DataFrame | PathLike | None = None,
+        items: pd.DataFrame | PathLike | None = None,
+        missing: str = "error",
         **settings: Any,
     ) -> "PreparedData":
         """Prepares parts as they are given, such as those of a published split.
@@ -168,10 +189,14 @@ class Dataset:
                 at random; 0 for none.
             data_dir: As of `split`.
             name: Part of the protocol.
-            user: As of `from_pandas`, in all parts; likewise item, rating and time.
+            user: As of `from_pandas`, in all parts; likewise item, rating, time, users, items and
+                missing.
             item: See user.
             rating: See user.
             time: See user.
+            users: See user.
+            items: See user.
+            missing: See user.
             **settings: As of `split`.
 
         Raises:
@@ -182,15 +207,24 @@ class Dataset:
             settings = {"validation": validation, **settings}
         else:
             parts[2] = validation
-        columns = {"user": user, "item": item, "rating": rating, "time": time}
-        raws = {code: _open_part(part, columns, name) for code, part in parts.items()}
-        raw = _joined(name, raws)
-        data = cls(lambda fold: raw, DataConfig(dataset=name, split="folds", fold=GIVEN))
-        return data.split("folds", data_dir=data_dir, **settings)
+        named = {"user": user, "item": item, "value": rating, "time": time}
+        given = {n: c for n, c in named.items() if c}
+
+        def open_raw(config: DataConfig) -> RawDataset:
+            if not any(isinstance(part, pd.DataFrame) for part in parts.values()):
+                found = {n: files.from_path(pathlib.Path(str(p))) for n, p in parts.items()}
+                words = ",".join(f"{n}={c}" for n, c in given.items())
+                return tabular.read(name, found, GIVEN, words, config.missing, users, items)
+            tables = {n: side_tables.load(part, "part")[1] for n, part in parts.items()}
+            columns = roles.named(given, "Dataset.split_files:")
+            return frames.read(tables, columns, users, items, name, config.missing, by_part=True)
+
+        data = cls(open_raw, DataConfig(dataset=name, missing=missing, **_BY_PART))
+        return data.split(data_dir=data_dir, **settings)
 
     def split(
         self,
-        rule: str | SplitRule = "random",
+        rule: str | SplitRule = "",
         *,
         data_dir: PathLike | None = None,
         **settings: Any,
@@ -199,7 +233,8 @@ class Dataset:
 
         Args:
             rule: "random", "time", "last", "users", "month" or "folds", or a rule with its
-                settings, such as `tfrec.splits.LastOut(validation=0)`.
+                settings, such as `tfrec.splits.LastOut(validation=0)`; default: "random", or the
+                parts that are given.
             data_dir: Where the prepared rows go; default: a folder of the cache, found again by
                 the same data and settings.
             **settings: Settings of the rule, where it is a name, such as `test=.2`; and those of
@@ -211,104 +246,27 @@ class Dataset:
         if isinstance(rule, SplitRule):
             settings = dataclasses.asdict(rule) | settings
             rule = rule.name
-        values = typed(DataConfig, {"split": rule, **settings}, "the split")
+        values = typed(DataConfig, {"split": rule or self._config.split, **settings}, "the split")
         config = configs.split_config(self._config, values, "the split")
-        raw = self._open(config.fold if config.split == "folds" else None)
+        raw = self._open(config)
         if data_dir is None:
             mark = prepare.fingerprint(raw, config)[:16]
-            data_dir = registry.cache_dir() / "prepared" / f"{raw.name}-{rule}-{mark}"
+            data_dir = registry.cache_dir() / "prepared" / f"{raw.name}-{config.split}-{mark}"
         prepare.prepare(raw, config, data_dir, progress=False)
         return PreparedData(data_dir, self)
 
     @functools.cached_property
     def summary(self) -> Summary:
         """Counts, from one pass over the interactions."""
-        raw = self._open(None)
-        found, user_ids, item_ids, _ = ratings.collect(raw.chunks())
-        first, last = (
-            np.array([found.times.min(), found.times.max()], "datetime64[s]").astype(
-                "datetime64[D]"
-            )
-            if raw.has_times
-            else ("", "")
-        )
-        n_users, n_items = len(user_ids), len(item_ids)
-        return Summary(
-            interactions=len(found),
-            users=n_users,
-            items=n_items,
-            sparsity=1 - len(found) / (n_users * n_items),
-            lowest=float(found.values.min()),
-            highest=float(found.values.max()),
-            first=str(first),
-            last=str(last),
-            fields=tuple(c for t in (raw.users, raw.items) for c in t.columns[1:]),
-        )
+        return summarize(self._open(self._config))
 
     def __repr__(self) -> str:
-        s = self.summary
-        return "\n".join(f"{name:13}{text}" for name, text in self._lines(s))
+        return "\n".join(f"{name:13}{text}" for name, text in self._lines())
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = (
-            f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in self._lines(self.summary)
-        )
+        rows = (f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in self._lines())
         return f"<table>{''.join(rows)}</table>"
 
-    def _lines(self, s: Summary) -> list[tuple[str, str]]:
-        values = (
-            "none: each counts 1" if s.lowest == s.highest else f"{s.lowest:g} to {s.highest:g}"
-        )
-        return [
-            ("dataset", self._config.dataset),
-            ("interactions", f"{s.interactions:,}"),
-            ("users", f"{s.users:,}"),
-            ("items", f"{s.items:,}"),
-            ("sparsity", f"{100 * s.sparsity:.2f} %"),
-            ("ratings", values),
-            ("times", f"{s.first} to {s.last}" if s.first else "none"),
-            ("fields", ", ".join(s.fields) or "none"),
-        ]
-
-
-def _no_fold(raw: RawDataset, fold: str | None) -> RawDataset:
-    if fold is not None:
-        raise ValueError(
-            f'split="folds": {raw.name} comes without folds; use "random", or `split_files` for '
-            "parts of your own"
-        )
-    return raw
-
-
-def _open_part(
-    part: PathLike | pd.DataFrame, columns: Mapping[str, str | None], name: str
-) -> RawDataset:
-    if isinstance(part, pd.DataFrame):
-        ours = {"value" if n == "rating" else n: column for n, column in columns.items()}
-        return frames.read(part, ours, name=name)
-    return Dataset.read(part, **{n: c for n, c in columns.items() if c})._open(None)
-
-
-def _joined(name: str, raws: Mapping[int, RawDataset]) -> RawDataset:
-    """One data set of parts: 0 training, 1 test, 2 validation."""
-
-    def chunks() -> Iterator[pd.DataFrame]:
-        for code, raw in raws.items():
-            for chunk in raw.chunks():
-                yield chunk.assign(test=np.int8(code))
-
-    text = "\n".join(f"{code} {raw.fingerprint}" for code, raw in raws.items())
-    return RawDataset(
-        name=name,
-        chunks=chunks,
-        users=raws[0].users,
-        items=raws[0].items,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        rating_min=min(raw.rating_min for raw in raws.values()),
-        rating_max=max(raw.rating_max for raw in raws.values()),
-        rating_step=raws[0].rating_step,
-        has_times=all(raw.has_times for raw in raws.values()),
-        kinds=raws[0].kinds,
-        brings_validation=2 in raws,
-    )
+    def _lines(self) -> list[tuple[str, str]]:
+        return [("dataset", self._config.dataset), *self.summary.lines()]

@@ -16,6 +16,7 @@ from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
 from tfrec.config import TrainConfig, known_names
 from tfrec.datasets import registry as datasets
+from tfrec.datasets.sources import Sources
 from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.serving import export
@@ -111,7 +112,7 @@ def carry_out(
     config: RunConfig,
     path: PathLike,
     *,
-    raw: str | None = None,
+    raw: str | Sources | None = None,
     strategy: tf.distribute.Strategy | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -16,7 +16,7 @@ from tfrec.api.prepared_data import PathLike
 from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import ITEMS_FILE, DatasetInfo
-from tfrec.serving import export, retrieval, signatures
+from tfrec.serving import approximate, export, retrieval, signatures, two_stage
 from tfrec.serving.answers import Answers
 from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
@@ -29,7 +29,11 @@ def load(run_dir: PathLike) -> "Run":
     return Run(run_dir)
 
 
-INDEXES: dict[str, Callable[..., Answers]] = {"exact": signatures.make, "tfrs": retrieval.make}
+INDEXES: dict[str, Callable[..., Answers]] = {
+    "exact": signatures.make,
+    "ivf": approximate.make,
+    "tfrs": retrieval.make,
+}
 
 
 class Run(recommending.Recommends):
@@ -193,18 +197,50 @@ class Run(recommending.Recommends):
         found = pd.DataFrame(rows, columns=["item", "rank", "similar", "score"])
         return found.assign(title=found["similar"].map(self.titles)) if titles else found
 
-    def export(self, export_dir: PathLike, k: int = 20, index: str = "exact") -> pathlib.Path:
+    def export(
+        self, export_dir: PathLike, k: int = 20, index: str = "exact", recall: float = 0.95
+    ) -> pathlib.Path:
         """Writes the next version of a SavedModel for TF Serving, proved by a fresh process.
 
         Args:
             export_dir: The model's base path; versions are its folders.
             k: Items an answer holds.
-            index: "exact", or "tfrs" for an index of TensorFlow Recommenders.
+            index: "exact"; "ivf" for an approximate index of inverted lists; or "tfrs" for
+                TensorFlow Recommenders' brute force, which is exact, too.
+            recall: ivf: share of the exact k best items that answers must hold.
 
         Returns:
             The version's folder.
         """
-        return export.export(self.model, str(self.data_dir), str(export_dir), k, INDEXES[index])
+        make = INDEXES[index]
+        if index == "ivf":
+            make = functools.partial(make, recall=recall)
+        return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
+
+    def export_ranking(
+        self,
+        retrievers: Sequence["Run"],
+        export_dir: PathLike,
+        k: int = 20,
+        candidates: int = 200,
+    ) -> pathlib.Path:
+        """Writes a SavedModel in which this run's model ranks what other runs retrieve.
+
+        Args:
+            retrievers: Runs of models of histories or of known users, on the same data.
+            export_dir: As for `export`.
+            k: Items an answer holds.
+            candidates: Of each retriever.
+
+        Returns:
+            The version's folder.
+
+        Raises:
+            ValueError: this model scores no events, or the runs know other users or items.
+        """
+        models = [(run.model, run.data_dir) for run in retrievers]
+        make = functools.partial(two_stage.make, retrievers=models, candidates=candidates)
+        return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
 
     def _no_histories(self) -> str:
         """Why the model takes users only."""

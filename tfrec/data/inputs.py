@@ -18,6 +18,7 @@ from tfrec.schema import DatasetInfo
 _BUFFER = 10_000  # serialized records in the shuffle buffer; the files are shuffled already
 _BLOCK = 512  # records looked at together where rows without ratings are left out
 _WINDOW = 1 << 20  # events shuffled together
+_SCORES = 1 << 23  # of a batch that is evaluated; ranking them takes several times as much
 _POOL = 32  # batches among which rows of like length are sought
 
 _SPLITS = {
@@ -28,6 +29,11 @@ _SPLITS = {
     "test": (None, ("test",)),  # the input is what info.test_history allows
     "all": (schema.PARTS, schema.PARTS),
 }
+
+
+def rows_to_score(info: DatasetInfo, most: int) -> int:
+    """How many rows to evaluate at once, at least 1: fewer than `most` where they are wide."""
+    return max(1, min(most, _SCORES // max(1, info.n_columns)))
 
 
 def histories(

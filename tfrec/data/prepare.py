@@ -12,7 +12,7 @@ import tqdm
 
 from tfrec import aside, locks, schema
 from tfrec.config import DataConfig
-from tfrec.data import blocks, protocol, scattered, stages, stored
+from tfrec.data import blocks, first_look, protocol, scattered, stages, stored
 from tfrec.data.stages import Indexed
 from tfrec.data.summary import fingerprint
 from tfrec.datasets.raw_dataset import RawDataset
@@ -85,8 +85,11 @@ def write(
         ValueError: the settings cannot work with this data set, or the data are wrong.
     """
     protocol.check_source(config, raw)
-    # The ratings are in memory until `scatter` returns, and no longer.
-    rows = scattered.scatter(directory, indexed(raw, config, progress), raw, config)
+    found = indexed(raw, config, progress)
+    if progress:
+        print("\n".join(first_look.lines(raw, found)), flush=True)
+    rows = scattered.scatter(directory, found, raw, config)
+    del found  # the ratings, which are on disk now
     info = scattered.gather(directory, rows, run or _one_by_one(progress))
     text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
     (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")

@@ -8,10 +8,12 @@ from tfrec import config as config_lib
 from tfrec.config import DataConfig
 from tfrec.data import prepare, stored
 from tfrec.datasets import registry as datasets
+from tfrec.datasets import sources
+from tfrec.datasets.sources import Sources
 from tfrec.schema import INFO_FILE, DatasetInfo
 
 
-def default_dir(data: DataConfig, raw: str = "") -> str:
+def default_dir(data: DataConfig, raw: str | Sources | None = None) -> str:
     """Where `data` is prepared when no --data_dir is given: a folder of the cache.
 
     Args:
@@ -21,12 +23,12 @@ def default_dir(data: DataConfig, raw: str = "") -> str:
     text = json.dumps(config_lib.to_dict(data), sort_keys=True)
     entry = datasets.DATASETS.get(data.dataset)
     if entry and entry.named_columns:
-        text += str(pathlib.Path(raw).absolute())
+        text += sources.identity(raw)
     name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return str(datasets.cache_dir() / "prepared" / name)
 
 
-def ensure(data: DataConfig, data_dir: str, raw: str | None = None) -> DatasetInfo:
+def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) -> DatasetInfo:
     """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
 
     Args:

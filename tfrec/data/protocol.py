@@ -6,7 +6,7 @@ from tfrec.split_rules import GivenFiles
 
 _BY_IDS = (  # the default of each is what rows without users and items allow
     *("split", "rows", "min_user_ratings", "max_user_ratings", "min_item_ratings", "core"),
-    *("duplicates", "min_rating", "drop_rating", "label_above", "title_vectors"),
+    *("duplicates", "missing", "min_rating", "drop_rating", "label_above", "title_vectors"),
 )
 
 
@@ -58,6 +58,14 @@ def describe(config: DataConfig, raw: RawDataset) -> str:
     return ", ".join([f"{raw.name}, {sentence}", *_filters(config), *rows])
 
 
+_DUPLICATES = {
+    "first": "first of duplicates kept",
+    "last": "last of duplicates kept",
+    "sum": "duplicates summed",
+    "count": "duplicates counted",
+}
+
+
 def _filters(c: DataConfig) -> list[str]:
     """The filters in use, in words."""
     kept = []
@@ -78,5 +86,7 @@ def _filters(c: DataConfig) -> list[str]:
     if c.min_category > 1:
         kept.append(f"events' categories with >= {c.min_category} rows in train")
     if c.duplicates != "error":
-        kept.append(f"{c.duplicates} of duplicates kept")
+        kept.append(_DUPLICATES[c.duplicates])
+    if c.missing != "error":
+        kept.append("rows without ids left out")
     return kept

@@ -106,7 +106,8 @@ def drop_duplicates(
 
     Args:
         ratings: With codes for users and items.
-        keep: "first" or "last" by (time, file order), or "error".
+        keep: "first" or "last" by (time, file order); "sum" or "count", which give the last one
+            the sum of the values or their number; or "error".
         user_ids: Raw ids by code, for the error.
         item_ids: Raw ids by code, for the error.
         locate: From the position of a rating to its place in the files, for the error.
@@ -115,8 +116,11 @@ def drop_duplicates(
         The remaining ratings, still in file order, and how many were dropped.
 
     Raises:
-        ValueError: `keep` is "error" and there are duplicates.
+        ValueError: `keep` is "error" and there are duplicates, or it is "sum" or "count" and
+            they are in different parts.
     """
+    if keep == "count":
+        ratings = dataclasses.replace(ratings, values=np.ones(len(ratings), np.float32))
     n = _repeats(_pairs(ratings, len(item_ids)))
     if not n:
         return ratings, 0
@@ -129,11 +133,30 @@ def drop_duplicates(
         raise ValueError(
             f"user {user_ids[ratings.users[first]]!r} rated item "
             f"{item_ids[ratings.items[first]]!r} twice: {locate(first)}, and {locate(second)} "
-            f"(duplicates in all: {n}); keep one of each with --data duplicates=last (or first)"
+            f"(duplicates in all: {n}); keep one of each with --data duplicates=last (or first), "
+            "or add them up with duplicates=sum (or count)"
         )
+    if keep in ("sum", "count"):
+        ratings, keep = _summed(ratings, order, same), "last"
     end = np.ones(1, bool)
     is_kept = np.concatenate([~same, end] if keep == "last" else [end, ~same])
     return ratings.take(np.sort(order[is_kept])), n
+
+
+def _summed(ratings: Ratings, order: np.ndarray, same: np.ndarray) -> Ratings:
+    """The last of each pair has the sum of the values; `same` says which continue a pair."""
+    if ratings.test is not None:
+        parts = ratings.test[order]
+        if (same & (parts[1:] != parts[:-1])).any():
+            raise ValueError(
+                "--data duplicates=sum and count add up within a part, but a pair of user and item "
+                "is in two of the given parts; use duplicates=last or first"
+            )
+    starts = np.flatnonzero(np.concatenate([[True], ~same]))
+    ends = np.append(starts[1:], len(order)) - 1
+    values = ratings.values.copy()
+    values[order[ends]] = np.add.reduceat(ratings.values[order].astype(np.float64), starts)
+    return dataclasses.replace(ratings, values=values)
 
 
 def _pairs(ratings: Ratings, n_items: int) -> np.ndarray:

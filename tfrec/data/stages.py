@@ -93,7 +93,8 @@ def read(raw: RawDataset, progress: bool = False) -> Interactions:
     Raises:
         ValueError: there are no ratings, an id is missing, or a value is not a finite number.
     """
-    return Interactions(*ratings.collect(_with_bar(raw.chunks(), progress), raw.kinds))
+    found = ratings.collect(_with_bar(raw.chunks(), progress), raw.kinds)
+    return Interactions(*found, dropped=dict(raw.dropped))
 
 
 def clean(

@@ -16,7 +16,7 @@ def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
     """The command line that replaces what is in `data_dir` by data prepared like `config`."""
     fields, default = configs.to_dict(config), configs.to_dict(DataConfig())
     words = [f"--{name}={fields.pop(name)}" for name in ("dataset", "split")]
-    words += [f"--data {n}={value}" for n, value in fields.items() if value != default[n]]
+    words += [f"--data {n}={value}" for n, value in fields.items() if value != default.get(n)]
     return " ".join(["python -m tfrec.prepare --overwrite", *words, f"--data_dir={data_dir}"])
 
 

@@ -54,19 +54,30 @@ def info(indexed: Indexed, counts: np.ndarray, raw: RawDataset, config: DataConf
 
 def _described(parts: Parts, raw: RawDataset, config: DataConfig) -> dict[str, Any]:
     """What is taken over from the source and the settings."""
-    labels = config.label_above is not None
+    lowest, highest, step = _scale(parts, raw, config)
     return {
         "name": raw.name,
         "protocol": "; ".join(filter(None, [protocol.describe(config, raw), parts.note])),
         "rows": config.rows,
         "groups": parts.groups,
         "test_history": parts.test_history,
-        "rating_min": 0.0 if labels else float(raw.rating_min),
-        "rating_max": 1.0 if labels else float(raw.rating_max),
-        "rating_step": 1.0 if labels else float(raw.rating_step),
+        "rating_min": lowest,
+        "rating_max": highest,
+        "rating_step": step,
         "config": configs.to_dict(config),
         "has_ids": raw.has_ids,
     }
+
+
+def _scale(parts: Parts, raw: RawDataset, config: DataConfig) -> tuple[float, float, float]:
+    """Lowest and highest rating, and the step between two."""
+    if config.label_above is not None:
+        return 0.0, 1.0, 1.0
+    if config.duplicates in ("sum", "count"):
+        values = parts.kept.ratings.values
+        step = 1.0 if config.duplicates == "count" else float(raw.rating_step)
+        return float(values.min()), float(values.max()), step
+    return float(raw.rating_min), float(raw.rating_max), float(raw.rating_step)
 
 
 def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:

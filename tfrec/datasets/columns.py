@@ -57,11 +57,20 @@ def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame
     return pandas.concat(frames, ignore_index=True)
 
 
-def ratings_are_good(table: pyarrow.Table, scale: layouts.RatingScale) -> bool:
-    """Whether no id is empty and every value and time, where there, is in its range."""
+def ratings_are_good(
+    table: pyarrow.Table, scale: layouts.RatingScale, empty_ids: bool = False
+) -> bool:
+    """Whether every value and time, where there, is in its range, and no id is empty.
+
+    Args:
+        table: Rows.
+        scale: The range of the values.
+        empty_ids: Ids may be.
+    """
     for name in ("user", "item"):
         if (
-            name in table.column_names
+            not empty_ids
+            and name in table.column_names
             and pyarrow.compute.any(pyarrow.compute.equal(table[name], "")).as_py()
         ):
             return False

@@ -49,6 +49,8 @@ class RawDataset:
             "prefix" is the category of a text's first three characters.
         brings_validation: Whether the fold brings validation rows.
         has_ids: False where users and items are only positions in the files.
+        read_as: The files' names of our columns, where they have their own.
+        dropped: Rows that the reader leaves out, by reason.
         locate: Names file and line of a rating, given its number (from 0, over all chunks). May
             be slow: it is for errors.
     """
@@ -65,4 +67,6 @@ class RawDataset:
     kinds: dict[str, str] = dataclasses.field(default_factory=dict)
     brings_validation: bool = False
     has_ids: bool = True
+    read_as: dict[str, str] = dataclasses.field(default_factory=dict)
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     locate: Callable[[int], str] = rating_number

@@ -16,9 +16,11 @@ from tfrec.datasets import (
     movielens,
     netflix,
     santander,
+    sources,
     tabular,
 )
 from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.datasets.sources import Sources
 
 Reader = Callable[..., RawDataset]  # (name, files, scale, fold)
 
@@ -46,7 +48,7 @@ class Entry:
         sha256: Hash of the file at `url`; None where nobody has published it.
         how_to_get: For sets without `url`: where the user gets it.
         embedded: A copy in this package, as a path below `tfrec/datasets`; "" if none.
-        named_columns: Its reader takes what --columns says as a last argument.
+        named_columns: It is a user's own tables, read by `tabular.read` with all its arguments.
     """
 
     reader: Reader
@@ -166,16 +168,18 @@ def known_range(data: DataConfig) -> tuple[float, float] | None:
     return entry.scale.minimum, entry.scale.maximum
 
 
-def open_as(data: DataConfig, raw: str | pathlib.Path | None = None) -> RawDataset:
+def open_as(data: DataConfig, raw: str | pathlib.Path | Sources | None = None) -> RawDataset:
     """Opens what the settings name; arguments and errors as those of `load`."""
-    return load(data.dataset, raw, data.fold if data.split == "folds" else None, data.columns)
+    fold = data.fold if data.split == "folds" else None
+    return load(data.dataset, raw, fold, data.columns, data.missing)
 
 
 def load(
     name: str,
-    raw: str | pathlib.Path | None = None,
+    raw: str | pathlib.Path | Sources | None = None,
     fold: str | None = None,
     columns: str = "",
+    missing: str = "error",
 ) -> RawDataset:
     """Opens a data set.
 
@@ -186,9 +190,10 @@ def load(
     Args:
         name: Key of `DATASETS`.
         raw: The zip, a folder with its files, a folder that holds the zip, or (netflix) a
-            file or a glob pattern.
+            file or a glob pattern; tabular: also parts and side tables.
         fold: A ready split that comes with the set: its chunks have the column `test`.
-        columns: tabular: which columns are what, see there.
+        columns: tabular: which columns are what, see `roles`.
+        missing: tabular: "error", or "drop" rows without user or item.
 
     Raises:
         ValueError: unknown name, fold or columns, or damaged or malformed files.
@@ -197,18 +202,24 @@ def load(
     """
     if name not in DATASETS:
         raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, DATASETS))
-    entry = DATASETS[name]
+    entry, given = DATASETS[name], sources.of(raw)
     if entry.named_columns:
-        if raw is None:
+        parts = given.parts or {0: given.raw}
+        if parts[0] is None:
             raise FileNotFoundError(f"--raw is missing: {entry.how_to_get}")
-        return entry.reader(name, _files(name, entry, raw), entry.scale, fold, columns)
+        found = {code: _files(name, entry, path) for code, path in parts.items()}
+        return tabular.read(name, found, fold, columns, missing, given.users, given.items)
+    for flag in given.beside:
+        raise ValueError(
+            f"{flag} is for tables of your own: {name} has its own files; leave it out, or use "
+            "--dataset=tabular"
+        )
     if columns:
         raise ValueError(
             f"--columns={columns}: {name} knows its own columns; leave it out, or read the files "
             "with --dataset=tabular"
         )
-    found = _files(name, entry, raw)
-    return entry.reader(name, found, entry.scale, fold)
+    return entry.reader(name, _files(name, entry, given.raw), entry.scale, fold)
 
 
 def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -1,132 +1,158 @@
 """Any table of events: CSV, TSV or Parquet, packed or not, its columns named by --columns.
 
 `--columns=user=customer_id,item=sku,value=stars,time=bought_at,title=product`. Only user and item
-must be there: without a value every event is 1, without a time none is known. Separator and
-header are sniffed, `separator=` and `header=` say otherwise. pyarrow reads, in bounded memory;
-`reader=tensorflow_io` reads Parquet by tensorflow-io where that works.
+must be there: without a value every event is 1, without a time none is known. Other columns, such
+as `price=unit_price:number`, become fields for models that read side information, and so do those
+of tables beside the events (see `side_tables`). Separator and header are sniffed, `separator=` and
+`header=` say otherwise. pyarrow reads, in bounded memory; `reader=tensorflow_io` reads Parquet by
+tensorflow-io where that works.
 """
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import pathlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy
 import pandas
 import pyarrow
-import pyarrow.compute
-import tqdm
 
-from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, tabular_parquet, tabular_text
-from tfrec.datasets.raw_dataset import RawDataset, rating_number
+from tfrec.datasets import (
+    event_tables,
+    files,
+    roles,
+    side_tables,
+    tabular_parquet,
+    tabular_text,
+)
+from tfrec.datasets.event_tables import Events
+from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.datasets.roles import Columns, NamedField
+from tfrec.datasets.side_tables import SideTable, Source
 
-COLUMNS = ("user", "item", "value", "time", "title")
-_SETTINGS = {
-    "separator": tuple(tabular_text.SEPARATORS),
-    "header": ("yes", "no"),
-    "reader": ("pyarrow", "tensorflow_io"),
-}
 _TEXT = re.compile(r"\.(csv|tsv|txt|dat|tab|data)(\.gz)?$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 _NOT_ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
+_ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
 _MOST_STEPS = 100  # distinct values of which the step between ratings is found out
 _ROWS = 1 << 18  # a batch of tensorflow-io
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What one pass over the values tells."""
-
-    minimum: float
-    maximum: float
-    step: float
-    titles: dict[str, str]
-
-
 def read(
     name: str,
-    found: files.Files,
-    scale: layouts.RatingScale,
+    parts: Mapping[int, files.Files],
     fold: str | None,
     named: str = "",
+    missing: str = "error",
+    users: Source | None = None,
+    items: Source | None = None,
 ) -> RawDataset:
-    """Opens a table.
+    """Opens tables of events.
 
     Args:
         name: Name of the data set.
-        found: One file, or several of the same columns, read in order of names.
-        scale: Not used: the lowest and highest values are those that are there.
-        fold: Must be None.
+        parts: One file, or several of the same columns, read in order of names; for each part, 0
+            training, 1 test, 2 validation, or just 0 for the whole.
+        fold: Whether the parts are wanted: None, or any text.
         named: What --columns says; empty: columns are called `user`, `item` and, where they
             are there, `value`, `time`, `title`.
+        missing: "error", or "drop": rows without user or item are left out.
+        users: A table of users.
+        items: A table of items.
 
     Raises:
         FileNotFoundError: no table there.
-        ValueError: a fold is asked for, columns that are not there, or a bad line.
+        ValueError: parts are asked for that are not there, columns that are not there, or a bad
+            line.
     """
-    if fold is not None:
-        raise ValueError(f"--data split=folds: {name} comes without folds; use --split=random")
-    wanted, settings = parse(named)
-    rows = _table_files(found)
-    fingerprint = files.fingerprint(rows)  # before anything else: it names what is damaged
-    tables = [_table(file, wanted, settings) for file in rows]
-    return of_tables(name, tables, fingerprint)
+    columns, drop = roles.parse(named), missing == "drop"
+    if fold is not None and len(parts) == 1 and "part" not in columns.roles:
+        raise ValueError(
+            f"--data split=folds: {name} comes without folds; use --split=random, name the files "
+            "with --train_raw and --test_raw, or the column that says the part with --columns "
+            "...,part=COLUMN"
+        )
+    rows = {code: _table_files(found) for code, found in parts.items()}
+    marks = {code: files.fingerprint(found) for code, found in rows.items()}  # names damage first
+    sides = read_sides(columns, drop, users=users, items=items)
+    wanted, fields = of_events(columns, sides)
+    tables = {
+        code: [
+            dataclasses.replace(_table(file, wanted, columns.settings), drop=drop) for file in found
+        ]
+        for code, found in rows.items()
+    }
+    events = Events(tables, fields, drop, by_part=fold is not None)
+    read_as = _read_as(tables[0][0])
+    return event_tables.dataset(name, events, sides, joined_mark(marks, sides), read_as)
 
 
-def of_tables(name: str, tables: list, fingerprint: str) -> RawDataset:
-    """The data set that tables of events make: text, Parquet or frames.
-
-    Args:
-        name: Name of the data set.
-        tables: Read one after the other; at least one.
-        fingerprint: SHA-256 over their contents.
-    """
-    about = _measure(tables)
-    items = {"item": list(about.titles), "title": list(about.titles.values())}
-    return RawDataset(
-        name=name,
-        chunks=lambda: chunks(tables),
-        items=pandas.DataFrame(items if about.titles else {"item": []}, dtype="str"),
-        fingerprint=fingerprint,
-        rating_min=about.minimum,
-        rating_max=about.maximum,
-        rating_step=about.step,
-        has_times=all("time" in table.found for table in tables),
-        kinds={"title": "text"},
-        locate=lambda number: _locate(tables, number),
-    )
-
-
-def parse(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """--columns as the files' names of our columns, and settings of the reader.
+def read_sides(
+    columns: Columns, drop: bool, *, users: Source | None, items: Source | None
+) -> list[SideTable]:
+    """The tables beside the events that are given; arguments and errors as of `side_tables.read`.
 
     Raises:
-        ValueError: not of the form name=column, an unknown name, one twice, or neither user nor
-            item among them.
+        ValueError: also where a field has the name of one of the other table.
     """
-    given: dict[str, str] = {}
-    for part in (part for part in text.split(",") if part.strip()):
-        name, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or not value:
+    given = {"item": items, "user": users}
+    found = [
+        side_tables.read(source, of, columns, drop)
+        for of, source in given.items()
+        if source is not None
+    ]
+    if len(found) == 2 and (both := found[0].kinds.keys() & found[1].kinds.keys()):
+        name = min(both)
+        raise ValueError(
+            f"both --items and --users have a column {name!r}: rename one, or name it with "
+            f"--columns ...,user_{name}={name}:category:user"
+        )
+    return found
+
+
+def of_events(
+    columns: Columns, sides: Sequence[SideTable]
+) -> tuple[dict[str, str], tuple[NamedField, ...]]:
+    """What is left to be read of the events: their names of our columns, and the fields.
+
+    Raises:
+        ValueError: a field has the name of one of a side table.
+    """
+    taken = {name for side in sides for name in side.taken}
+    there = {name for side in sides for name in side.kinds} - taken
+    own = [field for field in columns.fields if field.name not in taken]
+    for field in own:
+        if field.name in there:
             raise ValueError(
-                f"--columns={text}: {part!r} is not of the form name=column, such as "
-                "--columns=user=customer_id,item=sku,value=stars,time=bought_at"
+                f"--columns {field.name}={field.column}: a side table has a column of that name; "
+                "choose another name"
             )
-        known = (*COLUMNS, *_SETTINGS)
-        if name not in known or name in given:
-            what = "is given twice" if name in given else "is unknown"
-            raise ValueError(f"--columns={text}: {name!r} {what}; " + known_names(name, known))
-        if name in _SETTINGS and value not in _SETTINGS[name]:
-            raise ValueError(f"--columns {name}={value}: " + known_names(value, _SETTINGS[name]))
-        given[name] = value
-    wanted = {name: column for name, column in given.items() if name in COLUMNS}
-    for name in ("user", "item"):
-        if wanted and name not in wanted:
-            raise ValueError(f"--columns={text}: {name}=COLUMN is missing")
-    return wanted, {name: value for name, value in given.items() if name in _SETTINGS}
+    wanted = {n: c for n, c in columns.roles.items() if n not in taken}
+    fields = [dataclasses.replace(field, of=field.of or "item") for field in own]
+    if "title" in wanted and "title" in there:
+        del wanted["title"]
+    return wanted | {field.name: field.column for field in own}, tuple(fields)
+
+
+def joined_mark(marks: Mapping[int, str], sides: Sequence[SideTable]) -> str:
+    """One fingerprint of the events' parts and the tables beside them."""
+    if len(marks) == 1 and not sides:
+        return marks[0]
+    words = [f"{code} {mark}" for code, mark in marks.items()]
+    for side in sides:
+        rows = pandas.util.hash_pandas_object(side.frame, index=False).to_numpy()
+        digest = hashlib.sha256(rows.tobytes()).hexdigest()
+        words.append(f"{side.of} {side.kinds} {digest}")
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _read_as(table: tabular_text.TextTable | tabular_parquet.ParquetTable) -> dict[str, str]:
+    """The file's names of our columns."""
+    if isinstance(table, tabular_text.TextTable):
+        return {name: table.names[place] for name, place in table.places.items()}
+    return dict(table.columns)
 
 
 def tensorflow_io_problem() -> str:
@@ -206,48 +232,3 @@ def _table(
     return tabular_text.sniff(
         file, wanted, settings.get("separator", ""), settings.get("header", "")
     )
-
-
-def chunks(tables: list) -> Iterator[pandas.DataFrame]:
-    """Yields the events of tables one after the other, as `RawDataset.chunks` does."""
-
-    def frames() -> Iterator[pandas.DataFrame]:
-        for table in tables:
-            for part in table.frames():
-                frame = part.select([n for n in table.found if n != "title"]).to_pandas()
-                if "value" not in frame:
-                    frame["value"] = numpy.ones(len(frame), numpy.float32)
-                if "time" not in frame:
-                    frame["time"] = numpy.zeros(len(frame), numpy.int64)
-                yield frame[["user", "item", "value", "time"]]
-
-    return columns.gather(frames())
-
-
-def _measure(tables: list) -> _Found:
-    """One pass: the values' range and step, and each item's first title that is not empty."""
-    lowest, highest, values, titles = numpy.inf, -numpy.inf, set(), {}
-    with tqdm.tqdm(desc="looking at values", unit=" rows", unit_scale=True, disable=None) as bar:
-        for part in (part for table in tables for part in table.frames()):
-            bar.update(len(part))
-            value = part["value"].to_numpy() if "value" in part.column_names else numpy.ones(1)
-            lowest, highest = min(lowest, value.min()), max(highest, value.max())
-            if len(values) <= _MOST_STEPS:
-                values.update(numpy.unique(value)[: _MOST_STEPS + 1].tolist())
-            if "title" in part.column_names:
-                text = pyarrow.compute.utf8_trim_whitespace(part["title"])
-                named = part.select(["item", "title"]).filter(pyarrow.compute.not_equal(text, ""))
-                named = named.to_pandas().drop_duplicates("item")
-                for item, title in zip(named["item"], named["title"], strict=True):
-                    titles.setdefault(item, title)
-    steps = numpy.diff(sorted(values)) if 1 < len(values) <= _MOST_STEPS else [0.0]
-    return _Found(float(lowest), float(highest), float(min(steps)), titles)
-
-
-def _locate(tables: list, number: int) -> str:
-    left = number
-    for table in tables:
-        if place := table.locate(left):
-            return place
-        left -= table.count()
-    return rating_number(number)  # the files have changed meanwhile

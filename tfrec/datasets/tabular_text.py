@@ -15,14 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import numpy
+import pandas
 import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
 from tfrec.config import known_names
 from tfrec.datasets import columns, complaints, files, layouts
+from tfrec.datasets.roles import SEPARATORS
 
-SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 ANY = layouts.RatingScale(-3e38, 3e38, 0)
 
 _LOOK = 50  # lines that are looked at
@@ -46,6 +47,7 @@ class TextTable:
         quoted: Fields may stand in double quotes.
         header: Whether the first line names the columns.
         times: "seconds", "day" (ISO without a zone) or "zoned".
+        drop: Rows without user or item will be left out; here they have an empty id.
     """
 
     file: files.TextFile
@@ -55,6 +57,7 @@ class TextTable:
     quoted: bool
     header: bool
     times: str = "seconds"
+    drop: bool = False
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ class TextTable:
                 for batch in self._open(stream):
                     table = pyarrow.Table.from_batches([batch]).rename_columns(list(self.places))
                     table = _in_seconds(table)
-                    if _breaks(table) or not columns.ratings_are_good(table, ANY):
+                    if _breaks(table) or not columns.ratings_are_good(table, ANY, self.drop):
                         raise pyarrow.ArrowInvalid("a value is out of range")
                     yield table
         except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
@@ -142,11 +145,21 @@ class TextTable:
                 f"separator={'|'.join(SEPARATORS)}"
             )
         for name, place in self.places.items():
+            if self.drop and name in ("user", "item") and not fields[place]:
+                continue
             reason = self._field_reason(name, fields[place])
+            if reason and name in ("user", "item") and not fields[place]:
+                return f", column {place + 1} ({self.names[place]}): {reason}; {self._missing()}"
             if reason:
                 cure = f"mend that line, or name another column with --columns ...,{name}=COLUMN"
                 return f", column {place + 1} ({self.names[place]}): {reason}; {cure}"
         return ""
+
+    def _missing(self) -> str:
+        """How many rows have no id, and what to do about it."""
+        places = (self.places["user"], self.places["item"])
+        n = sum("" in (row[i] for i in places if i < len(row)) for _, row in self._lines())
+        return missing_ids(n)
 
     def _field_reason(self, name: str, text: str) -> str:
         if text != text.encode("utf-8", "replace").decode():
@@ -209,6 +222,36 @@ def sniff(
     if not data:
         raise ValueError(f"{file.where} is empty: it has no data lines")
     return dataclasses.replace(table, times=_times(table, data[0])) if "time" in places else table
+
+
+def missing_ids(n: int) -> str:
+    """What to do about rows without user or item."""
+    return (
+        f"{n:,} rows are without user or item: leave them out with --data missing=drop "
+        "(missing='drop' in Python), or mend them"
+    )
+
+
+def whole(file: files.TextFile) -> pandas.DataFrame:
+    """A small file with a header as a frame of texts, "" where empty.
+
+    Raises:
+        ValueError: it is empty, damaged, or a line has too many columns.
+    """
+    mark = _separator(file, _first_lines(file), {})
+    with files.naming(file.where), file.opener() as stream:
+        try:
+            table = pandas.read_csv(
+                stream,
+                sep=mark,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+            )
+        except (pandas.errors.ParserError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file.where}: {error}; mend that line") from None
+    return table.rename(columns=lambda name: str(name).strip()).fillna("")
 
 
 def time_kind(text: str) -> str:

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.compute
 
 from tfrec.datasets import columns, complaints
-from tfrec.datasets.tabular_text import ANY, time_kind
+from tfrec.datasets.tabular_text import ANY, missing_ids, time_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +17,12 @@ class TypedTable:
 
     Attributes:
         columns: The table's names of our columns: user and item, and where there are some value,
-            time and title.
+            time, title, part and fields.
+        drop: Rows without user or item will be left out; here they have an empty id.
     """
 
     columns: dict[str, str]
+    drop: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ class TypedTable:
                     for name, column in self.columns.items()
                 }
             )
-            if not columns.ratings_are_good(table, ANY):
+            if not columns.ratings_are_good(table, ANY, self.drop):
                 self._complain(table, row)
             yield table
             row += len(table)
@@ -70,27 +72,46 @@ class TypedTable:
 
     def _column(self, column: pyarrow.ChunkedArray, name: str, row: int) -> pyarrow.ChunkedArray:
         """A column in our type."""
-        if column.null_count:
-            if name == "title":
-                return pyarrow.compute.fill_null(column.cast(pyarrow.string()), "")
-            missing = int(numpy.argmax(column.is_null().to_numpy()))
-            raise self._error(name, row + missing, "the value is missing; fill or drop such rows")
-        kind = column.type
+        kind, is_id = column.type, name in ("user", "item")
+        if column.null_count and (name in ("value", "time") or (is_id and not self.drop)):
+            missing = row + int(numpy.argmax(column.is_null().to_numpy()))
+            if is_id:
+                raise self._missing(name, missing)
+            raise self._error(name, missing, "the value is missing; fill or drop such rows")
         try:
             if name == "time":
                 return _seconds(column)
             if name == "value":
                 return column.cast(pyarrow.float32(), safe=False)
-            if pyarrow.types.is_floating(kind):  # whole numbers beside missing ones become these
+            if is_id and pyarrow.types.is_floating(kind):  # whole numbers beside missing ones
                 column = column.cast(pyarrow.int64())
-            return column.cast(pyarrow.string())
+            if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+                members = column.cast(pyarrow.list_(pyarrow.string()))
+                column = pyarrow.compute.binary_join(members, "|")
+            return pyarrow.compute.fill_null(column.cast(pyarrow.string()), "")
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
             text = " ".join(str(error).split())
             raise self._error(name, None, f"{kind} cannot be read as {name} ({text})") from None
 
+    def _missing(self, name: str, row: int) -> ValueError:
+        """Counts the rows without an id; reads all of them."""
+        ids = [self.columns[key] for key in ("user", "item")]
+        n = 0
+        for batch in self.batches():
+            empty = [_is_empty(batch[column]) for column in ids]
+            n += pyarrow.compute.sum(pyarrow.compute.or_(*empty)).as_py() or 0
+        return ValueError(
+            f"{self.where}, row {row + 1}, column {self.columns[name]}: the {name} id is missing; "
+            f"{missing_ids(n)}"
+        )
+
     def _complain(self, table: pyarrow.Table, row: int) -> None:
         for name in self.columns:
             for i, value in enumerate(table[name].to_pylist()):
+                if not value and name in ("user", "item"):
+                    if self.drop:
+                        continue
+                    raise self._missing(name, row + i)
                 if reason := complaints.field_reason(name, str(value), ANY):
                     raise self._error(name, row + i, reason)
 
@@ -100,6 +121,13 @@ class TypedTable:
             f"{self.where}{place}, column {self.columns[name]}: {reason}; mend it, or name "
             f"another column with {self.cure.format(name=name)}"
         )
+
+
+def _is_empty(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    is_text = pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
+    if not is_text:
+        return column.is_null()
+    return pyarrow.compute.equal(pyarrow.compute.fill_null(column, ""), "")
 
 
 def _seconds(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:

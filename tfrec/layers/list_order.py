@@ -3,8 +3,6 @@
 import keras
 import tensorflow as tf
 
-from tfrec.layers.densify import densify
-
 SIZE = 64  # of the items' vectors
 
 
@@ -49,30 +47,45 @@ class ListOrder(keras.layers.Layer):
             scores: float32 `[batch, n]`.
             history: int32 `[batch, length]`, items that the model knows of each row, padding -1.
             values: Their ratings, float32 `[batch, length]`; default the highest.
-            items: int32 `[n]`, which items the columns are; default all.
+            items: int32 `[n]`, or `[batch, n]`, which items the columns are; default all.
             rule: Weight and choice, instead of the layer's own.
 
         Returns:
             float32 `[batch, n]`; minus infinity where the score is.
         """
+        queries, cold = self.queries(history, values, rule)
+        keys = self.keys(items)
+        if len(keys.shape) == 2:
+            added = tf.matmul(queries, keys, transpose_b=True)
+        else:
+            added = tf.einsum("bk,bnk->bn", queries, keys)
+        return tf.where(scores > -float("inf"), added + tf.where(cold, 0.0, scores), scores)
+
+    def queries(self, history, values=None, rule=None):
+        """The factors of what is added to scores; arguments as of `call`.
+
+        Returns:
+            float32 `[batch, size]`, and bool `[batch, 1]`: whether the scores count for nothing.
+        """
+        cold = tf.reduce_all(history < 0, axis=1, keepdims=True)
+        cold &= tf.reduce_any(tf.convert_to_tensor(self.counts) > 0)
+        popularity = tf.cast(cold, tf.float32)
+        if not self.scale:
+            return popularity, cold
+        weight, choice = (self.weight, self.choice) if rule is None else rule
+        popularity = tf.where(cold, popularity, tf.convert_to_tensor(weight))
+        taste = tf.convert_to_tensor(choice) * self._taste(history, values)  # 0 where cold
+        return tf.concat([popularity, taste], axis=1), cold
+
+    def keys(self, items=None):
+        """The items' factors, float32 `[n, size]`, or `[batch, n, size]`."""
 
         def of_items(variable):
             tensor = tf.convert_to_tensor(variable)
             return tensor if items is None else tf.gather(tensor, items)
 
-        cold = tf.reduce_all(history < 0, axis=1, keepdims=True)
-        cold &= tf.reduce_any(tf.convert_to_tensor(self.counts) > 0)
-        popularity = tf.math.log1p(tf.cast(of_items(self.counts), tf.float32))
-        order = scores
-        if self.scale:
-            weight, choice = (self.weight, self.choice) if rule is None else rule
-            taste = tf.matmul(
-                self._taste(history, values), of_items(self.vectors), transpose_b=True
-            )
-            order += (
-                tf.convert_to_tensor(weight) * popularity + tf.convert_to_tensor(choice) * taste
-            )
-        return tf.where(scores > -float("inf"), tf.where(cold, popularity, order), scores)
+        popularity = tf.math.log1p(tf.cast(of_items(self.counts), tf.float32))[..., None]
+        return tf.concat([popularity, of_items(self.vectors)], -1) if self.scale else popularity
 
     def _taste(self, history, values):
         """The unit vector along p, float32 `[batch, SIZE]`; 0 where nothing was liked."""
@@ -80,8 +93,11 @@ class ListOrder(keras.layers.Layer):
         shares = tf.ones_like(history, tf.float32)
         if values is not None and high > low:
             shares = tf.clip_by_value((tf.cast(values, tf.float32) - low) / (high - low), 0.0, 1.0)
-        rows = densify(history, shares, self.n_items)
-        return tf.math.l2_normalize(tf.matmul(rows, tf.convert_to_tensor(self.vectors)), axis=1)
+        known = tf.where(history >= 0)
+        vectors = tf.gather(tf.convert_to_tensor(self.vectors), tf.gather_nd(history, known))
+        weighed = vectors * tf.gather_nd(shares, known)[:, tf.newaxis]
+        sums = tf.math.unsorted_segment_sum(weighed, known[:, 0], tf.shape(history)[0])
+        return tf.math.l2_normalize(sums, axis=1)
 
     def load_own_variables(self, store):
         """As Keras', but files of versions without this layer leave it as it is."""

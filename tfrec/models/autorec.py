@@ -50,6 +50,7 @@ class AutoRec(ItemRows, Residual):
                 form.
         """
 
+        base: str = "none"
         rows: str = setting("item", choices=("item", "user"))
         hidden: tuple[int, ...] = setting((500,), "at least 1")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)

@@ -17,8 +17,8 @@ from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo, Field
 
 TITLES = {"transformer": "text", "frozen": "vector", "none": ""}  # kind of the field they read
-CATEGORIES = ("category", "bucket")
-TOO_FINE = ("zip",)  # of the users' fields; the original leaves it out
+READ = ("category", "bucket", "set", "number")
+LEFT_OUT = ("zip", "year")  # which MovieLens has and the original does not read
 BLOCK = 1 << 12  # titles encoded at once where all items are scored
 
 
@@ -28,11 +28,11 @@ class BertRating(Factors, EventModel):
 
         tower = tanh(W [relu(W_1 x_1 + b_1), ..., relu(W_F x_F + b_F)] + b)
 
-    A user's x are vectors of the id and of his categories and quantiles (gender, age and
-    occupation in MovieLens; never the zip code); an item's are a vector of the id, its sets
-    (genres) with a place a member, 1 or 0, and its title: the mean of what a small Transformer
-    makes of its word pieces (`TextEncoder`), trained with the rest, or a fixed vector of
-    another's making (`--data title_vectors`). An unknown id or category has the vector 0.
+    The x of a user or an item are vectors of the id and of each category and quantile (gender, age
+    and occupation in MovieLens; not the zip code and the year), sets (genres) with a place a
+    member, 1 or 0, and numbers as they are; and of an item's title: the mean of what a small
+    Transformer makes of its word pieces (`TextEncoder`), trained with the rest, or a fixed vector
+    of another's making (`--data title_vectors`). An unknown id or category has the vector 0.
     Minimised is the mean squared error, plus lambda times the squares of the event's vectors of
     ids and categories.
 
@@ -53,6 +53,8 @@ class BertRating(Factors, EventModel):
 
         Attributes:
             title: "transformer", "frozen" or "none".
+            fields: Which fields of users and items besides ids and title; none: all but `zip` and
+                `year`, which the original does not read.
             embedding: Size of the x of ids and categories, and of each relu layer.
             tower: Size of p and q.
             width: Transformer: of its vectors.
@@ -63,6 +65,7 @@ class BertRating(Factors, EventModel):
         """
 
         title: str = setting("transformer", choices=TITLES)
+        fields: tuple[str, ...] = ()
         embedding: int = setting(32, "at least 1")
         tower: int = setting(200, "at least 1")
         width: int = setting(64, "at least 1")
@@ -77,7 +80,7 @@ class BertRating(Factors, EventModel):
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        fields = self._user_fields(), self._item_fields()
+        fields = self._fields("user"), self._fields("item")
         self.codes = fields_lib.FieldCodes(sum(fields, ()), info.n_users, info.n_items)
         self.codes.build()
         self.user_tower, self.item_tower = (
@@ -86,18 +89,16 @@ class BertRating(Factors, EventModel):
         mean = keras.initializers.Constant(self.start)
         self.bias = self.add_weight((), mean, autocast=False, name="bias")
 
-    def _user_fields(self) -> tuple[Field, ...]:
-        names = [
-            f.name
-            for f in self.info.fields
-            if f.of == "user" and f.kind in CATEGORIES and f.name not in TOO_FINE
-        ]
-        return fields_lib.select(self.info, ["user", *names])
-
-    def _item_fields(self) -> tuple[Field, ...]:
-        names = [f.name for f in self.info.fields if f.of == "item" and f.kind == "set"]
-        title = title_field(self.info, self.config.title)
-        return *fields_lib.select(self.info, ["item", *names]), *title
+    def _fields(self, of: str) -> tuple[Field, ...]:
+        """What the tower of users or items reads."""
+        known = [f for f in self.info.fields if f.of == of and f.kind in READ]
+        if self.config.fields:
+            wanted = fields_lib.select(self.info, self.config.fields)  # refuses unknown names
+            names = [f.name for f in known if f in wanted]
+        else:
+            names = [f.name for f in known if f.name not in LEFT_OUT]
+        title = title_field(self.info, self.config.title) if of == "item" else ()
+        return *fields_lib.select(self.info, [of, *names]), *title
 
     def vectors(self, of: str, positions: tf.Tensor, training: bool = False):
         """What a tower makes of positions.
@@ -145,14 +146,16 @@ class BertRating(Factors, EventModel):
     def item_vectors(self):
         return self._item_vectors(tf.range(self.info.n_items))
 
-    def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
-        """[p, b] and [q, 1], float32 `[n, tower + 1]`."""
-        p, q = (
-            tf.cast(x, tf.float32)
-            for x in (self.vectors("user", users)[0], self._item_vectors(items))
-        )
+    def query_vectors(self, features):
+        """[p, b]."""
+        p = tf.cast(self.vectors("user", features["user"])[0], tf.float32)
         bias = tf.fill([tf.shape(p)[0], 1], tf.convert_to_tensor(self.bias))
-        return tf.concat([p, bias], axis=1), tf.concat([q, tf.ones_like(q[:, :1])], axis=1)
+        return tf.concat([p, bias], axis=1)
+
+    def candidate_vectors(self, items):
+        """[q, 1]."""
+        q = tf.cast(self._item_vectors(items), tf.float32)
+        return tf.concat([q, tf.ones_like(q[:, :1])], axis=1)
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -217,7 +220,7 @@ def _reader(field: Field, c: BertRating.Config, name: str) -> keras.layers.Layer
     if field.kind == "text":
         sizes = c.width, c.heads, c.layers, c.dropout
         return TextEncoder(field.size, field.length, *sizes, name=name)
-    if field.kind == "vector":
+    if field.kind in ("vector", "number"):
         return keras.layers.Identity(name=name)
     return KnownEmbedding(field.size, c.embedding, name=name)
 

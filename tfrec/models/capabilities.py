@@ -38,15 +38,21 @@ class ItemRows:
 
 
 class Factors:
-    """A model of events whose score is a product of a user's and an item's vector.
+    """A model whose score is a product of two vectors, one of the query and one of the item.
 
-    `tfrec.export --index=tfrs` makes an index of them.
+    A query is a user, or a history. `tfrec.export --index` finds the best items of such a model by
+    an index of the items' vectors.
     """
 
-    def factors(self, users: tf.Tensor, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Vectors of positions, int32 `[n]`; user -1 is one that the model does not know.
+    def query_vectors(self, features) -> tf.Tensor:
+        """Vectors of queries, float32 `[batch, size]`.
 
-        Returns:
-            float32 `[n_users, size]` and `[n_items, size]`; their product is the score.
+        Args:
+            features: Of a model of events `user` alone, -1 for one that it does not know; else
+                those of `score`.
         """
+        raise NotImplementedError
+
+    def candidate_vectors(self, items: tf.Tensor) -> tf.Tensor:
+        """Vectors of items, int32 `[n]` -> float32 `[n, size]`; times a query's: its scores."""
         raise NotImplementedError

@@ -9,7 +9,9 @@ import numpy as np
 import scipy.linalg
 import tensorflow as tf
 
+from tfrec import losses
 from tfrec.config import Settings, TrainConfig, setting
+from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -21,13 +23,14 @@ class EASE(Recommender):
     """S = X B with min_B |X - X B|^2 + lambda |B|^2, diag B = 0.
 
     Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram
-    matrix is summed up in one pass over the rows; the inverse is LAPACK's Cholesky one in
+    matrix is that of the sparse rows; the inverse is LAPACK's Cholesky one in
     float64. There is nothing about users in it: any history can be scored.
     """
 
     task = "ranking"
     closed_form = True
-    paper = TrainConfig(batch_size=2048)  # few, large rank-k updates
+    instead = "ials"
+    paper = TrainConfig(batch_size=2048)
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -55,7 +58,24 @@ class EASE(Recommender):
         return densify(items, values, self.info.n_items)
 
     def call(self, features, training=False):
-        return tf.matmul(tf.cast(self.history(features), tf.float32), self.item_weights)
+        """X B: the weights of each row's items, summed up."""
+        items, weights = features["items"], tf.cast(self.item_weights, tf.float32)
+        batch, n = items.shape[0], self.info.n_items
+        entries, places = losses.entries_of(items)
+        n_rows = tf.shape(items, tf.int64)[0]
+        if self.config.binary:
+            of, columns = places[:, 0], places[:, 1]
+            scores = tf.sparse.segment_sum(weights, columns, of, num_segments=n_rows)
+        else:
+            values = tf.cast(tf.gather_nd(features["values"], entries), tf.float32)
+            x = tf.SparseTensor(places, values, tf.stack([n_rows, tf.cast(n, tf.int64)]))
+            scores = tf.sparse.sparse_dense_matmul(x, weights)
+        return tf.ensure_shape(scores, [batch, n])
+
+    @classmethod
+    def memory(cls, info, config, train):
+        """While B is solved: X'X in float32 and in float64, and two copies of B in float32."""
+        return 20 * info.n_items**2
 
     def objective(self, features, targets, scores):
         error = self.history(features) - scores
@@ -68,10 +88,10 @@ class EASE(Recommender):
             rows: Dataset of `(features, targets)`.
             **unused: What Keras' `fit` would take.
         """
-        gram = np.zeros([self.info.n_items] * 2, np.float32, order="F")
-        for features, _ in rows:
-            x = self.history(features).numpy().T  # Fortran order, as BLAS wants it: no copy
-            gram = scipy.linalg.blas.ssyrk(1.0, x, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        x = sparse.read(rows, self.info.n_items)
+        if self.config.binary:
+            x.data[:] = 1
+        gram = sparse.gram(x)
         self.item_weights.assign(solve(gram, self.config.regularization))
 
 

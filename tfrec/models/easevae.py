@@ -38,6 +38,13 @@ class EASEVAE(RecVAE):
         ridge: float = setting(0.5, "0 or more")
         discount: float = setting(0.2, "0 or more")
 
+    instead = "ials"
+
+    @classmethod
+    def memory(cls, info, config, train):
+        """Both models'."""
+        return super().memory(info, config, train) + WeightedEASE.memory(info, config, train)
+
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         names = ("regularization", "activity", "ridge", "discount")

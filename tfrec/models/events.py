@@ -105,9 +105,13 @@ class EventModel(Recommender):
         """
         if "item" in features:
             return super().score(features)
-        wanted = tf.range(self.info.n_items) if items is None else items
-        scores = self.score_items(features["user"], wanted)
-        return scores if items is not None else tf.ensure_shape(scores, [None, self.info.n_items])
+        if items is not None:
+            return self.score_items(features["user"], items)
+        return tf.ensure_shape(self.score_all(features["user"]), [None, self.info.n_items])
+
+    def score_all(self, users: tf.Tensor) -> tf.Tensor:
+        """`score_items` of all items."""
+        return self.score_items(users, tf.range(self.info.n_items))
 
     def score_items(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """`[batch]` users and `[n]` items -> float32 `[batch, n]`, in blocks of events."""

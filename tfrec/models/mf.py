@@ -182,21 +182,31 @@ class MF(Factors, EventModel):
         return loss + self.config.regularization * squares
 
     def score_items(self, users, items):
+        return self._products(users, tf.gather(self.q, items), tf.gather(self.item_bias, items))
+
+    def score_all(self, users):  # a slice is no copy, as a gather is
+        tables = tf.convert_to_tensor(self.q), tf.convert_to_tensor(self.item_bias)
+        return self._products(users, *(table[:-1] for table in tables))
+
+    def _products(self, users, q, item_bias) -> tf.Tensor:
+        """Scores `[batch, n]` of items by their vectors and biases."""
         vectors, bias, _ = self.users(users)
-        q = tf.gather(self.q, items)
-        scores = self._mean(q) + bias[:, None] + tf.gather(self.item_bias, items)
+        scores = self._mean(q) + bias[:, None] + item_bias
         return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)
 
     def item_vectors(self):
         return tf.convert_to_tensor(self.q)[:-1]
 
-    def factors(self, users, items) -> tuple[tf.Tensor, tf.Tensor]:
-        """[p, mu + b_u, 1] and [q, 1, b_i], float32 `[n, latent + 2]`."""
-        vectors, bias, _ = self.users(users)
-        q, item_bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
-        of_users = vectors, (self._mean(q) + bias)[:, None], tf.ones_like(bias)[:, None]
-        of_items = q, tf.ones_like(item_bias)[:, None], item_bias[:, None]
-        return tuple(tf.cast(tf.concat(x, axis=1), tf.float32) for x in (of_users, of_items))
+    def query_vectors(self, features):
+        """[p, mu + b_u, 1]."""
+        vectors, bias, _ = self.users(features["user"])
+        columns = vectors, (self._mean(bias) + bias)[:, None], tf.ones_like(bias)[:, None]
+        return tf.cast(tf.concat(columns, axis=1), tf.float32)
+
+    def candidate_vectors(self, items):
+        """[q, 1, b_i]."""
+        q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)[:, None]
+        return tf.cast(tf.concat([q, tf.ones_like(bias), bias], axis=1), tf.float32)
 
 
 def _squares(x: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from tfrec.config import known_names
+from tfrec.models.als import ALS
 from tfrec.models.autoencoder import AutoEncoder
 from tfrec.models.autorec import AutoRec
 from tfrec.models.base import Recommender
@@ -21,6 +22,7 @@ from tfrec.models.fm import FM
 from tfrec.models.glocalk import GLocalK
 from tfrec.models.gru4rec import GRU4Rec
 from tfrec.models.hstu import HSTU
+from tfrec.models.ials import IALS
 from tfrec.models.mf import MF
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
@@ -51,6 +53,8 @@ MODELS: dict[str, type[Recommender]] = {
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
+    "ials": IALS,
+    "als": ALS,
     "mf": MF,
     "fm": FM,
     "deepfm": DeepFM,

@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from tfrec.config import Settings, setting
 from tfrec.layers import next_item, windows
-from tfrec.layers.densify import densify
+from tfrec.layers.scoped import Scoped
+from tfrec.losses import entries_of
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Factors
 from tfrec.schema import PAD
 
 
@@ -28,7 +30,7 @@ class Predicting(NamedTuple):
     items: tf.Tensor
 
 
-class Sequence(Recommender):
+class Sequence(Factors, Recommender):
     """A model of the newest `window` items, whose score of item i is state . e_i + b_i.
 
     A subclass has a nested `Config` that extends this one and gives `states` (vectors at all
@@ -80,6 +82,14 @@ class Sequence(Recommender):
         self.bias = self.add_weight((info.n_items,), "zeros", name="bias", autocast=False)
         self.seed_generator = keras.random.SeedGenerator()
 
+    @classmethod
+    def activations(cls, info, config, train):
+        """The loss over all items has a score for each place of the batch and each item."""
+        mean = info.n_ratings.get("train", 0) / max(1, info.row_counts.get("train", 1))
+        places = int(train.batch_size * np.clip(2 * mean, 1, config.window))  # the longer rows
+        softmax = 3 * places * info.n_items if config.loss == "softmax" else 0
+        return softmax + train.batch_size * info.n_items + 64 * places * config.width
+
     def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
         """`[batch, L, width]` from int32 `[batch, L]`, -1 in front of short histories."""
         raise NotImplementedError
@@ -109,10 +119,23 @@ class Sequence(Recommender):
 
     def call(self, features, training=False):
         """Scores of the item after the history, float32 `[batch, n_items]`."""
-        items = tf.cast(features["items"], tf.int32)
-        last = tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
         table, bias = self.outputs()
-        return tf.matmul(last, table, transpose_b=True) + bias
+        return tf.matmul(self._last(features, training), table, transpose_b=True) + bias
+
+    def _last(self, features, training: bool = False) -> tf.Tensor:
+        """The state after the history, float32 `[batch, width]`."""
+        items = tf.cast(features["items"], tf.int32)
+        return tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
+
+    def query_vectors(self, features):
+        """[state, 1]."""
+        last = Scoped(self._last, dtype=self.dtype_policy, name=self.name)(features)
+        return tf.pad(last, [[0, 0], [0, 1]], constant_values=1.0)
+
+    def candidate_vectors(self, items):
+        """[e, b]."""
+        table, bias = self.outputs()
+        return tf.gather(tf.concat([table, tf.convert_to_tensor(bias)[:, None]], axis=1), items)
 
     def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The items' vectors, `[n_items, width]`, and biases by which states are scored."""
@@ -164,10 +187,11 @@ class Sequence(Recommender):
         c, (states, rows, items), outputs = self.config, predicting, self.outputs()
         if c.loss == "softmax" or self.exact:
             return next_item.softmax(states, items, *outputs)
-        in_row = densify(history, tf.ones_like(history, tf.float32), self.info.n_items) > 0
+        in_row = self._in_row(history)
         if c.loss == "bce":
             negatives = self._draw([tf.shape(items)[0], c.negatives])
-            struck = tf.gather(tf.gather(in_row, rows), negatives, batch_dims=1)
+            places = rows[:, None] * self.info.n_items + tf.cast(negatives, tf.int64)
+            struck = tf.gather(tf.reshape(in_row, [-1]), places)
             return next_item.binary(states, items, *outputs, negatives, struck)
         negatives = self._draw([c.negatives])
         struck = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
@@ -175,6 +199,14 @@ class Sequence(Recommender):
             return next_item.sampled_softmax(states, items, *outputs, negatives, struck)
         beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
         return next_item.binary(states, items, *outputs, negatives, struck, beta)
+
+    def _in_row(self, history: tf.Tensor) -> tf.Tensor:
+        """Which items a row has, bool `[batch, n_items]`."""
+        _, places = entries_of(history)
+        shape = [tf.shape(history)[0], self.info.n_items]
+        have = tf.ones([tf.shape(places)[0]], tf.bool)
+        in_row = tf.tensor_scatter_nd_update(tf.zeros(shape, tf.bool), places, have)
+        return tf.ensure_shape(in_row, [history.shape[0], self.info.n_items])
 
     def _draw(self, shape) -> tf.Tensor:
         return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)

@@ -10,10 +10,10 @@ import dataclasses
 
 import keras
 import numpy as np
-import scipy.linalg
 import tensorflow as tf
 
 from tfrec.config import setting
+from tfrec.data import sparse
 from tfrec.models.ease import EASE, solve
 
 
@@ -60,20 +60,18 @@ class WeightedEASE(EASE):
 
     def fit(self, rows, **unused):
         """Sums up X' W X over one pass of `rows` and solves; args as `EASE.fit`."""
-        c, n = self.config, self.info.n_items
-        gram = np.zeros([n, n], np.float32, order="F")
-        users_of, total, weighted = np.zeros(n), 0.0, 0.0
-        for features, _ in rows:
-            x = self.history(features).numpy()
-            sizes = np.count_nonzero(x, axis=1)
-            weights = np.maximum(sizes, 1.0) ** -c.activity
-            users_of += np.count_nonzero(x, axis=0)
-            total, weighted = total + sizes.sum(), weighted + sizes @ weights
-            x = (x * np.sqrt(weights, dtype=np.float32)[:, None]).T
-            gram = scipy.linalg.blas.ssyrk(1.0, x, beta=1.0, c=gram, lower=1, overwrite_c=1)
+        c = self.config
+        x = sparse.read(rows, self.info.n_items)
+        if c.binary:
+            x.data[:] = 1
+        x.eliminate_zeros()
+        sizes, users_of = np.diff(x.indptr), np.bincount(x.indices, minlength=self.info.n_items)
+        weights = np.maximum(sizes, 1.0) ** -c.activity
+        weights *= sizes.sum() / (sizes @ weights)
+        x.data *= np.repeat(np.sqrt(weights, dtype=np.float32), sizes)
+        gram = sparse.gram(x)
         popularity = (1 + users_of) / (1 + users_of.mean())
-        gram *= total / weighted
         # `solve` adds lambda to the diagonal; what it must be more than that is added here.
-        gram[np.diag_indices(n)] += c.regularization * (popularity**c.ridge - 1)
+        gram[np.diag_indices_from(gram)] += c.regularization * (popularity**c.ridge - 1)
         self.item_weights.assign(solve(gram, c.regularization))
         self.item_discounts.assign(tf.cast(popularity**c.discount, tf.float32))

@@ -40,7 +40,8 @@ PRESETS: dict[str, Preset] = {
     "deeprec-latestsmall-random90": Preset(
         model="deeprec",
         data=DataConfig(),
-        measured="MEASURED_HERE",
+        measured="RMSE .8544 test, .8549 validation (Biases .8698, .8692); HR@10 .6421 test "
+        "(Popularity .4496); seed 0; 118 s on a busy machine, 53 CPU s",
     ),
     "deeprec-paper": Preset(
         model="deeprec",
@@ -202,6 +203,12 @@ PRESETS: dict[str, Preset] = {
         published="RMSE .845 (biased MF)",
         source=AUTOREC,
         measured="RMSE .8455 test, .8479 validation; seed 0; 63 s",
+    ),
+    "als-ml1m-random90": Preset(
+        model="als",
+        data=DataConfig(dataset="ml-1m"),
+        train={"batch_size": 512, "refit": True},
+        measured="RMSE .8445 test, .8471 validation; seed 0; 6 CPU s of fit",
     ),
     # Sessions read the hour of the rating to be predicted: in 99 % of u1's test ratings an hour in
     # which the user rates in training. A request without a time has nothing of it.

@@ -26,6 +26,9 @@ TYPES = {  # Python's, of a JSON value
 }
 DEEPEST = 32  # dimensions, of a tensor and of NumPy's arrays
 SHOWN = 200  # characters of a value in an error
+# More in one body is refused unread: Python's parser would hold up all other requests.
+MOST_VALUES = 1 << 21
+MOST_LISTS = 1 << 18  # objects are counted, too
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a pair, or the half of one
 
 
@@ -33,7 +36,7 @@ class ElementError(Exception):
     """A value in a list does not fit.
 
     Args:
-        element: Its place in the outermost list.
+        element: Its index in the outermost list.
         text: What is wrong.
     """
 
@@ -50,6 +53,10 @@ def parse(body: bytes) -> dict:
     """
     if not body:
         raise _parse_error("The document is empty")
+    if body.count(b",") >= MOST_VALUES:
+        raise _parse_error(f"more than {MOST_VALUES} values")
+    if body.count(b"[") + body.count(b"{") > MOST_LISTS:
+        raise _parse_error(f"more than {MOST_LISTS} lists and objects")
     try:
         found = json.loads(body.decode())
         if SURROGATE.search(body):
@@ -177,20 +184,20 @@ def to_array(value, dtype: int) -> np.ndarray:
         if len(shape) == DEEPEST:
             raise invalid(f"Encountered list at unexpected level: {DEEPEST} expected < {DEEPEST}")
         size = len(level[0])
-        for place, one in enumerate(level):
+        for index, one in enumerate(level):
             if not isinstance(one, list) or len(one) != size:
                 got = f"list of size: {len(one)}" if isinstance(one, list) else shown(one)
                 raise ElementError(
-                    _element(place, shape), f"Encountered {got} expected a list of size: {size}"
+                    _element(index, shape), f"Encountered {got} expected a list of size: {size}"
                 )
         shape.append(size)
         level = list(itertools.chain.from_iterable(level))
     return _leaves(level, tf.dtypes.as_dtype(dtype), shape).reshape(shape)
 
 
-def _element(place: int, shape: list[int]) -> int:
-    """The outermost list's element that holds the value at a place of a level of that shape."""
-    return place // max(1, int(np.prod(shape[1:]))) if shape else 0
+def _element(index: int, shape: list[int]) -> int:
+    """The outermost list's element that holds a level's value, by the shape up to there."""
+    return index // max(1, int(np.prod(shape[1:]))) if shape else 0
 
 
 def _leaves(leaves: list, kind: tf.DType, shape: list[int]) -> np.ndarray:
@@ -199,21 +206,21 @@ def _leaves(leaves: list, kind: tf.DType, shape: list[int]) -> np.ndarray:
         text = f"Conversion of JSON Value: {shown(leaves[:1])} to type: {kind.name}"
         raise ServingError("UNIMPLEMENTED", text)
     if not set(map(type, leaves)) <= TYPES[kind]:
-        place = next(i for i, value in enumerate(leaves) if type(value) not in TYPES[kind])
-        raise ElementError(_element(place, shape), _type_error(leaves[place], kind))
+        index = next(i for i, value in enumerate(leaves) if type(value) not in TYPES[kind])
+        raise ElementError(_element(index, shape), _type_error(leaves[index], kind))
     if kind == tf.string:
         array = np.empty(len(leaves), object)
         array[:] = [_bytes(value) for value in leaves]
         return array
     if kind != tf.bool and leaves:
-        place = _too_large(leaves, kind)
-        if place is not None:
-            raise ElementError(_element(place, shape), _size_error(leaves[place], kind))
+        index = _too_large(leaves, kind)
+        if index is not None:
+            raise ElementError(_element(index, shape), _size_error(leaves[index], kind))
     return np.array(leaves, kind.as_numpy_dtype)
 
 
 def _too_large(leaves: list, kind: tf.DType) -> int | None:
-    """The place of the first number that the dtype does not hold; NaN and infinities are held."""
+    """The index of the first number that the dtype does not hold; NaN and infinities are held."""
     if kind in INTEGERS:
         if INTEGERS[kind][0] <= min(leaves) and max(leaves) <= INTEGERS[kind][1]:
             return None
@@ -221,12 +228,12 @@ def _too_large(leaves: list, kind: tf.DType) -> int | None:
             i for i, x in enumerate(leaves) if not INTEGERS[kind][0] <= x <= INTEGERS[kind][1]
         )
     whole = 1 << DIGITS[kind]
-    for place, value in enumerate(leaves):
+    for index, value in enumerate(leaves):
         if type(value) is int:
             if abs(value) >= whole:
-                return place
+                return index
         elif math.isfinite(value) and abs(value) > float(kind.max):
-            return place
+            return index
     return None
 
 

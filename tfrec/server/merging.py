@@ -20,8 +20,8 @@ def merge(calls: list[Call], settings) -> Call:
     """One call of the rows of all, filled up to an allowed size by repeating a row."""
     merged = []
     total = sum(rows(call) for call in calls)
-    for place, name in enumerate(calls[0].feeds):
-        arrays = [call.arrays[place] for call in calls]
+    for index, name in enumerate(calls[0].feeds):
+        arrays = [call.arrays[index] for call in calls]
         if len({array.shape[1:] for array in arrays}) > 1:
             arrays = _same_shapes(arrays, name, settings.pad_variable_length_inputs)
         missing = settings.rounded(total) - total

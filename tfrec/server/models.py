@@ -162,13 +162,13 @@ class Models:
             ServingError: one failed for good.
         """
         failed: dict[str, str] = {}
-        told: set[str] = set()
+        reported: set[str] = set()
         while not all(name in failed or model.ready() for name, model in models.items()):
             for name, model in models.items():
                 if name not in failed and (failure := model.failure()):
                     failed[name] = failure
-                elif model.empty() and name not in told:
-                    told.add(name)
+                elif model.empty() and name not in reported:
+                    reported.add(name)
                     base = model.config.base_path
                     self._log(f"No versions of servable {name} found under base path {base}")
             if self._stopped.wait(TICK / 5):

@@ -18,6 +18,7 @@ FIELDS = {
 # What one repeated value may fill: a message of 100 bytes must not ask for gigabytes.
 LARGEST_FILL = 1 << 24  # bytes
 STRING_BYTES = 64  # that a string counts, its handling included
+MOST_STRINGS = 1 << 21  # in one tensor: Python holds up all other requests while it copies them
 
 
 def to_array(proto: TensorProto) -> np.ndarray:
@@ -38,6 +39,8 @@ def to_array(proto: TensorProto) -> np.ndarray:
         return tf.make_ndarray(proto)
     name, stored = FIELDS[dtype]
     values = getattr(proto, name)
+    if dtype == tf.string and len(values) > MOST_STRINGS:
+        raise ValueError(f"{len(values)} strings")
     array = np.fromiter(values, stored, len(values)).astype(dtype.as_numpy_dtype, copy=False)
     if len(values) != n:
         array = _filled(array, n)

@@ -21,6 +21,8 @@ MEANING = {
         "history": "the k best items for a history, best first",
         "user": "the k best items for a known user, best first; what he has rated is left out",
         "events": "the prediction for each event",
+        "two-stage": "the k best items for a user, best first: candidates of the first stage, "
+        "ranked by the second",
     },
     "recommend": "the same; `exclude` is left out, too, and only `allow` may be chosen from where "
     "a row of it names anything",
@@ -77,6 +79,7 @@ def describe(top: Answers) -> dict:
         "highest": top.model.info.rating_max,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
+        **top.facts,
         "signatures": {
             name: {
                 "inputs": {alias: _spec(s) for alias, s in specs_of(function).items()},
@@ -111,6 +114,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
     lines += [NOTES.format(prediction=prediction, batching=batching)]
     if top.model.max_items and top.kind == "history":
         lines[-1] += NEWEST.format(n=top.model.max_items)
+    lines += [top.notes] if top.notes else []
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
     asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
     lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]

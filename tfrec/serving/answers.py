@@ -9,7 +9,7 @@ A server wants every input of a signature in every request; so there is a lean
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -40,9 +40,13 @@ class Answers:
 
     Attributes:
         kind: What a request names: "history", "user" or "events".
+        facts: What programs may want to know besides, in the export's `signatures.json`.
+        notes: The same for the export's README.
     """
 
     kind = ""
+    facts: Mapping[str, dict] = {}
+    notes = ""
 
     def __init__(self, model: Recommender, data_dir: str | pathlib.Path):
         self.model, self.data_dir = model, pathlib.Path(data_dir)

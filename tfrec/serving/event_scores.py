@@ -1,6 +1,7 @@
 """Scores of single events: raw ids and raw context in, ratings or probabilities out."""
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -67,7 +68,12 @@ class EventScores(Answers):
     def score(self, **request) -> dict[str, tf.Tensor]:
         """`scores`, float32 `[batch]`: ratings, or for clicks their probabilities."""
         nothing = tf.zeros_like(next(iter(request.values())), tf.int32)
-        features = {"user": nothing, "item": nothing}
+        features = {"user": nothing, "item": nothing} | self.features(request)
+        return {"scores": self.predictions(self.score_of(features))}
+
+    def features(self, request: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What the model reads for raw inputs, `[batch]` each."""
+        features = {}
         for name, raw in request.items():
             if name in self.ids:
                 features[name] = self.ids[name].lookup(raw)
@@ -75,7 +81,7 @@ class EventScores(Answers):
                 features[name] = self.categories[name].lookup(raw) + 1
             else:
                 features[name] = raw if name == "time" else standardised(self.fields[name], raw)
-        return {"scores": self.predictions(self.score_of(features))}
+        return features
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
         """`score` for serialized Examples, as a server's Regress wants it: `[batch]`.

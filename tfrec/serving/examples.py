@@ -45,9 +45,8 @@ def parse_each(serialized: tf.Tensor, spec: Spec) -> dict[str, tf.RaggedTensor]:
         serialized = readable(serialized, others)
         found = tf.io.parse_example(serialized, others)
     for name in numbers:
-        # Of the two one is empty.
         kinds = (parse_one(serialized, name, dtype) for dtype in (tf.float32, tf.int64))
-        found[name] = tf.concat([tf.cast(kind, tf.float32) for kind in kinds], axis=1)
+        found[name] = either(*kinds)
     return {name: found[name] for name in spec}
 
 
@@ -55,6 +54,17 @@ def parse_one(serialized: tf.Tensor, name: str, dtype: tf.DType) -> tf.RaggedTen
     """One feature, empty where it is of another dtype."""
     spec = {name: tf.io.RaggedFeature(dtype)}
     return tf.io.parse_example(readable(serialized, spec), spec)[name]
+
+
+def either(floats: tf.RaggedTensor, integers: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Of each row the list that is not empty; `tf.concat` would have an Assert."""
+    values = tf.concat([floats.values, tf.cast(integers.values, tf.float32)], axis=0)
+    rows = tf.concat([floats.value_rowids(), integers.value_rowids()], axis=0)
+    return tf.RaggedTensor.from_row_lengths(
+        tf.gather(values, tf.argsort(rows, stable=True)),
+        floats.row_lengths() + integers.row_lengths(),
+        validate=False,
+    )
 
 
 def readable(serialized: tf.Tensor, spec: Spec) -> tf.Tensor:

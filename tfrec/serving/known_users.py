@@ -7,13 +7,14 @@ from tfrec import ranking
 from tfrec.data import inputs, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
-from tfrec.serving import examples
+from tfrec.serving import blocks, examples
 from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.tables import UNKNOWN, position_table
-from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists
+from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists, without_repeats
 
 BLOCK = 1 << 16  # items scored at once
+ROWS = 64  # in a request of as many rows; of more rows fewer items
 
 
 class Users:
@@ -59,8 +60,9 @@ class Users:
 class UserTopK(TopK):
     """The k best items for users by raw id, what they have rated struck out.
 
-    A subclass says in `scores` what it thinks of items for users by position. Where there are
-    more items than a block they are scored block by block, so that memory is bounded.
+    A subclass says in `scores` what it thinks of items for users by position. Where they are more
+    than `ROWS` blocks hold they are made block by block, so that memory is bounded; where all rows
+    of a request name items to choose from, only those are scored.
 
     Args:
         model: A trained model.
@@ -68,7 +70,7 @@ class UserTopK(TopK):
         k: As for `TopK`.
         titles_file: As for `TopK`.
         pairs: As for `Users`.
-        block: How many items are scored at once.
+        block: How many items are scored at once, for a request of `ROWS` rows.
     """
 
     kind = "user"
@@ -81,6 +83,16 @@ class UserTopK(TopK):
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
         raise NotImplementedError
+
+    def all_scores(self, users: tf.Tensor) -> tf.Tensor:
+        """`scores` of all items."""
+        return self.scores(users, tf.range(self.model.info.n_items))
+
+    def pair_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """Positions `[batch]` and `[batch, m]`, each row its own items -> `[batch, m]`."""
+        some, places = tf.unique(tf.reshape(items, [-1]))
+        places = tf.reshape(places, tf.shape(items))
+        return tf.gather(self.scores(users, tf.maximum(some, 0)), places, batch_dims=1)
 
     def recommend(self, user, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for users by raw id.
@@ -95,25 +107,55 @@ class UserTopK(TopK):
         """
         users = self.users.positions.lookup(user)
         seen = self.struck_out(self.users.seen_by(users), exclude)
-        return self.named(*self._top(users, seen, self.allowed(allow)))
+        return self.named(*self.top(users, seen, self.allowed(allow)))
 
-    def _top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+    def top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best, of users by position."""
-        n, history = self.model.info.n_items, self.users.seen_by(users)
-        if n <= self.block:
-            return self.best(self.scores(users, tf.range(n)), seen, history, allowed=allowed)
-        found = ranking.top_k_by_blocks(
-            lambda items: self.scores(users, items),
-            *(n, seen, self.k, self.block, allowed),
-            order=lambda scores, items: self.model.list_order(scores, history, items=items),
-        )
+        history = self.users.seen_by(users)
+        if allowed is None:
+            found = self._top_of_all(users, history, seen)
+        else:
+            found = tf.cond(
+                tf.reduce_all(ranking.is_limited(allowed)),
+                lambda: self._top_of_allowed(users, history, seen, allowed),
+                lambda: self._top_of_all(users, history, seen, allowed),
+            )
         return self.shown(*found)
+
+    def _top_of_allowed(self, users, history, seen, allowed) -> tuple[tf.Tensor, tf.Tensor]:
+        """`top` where each row names items to choose from."""
+        n = self.model.info.n_items
+        items = without_repeats(tf.where(allowed < n, allowed, PAD))
+        scores = self.pair_scores(users, items)
+        order = self.model.list_order(scores, history, items=tf.maximum(items, 0))
+        return ranking.top_k_of(scores, items, seen, self.k, n, order)
+
+    def _top_of_all(self, users, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        n, batch = self.model.info.n_items, tf.shape(users)[0]
+
+        def order(scores, items=None):
+            return self.model.list_order(scores, history, items=items)
+
+        def at_once():
+            scores = self.all_scores(users)
+            return ranking.top_k(scores, seen, self.k, allowed, order(scores))
+
+        def by_blocks():
+            return ranking.top_k_by_blocks(
+                lambda items: self.scores(users, items),
+                *(n, seen, self.k, tf.maximum(1, ROWS * self.block // batch), allowed),
+                order=order,
+            )
+
+        if n <= self.block:
+            return at_once()
+        return tf.cond(batch <= ROWS * self.block // n, at_once, by_blocks)
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)
 
     def top_of(self, row):
-        return self._top(row["user"], self.users.seen_by(row["user"]))
+        return self.top(row["user"], self.users.seen_by(row["user"]))
 
     def recommend_all(self, user) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -185,12 +227,25 @@ class EventTopK(UserTopK):
     def scores(self, users, items):
         return self.score_of({"user": users}, items)
 
+    def all_scores(self, users):
+        return self.score_of({"user": users})
+
+    def pair_scores(self, users, items, context=None):
+        """As of `UserTopK`, with features `[batch]` of the context by name; default unknown."""
+        context, n = context or {}, tf.shape(items)[1]
+        flat = [tf.repeat(x, n) for x in (users, *context.values())] + [tf.reshape(items, [-1])]
+
+        def score(users, *more):
+            *known, items = more
+            event = {"user": users, "item": items, **dict(zip(context, known, strict=True))}
+            return [self.score_of(self.model.empty_features(tf.size(users)) | event)]
+
+        (scores,) = blocks.by_rows(score, flat, BLOCK, [tf.float32])
+        return tf.reshape(scores, tf.shape(items))
+
     def rate(self, user, candidates):
         users, items = self.users.positions.lookup(user), self.positions.lookup(candidates)
-        flat = tf.reshape(items, [-1])
-        event = {"user": tf.repeat(users, tf.shape(items)[1]), "item": flat}
-        scores = self.score_of(self.model.empty_features(tf.size(flat)) | event)
-        scores = tf.reshape(self.predictions(scores), tf.shape(items))
+        scores = self.predictions(self.pair_scores(users, items))
         return {"scores": tf.where(candidates != UNKNOWN, scores, LOWEST)}
 
     def samples(self):

@@ -1,5 +1,7 @@
 """The index of TensorFlow Recommenders (TFRS), behind its one door: the extra `tfrs`.
 
+It is exact: brute force over all items. An approximate index is `tfrec.serving.approximate`.
+
 TFRS is made of Keras 2, whose package it finds only where TF_USE_LEGACY_KERAS=1 was set before
 TensorFlow was imported; so it is for a process of its own (`tfrec.export --index=tfrs`).
 Our models stay Keras 3 there, and what is exported needs neither.
@@ -14,6 +16,7 @@ import tensorflow as tf
 
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Factors
+from tfrec.models.events import EventModel
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD
 from tfrec.serving.answers import LOWEST
@@ -22,6 +25,7 @@ from tfrec.serving.known_users import EventTopK
 SWITCH = "TF_USE_LEGACY_KERAS"
 # TFRS takes 1e5 off the scores of what is excluded; places that no item may fill lie between.
 NOBODY, NOBODY_SCORE = -2, -1e4
+USERS = 1024  # whose vectors are made at once
 
 
 def require() -> None:
@@ -49,8 +53,12 @@ def make(model: Recommender, data_dir, k: int, titles_file: pathlib.Path) -> Eve
         ValueError: TFRS can not be used, or the model has no factors.
     """
     require()
-    if not isinstance(model, Factors):
-        factorised = [name for name, cls in MODELS.items() if issubclass(cls, Factors)]
+    if not (isinstance(model, Factors) and isinstance(model, EventModel)):
+        factorised = [
+            name
+            for name, cls in MODELS.items()
+            if issubclass(cls, Factors) and issubclass(cls, EventModel)
+        ]
         raise ValueError(
             f"--index=tfrs: {type(model).__name__} has no vectors of users and items whose "
             "product is the score; models that have: " + ", ".join(factorised)
@@ -73,7 +81,9 @@ class IndexTopK(EventTopK):
         self.longest = int(np.diff(splits).max())
         missing = max(0, self.k + self.longest - info.n_items)
         users = tf.concat([tf.range(info.n_users), [PAD]], axis=0)  # the last: nobody known
-        queries, items = model.factors(users, tf.range(info.n_items))
+        queries = self._ordered(users, model.query_vectors({"user": users}))
+        vectors = model.candidate_vectors(tf.range(info.n_items))
+        items = tf.concat([vectors, model.list_order.keys()], axis=1)
         queries = np.pad(queries, [(0, 0), (0, 1)], constant_values=1)
         items = np.pad(items, [(0, missing), (0, 1)])
         items[info.n_items :, -1] = NOBODY_SCORE
@@ -82,6 +92,17 @@ class IndexTopK(EventTopK):
         self.index = tfrs.layers.factorized_top_k.BruteForce(k=self.k)
         self.index.index(tf.constant(items), tf.constant(names, tf.int32))
 
+    def _ordered(self, users: tf.Tensor, queries: tf.Tensor) -> tf.Tensor:
+        """The users' vectors with those of `ListOrder` behind; some users at a time."""
+        parts = []
+        for start in range(0, len(users), USERS):
+            some = users[start : start + USERS]
+            seen = tf.pad(self.users.seen_by(some), [[0, 0], [1, 0]], constant_values=PAD)
+            added, cold = self.model.list_order.queries(seen)
+            own = tf.where(cold, 0.0, queries[start : start + USERS])
+            parts.append(tf.concat([own, added], axis=1))
+        return tf.concat(parts, axis=0)
+
     def recommend_all(self, user) -> dict[str, tf.Tensor]:
         """Top k for users by raw id, string `[batch]`."""
         users = self.users.positions.lookup(user)
@@ -89,6 +110,7 @@ class IndexTopK(EventTopK):
         seen = tf.pad(seen, [[0, 0], [0, self.longest - tf.shape(seen)[1]]], constant_values=PAD)
         seen = tf.ensure_shape(seen, [None, self.longest])
         query = tf.gather(self.queries, tf.where(users < 0, self.model.info.n_users, users))
-        scores, top = self.index.query_with_exclusions(query, seen)
-        answer = self.named(scores, top)
+        _, top = self.index.query_with_exclusions(query, seen)
+        scores = self.pair_scores(users, top)
+        answer = self.named(*self.shown(scores, tf.maximum(top, PAD)))
         return answer | {"scores": tf.where(top >= 0, answer["scores"], LOWEST)}

@@ -167,24 +167,27 @@ class HistoryTopK(TopK):
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        scores = self.scores(positions, values)
-        seen, ratings = self.struck_out(positions, exclude), self.ratings(values, positions)
-        return self.named(*self.best(scores, seen, positions, ratings, self.allowed(allow)))
+        history, seen = self.read(positions, values), self.struck_out(positions, exclude)
+        return self.named(*self.top(history, seen, self.allowed(allow)))
 
-    def scores(self, positions: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-        """Scores of all items, `[batch, n_items]`, for histories of positions without repeats."""
+    def read(self, positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the model reads of histories of positions without repeats."""
         values = self.ratings(values, positions)
         if self.model.max_items:
             positions, values = newest(positions, values, self.model.max_items)
-        return self.score_of(features(positions, values))
+        return features(positions, values)
+
+    def top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores and positions of the k best, of histories as features."""
+        read = history["items"], history["values"]
+        return self.best(self.score_of(history), seen, *read, allowed)
 
     def rows(self, batch_size):
         rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
         return rows.map(lambda features, targets: features)
 
     def top_of(self, row):
-        scores = self.score_of(features(row["items"], row["values"]))
-        return self.best(scores, row["items"], row["items"], row["values"])
+        return self.top(features(row["items"], row["values"]), row["items"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without lists."""
@@ -193,7 +196,7 @@ class HistoryTopK(TopK):
     def rate(self, items, values, candidates) -> dict[str, tf.Tensor]:
         """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
         positions = without_repeats(self.positions.lookup(items))
-        return self.of_candidates(self.scores(positions, values), candidates)
+        return self.of_candidates(self.score_of(self.read(positions, values)), candidates)
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""

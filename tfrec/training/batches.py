@@ -35,6 +35,7 @@ def read(
         data_dir: Prepared data that it fits.
         split: As of `tfrec.data.inputs.histories`.
         batch_size: Rows or events a batch, over all replicas; default 512 rows or 8,192 events.
+            Held-out rows of a wide catalogue are fewer.
         shuffle: As of `tfrec.data.inputs.histories`, as all below.
         seed: Of the order.
         epoch: Number of the pass.
@@ -50,7 +51,10 @@ def read(
     held_out = not split.startswith("train")
     if model.reads == "histories" or (held_out and model.task_object.ranks):
         order["by_length"] = model.max_items
-        return inputs.histories(data_dir, model.info, split, batch_size or _ROWS, **order)
+        rows = batch_size or _ROWS
+        if held_out:
+            rows = inputs.rows_to_score(model.info, rows)
+        return inputs.histories(data_dir, model.info, split, rows, **order)
     order["context"] = model.context
     return inputs.events(data_dir, model.info, split, batch_size or _EVENTS, **order)
 

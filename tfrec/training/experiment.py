@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 
 from tfrec.data import prepared, records
+from tfrec.datasets.sources import Sources
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
-from tfrec.training import batches, lists, loop, methods, overlap, strategies, warm_start
+from tfrec.training import batches, lists, loop, memory, methods, overlap, strategies, warm_start
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator
@@ -39,7 +40,7 @@ class Experiment:
         config: RunConfig,
         run_dir: RunDir,
         strategy: tf.distribute.Strategy,
-        raw: str | None = None,
+        raw: str | Sources | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         start: Recommender | None = None,
         verbose: bool = True,
@@ -49,9 +50,10 @@ class Experiment:
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
             self.info = prepared.ensure(config.data, config.data_dir, raw)
-        self.config = dataclasses.replace(config, fingerprint=self.info.fingerprint).settled(
-            self.info
-        )
+        known = dataclasses.replace(config, fingerprint=self.info.fingerprint)
+        self.config = known.settled(self.info)
+        if not run_dir.finished:
+            memory.check(config.model, self.info, self.config.model_config, config.train, self.say)
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task_object = self.model.task_object

@@ -119,17 +119,29 @@ def measure(
     rules: Sequence[Rule] = (),
     batches: int | None = None,
 ) -> list[dict[str, float]]:
-    """Measures the lists of users who liked anything of `part`.
+    """`METRICS` of what `reports` gives for the same arguments."""
+    found = (report.result() for report in reports(model, data_dir, part, rules, batches))
+    return [{name: result[name] for name in METRICS} for result in found]
+
+
+def reports(
+    model: Recommender,
+    data_dir: str | pathlib.Path,
+    part: str,
+    rules: Sequence[Rule] = (),
+    batches: int | None = None,
+) -> list[RankingReport]:
+    """Reports of the lists of users who liked anything of `part`.
 
     Args:
-        model: A model of ratings; its `list_order` knows the items.
+        model: A model; its `list_order` knows the items.
         data_dir: The prepared data.
         part: "validation" or "test".
         rules: To order by, each by itself; default the model's own.
         batches: How many batches of 256 users at most; default all.
 
     Returns:
-        `METRICS` for each rule; nothing where no user liked anything.
+        A report for each rule; none where no user liked anything.
     """
     info = DatasetInfo.load(data_dir)
     rows = by_user.histories(data_dir, info, part, _BATCH)
@@ -147,15 +159,13 @@ def measure(
 
         return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
 
-    reports = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
+    found = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
     n_liked, traced = 0, tops.get_concrete_function()  # a call of `tops` may warn of retracing
     for features, targets in itertools.islice(_likes(rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
-        for report, top in zip(reports, traced(features).numpy(), strict=True):
+        for report, top in zip(found, traced(features).numpy(), strict=True):
             report.update(features, targets, top)
-    if not n_liked:
-        return []
-    return [{name: report.result()[name] for name in METRICS} for report in reports]
+    return found if n_liked else []
 
 
 def floors(data_dir: str | pathlib.Path, part: str, trained_on: str) -> dict[str, dict[str, float]]:

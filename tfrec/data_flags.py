@@ -1,0 +1,78 @@
+"""Flags that say which data and how it is split, for all commands that prepare it."""
+
+import re
+
+from absl import flags
+
+from tfrec import config as configs
+from tfrec.config import DataConfig, parsed
+from tfrec.datasets import roles
+from tfrec.datasets.sources import Sources
+
+_TABLE = re.compile(r"\.(csv|tsv|parquet|pq)(\.gz)?$", re.IGNORECASE)
+_TEXTS = {
+    "dataset": "which data set (default: ml-latest-small, embedded; tabular for a table of --raw)",
+    "raw": "the raw files: a zip or a folder, or your own table",
+    "columns": "of your own table: which columns are what, user=customer_id,item=sku,title=name",
+    "items": "a table of items beside your own: CSV, TSV or Parquet, all columns become fields",
+    "users": "a table of users beside your own",
+    "train_raw": "your own training interactions, where the parts are given",
+    "validation_raw": "your own validation interactions (default: a share of training)",
+    "test_raw": "your own test interactions",
+    "data_dir": "prepared data",
+    "split": "random, folds, time, month, users or last (default: random, or the given parts)",
+}
+
+
+def define(flag_values: flags.FlagValues, data_dir: str) -> None:
+    """Adds the flags to those of a command.
+
+    Args:
+        flag_values: The command's.
+        data_dir: What its --data_dir is.
+    """
+    for name, text in (_TEXTS | {"data_dir": data_dir}).items():
+        flags.DEFINE_string(name, "", text, flag_values=flag_values)
+    flags.DEFINE_multi_string(
+        "data", [], "name=value of the data's settings, such as seed=1", flag_values=flag_values
+    )
+
+
+def sources(given: flags.FlagValues) -> Sources | None:
+    """The files that the flags name; None: the data set's own place."""
+    paths = {"raw": given.raw, "users": given["users"].value, "items": given["items"].value}
+    paths |= {name: given[f"{name}_raw"].value for name in ("train", "validation", "test")}
+    return Sources(**{n: p for n, p in paths.items() if p}) if any(paths.values()) else None
+
+
+def settings(given: flags.FlagValues, base: DataConfig, rows: str = "") -> DataConfig:
+    """What the flags say over `base`.
+
+    Args:
+        given: The flags.
+        base: Settings to start from.
+        rows: As of `DataConfig`; empty: as in `base`.
+
+    Raises:
+        ValueError: an unknown name, a value that is refused, or flags that do not go together.
+    """
+    found, words = sources(given), given["data"].value
+    parts = bool(found and found.parts) or "part" in roles.parse(given.columns).roles
+    split = parsed(DataConfig, words, "--data").get("split", given.split)
+    if parts and split not in ("", "folds"):
+        raise ValueError(
+            f"--split={split}: the parts are given (--train_raw, or part= in --columns) and used "
+            "as they are; leave one of the two out"
+        )
+    if parts:
+        split, words = "folds", ["fold=given", *words]
+    dataset = given.dataset or _own(given, base, found)
+    return configs.data_config(base, dataset, split, words, given.columns, rows)
+
+
+def _own(given: flags.FlagValues, base: DataConfig, found: Sources | None) -> str:
+    """The data set "tabular" where the flags can mean nothing else."""
+    if base.dataset != DataConfig.dataset:
+        return ""
+    is_table = given.columns or (found and (found.beside or _TABLE.search(str(found.raw))))
+    return "tabular" if is_table else ""

@@ -1,0 +1,133 @@
+"""Which columns of a table are what: `--columns`, and keywords in Python."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+
+from tfrec.config import known_names
+
+ROLES = ("user", "item", "value", "time", "title", "part")
+KINDS = ("category", "set", "number", "bucket", "prefix", "text")
+OWNERS = ("item", "user", "event")
+SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+SETTINGS = {
+    "separator": tuple(SEPARATORS),
+    "header": ("yes", "no"),
+    "reader": ("pyarrow", "tensorflow_io"),
+}
+RESERVED = ("user", "item", "value", "time", "part", "test", "weekday", "hour", "day")
+_OF_EVENTS = ("category", "number")
+_ALIKE = 0.7  # a name without a kind that is as close to a role is a mistyped one
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedField:
+    """A column of the user's own that models may read.
+
+    Attributes:
+        name: What the field is called.
+        column: The table's name of it, or its position from 1.
+        kind: As of `schema.Field`, or "prefix"; empty: found out.
+        of: Whose it is: "item", "user" or "event"; empty: that of the side table that has it,
+            else the item.
+    """
+
+    name: str
+    column: str
+    kind: str = ""
+    of: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What is known of the columns.
+
+    Attributes:
+        roles: The table's name of "user", "item" and of other `ROLES`; empty: those that are
+            called so.
+        fields: Columns of the user's own.
+        settings: Those of the reader, by name.
+    """
+
+    roles: dict[str, str] = dataclasses.field(default_factory=dict)
+    fields: tuple[NamedField, ...] = ()
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def parse(text: str) -> Columns:
+    """What --columns says: `user=customer_id,item=sku,price=unit_price:number`.
+
+    Raises:
+        ValueError: not of the form name=column, an unknown name or kind, one twice, or neither
+            user nor item among them.
+    """
+    given: dict[str, str] = {}
+    for part in (part for part in text.split(",") if part.strip()):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not value:
+            raise ValueError(
+                f"--columns={text}: {part!r} is not of the form name=column, such as "
+                "--columns=user=customer_id,item=sku,value=stars,time=bought_at"
+            )
+        if name in given:
+            raise ValueError(f"--columns={text}: {name!r} is given twice; name it once")
+        given[name] = value
+    return named(given, f"--columns={text}:")
+
+
+def named(given: Mapping[str, str], where: str) -> Columns:
+    """Roles, fields and settings of the reader, told apart by their names.
+
+    Args:
+        given: Columns by name; those of fields may end in `:KIND` or `:KIND:OWNER`.
+        where: Starts an error.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    roles, fields, settings = {}, [], {}
+    for name, value in given.items():
+        if name in ROLES:
+            roles[name] = value
+        elif name in SETTINGS:
+            if value not in SETTINGS[name]:
+                known = known_names(value, SETTINGS[name])
+                raise ValueError(f"--columns {name}={value}: {known}")
+            settings[name] = value
+        else:
+            fields.append(_field(name, value, where))
+    for name in ("user", "item"):
+        if (roles or fields) and name not in roles:
+            raise ValueError(f"{where} {name}=COLUMN is missing")
+    used = [*roles.items(), *((field.name, field.column) for field in fields)]
+    for i, (name, column) in enumerate(used):
+        if column in dict(used[:i]).values():
+            raise ValueError(f"{where} {name}={column}: that column is named before; name it once")
+    return Columns(roles, tuple(fields), settings)
+
+
+def _field(name: str, value: str, where: str) -> NamedField:
+    column, *rest = value.split(":")
+    kind, of = [*rest, "", ""][:2]
+    if not rest and difflib.get_close_matches(name, [*ROLES, *SETTINGS], 1, _ALIKE):
+        known = known_names(name, [*ROLES, *SETTINGS])
+        raise ValueError(
+            f"{where} {name!r} is unknown; {known}; a column of your own needs its kind: "
+            f"{name}={value}:category"
+        )
+    if not (name.isascii() and name.isidentifier()) or name in RESERVED:
+        raise ValueError(
+            f"{where} {name!r} can not be the name of a field: choose another, of letters, digits "
+            f"and _, such as {name.strip('_') or 'my'}_field={value}"
+        )
+    for word, what, known in ((kind, "kind", KINDS), (of, "owner", OWNERS)):
+        if word and word not in known:
+            names = known_names(word, known)
+            raise ValueError(f"{where} {name}={value}: no {what} {word!r}; {names}")
+    if len(rest) > 2 or not column:
+        raise ValueError(f"{where} {name}={value} is not of the form {name}=COLUMN:KIND:OWNER")
+    if of == "event" and kind and kind not in _OF_EVENTS:
+        raise ValueError(
+            f"{where} {name}={value}: a field of events is a category or a number, not a {kind}"
+        )
+    return NamedField(name, column, kind, of)

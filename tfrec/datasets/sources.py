@@ -1,0 +1,65 @@
+"""The files that a data set of one's own is read from."""
+
+import dataclasses
+import pathlib
+import typing
+
+if typing.TYPE_CHECKING:
+    import pandas
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Paths, or frames for the tables beside.
+
+    Attributes:
+        raw: The interactions, where they come in one part.
+        train: Those to train on, where the parts are given.
+        validation: Those of validation; None: a share of `train` is drawn.
+        test: Those of test.
+        users: A table of users, a row a user.
+        items: A table of items.
+    """
+
+    raw: str | pathlib.Path | None = None
+    train: str | pathlib.Path | None = None
+    validation: str | pathlib.Path | None = None
+    test: str | pathlib.Path | None = None
+    users: "str | pathlib.Path | pandas.DataFrame | None" = None
+    items: "str | pathlib.Path | pandas.DataFrame | None" = None
+
+    @property
+    def parts(self) -> dict[int, str | pathlib.Path]:
+        """The given parts by code: 0 training, 1 test, 2 validation.
+
+        Raises:
+            ValueError: one is missing, or there is a whole beside them.
+        """
+        parts = {0: self.train, 1: self.test, 2: self.validation}
+        found = {code: path for code, path in parts.items() if path}
+        if found and not (self.train and self.test):
+            raise ValueError("--train_raw and --test_raw go together; name both")
+        if found and self.raw:
+            raise ValueError(f"--raw={self.raw} beside --train_raw and --test_raw: leave one out")
+        return found
+
+    @property
+    def beside(self) -> list[str]:
+        """Flags that only tables of one's own have."""
+        names = ("train", "validation", "test", "users", "items")
+        given = [name for name in names if getattr(self, name) is not None]
+        return [f"--{n}" if n in ("users", "items") else f"--{n}_raw" for n in given]
+
+
+def of(raw: "str | pathlib.Path | Sources | None") -> Sources:
+    """Sources of whatever a caller names: a path, none, or sources as they are."""
+    return raw if isinstance(raw, Sources) else Sources(raw)
+
+
+def identity(raw: "str | pathlib.Path | Sources | None") -> str:
+    """Tells tables of one's own apart, which all have one name, by where they are."""
+    found = of(raw)
+    paths = [getattr(found, field.name) for field in dataclasses.fields(found)]
+    if not any(paths[1:]):
+        return str(pathlib.Path(found.raw or "").absolute())
+    return "\n".join("" if p is None else str(pathlib.Path(str(p)).absolute()) for p in paths)

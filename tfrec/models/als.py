@@ -1,0 +1,110 @@
+"""ALS: Zhou, Wilkinson, Schreiber and Pan, "Large-scale Parallel Collaborative Filtering for the
+Netflix Prize", AAIM 2008, with the biases of Koren, Bell and Volinsky, IEEE Computer 2009.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrec import losses
+from tfrec.config import Settings, setting
+from tfrec.data import sparse
+from tfrec.layers import ridge
+from tfrec.models.base import Recommender
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class ALS(Recommender):
+    """r_ui = mu + b_u + b_i + p_u . q_i, users and items solved in turns.
+
+    Minimised is, over the ratings of training,
+
+        sum (r - r_ui)^2 + lambda (sum_u n_u^nu (b_u^2 + |p_u|^2) + sum_i n_i^nu (b_i^2 + |q_i|^2))
+
+    with n_u ratings of user u and n_i of item i. Given all items, each user's bias and vector are
+    a ridge regression on his ratings, and the other way round. They are solved from the history
+    in the request, too, so a user never seen in training is no special case.
+
+    Departs from Zhou et al.: biases, and nu, which is 1 there.
+    """
+
+    task = "rating"
+    closed_form = True
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        """ALS's settings.
+
+        Attributes:
+            factors: Size of the vectors p and q.
+            regularization: lambda.
+            frequency: nu: how much more the vectors are shrunk of who has more ratings (0: all
+                alike; 1: as in a sum over ratings).
+            iterations: Times that all users and then all items are solved.
+        """
+
+        factors: int = setting(32, "at least 1")
+        regularization: float = setting(1.2, "more than 0")
+        frequency: float = setting(0.5, "0 or more")
+        iterations: int = setting(4, "at least 1")
+
+    def build(self, input_shape=None):
+        n, size = self.info.n_columns, self.config.factors
+        start = keras.initializers.RandomNormal(stddev=0.1)
+        # The last column is the bias.
+        self.columns = self.add_weight(
+            (n, size + 1), start, trainable=False, autocast=False, name="columns"
+        )
+        self.built = True
+
+    def _solve(self, items, values, table) -> tf.Tensor:
+        """Vectors and biases of rows, `[batch, factors + 1]`, given those of the columns."""
+        c = self.config
+        biases = tf.gather(table[:, -1], tf.maximum(items, 0))
+        n = tf.reduce_sum(losses.observed(items), axis=1, keepdims=True)
+        penalties = c.regularization * tf.maximum(n, 1.0) ** c.frequency
+        return ridge.solve(
+            items,
+            values - self.info.rating_mean - biases,
+            tf.ones_like(values),
+            tf.concat([table[:, :-1], tf.ones_like(table[:, -1:])], axis=1),
+            tf.tile(penalties, [1, c.factors + 1]),
+        )
+
+    def call(self, features, training=False):
+        columns = tf.convert_to_tensor(self.columns)
+        rows = self._solve(features["items"], features["values"], columns)
+        products = tf.matmul(rows[:, :-1], columns[:, :-1], transpose_b=True)
+        return self.info.rating_mean + rows[:, -1:] + columns[:, -1] + products
+
+    def objective(self, features, targets, scores):
+        return losses.pooled_squared_error(
+            scores, targets["target_items"], targets["target_values"]
+        )
+
+    def item_vectors(self):
+        return tf.convert_to_tensor(self.columns)[:, :-1]
+
+    def fit(self, rows, **unused):
+        """Reads `rows` (a dataset of `(features, targets)`) once and solves in turns."""
+        x = sparse.read(rows, self.info.n_columns)
+        of_rows, of_columns = list(sparse.padded(x)), list(sparse.padded(x.T.tocsr()))
+        solve = ridge.compiled(self._solve, [tf.TensorSpec([None, self.config.factors + 1])])
+        columns = self._start(x, solve, of_rows, of_columns)
+        for _ in range(self.config.iterations):
+            rows = ridge.solve_all(solve, of_rows, x.shape[0], columns)
+            columns = ridge.solve_all(solve, of_columns, x.shape[1], rows)
+        self.columns.assign(columns)
+
+    def _start(self, x, solve, of_rows, of_columns):
+        """Biases alone, and the singular vectors of what they leave."""
+        nothing = np.zeros(self.columns.shape, np.float32)
+        rows = ridge.solve_all(solve, of_rows, x.shape[0], nothing)
+        columns = ridge.solve_all(solve, of_columns, x.shape[1], rows)
+        left = x.copy()
+        left.data -= self.info.rating_mean + columns[x.indices, -1]
+        left.data -= np.repeat(rows[:, -1], np.diff(x.indptr))
+        columns[:, :-1] = sparse.singular(left, self.columns.numpy()[:, :-1])
+        return columns

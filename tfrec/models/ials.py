@@ -1,0 +1,127 @@
+"""iALS: Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM
+2008, with the penalty of Rendle, Krichene, Zhang and Koren, "Revisiting the Performance of
+iALS on Item Recommendation Benchmarks", RecSys 2022.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrec import losses
+from tfrec.config import Settings, setting
+from tfrec.data import sparse
+from tfrec.layers import ridge
+from tfrec.models.base import Recommender
+
+
+@keras.saving.register_keras_serializable("tfrec")
+class IALS(Recommender):
+    """s_ui = p_u . q_i, both solved in turns.
+
+    Minimised is (Rendle et al., eq. 1 and 5), S the pairs of training,
+
+        sum_(u,i) in S w_ui (1 - s_ui)^2 + alpha sum_(u,i) s_ui^2
+            + lambda sum_u (n_u + alpha n_items)^nu |p_u|^2
+            + lambda sum_i (n_i + alpha n_users)^nu |q_i|^2
+
+    with n_u items of user u and n_i users of item i. Given all q, each p_u is a ridge regression
+    on the items of u alone, because sum_i q_i q_i' is summed up once for all users; the vectors
+    are turned so that it is diagonal. p_u is solved from the history in the request, too: there
+    is nothing else about users in it, and any history can be scored.
+
+    Departs from the papers: w_ui is 1, or the value with `binary=false`, instead of 1 + alpha r
+    (a common factor of w is lambda's and alpha's to take). The solution is exact where iALS++
+    takes one step for each block of dimensions: that the smaller of two forms is solved
+    (`tfrec.layers.ridge`) makes it as quick.
+    """
+
+    task = "ranking"
+    closed_form = True
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        """iALS's settings.
+
+        Attributes:
+            factors: Size of the vectors p and q.
+            regularization: lambda.
+            frequency: nu: how much more the vectors are shrunk of who has more (0: all alike; 1:
+                as in a sum over events).
+            unobserved: alpha, the weight of a pair that is not in the data.
+            iterations: Times that all users and then all items are solved.
+            binary: Every rating weighs 1; else its value, below 0 as 0.
+        """
+
+        factors: int = setting(256, "at least 1")
+        regularization: float = setting(1.6, "more than 0")
+        frequency: float = setting(0.25, "0 or more")
+        unobserved: float = setting(0.2, "more than 0")
+        iterations: int = setting(2, "at least 1")
+        binary: bool = True
+
+    def build(self, input_shape=None):
+        n, size = self.info.n_items, self.config.factors
+        start = keras.initializers.RandomNormal(stddev=0.1 / np.sqrt(size))
+        options = {"trainable": False, "autocast": False}
+        self.vectors = self.add_weight((n, size), start, name="vectors", **options)
+        self.gram = self.add_weight((size,), "zeros", name="gram", **options)
+        self.built = True
+
+    def users(self, features) -> tf.Tensor:
+        """Vectors p of the rows from their items, float32 `[batch, factors]`."""
+        table, gram = (tf.convert_to_tensor(w) for w in (self.vectors, self.gram))
+        return self._solve(
+            features["items"], features["values"], table, gram, float(self.info.n_items)
+        )
+
+    def _solve(self, items, values, table, gram, n_others) -> tf.Tensor:
+        """Vectors of rows, given the others' `table` and its diagonal Gram matrix."""
+        c = self.config
+        ones = tf.ones_like(values)
+        weights = ones if c.binary else tf.maximum(values, 0.0)
+        n = tf.reduce_sum(losses.observed(items), axis=1, keepdims=True)
+        penalties = c.regularization * (n + c.unobserved * n_others) ** c.frequency
+        return ridge.solve(items, ones, weights, table, c.unobserved * gram + penalties)
+
+    def call(self, features, training=False):
+        return tf.matmul(self.users(features), self.vectors, transpose_b=True)
+
+    def objective(self, features, targets, scores):
+        """The row's part of what is minimised, but for the penalties."""
+        items = targets["target_items"]
+        weights = losses.observed(items)
+        if not self.config.binary:
+            weights *= tf.maximum(targets["target_values"], 0.0)
+        picked = tf.gather(scores, tf.maximum(items, 0), batch_dims=1)
+        errors = tf.reduce_sum(weights * tf.square(1 - picked), axis=1)
+        return errors + self.config.unobserved * tf.reduce_sum(tf.square(scores), axis=1)
+
+    def item_vectors(self):
+        return tf.convert_to_tensor(self.vectors)
+
+    def fit(self, rows, **unused):
+        """Reads `rows` (a dataset of `(features, targets)`) once and solves in turns."""
+        x = sparse.read(rows, self.info.n_items)
+        of_users, of_items = list(sparse.padded(x)), list(sparse.padded(x.T.tocsr()))
+        size = self.config.factors
+        specs = [tf.TensorSpec(shape) for shape in ([None, size], [size], [])]
+        solve = ridge.compiled(self._solve, specs)
+        if self.config.binary:
+            x.data[:] = 1
+        items = sparse.singular(x, self.vectors.numpy())
+        for _ in range(self.config.iterations):
+            items, gram = turned(items)
+            users = ridge.solve_all(solve, of_users, x.shape[0], items, gram, float(x.shape[1]))
+            users, gram = turned(users)
+            items = ridge.solve_all(solve, of_items, x.shape[1], users, gram, float(x.shape[0]))
+        items, gram = turned(items)
+        self.vectors.assign(items)
+        self.gram.assign(gram)
+
+
+def turned(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors in the basis that makes their Gram matrix diagonal, and its diagonal."""
+    gram, basis = sparse.diagonal(table)
+    return table @ basis, gram
