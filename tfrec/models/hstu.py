@@ -30,7 +30,7 @@ class HSTU(Sequence):
 
     defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=101, batch_size=128, learning_rate=1e-3)
-    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "negatives": 128}
+    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "popular": False, "negatives": 128}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):

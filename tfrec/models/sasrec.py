@@ -31,7 +31,7 @@ class SASRec(Sequence):
     defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=128, learning_rate=1e-3)
     paper_settings = {
-        **{"window": 200, "width": 50, "slide": 0.0},
+        **{"window": 200, "width": 50, "slide": 0.0, "popular": False},
         **{"loss": "bce", "negatives": 1, "dropout": 0.2},
     }
 
