@@ -42,7 +42,7 @@ def test_a_mistyped_override_is_an_error_that_helps(text, complaint):
     ("text", "complaint"),
     [
         ("epochs=0", "--train epochs=0 must be at least 1"),
-        ("batch_size=-1", "--train batch_size=-1 must be at least 1"),
+        ("batch_size=-1", "--train batch_size=-1 must be 0 or more"),
         ("eval_batch_size=0", "--train eval_batch_size=0 must be at least 1"),
         ("learning_rate=0", "--train learning_rate=0.0 must be more than 0"),
         ("learning_rate=nan", "--train learning_rate=nan must be more than 0"),

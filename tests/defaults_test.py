@@ -6,11 +6,12 @@ import json
 import pytest
 from commands_test import run, tfrec  # noqa: F401  (fixtures)
 
-from tfrec.config import TrainConfig
+from tfrec.config import DataConfig, TrainConfig
 from tfrec.models.fm import FM
 from tfrec.models.registry import MODELS
 from tfrec.presets import PRESETS
 from tfrec.schema import DatasetInfo
+from tfrec.training.run_config import RunConfig
 
 
 def test_the_papers_settings_are_a_preset(tfrec):  # noqa: F811
@@ -64,11 +65,22 @@ def test_the_task_follows_the_data(low, high, task):
     assert model.task == model.get_config()["config"]["task"] == task
 
 
+@pytest.mark.parametrize(
+    ("rows", "size"), [(1, 16), (1599, 16), (1600, 32), (6040, 64), (1e6, 128)]
+)
+def test_the_batch_follows_the_data(rows, size):
+    info = DatasetInfo("toy", "toy", "user", 9, 9, {}, row_counts={"train": int(rows)})
+    config = RunConfig("sasrec", {}, DataConfig(), "", MODELS["sasrec"].defaults)
+    assert config.settled(info).train.batch_size == size
+    assert config.settled(info).train == dataclasses.replace(config.train, batch_size=size)
+
+
 def test_a_run_keeps_the_task_that_the_data_decided_and_resumes(tfrec, board, tmp_path):  # noqa: F811
     words = ["train", "--model=deepfm", f"--data_dir={board()[0]}", f"--run_dir={tmp_path / 'run'}"]
-    words += ["--train", "epochs=1", "--nodry_run"]
+    words += ["--train", "epochs=1", "--train", "batch_size=0", "--nodry_run"]
     assert tfrec(*words).status == 0
-    assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["task"] == "rating"
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert (config["settings"]["task"], config["train"]["batch_size"]) == ("rating", 16)
     assert "nothing to resume" in tfrec(*words, "--resume").out
     refused = tfrec(*words, "--resume", "--set", "task=ctr")
     assert "was started with other settings (settings" in refused.err

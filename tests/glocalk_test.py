@@ -30,7 +30,7 @@ def small(cls=GLocalK, **settings):
     weights = {"regularization": 0.7, "kernel_regularization": 0.3, "hidden": (2,), **settings}
     if cls is GLocalK:
         weights = {"identity_start": False, **weights}
-    return cls.create(INFO, cls.Config(**weights))
+    return cls.create(INFO, cls.Config(**{**cls.paper_settings, **weights}))
 
 
 def fine(**settings):

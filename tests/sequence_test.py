@@ -329,3 +329,17 @@ def test_a_window_of_one_item_is_refused():
 def test_an_unknown_loss_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"loss=hinge is unknown; known: softmax, sampled, bce"):
         made(SASRec, loss="hinge")
+
+
+@pytest.mark.parametrize("popular", [True, False])
+def test_biases_start_at_the_logarithm_of_the_items_counts(popular):
+    rows = [(features([0, 3], [3, 5]), {}), (features([3], []), {})]
+    model = SASRec.create(INFO, SASRec.Config(**SMALL, popular=popular))
+    model.begin_epoch(0, rows)
+    logs = np.log([2, 1, 1, 4, 1, 2, *[1] * 6])
+    due = logs - logs.mean() if popular else np.zeros(N_ITEMS)
+    np.testing.assert_allclose(model.bias, due, atol=1e-6)
+    learned = np.arange(N_ITEMS, dtype=np.float32)
+    model.bias.assign(learned)  # as a warm start does
+    model.begin_epoch(0, rows)
+    np.testing.assert_array_equal(model.bias, learned)

@@ -36,7 +36,9 @@ def rows(batch, extra=0):
 def small(info=INFO, **settings):
     keras.utils.set_random_seed(1)
     weights = {"regularization": 0.7, "kernel_regularization": 0.3, **settings}
-    return SparseFC.create(info, SparseFC.Config(hidden=(2,), kernel_size=3, **weights))
+    return SparseFC.create(
+        info, SparseFC.Config(hidden=(2,), kernel_size=3, input_dropout=0.0, **weights)
+    )
 
 
 def numpy_kernel(u, v):

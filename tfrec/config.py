@@ -186,7 +186,8 @@ class TrainConfig(Settings):
 
     Attributes:
         epochs: Passes over the training rows (lbfgs: chunks of `iterations`).
-        batch_size: Rows (or events) a step, over all replicas.
+        batch_size: Rows (or events) a step, over all replicas; 0, for models of histories: as many
+            as make about a hundred steps of a pass, from 16 to 128.
         eval_batch_size: Rows a step while evaluating; no result depends on it.
         optimizer: "adam", "sgd", "rmsprop", "adagrad", "adamw" or "lbfgs".
         learning_rate: Unused by lbfgs.
@@ -215,7 +216,7 @@ class TrainConfig(Settings):
     flag: ClassVar[str] = "--train"
 
     epochs: int = setting(50, "at least 1")
-    batch_size: int = setting(128, "at least 1")
+    batch_size: int = setting(128, "0 or more")
     eval_batch_size: int = setting(512, "at least 1")
     optimizer: str = setting("adam", choices=OPTIMIZERS)
     learning_rate: float = setting(1e-3, "more than 0")

@@ -32,7 +32,7 @@ class BERT4Rec(Sequence):
     its newest item masked.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=10)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=10)
     paper = TrainConfig(
         epochs=200,
         batch_size=256,
@@ -42,7 +42,7 @@ class BERT4Rec(Sequence):
         clip_norm=5.0,
     )
     paper_settings = {
-        **{"window": 200, "slide": 0.0, "negatives": 256},
+        **{"window": 200, "slide": 0.0, "popular": False, "negatives": 256},
         **{"attention_dropout": 0.2, "dropout": 0.2, "mask": 0.2},
     }
 

@@ -23,10 +23,10 @@ class GRU4Rec(Sequence):
     batch.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=2e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=50, batch_size=128, learning_rate=1e-3)
     paper_settings = {
-        **{"window": 200, "slide": 0.0},
+        **{"window": 200, "slide": 0.0, "popular": False},
         **{"loss": "softmax", "negatives": 256},
     }
 

@@ -28,9 +28,9 @@ class HSTU(Sequence):
     the places of a batch; padding in front is nobody's to see; the first item is predicted, too.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=101, batch_size=128, learning_rate=1e-3)
-    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "negatives": 128}
+    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "popular": False, "negatives": 128}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):

@@ -28,11 +28,11 @@ class SASRec(Sequence):
     a history is predicted as well, from a learnt vector.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=64, learning_rate=1e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=128, learning_rate=1e-3)
     paper_settings = {
-        **{"window": 200, "width": 50, "slide": 0.0},
-        **{"loss": "bce", "negatives": 1},
+        **{"window": 200, "width": 50, "slide": 0.0, "popular": False},
+        **{"loss": "bce", "negatives": 1, "dropout": 0.2},
     }
 
     @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,7 @@ class SASRec(Sequence):
             attention_dropout: Rate on the attention's weights.
         """
 
+        dropout: float = 0.3
         blocks: int = setting(2, "at least 1")
         heads: int = setting(1, "at least 1")
         attention_dropout: float = setting(0.2, "0 or more and less than 1")

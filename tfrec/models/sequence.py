@@ -59,6 +59,8 @@ class Sequence(Factors, Recommender):
             calibration: gbce: its t.
             slide: Share of the training rows longer than the window that show an earlier part of
                 theirs, any, instead of the newest.
+            popular: The items' biases start at the logarithm of their numbers in the training rows,
+                so that the state has only to say how a user differs; else at 0.
         """
 
         window: int = setting(100, "at least 2")
@@ -68,6 +70,7 @@ class Sequence(Factors, Recommender):
         negatives: int = setting(1000, "at least 1")
         calibration: float = setting(0.75, "from 0 to 1")
         slide: float = setting(0.5, "from 0 to 1")
+        popular: bool = True
 
     deviation = 0.02  # of the vectors' truncated normal start
 
@@ -89,6 +92,17 @@ class Sequence(Factors, Recommender):
         places = int(train.batch_size * np.clip(2 * mean, 1, config.window))  # the longer rows
         softmax = 3 * places * info.n_items if config.loss == "softmax" else 0
         return softmax + train.batch_size * info.n_items + 64 * places * config.width
+
+    def begin_epoch(self, epoch, rows):
+        """Before the first pass: biases that nothing has moved yet start as `popular` says."""
+        if epoch or not self.config.popular or np.any(keras.ops.convert_to_numpy(self.bias)):
+            return
+        counts = np.zeros(self.info.n_items + 1)
+        for features, _ in rows:
+            items = np.asarray(features["items"]).ravel()
+            counts += np.bincount(items + 1, minlength=len(counts))
+        logs = np.log(counts[1:] + 1)
+        self.bias.assign(logs - logs.mean())
 
     def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
         """`[batch, L, width]` from int32 `[batch, L]`, -1 in front of short histories."""

@@ -52,7 +52,9 @@ class Experiment:
         known = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.config = known.settled(self.info)
         if not run_dir.finished:
-            memory.check(config.model, self.info, self.config.model_config, config.train, self.say)
+            memory.check(
+                config.model, self.info, self.config.model_config, self.config.train, self.say
+            )
         self.chief = strategies.is_chief(strategy)
         self.model = self.make_model()
         self.task_object = self.model.task_object

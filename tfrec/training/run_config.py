@@ -62,12 +62,19 @@ class RunConfig:
     def settled(self, info: DatasetInfo) -> "RunConfig":
         """The run with the settings decided that were left to the data."""
         own = registry.model_class(self.model).settled(self.model_config, info)
-        return dataclasses.replace(self, settings=config_lib.to_dict(own))
+        size = self.train.batch_size or batch_size(info.row_counts.get("train", info.n_rows))
+        train = dataclasses.replace(self.train, batch_size=size)
+        return dataclasses.replace(self, settings=config_lib.to_dict(own), train=train)
 
     @property
     def task(self) -> Task:
         """The model's task."""
         return tasks.named(registry.model_class(self.model).task_for(self.model_config))
+
+
+def batch_size(rows: int) -> int:
+    """What the training setting `batch_size=0` stands for: a power of 2 from 16 to 128."""
+    return min(128, 1 << max(4, (rows // 100).bit_length()))
 
 
 def versions() -> dict[str, str]:

@@ -98,7 +98,10 @@ class RunDir:
             own = {
                 n: old.settings.get(n, v) if v == "auto" else v for n, v in config.settings.items()
             }
-            config = dataclasses.replace(config, settings=own)  # the data decided what is auto
+            train = config.train
+            if not train.batch_size:
+                train = dataclasses.replace(train, batch_size=old.train.batch_size)
+            config = dataclasses.replace(config, settings=own, train=train)  # the data decided
             left_out = {"versions": {}, "fingerprint": ""}
             changed = stored.changes(*(dataclasses.asdict(x) | left_out for x in (old, config)))
             if changed:
