@@ -262,7 +262,7 @@ def test_lbfgs_is_for_models_that_declare_a_loss_without_random_numbers(trial):
     found = set()
     for name, cls in MODELS.items():
         try:
-            assert methods.method(cls, cls.Config(), train) is methods.LBFGS
+            assert methods.method(cls, cls.Config(**cls.paper_settings), train) is methods.LBFGS
             found.add(name)
         except ValueError as error:
             assert f"--train optimizer=lbfgs: {cls.__name__} with these settings" in str(error)
