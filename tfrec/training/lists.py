@@ -148,23 +148,17 @@ def reports(
     by_history = model.reads == "histories"  # others know at serving what was rated, not how
     score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
 
-    @tf.function(input_signature=[rows.element_spec[0]])
-    def tops(features: _Features) -> tf.Tensor:
-        scores, items = score(features), features["items"]
-        values = features["values"] if model.info.rows == "user" and by_history else None
-
-        def top(rule: tf.Tensor) -> tf.Tensor:
-            order = model.list_order(scores, items, values, rule=(rule[0], rule[1]))
-            return ranking.top_k(scores, items, CUT, order=ranking.checked(order))[1]
-
-        return tf.map_fn(top, tf.constant(tried, tf.float32), fn_output_signature=tf.int32)
-
-    found = [RankingReport(_of_users(info), (CUT,)) for _ in tried]
-    n_liked, traced = 0, tops.get_concrete_function()  # a call of `tops` may warn of retracing
+    by_values = model.info.rows == "user" and by_history
+    found, n_liked = [RankingReport(_of_users(info), (CUT,)) for _ in tried], 0
+    # A few batches: without a graph they take less time than its tracing would.
     for features, targets in itertools.islice(_likes(rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
-        for report, top in zip(found, traced(features).numpy(), strict=True):
-            report.update(features, targets, top)
+        scores, items = score(features), features["items"]
+        values = features["values"] if by_values else None
+        for report, rule in zip(found, tried, strict=True):
+            order = ranking.checked(model.list_order(scores, items, values, rule=rule))
+            _, top = ranking.top_k(scores, items, CUT, order=order)
+            report.update(features, targets, top.numpy())
     return found if n_liked else []
 
 
