@@ -92,7 +92,8 @@ class _CallableModule(types.ModuleType):
         return compare(*args, **kwargs)
 
 
-sys.modules[__name__].__class__ = _CallableModule
+if _module := sys.modules.get("tfrec.compare"):
+    _module.__class__ = _CallableModule
 
 COMMAND = cli.Command(
     main,

@@ -138,7 +138,8 @@ def contains(lists: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     """Which of int32 `wanted` `[batch, m]` are in the same row of `lists` `[batch, L]`."""
     # A last entry above all others: what is sought is never beyond the end.
     ordered = tf.pad(tf.sort(lists, axis=1), [[0, 0], [0, 1]], constant_values=lists.dtype.max)
-    places = tf.searchsorted(ordered, wanted)
+    # Nor is it given rows without a column, which it can not count.
+    places = tf.searchsorted(ordered, tf.pad(wanted, [[0, 0], [0, 1]]))[:, :-1]
     return tf.gather(ordered, places, batch_dims=1) == wanted
 
 
