@@ -89,11 +89,13 @@ def test_rows_that_lack_items_or_name_some_are_exact(catalogue, index):
     np.testing.assert_array_equal(items[0], alone[1][0])
     allowed = np.full((3, 6), PAD, np.int32)
     allowed[2] = [7, N, 7, 2_000, PAD, 1]
-    _, mixed = approximate.best(index, queries, tf.constant(seen), tf.constant(allowed))
+    _, mixed = approximate.best(index, queries, queries, tf.constant(seen), tf.constant(allowed))
     np.testing.assert_array_equal(mixed[:2], items[:2])
     due = sorted([7, 2_000, 1], key=lambda i: -(vectors[i] @ queries[2].numpy()))
     assert mixed[2].numpy().tolist() == [*due, PAD, PAD]
-    _, named = approximate.best(index, queries[2:], tf.constant(seen[2:]), tf.constant(allowed[2:]))
+    _, named = approximate.best(
+        index, queries[2:], queries[2:], tf.constant(seen[2:]), tf.constant(allowed[2:])
+    )
     np.testing.assert_array_equal(named[0], mixed[2])
 
 
