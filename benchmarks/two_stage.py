@@ -3,7 +3,7 @@
     python benchmarks/two_stage.py --retrieve=runs/ease --rank=runs/deepfm
 
 Relevant are held-out interactions of the data's highest rating (of likes: the likes). Input is what
-the part's protocol allows; what it holds is struck out. The event's own fields are unknown.
+the part's protocol allows; what it holds is left out. The event's own fields are unknown.
 """
 
 import time

@@ -12,10 +12,10 @@ class ListOrder(keras.layers.Layer):
 
     A predicted rating says how well an item would be liked if it were chosen, not whether it would
     be, and is least certain where there are few ratings: ordered by it alone, lists are full of
-    items with one high rating, and much the same for all. What is chosen is told by n_i, the number
-    of training interactions with item i, and by PureSVD (Cremonesi et al., RecSys 2010): v_i are
-    the items' right singular vectors of the training interactions, times sqrt(n_items), and p is
-    the sum of those of the history, each weighed by its rating's place on the scale, 0 to 1.
+    items with one high rating, and much the same for all. What is chosen is predicted by n_i, the
+    number of training interactions with item i, and by PureSVD (Cremonesi et al., RecSys 2010): v_i
+    are the items' right singular vectors of the training interactions, times sqrt(n_items), and p
+    is the sum of those of the history, each weighed by its rating's position on the scale, 0 to 1.
 
     `weight` and `choice` are chosen on validation by lists of liked items
     (`tfrec.training.lists`); at 0 the score decides, as it always does for models of other tasks.

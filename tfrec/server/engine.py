@@ -18,7 +18,7 @@ from tensorflow.python.client import pywrap_tf_session as c_api
 from tfrec.server.errors import ServingError, invalid, of_tensorflow
 
 DEFAULT_SIGNATURE = "serving_default"
-INTERNAL = "__saved_model_"  # signatures that nobody asks
+INTERNAL = "__saved_model_"  # signatures of its own
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tfrec.schema import PAD
 
 LENGTH = 64  # items of a list
 SPREAD = 2.0
-_SAMPLE = 1 << 17  # vectors that k-means looks at
+_SAMPLE = 1 << 17  # vectors that k-means reads
 _PASSES = 8
 _BLOCK = 1 << 14  # vectors compared with the centroids at once
 _POWER_STEPS = 5

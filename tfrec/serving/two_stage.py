@@ -110,8 +110,8 @@ class TwoStage(TopK):
         self.add("serving_default", self.recommend_all, whose)
         self.add("recommend", self.recommend, whose | self.lists | self.context)
         names = " and ".join(type(top.model).__name__ for top in retrievers)
-        told = {"retrievers": names, "candidates": retrievers[0].k}
-        self.facts = {"two_stage": told | {"ranker": type(ranker.model).__name__}}
+        stages = {"retrievers": names, "candidates": retrievers[0].k}
+        self.facts = {"two_stage": stages | {"ranker": type(ranker.model).__name__}}
         self.notes = NOTE.format(**self.facts["two_stage"])
 
     def recommend_all(self, user, **history) -> dict[str, tf.Tensor]:
