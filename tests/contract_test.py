@@ -24,14 +24,14 @@ from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
 # A line a model: small settings, and training that solves the checkerboard.
-CODED = {"epochs": 60, "learning_rate": 0.02, "batch_size": 10}
+CODED = {"epochs": 40, "learning_rate": 0.02, "batch_size": 10}
 KERNEL = {"hidden": (8,), "regularization": 0.1, "kernel_regularization": 0.001}
 NEXT = {"epochs": 20, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10}
 EVENTS = {"epochs": 15, "learning_rate": 0.02, "batch_size": 100}
 SMALL = {
     "deeprec": (
         {"hidden": (16, 8), "dropout": 0.0, "last_activation": False},
-        {"epochs": 80, "optimizer": "adam", "learning_rate": 0.02, "batch_size": 10},
+        {"epochs": 40, "optimizer": "adam", "learning_rate": 0.02, "batch_size": 10},
     ),
     "autorec": (
         {"hidden": (8,), "regularization": 0.1},
@@ -39,11 +39,11 @@ SMALL = {
     ),
     "autoencoder": (
         {"hidden": (16,)},
-        {"epochs": 60, "learning_rate": 0.02, "batch_size": 10},
+        {"epochs": 40, "learning_rate": 0.02, "batch_size": 10},
     ),
     "vae": (
         {"hidden": (16,), "latent": 8, "dropout": 0.0},
-        {"epochs": 60, "learning_rate": 0.02, "batch_size": 10},
+        {"epochs": 40, "learning_rate": 0.02, "batch_size": 10},
     ),
     "multdae": ({"hidden": (16,), "dropout": 0.0}, CODED),
     "multvae": ({"hidden": (16,), "latent": 8, "dropout": 0.0}, CODED),
@@ -158,7 +158,7 @@ def _solve(name, board, strategy, folder):
     small, train = SMALL[name]
     model_config = dataclasses.replace(cls.Config(), **{**cls.paper_settings, **small})
     data_dir, data = board(cls.rows(model_config), cls.task == "ranking")
-    train = dataclasses.replace(cls.paper, patience=0, validate_every=5, **train)
+    train = dataclasses.replace(cls.paper, patience=0, validate_every=20, **train)
     config = RunConfig(name, config_lib.to_dict(model_config), data, data_dir, train)
     run_dir = RunDir(folder / "run")
     run_dir.start(config)

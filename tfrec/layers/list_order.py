@@ -29,7 +29,7 @@ class ListOrder(keras.layers.Layer):
     """
 
     def __init__(self, n_items: int, scale: tuple[float, float] | None = None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.n_items, self.scale = n_items, scale
         options = {"initializer": "zeros", "trainable": False, "autocast": False}
         self.counts = self.add_weight((n_items,), dtype="int32", name="counts", **options)

@@ -149,6 +149,8 @@ class SVAE(Variational):
         window = tf.cumsum(tf.cast(begins, tf.int64)) - 1
         windows = tf.RaggedTensor.from_value_rowids(steps.tokens, window, validate=False)
         tokens = windows.to_tensor(PAD)
+        none = tf.maximum(0, 1 - tf.shape(tokens)[1])  # a request without rows has no step
+        tokens = tf.pad(tokens, [[0, 0], [0, none]], constant_values=PAD)
         places = tf.where(tokens >= 0)
         x = self.dropout(self.embedding(tf.maximum(tokens, 0)), training=training)
         return tf.gather_nd(self.gru(x), places)
