@@ -103,6 +103,13 @@ NAMES = [*MODELS, OUTSIDE]
 FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
 LEARNERS = [name for name in NAMES if name not in FLOORS]
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
+# Their steps and layers are those of models that stay in the default suite.
+RELATED = {
+    *("autoencoder", "vae", "multdae", "easevae", "sparsefc", "deepfm", "dcn", "gru4rec", "hstu")
+}
+TRAINED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in RELATED else name for name in GRADIENT
+]
 
 
 def able(capability):
@@ -354,7 +361,7 @@ def test_recommends_to_somebody_never_seen(solved, name):
     assert {line.split()[1] for line in lines} == {f"i{x}" for x in range(30, 40, 2)}
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("name", TRAINED)
 def test_two_replicas_train_like_one(trial, name, mirrored, monkeypatch):
     """SGD shows a loss that is not divided by the replicas; Adam would hide it."""
     # Replicas draw other noise than one device does: none, then.
@@ -433,7 +440,7 @@ def noisy(name):
     return {"dropout": 0.5} if "dropout" in known else {}
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("name", TRAINED)
 def test_same_seed_same_weights_whole_or_resumed_and_another_seed_others(trial, name, run_name):
     few = {"settings": noisy(name), "epochs": 2, "iterations": 4}
     path = run_name()
@@ -454,7 +461,7 @@ def test_same_seed_same_weights_whole_or_resumed_and_another_seed_others(trial, 
     assert any((a != b).any() for a, b in zip(start, other, strict=True))
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("name", TRAINED)
 def test_mixed_precision_stays_finite(trial, name):
     optimizer = {"optimizer": "adam", "learning_rate": 0.001}
     t = trial(name, epochs=2, mixed_precision=True, batch_size=10, **optimizer)
