@@ -177,7 +177,8 @@ def test_without_a_title_the_towers_by_hand(make, toy):
     assert scores.numpy()[0] == pytest.approx(float(model.bias) + p @ q, rel=1e-4)
     assert squares.numpy()[0] == pytest.approx(sum((x**2).sum() for x in own), rel=1e-4)
     loss = model.objective(features, {"value": tf.constant([2.0])}, (scores, squares))
-    assert loss.numpy()[0] == pytest.approx((2 - scores.numpy()[0]) ** 2)
+    penalty = model.config.regularization * squares.numpy()[0]
+    assert loss.numpy()[0] == pytest.approx((2 - scores.numpy()[0]) ** 2 + penalty, rel=1e-5)
 
 
 def test_it_starts_around_the_mean_rating(make, toy):

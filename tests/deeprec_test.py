@@ -142,7 +142,7 @@ def test_constrained_decoder_has_biases_of_its_own_only():
     free, tied = small(), small(constrained=True)
     kernels = 4 * 3 + 3 * 2
     assert free.count_params() - tied.count_params() == kernels
-    weights = [w.numpy() for w in tied.weights]
+    weights = [w.numpy() for w in tied.trainable_weights]
     encoder = [w for w in weights if w.ndim == 2]
     x = selu(selu(X @ encoder[0]) @ encoder[1])
     biases = [layer.bias.numpy() for layer in tied.decoder]
