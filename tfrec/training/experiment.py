@@ -171,7 +171,13 @@ class Experiment:
         """Chooses by validation how lists are ordered; `model.keras` has it then."""
         if lists.rates(self.model) and self.has("validation"):
             lists.choose_rule(self.model, self.config.data_dir)
-            self._write(lambda: self.run_dir.save_model(self.model))
+            self._write(self._keep_rule)
+
+    def _keep_rule(self) -> None:
+        """Writes the rule into `model.keras`, whose optimizer stays that of the best epoch."""
+        kept = self.run_dir.load_model(compiled=True)
+        lists.set_rule(kept, lists.own_rule(self.model))
+        self.run_dir.save_model(kept)
 
     def _floors(self, part: str) -> dict[str, dict[str, float]]:
         """What Popularity, and for ratings Biases, get on `part`."""
