@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from tfrec import aside
+from tfrec import aside, pages
 from tfrec.api import fitting
 from tfrec.api.fitting import Model
 from tfrec.api.prepared_data import PathLike, PreparedData
@@ -23,9 +23,7 @@ from tfrec.training.runs import RunDir
 Candidate = Run | Model | PathLike
 _COST = ("seconds", "cpu_seconds", "memory_mb", "parameters")
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222 }
-table { border-collapse: collapse; display: block; overflow-x: auto }
+table { display: block; overflow-x: auto }
 th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 1px solid #999 }
 """
@@ -81,13 +79,8 @@ class ComparedRuns:
     def save_html(self, path: PathLike) -> None:
         """Writes one page that needs no other file."""
         with aside.file(path) as partial:
-            partial.write_text(
-                f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-                f'<meta name="viewport" content="width=device-width"><title>Comparison</title>'
-                f"<style>{_STYLE}</style></head><body><h1>Comparison</h1>{self._repr_html_()}"
-                "</body></html>\n",
-                encoding="utf-8",
-            )
+            text = pages.page("Comparison", self._repr_html_(), _STYLE)
+            partial.write_text(text, encoding="utf-8")
 
 
 def compare(

@@ -7,16 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfrec import aside, schema
+from tfrec import aside, pages, schema
 from tfrec.data import description_text
 from tfrec.data.description import Description
 
 _COLOURS = {"train": "#3b6ea5", "validation": "#e3a03a", "test": "#b8433f"}
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
-  color: #222 }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-table { border-collapse: collapse } td { padding: .2rem .9rem .2rem 0; vertical-align: top }
+td { padding: .2rem .9rem .2rem 0; vertical-align: top }
 td:first-child { color: #666; white-space: nowrap }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 1rem }
 figure { margin: 0 } svg { width: 100%; height: auto }
@@ -57,7 +55,6 @@ def pyplot():
 
 
 def _page(description: Description, plots: list[str]) -> str:
-    name = html.escape(description.info.name)
     cells = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>"
         for name, value in description_text.rows(description)
@@ -67,12 +64,11 @@ def _page(description: Description, plots: list[str]) -> str:
         for verdict, sentence in description_text.checks(description)
     )
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{name}</h1><table>{cells}</table>"
-        f"<h2>Leaks</h2><table>{leaks}</table>"
-        f'<h2>Plots</h2><div class="plots">{figures}</div></body></html>\n'
+    body = (
+        f"<table>{cells}</table><h2>Leaks</h2><table>{leaks}</table>"
+        f'<h2>Plots</h2><div class="plots">{figures}</div>'
     )
+    return pages.page(description.info.name, body, _STYLE)
 
 
 def plot(draw: Callable, description: Description) -> str:
