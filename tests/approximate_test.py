@@ -9,6 +9,7 @@ import tensorflow as tf
 from proof_test import outcomes
 from proof_test import program as program_fixture
 from proof_test import pytestmark as needs_gcc
+from random_weights import randomise
 
 from tfrec import ranking
 from tfrec.models.registry import MODELS
@@ -111,9 +112,7 @@ def made(name, data_dir, **settings):
     cls = MODELS[name]
     model = cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
     rng = np.random.default_rng(4)
-    for weight in model.weights:
-        if "float" in weight.dtype:
-            weight.assign(rng.normal(scale=0.5, size=weight.shape))
+    randomise(model, rng, 0.5)
     table = model.q if name == "mf" else model.table
     kinds = 3 * rng.normal(size=(10, 6))
     table.assign(kinds[np.arange(table.shape[0]) % 10] + rng.normal(scale=0.1, size=table.shape))

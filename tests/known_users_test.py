@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from random_weights import randomise
 
-from tfrec import ranking
 from tfrec.data import fields, inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
@@ -30,11 +30,7 @@ def made(board):
         model = cls.create(DatasetInfo.load(data_dir), config)
         if model.reads == "events":
             model.take_tables(fields.read(data_dir))
-        rng = np.random.default_rng(2)
-        for weight in model.weights:
-            if "float" in weight.dtype:
-                weight.assign(rng.normal(scale=0.3, size=weight.shape))
-        return model, data_dir
+        return randomise(model, np.random.default_rng(2), 0.3), data_dir
 
     return make
 
@@ -116,7 +112,7 @@ def test_only_allowed_items_are_scored_where_each_row_names_some(made, tmp_path,
     top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
     users, seen = tf.constant([3, -1]), tf.constant([[5, PAD], [PAD, PAD]])
     allowed = tf.constant([[5, 9, 9, 2], [N, 7, PAD, PAD]])
-    due = ranking.top_k(top.all_scores(users), seen, 3, allowed)
+    due = top.best(top.all_scores(users), seen, top.users.seen_by(users), allowed=allowed)
 
     def forbidden(*arguments):
         raise AssertionError("all items are scored")

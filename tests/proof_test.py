@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from contract_test import SMALL
 from event_scores_test import clicks, fm  # noqa: F401 (fixtures)
+from random_weights import randomise
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfrec.data import fields
@@ -145,11 +146,7 @@ def randomised(model, data_dir):
     """Gives no weight the same value twice, so that no two items score alike."""
     if model.reads == "events":
         model.take_tables(fields.read(data_dir))
-    rng = np.random.default_rng(7)
-    for weight in model.weights:
-        if "float" in weight.dtype:
-            weight.assign(weight + rng.normal(scale=0.1, size=weight.shape))
-    return model
+    return randomise(model, np.random.default_rng(7), 0.1, keep=True)
 
 
 def expect_same(program, top, folder):

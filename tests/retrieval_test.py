@@ -13,6 +13,7 @@ import tensorflow as tf
 from proof_test import INVALID_ARGUMENT, outcomes
 from proof_test import program as program_fixture
 from proof_test import pytestmark as needs_gcc
+from random_weights import randomise
 
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
@@ -43,11 +44,7 @@ except ValueError as error:
 def made(name, data_dir, **settings):
     cls = MODELS[name]
     model = cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
-    rng = np.random.default_rng(4)
-    for weight in model.weights:
-        if "float" in weight.dtype:
-            weight.assign(rng.normal(scale=0.5, size=weight.shape))
-    return model
+    return randomise(model, np.random.default_rng(4), 0.5)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from contract_test import SMALL
 from event_scores_test import clicks, fm  # noqa: F401 (fixtures)
+from random_weights import randomise
 
 from tfrec.data import fields
 from tfrec.models.registry import MODELS
@@ -49,10 +50,7 @@ def tops(board, clicks, fm, tmp_path_factory):  # noqa: F811
         model = cls.create(DatasetInfo.load(data_dir), config)
         if model.reads == "events":
             model.take_tables(fields.read(data_dir))
-        rng = np.random.default_rng(1)
-        for weight in model.weights:
-            if "float" in weight.dtype:
-                weight.assign(weight + rng.normal(scale=0.1, size=weight.shape))
+        randomise(model, np.random.default_rng(1), 0.1, keep=True)
         return signatures.make(model, data_dir, 5, folder / f"{name}.txt")
 
     def get(*names):

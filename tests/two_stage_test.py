@@ -10,6 +10,7 @@ import tensorflow as tf
 from proof_test import outcomes
 from proof_test import program as program_fixture
 from proof_test import pytestmark as needs_gcc
+from random_weights import randomise
 
 from tfrec.config import DataConfig
 from tfrec.data import fields
@@ -66,10 +67,7 @@ def models(shop):
     for name, given in settings.items():
         cls = MODELS[name]
         made[name] = cls.create(DatasetInfo.load(shop), cls.Config(**given))
-        rng = np.random.default_rng(len(name))
-        for weight in made[name].weights:
-            if "float" in weight.dtype:
-                weight.assign(rng.normal(scale=0.5, size=weight.shape))
+        randomise(made[name], np.random.default_rng(len(name)), 0.5)
     lists.set_rule(made["fm"], (0.0, 0.0))  # by scores alone
     made["fm"].take_tables(fields.read(shop))
     return made
