@@ -12,7 +12,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from tfrec import ranking, tasks
-from tfrec.data import by_user, inputs
+from tfrec.data import by_user, inputs, pairs
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
@@ -144,9 +144,12 @@ def test_the_rule_is_the_one_with_the_best_lists(board, monkeypatch):
 
 
 def test_floors_are_what_those_models_get(board):
-    by_users, by_items = (
-        lists.floors(board(rows)[0], "test", "train") for rows in ("user", "item")
-    )
+    found = []
+    for rows in ("user", "item"):
+        data_dir, _ = board(rows)
+        counts = pairs.counts(data_dir, DatasetInfo.load(data_dir), "train")
+        found.append(lists.floors(data_dir, "test", "train", counts))
+    by_users, by_items = found
     assert by_users["popularity"] == pytest.approx(by_items["popularity"])
     assert by_users["biases"]["rmse"] == pytest.approx(by_items["biases"]["rmse"], rel=1e-3)
     assert set(by_users["biases"]) == {"rmse", "mae", *lists.METRICS}

@@ -5,6 +5,9 @@ A model names them before `Recommender` among its bases, and those who need a ca
 by a class attribute or has a default is in `Recommender`.
 """
 
+from collections.abc import Iterable
+
+import numpy as np
 import tensorflow as tf
 
 
@@ -23,6 +26,18 @@ class ItemRows:
     def encode(self, features) -> tf.Tensor:
         """The codes of rows, `[batch, size]`."""
         raise NotImplementedError
+
+    def encode_all(self, batches: Iterable) -> np.ndarray:
+        """The codes of all rows, float32 `[n_rows, size]`; those of no batch are empty.
+
+        Args:
+            batches: Rows as `(features, targets)`; `user` names the row, -1 fillers.
+        """
+        codes = np.repeat(self.encode(self.empty_features()).numpy(), self.info.n_rows, axis=0)
+        for features, _ in batches:
+            rows = features["user"].numpy()
+            codes[rows[rows >= 0]] = self.encode(features).numpy()[rows >= 0]
+        return codes
 
     def score_columns(self, codes: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
         """Scores of a few columns for many encoded rows.

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec import losses
+from tfrec.data import sparse
 
 DAMPING = 5.0
 SWEEPS = 20
@@ -33,8 +34,9 @@ def of_columns(
         damping: Ratings' worth of belief that a bias is 0.
         sweeps: How often rows and columns take turns.
     """
-    row, column, value = _entries(rows)
-    rest = value - np.float32(mean)
+    x = sparse.read(rows, n_columns)
+    row, column = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), x.indices
+    rest = x.data - np.float32(mean)
     per_row = _divisor(damping, np.bincount(row))
     per_column = _divisor(damping, np.bincount(column, minlength=n_columns))
     biases = np.zeros(n_columns)
@@ -42,18 +44,6 @@ def of_columns(
         of_row = np.bincount(row, rest - biases[column], len(per_row)) / per_row
         biases = np.bincount(column, rest - of_row[row], n_columns) / per_column
     return biases.astype(np.float32)
-
-
-def _entries(rows: Iterable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All ratings as rows (numbered as they come), columns and values, `[n]` each."""
-    parts, start = [], 0
-    for features, _ in rows:
-        items, values = np.asarray(features["items"]), np.asarray(features["values"])
-        row, place = np.nonzero(items >= 0)
-        parts.append((row.astype(np.int32) + start, items[row, place], values[row, place]))
-        start += len(items)
-    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return row, column, value
 
 
 def _divisor(damping: float, counts: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """The k best items for users by raw id: models that have weights of each user."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import inputs, vocabulary
+from tfrec.data import inputs, pairs, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
 from tfrec.serving import blocks, examples
@@ -198,8 +200,8 @@ class ItemRowTopK(UserTopK):
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
-        codes, *pairs = encode_items(model, data_dir if with_ratings else None)
-        super().__init__(model, data_dir, k, titles_file, pairs, **options)
+        codes, *rated = encode_items(model, data_dir if with_ratings else None)
+        super().__init__(model, data_dir, k, titles_file, rated, **options)
         self.codes = tf.Variable(codes, trainable=False, name="codes")
 
     def scores(self, users, items):
@@ -215,8 +217,8 @@ class EventTopK(UserTopK):
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
-        pairs = stored_pairs(model.info, data_dir) if with_ratings else NOTHING
-        super().__init__(model, data_dir, k, titles_file, pairs, **options)
+        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NOTHING
+        super().__init__(model, data_dir, k, titles_file, rated, **options)
         self.scorer = EventScores(model, data_dir)
         self.signatures |= {
             name: function
@@ -264,8 +266,8 @@ class KnownHistoryTopK(HistoryTopK):
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True):
         super().__init__(model, data_dir, k, titles_file)
-        pairs = stored_pairs(model.info, data_dir) if with_ratings else NOTHING
-        self.users = Users(self.data_dir, model.info, pairs)
+        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NOTHING
+        self.users = Users(self.data_dir, model.info, rated)
         self.add("recommend_user", self.recommend_user, strings("user"))
 
     def recommend_user(self, user) -> dict[str, tf.Tensor]:
@@ -290,30 +292,21 @@ class KnownHistoryTopK(HistoryTopK):
 NOTHING = np.zeros(0, np.int32), np.zeros(0, np.int32)
 
 
-def stored_pairs(info: DatasetInfo, data_dir) -> tuple[np.ndarray, np.ndarray]:
-    """All ratings, as positions of users and of items."""
-    batches = inputs.events(data_dir, info, "all", 1 << 16)
-    columns = zip(*((f["user"].numpy(), f["item"].numpy()) for f, _ in batches), strict=True)
-    users, items = (np.concatenate(column) for column in columns)
-    return users[users >= 0], items[users >= 0]
-
-
 def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One pass over all item rows; without a `data_dir` as if none had a rating.
 
     Returns:
         codes float32 `[n_items, size]`, then all ratings as positions of users and items.
     """
-    info = model.info
-    empty = model.encode(model.empty_features()).numpy()
-    codes = np.repeat(empty, info.n_items, axis=0)
     if data_dir is None:
-        return codes, *NOTHING
+        return model.encode_all([]), *NOTHING
     users, items = [], []
-    for batch, _ in inputs.histories(data_dir, info, "all", 512, fill=True):
-        rows = batch["user"].numpy()
-        codes[rows[rows >= 0]] = model.encode(batch).numpy()[rows >= 0]
-        batch_row, column = np.nonzero(batch["items"].numpy() >= 0)
-        users.append(batch["items"].numpy()[batch_row, column])
-        items.append(rows[batch_row])
-    return codes, np.concatenate(users), np.concatenate(items)
+
+    def batches() -> Iterator:
+        for batch, targets in inputs.histories(data_dir, model.info, "all", 512, fill=True):
+            row, column = np.nonzero(batch["items"].numpy() >= 0)
+            users.append(batch["items"].numpy()[row, column])
+            items.append(batch["user"].numpy()[row])
+            yield batch, targets
+
+    return model.encode_all(batches()), np.concatenate(users), np.concatenate(items)

@@ -3,13 +3,11 @@
 import pathlib
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.data import inputs
 from tfrec.models.base import Recommender
-from tfrec.schema import DatasetInfo
 
 _ROWS, _EVENTS = 512, 8192  # a batch
 
@@ -72,12 +70,3 @@ def all_rows(
 ) -> tf.data.Dataset:
     """All training rows in the order of the files, the last batch filled up."""
     return read(model, data_dir, split, train.batch_size, seed=train.seed, fill=True)
-
-
-def popularity(data_dir: str | pathlib.Path, info: DatasetInfo) -> np.ndarray:
-    """Training ratings of each item, int64 `[n_items]`; rows are by user."""
-    counts = np.zeros(info.n_items, np.int64)
-    for features, _ in inputs.histories(data_dir, info, "train", _ROWS, fill=True):
-        items = features["items"].numpy()
-        counts += np.bincount(items[items >= 0], minlength=info.n_items)
-    return counts

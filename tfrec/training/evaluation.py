@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfrec import metrics, ranking
-from tfrec.data import prepared, records
+from tfrec.data import pairs, prepared, records
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.training import batches, lists, strategies
@@ -116,7 +116,7 @@ def new_report(
             f"--sampled={sampled}: a sampler and a number, such as uniform-100, for models "
             f"that rank; this one's task is {model.task}"
         )
-    counts = batches.popularity(data_dir, model.info)
+    counts = pairs.counts(data_dir, model.info, "train")
     return metrics.SampledRankingReport(model.info, sampler, counts, int(negatives))
 
 

@@ -181,15 +181,16 @@ class Experiment:
 
     def _floors(self, part: str) -> dict[str, dict[str, float]]:
         """What Popularity, and for ratings Biases, get on `part`."""
-        train, data_dir = self.config.train, self.config.data_dir
-        trained_on = "train+validation" if train.refit and self.has("validation") else "train"
+        counts = self.model.list_order.counts
         if lists.rates(self.model):
-            return lists.floors(data_dir, part, trained_on)
+            refit = self.config.train.refit and self.has("validation")
+            trained_on = "train+validation" if refit else "train"
+            return lists.floors(self.config.data_dir, part, trained_on, counts)
         if not self.task_object.ranks:
             return {}
         with self.strategy.scope():
             popular = Popularity.create(self.info)
-        popular.counts.assign(self.model.list_order.counts)
+        popular.counts.assign(counts)
         return {"popularity": Evaluator(popular, self.strategy)(self.batches(part), self.report())}
 
     def _warm_start(self) -> None:

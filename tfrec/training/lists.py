@@ -17,7 +17,7 @@ import scipy.sparse.linalg
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import by_user, inputs
+from tfrec.data import by_user, inputs, pairs
 from tfrec.layers.list_order import SIZE
 from tfrec.metrics import RankingReport, RatingReport
 from tfrec.models.base import Recommender
@@ -48,27 +48,17 @@ def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) ->
         split: "train" or "train+validation".
     """
     info, order = DatasetInfo.load(data_dir), model.list_order
-    user, item = _pairs(data_dir, info, split)
-    order.counts.assign(np.bincount(item, minlength=info.n_items))
+    counts, kept = np.zeros(info.n_items, np.int64), []
+    for users, items in pairs.read(data_dir, info, split):
+        counts += np.bincount(items, minlength=info.n_items)
+        if order.scale:
+            kept.append((users[users < _ROWS], items[users < _ROWS]))
+    order.counts.assign(counts)
     if order.scale:
-        kept = user < _ROWS
+        users, items = (np.concatenate(part) for part in zip(*kept, strict=True))
         shape = (min(info.n_users, _ROWS), info.n_items)
-        ones = np.ones(np.count_nonzero(kept), np.float32)
-        chosen = scipy.sparse.csr_matrix((ones, (user[kept], item[kept])), shape)
+        chosen = scipy.sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
         order.vectors.assign(_vectors(chosen) * np.float32(np.sqrt(info.n_items)))
-
-
-def _pairs(
-    data_dir: str | pathlib.Path, info: DatasetInfo, split: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Users and items of all interactions of a split, int32 `[n]` each."""
-    parts = []
-    for features, targets in inputs.histories(data_dir, info, split, _BATCH, fill=True):
-        columns = targets["target_items"].numpy()
-        row, place = np.nonzero(columns >= 0)
-        parts.append((features["user"].numpy()[row], columns[row, place]))
-    row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return (row, column) if info.rows == "user" else (column, row)
 
 
 def _vectors(chosen: scipy.sparse.csr_matrix) -> np.ndarray:
@@ -147,7 +137,6 @@ def reports(
     rows = by_user.histories(data_dir, info, part, _BATCH)
     by_history = model.reads == "histories"  # others know at serving what was rated, not how
     score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
-
     by_values = model.info.rows == "user" and by_history
     found, n_liked = [RankingReport(_of_users(info), (CUT,)) for _ in tried], 0
     # A few batches: without a graph they take less time than its tracing would.
@@ -162,7 +151,9 @@ def reports(
     return found if n_liked else []
 
 
-def floors(data_dir: str | pathlib.Path, part: str, trained_on: str) -> dict[str, dict[str, float]]:
+def floors(
+    data_dir: str | pathlib.Path, part: str, trained_on: str, counts: tf.Tensor
+) -> dict[str, dict[str, float]]:
     """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
 
     Those of Biases are ordered by the predicted ratings alone, which puts the items with the
@@ -171,12 +162,12 @@ def floors(data_dir: str | pathlib.Path, part: str, trained_on: str) -> dict[str
     Args:
         data_dir: The prepared data.
         part: "validation" or "test".
-        trained_on: "train" or "train+validation", what they learn from.
+        trained_on: "train" or "train+validation", what Biases learn from.
+        counts: Interactions of `trained_on` with each item, `[n_items]`.
     """
     info = DatasetInfo.load(data_dir)
     popular, biases = Popularity.create(_of_users(info)), Biases.create(_of_users(info))
-    _, items = _pairs(data_dir, info, trained_on)
-    popular.counts.assign(np.bincount(items, minlength=info.n_items))
+    popular.counts.assign(counts)
     biases.fit(by_user.histories(data_dir, info, trained_on, _BATCH))
     report = RatingReport(_of_users(info))
     for features, targets in by_user.histories(data_dir, info, part, _BATCH):
@@ -218,22 +209,13 @@ def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dic
 def _scorer(
     model: Recommender, data_dir: str | pathlib.Path, part: str
 ) -> Callable[[_Features], tf.Tensor]:
-    """A function from users' batches to scores of all items, `[batch, n_items]`, for graphs."""
+    """A function from users' batches to scores of all items, `[batch, n_items]`."""
     if model.reads == "events":
         return lambda features: model.score({"user": features["user"]})
     if not isinstance(model, ItemRows) or model.info.rows == "user":
         return model.score
-    codes = tf.constant(_codes(model, data_dir, part))
+    both = part == "test" and "validation" in model.info.test_history
+    known = "train+validation" if both else "train"  # before `part`
+    rows = inputs.histories(data_dir, model.info, known, _BATCH, fill=True)
+    codes = tf.constant(model.encode_all(rows))
     return lambda features: model.score_columns(codes, tf.maximum(features["user"], 0))
-
-
-def _codes(model: ItemRows, data_dir: str | pathlib.Path, part: str) -> np.ndarray:
-    """The codes of all items from what is known before `part`."""
-    info = model.info
-    both = part == "test" and "validation" in info.test_history
-    codes = np.repeat(model.encode(model.empty_features()).numpy(), info.n_items, axis=0)
-    split = "train+validation" if both else "train"
-    for features, _ in inputs.histories(data_dir, info, split, _BATCH, fill=True):
-        rows = features["user"].numpy()
-        codes[rows[rows >= 0]] = model.encode(features).numpy()[rows >= 0]
-    return codes
