@@ -89,7 +89,7 @@ def test_lists_are_those_of_the_formula(board, name, rows, settings):
     shares = (features["values"].numpy() - 1) / 4 if name == "autoencoder" else np.ones(mask.shape)
     taste = np.einsum("bl,blk->bk", mask * shares, VECTORS[features["items"]])
     taste /= np.linalg.norm(taste, axis=1, keepdims=True)
-    found = lists.measure(model, data_dir, "test", RULES)
+    found = lists.measure(model, lists.HeldOut(data_dir, "test"), RULES)
     for (weight, choice), result in zip(RULES, found, strict=True):
         order = scores + weight * np.log1p(COUNTS) + choice * taste @ VECTORS.T
         for row, seen in enumerate(features["items"].numpy()):
@@ -135,11 +135,11 @@ def test_the_rule_is_the_one_with_the_best_lists(board, monkeypatch):
     monkeypatch.setattr(lists, "RULES", ((0, 0), (0, 1), (2, 0)))
     asked, model = [], made(board()[0], "biases")
     monkeypatch.setattr(lists, "measure", lambda *words: asked.append(words) or found)
-    lists.choose_rule(model, "data")
+    lists.choose_rule(model, "validation")
     assert lists.own_rule(model) == (0, 1)
-    assert asked[0][:4] == (model, "data", "validation", lists.RULES)
+    assert asked[0][:3] == (model, "validation", lists.RULES)
     monkeypatch.setattr(lists, "measure", lambda *words: [])
-    lists.choose_rule(model, "data")
+    lists.choose_rule(model, "validation")
     assert lists.own_rule(model) == (0, 0)
 
 
@@ -148,7 +148,7 @@ def test_floors_are_what_those_models_get(board):
     for rows in ("user", "item"):
         data_dir, _ = board(rows)
         counts = pairs.counts(data_dir, DatasetInfo.load(data_dir), "train")
-        found.append(lists.floors(data_dir, "test", "train", counts))
+        found.append(lists.floors(lists.HeldOut(data_dir, "test"), "train", counts))
     by_users, by_items = found
     assert by_users["popularity"] == pytest.approx(by_items["popularity"])
     assert by_users["biases"]["rmse"] == pytest.approx(by_items["biases"]["rmse"], rel=1e-3)

@@ -203,7 +203,7 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
                 f"{run.path} and {runs[0].path} were tested on different data: "
                 f"{run.info.protocol} and {runs[0].info.protocol}"
             )
-        found = lists.reports(run.model, run.data_dir, "test")
+        found = lists.reports(run.model, lists.HeldOut(run.data_dir, "test"))
         if not found:
             raise ValueError(f"{run.path}: no user liked anything of test, so no list can hit")
         values.append(SavedValues(found[0].users, found[0].per_user(), found[0].protocol))

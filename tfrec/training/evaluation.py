@@ -150,5 +150,7 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     report = new_report(model, data_dir, train.cuts, sampled)
     held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
     with records.naming_damage(data_dir, info):
-        result = Evaluator(model)(held_out, report) | lists.result(model, data_dir, part)
+        result = Evaluator(model)(held_out, report) | lists.result(
+            model, lists.HeldOut(data_dir, part)
+        )
         return result, report.protocol + lists.protocol(model)

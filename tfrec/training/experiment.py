@@ -59,6 +59,7 @@ class Experiment:
         self.model = self.make_model()
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
+        self.held_out = {x: lists.HeldOut(config.data_dir, x) for x in ("validation", "test")}
         self.validated = None  # the report of the last validation
         self.result: dict = {}  # what `run` has measured
         self.monitor = config.train.monitor or self.task_object.monitor
@@ -170,7 +171,7 @@ class Experiment:
     def _choose_rule(self) -> None:
         """Chooses by validation how lists are ordered; `model.keras` has it then."""
         if lists.rates(self.model) and self.has("validation"):
-            lists.choose_rule(self.model, self.config.data_dir)
+            lists.choose_rule(self.model, self.held_out["validation"])
             self._write(self._keep_rule)
 
     def _keep_rule(self) -> None:
@@ -185,7 +186,7 @@ class Experiment:
         if lists.rates(self.model):
             refit = self.config.train.refit and self.has("validation")
             trained_on = "train+validation" if refit else "train"
-            return lists.floors(self.config.data_dir, part, trained_on, counts)
+            return lists.floors(self.held_out[part], trained_on, counts)
         if not self.task_object.ranks:
             return {}
         with self.strategy.scope():
@@ -236,14 +237,14 @@ class Experiment:
         progress = self.fit(resume)
         self.restore()
         self._choose_rule()
-        data_dir, has_validation = self.config.data_dir, self.has("validation")
-        validated = lists.result(self.model, data_dir, "validation") if has_validation else {}
+        has_validation = self.has("validation")
+        validated = lists.result(self.model, self.held_out["validation"]) if has_validation else {}
         if self.config.train.refit and has_validation:
             self.refit(progress.best_epoch)
         is_tested = test and self.has("test")
         tested, report = self.measure("test") if is_tested else ({}, self.report())
         if is_tested:
-            tested |= lists.result(self.model, data_dir, "test")
+            tested |= lists.result(self.model, self.held_out["test"])
         self.result = {
             "protocol": report.protocol + lists.protocol(self.model),
             "model": self.config.model,

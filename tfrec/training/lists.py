@@ -6,6 +6,7 @@ Whatever a row of the data is and whatever the model reads, lists are of users.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 import pathlib
@@ -37,6 +38,27 @@ _ROWS = 50_000  # most users, or items of item rows, that the items' vectors are
 _DENSE = 1 << 20  # entries from which on a sparse solver is faster
 _Features = dict[str, tf.Tensor]
 Rule = tuple[float, float]  # weight and choice of `ListOrder`
+
+
+class HeldOut:
+    """What is held out of users' rows, found once for many measurements.
+
+    Args:
+        data_dir: The prepared data.
+        part: "validation" or "test".
+    """
+
+    def __init__(self, data_dir: str | pathlib.Path, part: str):
+        self.data_dir, self.part = data_dir, part
+
+    @functools.cached_property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo.load(self.data_dir)
+
+    @functools.cached_property
+    def rows(self) -> tf.data.Dataset:
+        """Batches of users' rows, whatever a row of the data is."""
+        return by_user.histories(self.data_dir, self.info, self.part, _BATCH)
 
 
 def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) -> None:
@@ -79,12 +101,12 @@ def liked_from(info: DatasetInfo) -> float:
     return low + (math.ceil(share / step - 1e-6) * step if step else share)
 
 
-def choose_rule(model: Recommender, data_dir: str | pathlib.Path) -> None:
+def choose_rule(model: Recommender, validation: HeldOut) -> None:
     """Gives a model the rule whose lists of validation have the best NDCG.
 
     Where no user liked anything the scores alone decide.
     """
-    found = measure(model, data_dir, "validation", RULES, _BATCHES)
+    found = measure(model, validation, RULES, _BATCHES)
     best = max(range(len(found)), key=lambda i: found[i][f"ndcg@{CUT}"], default=None)
     set_rule(model, (0.0, 0.0) if best is None else RULES[best])
 
@@ -103,44 +125,34 @@ def set_rule(model: Recommender, rule: Rule) -> None:
 
 
 def measure(
-    model: Recommender,
-    data_dir: str | pathlib.Path,
-    part: str,
-    rules: Sequence[Rule] = (),
-    batches: int | None = None,
+    model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
 ) -> list[dict[str, float]]:
     """`METRICS` of what `reports` gives for the same arguments."""
-    found = (report.result() for report in reports(model, data_dir, part, rules, batches))
+    found = (report.result() for report in reports(model, held_out, rules, batches))
     return [{name: result[name] for name in METRICS} for result in found]
 
 
 def reports(
-    model: Recommender,
-    data_dir: str | pathlib.Path,
-    part: str,
-    rules: Sequence[Rule] = (),
-    batches: int | None = None,
+    model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
 ) -> list[RankingReport]:
-    """Reports of the lists of users who liked anything of `part`.
+    """Reports of the lists of users who liked anything of what is held out.
 
     Args:
         model: A model; its `list_order` knows the items.
-        data_dir: The prepared data.
-        part: "validation" or "test".
+        held_out: Whose rows they are.
         rules: To order by, each by itself; default the model's own.
         batches: How many batches of 256 users at most; default all.
 
     Returns:
         A report for each rule; none where no user liked anything.
     """
-    info = DatasetInfo.load(data_dir)
-    rows = by_user.histories(data_dir, info, part, _BATCH)
+    info = held_out.info
     by_history = model.reads == "histories"  # others know at serving what was rated, not how
-    score, tried = _scorer(model, data_dir, part), rules or [own_rule(model)]
+    score, tried = _scorer(model, held_out), rules or [own_rule(model)]
     by_values = model.info.rows == "user" and by_history
     found, n_liked = [RankingReport(_of_users(info), (CUT,)) for _ in tried], 0
     # A few batches: without a graph they take less time than its tracing would.
-    for features, targets in itertools.islice(_likes(rows, liked_from(info)), batches):
+    for features, targets in itertools.islice(_likes(held_out.rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
         scores, items = score(features), features["items"]
         values = features["values"] if by_values else None
@@ -151,28 +163,25 @@ def reports(
     return found if n_liked else []
 
 
-def floors(
-    data_dir: str | pathlib.Path, part: str, trained_on: str, counts: tf.Tensor
-) -> dict[str, dict[str, float]]:
+def floors(held_out: HeldOut, trained_on: str, counts: tf.Tensor) -> dict[str, dict[str, float]]:
     """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
 
     Those of Biases are ordered by the predicted ratings alone, which puts the items with the
     highest damped means first.
 
     Args:
-        data_dir: The prepared data.
-        part: "validation" or "test".
+        held_out: What they are measured on.
         trained_on: "train" or "train+validation", what Biases learn from.
         counts: Interactions of `trained_on` with each item, `[n_items]`.
     """
-    info = DatasetInfo.load(data_dir)
+    info = held_out.info
     popular, biases = Popularity.create(_of_users(info)), Biases.create(_of_users(info))
     popular.counts.assign(counts)
-    biases.fit(by_user.histories(data_dir, info, trained_on, _BATCH))
+    biases.fit(by_user.histories(held_out.data_dir, info, trained_on, _BATCH))
     report = RatingReport(_of_users(info))
-    for features, targets in by_user.histories(data_dir, info, part, _BATCH):
+    for features, targets in held_out.rows:
         report.update(features, targets, biases.score(features))
-    of_popular, of_biases = (dict(*measure(m, data_dir, part)) for m in (popular, biases))
+    of_popular, of_biases = (dict(*measure(m, held_out)) for m in (popular, biases))
     errors = report.result()
     of_biases |= {name: errors[name] for name in ("rmse", "mae")}
     return {"popularity": of_popular, "biases": of_biases}
@@ -183,9 +192,9 @@ def rates(model: Recommender) -> bool:
     return model.list_order.scale is not None and model.info.has_ids
 
 
-def result(model: Recommender, data_dir: str | pathlib.Path, part: str) -> dict[str, float]:
-    """What the lists of a model of ratings get on `part`; nothing for other models."""
-    return dict(*measure(model, data_dir, part)) if rates(model) else {}
+def result(model: Recommender, held_out: HeldOut) -> dict[str, float]:
+    """What the lists of a model of ratings get; nothing for other models."""
+    return dict(*measure(model, held_out)) if rates(model) else {}
 
 
 def protocol(model: Recommender) -> str:
@@ -206,16 +215,14 @@ def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dic
         yield features, {"target_items": np.where(values >= least, items, PAD)}
 
 
-def _scorer(
-    model: Recommender, data_dir: str | pathlib.Path, part: str
-) -> Callable[[_Features], tf.Tensor]:
+def _scorer(model: Recommender, held_out: HeldOut) -> Callable[[_Features], tf.Tensor]:
     """A function from users' batches to scores of all items, `[batch, n_items]`."""
     if model.reads == "events":
         return lambda features: model.score({"user": features["user"]})
     if not isinstance(model, ItemRows) or model.info.rows == "user":
         return model.score
-    both = part == "test" and "validation" in model.info.test_history
-    known = "train+validation" if both else "train"  # before `part`
-    rows = inputs.histories(data_dir, model.info, known, _BATCH, fill=True)
+    both = held_out.part == "test" and "validation" in model.info.test_history
+    known = "train+validation" if both else "train"  # before what is held out
+    rows = inputs.histories(held_out.data_dir, model.info, known, _BATCH, fill=True)
     codes = tf.constant(model.encode_all(rows))
     return lambda features: model.score_columns(codes, tf.maximum(features["user"], 0))
