@@ -76,7 +76,7 @@ def parse(text: str) -> Columns:
 
 
 def named(given: Mapping[str, str], where: str) -> Columns:
-    """Roles, fields and settings of the reader, told apart by their names.
+    """Roles, fields and settings of the reader, distinguished by their names.
 
     Args:
         given: Columns by name; those of fields may end in `:KIND` or `:KIND:OWNER`.

@@ -205,14 +205,14 @@ class Sequence(Factors, Recommender):
         if c.loss == "bce":
             negatives = self._draw([tf.shape(items)[0], c.negatives])
             places = rows[:, None] * self.info.n_items + tf.cast(negatives, tf.int64)
-            struck = tf.gather(tf.reshape(in_row, [-1]), places)
-            return next_item.binary(states, items, *outputs, negatives, struck)
+            seen = tf.gather(tf.reshape(in_row, [-1]), places)
+            return next_item.binary(states, items, *outputs, negatives, seen)
         negatives = self._draw([c.negatives])
-        struck = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
+        seen = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
         if c.loss == "sampled":
-            return next_item.sampled_softmax(states, items, *outputs, negatives, struck)
+            return next_item.sampled_softmax(states, items, *outputs, negatives, seen)
         beta = next_item.gbce_beta(c.negatives, self.info.n_items, c.calibration)
-        return next_item.binary(states, items, *outputs, negatives, struck, beta)
+        return next_item.binary(states, items, *outputs, negatives, seen, beta)
 
     def _in_row(self, history: tf.Tensor) -> tf.Tensor:
         """Which items a row has, bool `[batch, n_items]`."""

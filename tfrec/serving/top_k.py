@@ -92,8 +92,8 @@ class TopK(Answers):
 
     def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
-        told = self.model.task_object.in_lists(scores, self.model.info)
-        return tf.where(top != PAD, told, scores), top
+        predicted = self.model.task_object.in_lists(scores, self.model.info)
+        return tf.where(top != PAD, predicted, scores), top
 
     def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
