@@ -114,7 +114,10 @@ def choose_rule(model: Recommender, validation: HeldOut) -> None:
 def own_rule(model: Recommender) -> Rule:
     """The rule that orders a model's lists; of one that does not rate (0, 0)."""
     order = model.list_order
-    return (float(order.weight), float(order.choice)) if order.scale else (0.0, 0.0)
+    if not order.scale:
+        return 0.0, 0.0
+    weight, choice = (tf.convert_to_tensor(v) for v in (order.weight, order.choice))
+    return float(weight), float(choice)
 
 
 def set_rule(model: Recommender, rule: Rule) -> None:
