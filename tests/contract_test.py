@@ -39,7 +39,7 @@ SMALL = {
     ),
     "autoencoder": (
         {"hidden": (16,)},
-        {"epochs": 40, "learning_rate": 0.02, "batch_size": 10},
+        {"epochs": 20, "learning_rate": 0.02, "batch_size": 10},
     ),
     "vae": (
         {"hidden": (16,), "latent": 8, "dropout": 0.0},
@@ -48,7 +48,7 @@ SMALL = {
     "multdae": ({"hidden": (16,), "dropout": 0.0}, CODED),
     "multvae": ({"hidden": (16,), "latent": 8, "dropout": 0.0}, CODED),
     "recvae": (
-        {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0},
+        {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0},
         {**CODED, "epochs": 20},
     ),
     "cdae": (
@@ -69,10 +69,10 @@ SMALL = {
     ),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
-    "bert4rec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
+    "bert4rec": ({"width": 16, "blocks": 1, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
     "hstu": (
         {
-            **{"width": 16, "window": 20, "dropout": 0.0, "temperature": 0.2},
+            **{"width": 16, "blocks": 1, "window": 20, "dropout": 0.0, "temperature": 0.2},
             **{"loss": "bce", "negatives": 20},
         },
         {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
@@ -80,7 +80,7 @@ SMALL = {
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (
-        {"hidden": 16, "depth": 3, "latent": 8, "dropout": 0.0, "regularization": 10.0},
+        {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0, "regularization": 10.0},
         {**CODED, "epochs": 20},
     ),
     "ials": ({"factors": 4, "regularization": 0.1}, {"batch_size": 16}),
@@ -103,12 +103,11 @@ NAMES = [*MODELS, OUTSIDE]
 FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
 LEARNERS = [name for name in NAMES if name not in FLOORS]
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
-# Their steps and layers are those of models that stay in the default suite.
-RELATED = {
-    *("autoencoder", "vae", "multdae", "easevae", "sparsefc", "deepfm", "dcn", "gru4rec", "hstu")
-}
+# Training is tried on one model of each kind of step: re-feeding, L-BFGS, sampled codes, sequences,
+# events, a model from outside. The other models' turn is `-m slow`.
+STEPS = ("deeprec", "autorec", "multvae", "svae", "sasrec", "mf", OUTSIDE)
 TRAINED = [
-    pytest.param(name, marks=pytest.mark.slow) if name in RELATED else name for name in GRADIENT
+    name if name in STEPS else pytest.param(name, marks=pytest.mark.slow) for name in GRADIENT
 ]
 
 
@@ -387,7 +386,7 @@ def trainer_fit(trial, make_train):
     return Trainer(trial.model, trial.strategy, trial.config.train).fit(make_train, None)
 
 
-@pytest.mark.parametrize("name", GRADIENT)
+@pytest.mark.parametrize("name", TRAINED)
 def test_plain_keras_fit_validates_as_evaluate_does(trial, name, tmp_path):
     t = trial(name)
     t.model.compile("sgd")

@@ -48,7 +48,7 @@ def clicks(tmp_path_factory):
 def fm(clicks):
     tf.keras.utils.set_random_seed(1)
     names = ("user", "item", "site", "price", "hour")
-    config = FM.Config(task="ctr", fields=names, deviation=1.0)
+    config = FM.Config(task="ctr", fields=names, deviation=0.3)
     made = FM.create(DatasetInfo.load(clicks), config)
     made.take_tables(fields.read(clicks))
     made.w.assign(np.random.default_rng(1).normal(size=made.w.shape))

@@ -28,6 +28,11 @@ SOURCE = pathlib.Path(__file__).parent / "serving_proof.c"
 NUMBERS = (np.float32, np.float64, np.int64, np.int32, np.bool_)  # what the program reads
 INVALID_ARGUMENT = 3
 BAD_ROW = 3
+# One of each kind of input and output graph; the other models' turn is `-m slow`.
+KINDS = (
+    *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "ials", "mf"),
+    *("bertrating", "biases"),
+)
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 
 
@@ -298,7 +303,9 @@ def plain(array):
     return array.astype("S") if array.dtype == object else array
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+)
 def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
     model, data_dir = made(name, board)
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
@@ -321,7 +328,7 @@ def test_events_with_a_time_numbers_and_categories(program, clicks, fm, tmp_path
 
 def test_the_loader_refuses_what_python_lets_pass(program, board, tmp_path):
     """Keras 3 layers in a tf.Module: Python answers, a server could not find a variable."""
-    model, data_dir = made("autoencoder", board)
+    model, data_dir = made("multdae", board)
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
     wrong = tf.Module()
     wrong.model, wrong.tables = model, top.tables()

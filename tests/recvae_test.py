@@ -148,7 +148,8 @@ def test_the_old_encoder_is_no_part_of_what_is_trained():
     model = small()
     trained = {w.path for w in (*model.encoder.weights, *model.decoder.weights)}
     assert {w.path for w in model.trainable_weights} == trained
-    assert len(model.weights) == len(trained) + len(model.old_encoder.weights)
+    others = (*model.old_encoder.weights, *model.list_order.weights)
+    assert len(model.weights) == len(trained) + len(others)
     model.compile(keras.optimizers.Adam(0.01))
     model.train_step(BATCH)
     assert len(model.optimizer.variables) == 2 + 2 * len(trained)  # no slots of the old one

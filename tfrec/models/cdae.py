@@ -25,6 +25,8 @@ def logistic(labels: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     return tf.nn.softplus(scores) - labels * scores
 
 
+_SAME = 1e-5  # losses whose relative difference is less may differ by rounding alone
+
 VARIANTS: dict[str, tuple[Callable, Callable]] = {
     # name: hidden activation h, loss with the output activation f inside
     "M1": (tf.identity, square),
@@ -197,7 +199,8 @@ class CDAE(Recommender):
 
         Gradient steps from zero, each as long as Barzilai and Borwein (1988) say,
         |s . y| / y . y with s and y the last changes of V_u and of its gradient; the best of
-        all points seen is the result.
+        all points seen is the result: that of the least loss, and of those whose losses differ by
+        less than `_SAME` of it, by rounding that is, the one with the shortest gradient.
 
         Args:
             own: As for `user_loss`.
@@ -211,19 +214,24 @@ class CDAE(Recommender):
         def dot(a, b):
             return tf.reduce_sum(a * b, axis=1, keepdims=True)
 
-        def step(i, node, before, slope_before, best, least):
+        def step(i, node, before, slope_before, best, least, flattest):
             with tf.GradientTape() as tape:
                 tape.watch(node)
                 loss = self.user_loss(own, self.decode(hidden + node), node)
             slope = tape.gradient(loss, node)
-            better = loss < least
+            square = dot(slope, slope)
+            better = (loss < least * (1 - _SAME)) | (
+                (loss < least * (1 + _SAME)) & (square[:, 0] < flattest)
+            )
             best = tf.where(better[:, None], node, best)
             moved, turned = node - before, slope - slope_before
             length = tf.math.divide_no_nan(tf.abs(dot(moved, turned)), dot(turned, turned))
-            first = 1 / tf.maximum(1.0, tf.sqrt(dot(slope, slope)))
+            first = 1 / tf.maximum(1.0, tf.sqrt(square))
             after = node - tf.where(i == 0, first, length) * slope
-            return i + 1, after, node, slope, best, tf.where(better, loss, least)
+            least = tf.where(better, loss, least)
+            return i + 1, after, node, slope, best, least, tf.where(better, square[:, 0], flattest)
 
         zero = tf.zeros_like(hidden)
-        start = (0, zero, zero, zero, zero, tf.fill(tf.shape(hidden)[:1], math.inf))
+        most = tf.fill(tf.shape(hidden)[:1], math.inf)
+        start = (0, zero, zero, zero, zero, most, most)
         return tf.while_loop(lambda i, *_: (i <= steps) & (steps > 0), step, start)[4]
