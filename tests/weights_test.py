@@ -82,8 +82,7 @@ def test_weighted_ease_regresses_on_counts(shop, form):
     assert model.uses_values == (form != "none")
 
 
-@pytest.mark.parametrize("name", ["ials", "weightedease"])
-def test_a_count_reaches_the_model_and_the_request(shop, tmp_path, name):
+def test_a_count_reaches_the_model_and_the_request(shop, tmp_path):
     """Raw rows -> counted values -> confidence by default -> what `values` of a request do."""
     info = shop[1]
     found = np.zeros_like(LISTENED)
@@ -92,9 +91,7 @@ def test_a_count_reaches_the_model_and_the_request(shop, tmp_path, name):
     items = features["items"].numpy()[entries]
     found[features["user"].numpy()[entries[0]], items] = features["values"].numpy()[entries]
     np.testing.assert_array_equal(found, LISTENED)
-    cls = MODELS[name]
-    settings = {"factors": 3} if name == "ials" else {}
-    model = cls.create(info, cls.Config(regularization=1.0, **settings))
+    model = MODELS["ials"].create(info, MODELS["ials"].Config(factors=3))
     assert model.config.confidence == "log"
     model.fit(rows(shop))
     top = signatures.make(model, shop[0], 3, tmp_path / "titles.txt")
