@@ -61,26 +61,38 @@ def ridge_by_definition(vectors, targets, weights, penalties):
     return np.array(solved)
 
 
-def ials_half(x, vectors, binary, alpha, penalty, nu):
+def ials_half(x, vectors, weigh, alpha, penalty, nu):
     seen = x > 0
     n = seen.sum(1)
     d = [
         alpha * vectors.T @ vectors + penalty * (k + alpha * x.shape[1]) ** nu * np.eye(SIZE)
         for k in n
     ]
-    return ridge_by_definition(vectors, np.ones(x.shape), seen if binary else x, d)
+    return ridge_by_definition(vectors, np.ones(x.shape), seen * weigh(x), d)
 
 
-@pytest.mark.parametrize(("binary", "nu"), [(True, 1.0), (True, 0.0), (False, 0.5)])
-def test_ials_solves_the_normal_equations_in_turns(binary, nu):
+WEIGHTS = {  # 1 for a value of 1
+    "none": np.ones_like,
+    "value": np.array,
+    "linear": lambda r: (1 + 0.7 * r) / 1.7,
+    "log": lambda r: (1 + 0.7 * np.log(1 + r)) / (1 + 0.7 * np.log(2)),
+}
+
+
+@pytest.mark.parametrize(
+    ("confidence", "nu"),
+    [("none", 1.0), ("none", 0.0), ("value", 0.5), ("linear", 0.5), ("log", 1.0)],
+)
+def test_ials_solves_the_normal_equations_in_turns(confidence, nu):
     settings = {"regularization": 0.2, "unobserved": 0.3, "frequency": nu}
-    model, items = fitted(IALS, iterations=3, binary=binary, **settings)
-    have = scipy.sparse.csr_matrix(X[1:] > 0 if binary else X[1:], dtype=np.float32)
+    model, items = fitted(IALS, iterations=3, confidence=confidence, rate=0.7, **settings)
+    weigh = WEIGHTS[confidence]
+    have = scipy.sparse.csr_matrix((X > 0)[1:] * weigh(X[1:].astype(float)), dtype=np.float32)
     items = sparse.singular(have, items.astype(np.float32)).astype(np.float64)
     for _ in range(3):  # of the users who have anything
-        users = ials_half(X[1:], items, binary, 0.3, 0.2, nu)
-        items = ials_half(X[1:].T, users, binary, 0.3, 0.2, nu)
-    users = ials_half(X, items, binary, 0.3, 0.2, nu)
+        users = ials_half(X[1:], items, weigh, 0.3, 0.2, nu)
+        items = ials_half(X[1:].T, users, weigh, 0.3, 0.2, nu)
+    users = ials_half(X, items, weigh, 0.3, 0.2, nu)
     scores = model.score(features(X))
     np.testing.assert_allclose(scores, users @ items.T, rtol=1e-3, atol=1e-5)
     # The vectors are turned: their products are the same, and the Gram matrix is diagonal.

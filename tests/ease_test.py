@@ -59,7 +59,8 @@ def test_b_solves_the_normal_equations_with_a_zero_diagonal():
 
 
 def test_ratings_count_as_one_or_by_value():
-    assert not np.allclose(fitted(0.5, binary=False).item_weights, fitted(0.5).item_weights)
+    thrice = fitted(0.5, confidence="value").item_weights
+    assert not np.allclose(thrice, fitted(0.5).item_weights)
 
 
 def test_a_gram_matrix_that_can_not_be_inverted_names_the_setting():
@@ -78,14 +79,15 @@ def test_the_gram_matrix_is_the_same_by_pairs_and_by_blas(pair, monkeypatch):
     np.testing.assert_array_equal(np.tril(found), np.tril(x.T @ x))
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_scores_are_the_product_with_the_dense_rows(binary):
-    model = fitted(0.5, binary=binary)
+@pytest.mark.parametrize("confidence", ["none", "value"])
+def test_scores_are_the_product_with_the_dense_rows(confidence):
+    model = fitted(0.5, confidence=confidence)
     features, _ = next(iter(rows(X, 2 * X).unbatch().batch(4)))
     more = {
         "items": tf.pad(features["items"], [[0, 1], [0, 0]], constant_values=-1),
         "values": tf.pad(features["values"], [[0, 1], [0, 0]]),
         "user": tf.pad(features["user"], [[0, 1]], constant_values=-1),
     }
-    due = np.concatenate([(X if binary else 2 * X), np.zeros([1, 4])]) @ model.item_weights.numpy()
+    x = X if confidence == "none" else 2 * X
+    due = np.concatenate([x, np.zeros([1, 4])]) @ model.item_weights.numpy()
     np.testing.assert_allclose(model.score(more), due, atol=1e-6)

@@ -7,18 +7,26 @@ import zipfile
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import tensorflow as tf
 
+import tfrec
 from tfrec import ranking, tasks
+from tfrec.api import printed
+from tfrec.config import DataConfig
 from tfrec.data import by_user, inputs, pairs
+from tfrec.data.prepare import prepare
+from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.layers.list_order import ListOrder
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
 from tfrec.training import lists, summaries
 
 COUNTS = np.arange(40)[::-1] % 37 + 5  # of the checkerboard's items, for a test
+RECENT = np.arange(40) * 7 % 5  # many are equal: there COUNTS decide
 VECTORS = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
 LEARNED = (("user", "autoencoder"), ("item", "autorec"))
 RULES = ((0.0, 0.0), (2.0, 0.0), (0.5, 0.3))
@@ -122,6 +130,31 @@ def test_counts_and_vectors_are_those_of_training(board, monkeypatch):
         np.testing.assert_allclose(found @ found.T, due, atol=0.02)
 
 
+def test_recent_are_the_newest_in_whole_days(tmp_path):
+    """Of 12 interactions: days 0 to 5, two each. A quarter is three: those of days 4 and 5."""
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{n % 4}" for n in range(12)],
+            "item": [f"i{n // 4}" for n in range(12)],
+            "value": np.float32(1),
+            "time": np.arange(12)[::-1] // 2 * 86_400 + 3_600,
+        }
+    )
+    known = {"name": "days", "rating_min": 0, "rating_max": 1, "chunks": lambda: iter([frame])}
+    for rows, has_times, due in (
+        *(("user", True, [4, 0, 0]), ("item", True, [4, 0, 0])),
+        ("user", False, [0, 0, 0]),
+    ):
+        raw = RawDataset(**known, fingerprint=str(has_times), has_times=has_times)
+        data_dir = tmp_path / f"{rows}{has_times}"
+        data = DataConfig(test=0, validation=0, rows=rows)
+        info = prepare(raw, data, data_dir, progress=False)
+        found = [pairs.recent_counts(data_dir, info, "train", x) for x in (0.25, 1 / 3, 0.5, 1.0)]
+        np.testing.assert_array_equal(found[:2], [due, due])
+        later = [[4, 2, 0], [4, 4, 4]] if has_times else [due, due]
+        np.testing.assert_array_equal(found[2:], later)
+
+
 def test_few_vectors_of_many_items_are_the_first_ones(monkeypatch):
     monkeypatch.setattr(lists, "_DENSE", 0)
     chosen = (np.random.default_rng(0).random((90, 120)) < 0.2).astype(np.float32)
@@ -183,6 +216,7 @@ COLD = {
     "cdae": ("user", {"latent": 4, "fold_in_steps": 5}),
     "mf": ("user", {"latent": 4}),
     "autorec": ("item", {"hidden": (4,)}),
+    "fm": ("user", {"latent": 4}),
 }
 
 
@@ -191,9 +225,10 @@ def test_nothing_known_gets_popular_items_and_something_known_does_not(board, tm
     rows, settings = COLD[name]
     data_dir = board(rows)[0]
     model = made(data_dir, name, **settings)
+    model.list_order.recent.assign(RECENT)
     top = signatures.make(model, data_dir, 10, tmp_path / "titles.txt")
     ids = np.array((pathlib.Path(data_dir) / "items.txt").read_text().split())
-    popular = set(ids[np.argsort(-COUNTS, kind="stable")[:8]])  # the ninth may be one of a tie
+    popular = set(ids[np.lexsort((-COUNTS, -RECENT))[:9]])  # the tenth is the first of the 3
     length = model.max_items or 3
     histories = np.full([3, length], "", dtype=object)
     histories[1, -1], histories[2, -3:] = "no such item", ["i3", "i4", "i8"]
@@ -237,6 +272,36 @@ def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
     scores = tf.constant([[3.0] * 39 + [4.0]])
     for history in ([[PAD]], [[7]]):
         np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)
+
+
+def test_a_file_from_before_recent_was_kept_orders_by_all(board, tmp_path):
+    for name in ("autoencoder", "popularity"):
+        model = made(board()[0], name)
+        model.list_order.recent.assign(RECENT)
+        kept = {str(n): v.numpy() for n, v in enumerate(model.list_order.weights)}
+        order = ListOrder(40, model.list_order.scale)
+        order.load_own_variables(kept)
+        cold, scores = tf.constant([[PAD]]), tf.zeros([1, 40])
+        by_recent = tf.argsort(-order(scores, cold)[0], stable=True)
+        np.testing.assert_array_equal(by_recent, np.lexsort((-COUNTS, -RECENT)))
+        del kept[str(len(kept) - 1)]
+        order.load_own_variables(kept)
+        by_all = tf.argsort(-order(scores, cold)[0], stable=True)
+        np.testing.assert_array_equal(by_all, np.argsort(-COUNTS, kind="stable"))
+
+
+def test_a_run_knows_what_is_recent_and_an_unknown_user_is_told(board, tmp_path):
+    small = {"latent": 4, "epochs": 1, "test": False, "check_export": False, "verbose": False}
+    run = tfrec.fit("mf", board()[0], run_dir=tmp_path / "run", **small)
+    order = run.model.list_order
+    np.testing.assert_array_equal(order.recent, order.counts)  # all within a day
+    said, _, *lines = printed.recommendations(run, "stranger", "", 5).splitlines()
+    assert said == "user stranger is none of the 40 that are known: popular items"
+    popular = np.argsort(-order.counts.numpy(), kind="stable")
+    least = order.counts.numpy()[popular[4]]
+    assert all(order.counts.numpy()[run.items.index(line.split()[1])] >= least for line in lines)
+    has_all = printed.recommendations(run, "u7", "", 5)
+    assert has_all.startswith("user u7: 40 rated items") and has_all.count("\n") == 1
 
 
 def result_of(test, **floors):

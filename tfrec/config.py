@@ -205,6 +205,8 @@ class TrainConfig(Settings):
         validate_every: Epochs between two validations; the last epoch always has one.
         monitor: Validation metric that picks the best epoch; empty: the task's own
             (rmse, ndcg@100).
+        recent_share: What is popular, for histories that are empty or unknown, is counted in the
+            newest interactions of training, this share of them, where times are known; 1: in all.
         cuts: Lengths k of the lists that rankings are measured at (map@7); empty: the usual ones.
         refit: After the best epoch is known, train anew on train + validation for as many
             epochs; test is reported for that model.
@@ -230,6 +232,7 @@ class TrainConfig(Settings):
     patience: int = setting(0, "0 or more")
     validate_every: int = setting(1, "at least 1")
     monitor: str = ""
+    recent_share: float = setting(0.2, "more than 0 and up to 1", later=True)
     cuts: tuple[int, ...] = setting((), "at least 1")
     refit: bool = False
     mixed_precision: bool = False

@@ -58,11 +58,16 @@ def write(found, output: str) -> str:
         asked = (
             {"users": request_files.read_users(FLAGS.users)}
             if FLAGS.users
-            else {"histories": request_files.read_histories(FLAGS.histories, found.info.rating_max)}
+            else {
+                "histories": request_files.read_histories(FLAGS.histories, found.model.usual_value)
+            }
         )
         answers = found.recommend(k=FLAGS.k, **asked)
         request_files.write(answers, output)
         n = len(next(iter(asked.values())))
+        unknown = sum(user not in found.users for user in asked.get("users", ()))
+        if unknown:
+            output += f"; {unknown:,} of them are unknown and have popular items"
     return f"{n:,} users, at most {FLAGS.k} items each: {output}"
 
 

@@ -146,6 +146,11 @@ class DatasetInfo:
         """The width of a row: items, or users for item rows."""
         return self.n_items if self.rows == "user" else self.n_users
 
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when anything happened."""
+        return any(field.kind in TIME_KINDS for field in self.fields)
+
     def to_dict(self) -> dict:
         """The info as plain JSON types."""
         return json.loads(json.dumps(dataclasses.asdict(self)))

@@ -16,6 +16,7 @@ RANGES: dict[str, Callable[[float], bool]] = {
     "0 or more": lambda x: 0 <= x < math.inf,
     "more than 0": lambda x: 0 < x < math.inf,
     "0 or more and less than 1": lambda x: 0 <= x < 1,
+    "more than 0 and up to 1": lambda x: 0 < x <= 1,
     "from 0 to 1": lambda x: 0 <= x <= 1,
     "more than 0 and less than 1": lambda x: 0 < x < 1,
     "a whole number, or a share below 1": lambda x: 0 <= x < 1 or (x > 0 and float(x).is_integer()),

@@ -19,17 +19,25 @@ def recommendations(run: Run, user: str, items: str, k: int) -> str:
         k: How many.
 
     Raises:
-        ValueError: unknown user, a history of unknown items only, not of that form or with
-            ratings the data does not allow, or a model that can not score histories.
+        ValueError: an unknown user of a model that takes histories; a history of unknown items
+            only, not of that form, with ratings that the data does not allow, or for a model that
+            can not score it.
     """
     if items:
         history, notes = parse(run, items)
         found = run.recommend(histories=[history], k=k)
     else:
         found = run.recommend(users=[user], k=k)
-        (stored,) = run.histories([user])
-        notes = [f"user {user}: {len(stored)} rated items, left out below"]
+        notes = [_about_user(run, user)]
     return "\n".join([*notes, layout(found, run)])
+
+
+def _about_user(run: Run, user: str) -> str:
+    """What his list leaves out, or why it is everybody's."""
+    if user not in run.users:
+        return f"user {user} is none of the {len(run.users):,} that are known: popular items"
+    (stored,) = run.histories([user])
+    return f"user {user}: {len(stored)} rated items, left out below"
 
 
 def similar(run: Run, item: str, k: int) -> str:
@@ -49,7 +57,7 @@ def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
     info, history = run.info, {}
     for entry in text.split(","):
         item, colon, value = entry.strip().rpartition(":")
-        item, value = (item, value) if colon else (value, str(info.rating_max))
+        item, value = (item, value) if colon else (value, str(run.model.usual_value))
         if not item or not _is_number(value):
             raise ValueError(f"--items: {entry!r} is not of the form item:rating")
         if item in history:
@@ -83,7 +91,7 @@ def layout(found: pd.DataFrame, run: Run) -> str:
         fields = vocabulary.read_table(run.data_dir / ITEM_FIELDS_FILE)
         if "genres" in fields:
             genres = dict(zip(fields["item"], fields["genres"], strict=True))
-    wide = max(8, *map(len, found["item"]))
+    wide = max([8, *map(len, found["item"])])
     lines = [f"{'':>4} {'item':>{wide}} {'score':>8}  {'title':48} {'genres' if genres else ''}"]
     for row in found.itertuples():
         about = genres.get(row.item, "")

@@ -67,7 +67,8 @@ class Recommends:
 
         Raises:
             ValueError: not one of `users` and `histories`, one that the model can not take, or an
-                unknown user.
+                unknown user of a model that takes histories; one that knows users only has popular
+                items for him.
         """
         if (users is None) == (histories is None):
             raise ValueError("give one of users=[...] and histories=[...]")

@@ -106,13 +106,18 @@ class Run(recommending.Recommends):
         histories: Sequence[History] | Mapping[str, History] | None,
         k: int,
     ) -> recommending.Asked:
-        """Known users by what is stored of them, where the model takes histories only."""
+        """Known users by what is stored of them, where the model takes histories only.
+
+        A model that takes none answers for unknown users, too: with popular items.
+        """
         asking = self._asking(k)
         if histories is not None and not asking.takes_histories:
             raise ValueError(self._no_histories())
         if users is None:
             return recommending.Asked(asking, None, histories)
         users = [str(user) for user in recommending.as_list(users, "users")]
+        if not asking.takes_histories:
+            return recommending.Asked(asking, users, histories)
         positions = self._known.positions(users)
         if asking.knows_users:
             return recommending.Asked(asking, users, histories)
@@ -248,7 +253,8 @@ class Run(recommending.Recommends):
         name = self.config.model + (" with rows by item" if by_item else "")
         return (
             f"{name} knows users by weights of their own and can not score a new history; ask for "
-            "users (--user)" + (", or train it with rows=user (--set rows=user)" if by_item else "")
+            "users (--user; one that it does not know gets popular items)"
+            + (", or train it with rows=user (--set rows=user)" if by_item else "")
         )
 
     def _asking(self, k: int, exactly: bool = False) -> InMemory:

@@ -57,6 +57,6 @@ def _alone(model: Recommender, items: np.ndarray) -> np.ndarray:
     features = {
         "user": tf.fill([len(items)], PAD),
         "items": column,
-        "values": tf.fill(tf.shape(column), np.float32(model.info.rating_max)),
+        "values": tf.fill(tf.shape(column), np.float32(model.usual_value)),
     }
     return model.score(features).numpy()

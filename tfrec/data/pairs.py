@@ -1,5 +1,6 @@
 """Users and items of interactions, whatever a row of the data is."""
 
+import collections
 import pathlib
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from tfrec.data import inputs
 from tfrec.schema import DatasetInfo
 
 _AT_ONCE = 1 << 16
+_DAY = 86_400
 
 
 def read(
@@ -40,3 +42,42 @@ def counts(data_dir: str | pathlib.Path, info: DatasetInfo, split: str) -> np.nd
     for _, items in read(data_dir, info, split):
         found += np.bincount(items, minlength=info.n_items)
     return found
+
+
+def recent_counts(
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str, share: float
+) -> np.ndarray:
+    """Interactions with each item among the newest, int64 `[n_items]`.
+
+    Args:
+        data_dir: The prepared data.
+        info: Its info.
+        split: As for `read`.
+        share: Which are the newest: those of the last days that hold this share of all; days are
+            whole (UTC), and the first of them is taken in full.
+
+    Returns:
+        Zeros where the data has no times.
+    """
+    found = np.zeros(info.n_items, np.int64)
+    if not info.has_times:
+        return found
+    by_day: collections.Counter[int] = collections.Counter()
+    for _, days in _items_and_days(data_dir, info, split):
+        for day, n in zip(*np.unique(days, return_counts=True), strict=True):
+            by_day[int(day)] += int(n)
+    newest = np.array(sorted(by_day, reverse=True))
+    so_far = np.cumsum([by_day[day] for day in newest])
+    first = newest[np.searchsorted(so_far, share * so_far[-1])]
+    for items, days in _items_and_days(data_dir, info, split):
+        found += np.bincount(items[days >= first], minlength=info.n_items)
+    return found
+
+
+def _items_and_days(
+    data_dir: str | pathlib.Path, info: DatasetInfo, split: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions of items and days since 1970, `[n]` each, some interactions at a time."""
+    for features, _ in inputs.events(data_dir, info, split, _AT_ONCE, fill=True, context=("time",)):
+        real = features["user"].numpy() >= 0
+        yield features["item"].numpy()[real], features["time"].numpy()[real] // _DAY

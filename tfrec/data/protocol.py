@@ -2,6 +2,7 @@
 
 from tfrec.config import DataConfig
 from tfrec.datasets.raw_dataset import RawDataset
+from tfrec.schema import DatasetInfo
 from tfrec.split_rules import GivenFiles
 
 _BY_IDS = (  # the default of each is what rows without users and items allow
@@ -56,6 +57,17 @@ def describe(config: DataConfig, raw: RawDataset) -> str:
         sentence = sentence.replace("by rating", "by row")
     rows = [f"rows by {config.rows}"] if raw.has_ids else []
     return ", ".join([f"{raw.name}, {sentence}", *_filters(config), *rows])
+
+
+def ignored_values(info: DatasetInfo) -> str:
+    """Words for the protocol of a model that only reads which interactions there are.
+
+    Nothing where all values are alike, so that there is nothing to ignore.
+    """
+    low, high = info.rating_min, info.rating_max
+    if low == high or info.rating_mean in (low, high):
+        return ""
+    return f"; values ({low:g} to {high:g}) ignored"
 
 
 _DUPLICATES = {

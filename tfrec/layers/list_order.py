@@ -20,7 +20,9 @@ class ListOrder(keras.layers.Layer):
     `weight` and `choice` are chosen on validation by lists of liked items
     (`tfrec.training.lists`); at 0 the score decides, as it always does for models of other tasks.
 
-    A row without any history that the model knows is ordered by n_i alone: most popular first.
+    A row without any history that the model knows is ordered by r_i alone, how many of those
+    interactions are recent (`tfrec.training.lists` says which), and where that is equal by n_i:
+    what is most popular now comes first. Without times all r_i are 0.
 
     Args:
         n_items: How many items there are. Their counts are 0, and have no effect, until they are
@@ -38,6 +40,8 @@ class ListOrder(keras.layers.Layer):
             self.vectors = self.add_weight((n_items, SIZE), name="vectors", **options)
             self.weight = self.add_weight((), name="weight", **options)
             self.choice = self.add_weight((), name="choice", **options)
+        options["dtype"] = "int32"
+        self.recent = self.add_weight((n_items,), name="recent", **options)  # the last: see below
         self.built = True
 
     def call(self, scores, history, values=None, items=None, rule=None):
@@ -69,13 +73,13 @@ class ListOrder(keras.layers.Layer):
         """
         cold = tf.reduce_all(history < 0, axis=1, keepdims=True)
         cold &= tf.reduce_any(tf.convert_to_tensor(self.counts) > 0)
-        popularity = tf.cast(cold, tf.float32)
+        is_cold = tf.cast(cold, tf.float32)
         if not self.scale:
-            return popularity, cold
+            return is_cold, cold
         weight, choice = (self.weight, self.choice) if rule is None else rule
-        popularity = tf.where(cold, popularity, tf.convert_to_tensor(weight))
+        popularity = tf.convert_to_tensor(weight) * (1 - is_cold)
         taste = tf.convert_to_tensor(choice) * self._taste(history, values)  # 0 where cold
-        return tf.concat([popularity, taste], axis=1), cold
+        return tf.concat([is_cold, popularity, taste], axis=1), cold
 
     def keys(self, items=None):
         """The items' factors, float32 `[n, size]`, or `[batch, n, size]`."""
@@ -84,8 +88,14 @@ class ListOrder(keras.layers.Layer):
             tensor = tf.convert_to_tensor(variable)
             return tensor if items is None else tf.gather(tensor, items)
 
-        popularity = tf.math.log1p(tf.cast(of_items(self.counts), tf.float32))[..., None]
-        return tf.concat([popularity, of_items(self.vectors)], -1) if self.scale else popularity
+        counts = tf.cast(of_items(self.counts), tf.float32)
+        most = tf.cast(tf.reduce_max(tf.convert_to_tensor(self.counts)), tf.float32)
+        # n_i / (1 + most) is below 1: it only decides where r_i is equal.
+        recent = tf.math.log1p(tf.cast(of_items(self.recent), tf.float32) + counts / (1 + most))
+        if not self.scale:
+            return recent[..., None]
+        popular = tf.stack([recent, tf.math.log1p(counts)], axis=-1)
+        return tf.concat([popular, of_items(self.vectors)], axis=-1)
 
     def _taste(self, history, values):
         """The unit vector along p, float32 `[batch, SIZE]`; 0 where nothing was liked."""
@@ -100,6 +110,14 @@ class ListOrder(keras.layers.Layer):
         return tf.math.l2_normalize(sums, axis=1)
 
     def load_own_variables(self, store):
-        """As Keras', but files of versions without this layer leave it as it is."""
-        if store.keys():
+        """As Keras', but files of versions without this layer leave it as it is.
+
+        Those of versions without `recent` leave that at 0: popular is what has the most
+        interactions of all.
+        """
+        if len(store.keys()) == len(self.weights) - 1:
+            self.recent.assign(tf.zeros_like(self.recent))
+            for number, variable in enumerate(self.weights[:-1]):
+                variable.assign(store[str(number)])
+        elif store.keys():
             super().load_own_variables(store)

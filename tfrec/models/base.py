@@ -159,6 +159,19 @@ class Recommender(MemoryEstimate, keras.Model):
         return []
 
     @property
+    def uses_values(self) -> bool:
+        """Whether values of interactions count, or only that there are any: then a run says so.
+
+        By default models of rankings do not use them; one that does has `uses_values = True`.
+        """
+        return not self.task_object.ranks
+
+    @property
+    def usual_value(self) -> float:
+        """The value of an item that a request names without one."""
+        return self.info.rating_max
+
+    @property
     def training_rows(self) -> int:
         """Rows with something to train on, at least 1: what a loss summed over rows is divided by.
 

@@ -10,21 +10,23 @@ import scipy.linalg
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
+from tfrec.models.confidence import Confidence, Weighing
 
 BLOCK = 256  # rows copied at once, to stay in the processor's cache
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class EASE(Recommender):
+class EASE(Weighing, Recommender):
     """S = X B with min_B |X - X B|^2 + lambda |B|^2, diag B = 0.
 
     Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram
     matrix is that of the sparse rows; the inverse is LAPACK's Cholesky one in
-    float64. There is nothing about users in it: any history can be scored.
+    float64. There is nothing about users in it: any history can be scored. X is 1 where a user has
+    an item, or with `confidence` c(r) / c(1) of the value r (`Confidence`), in a request, too.
     """
 
     task = "ranking"
@@ -33,16 +35,18 @@ class EASE(Recommender):
     paper = TrainConfig(batch_size=2048)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Confidence):
         """EASE's settings.
 
         Attributes:
+            confidence: What X holds of an interaction of value r. "none": 1; "linear": 1 + rate r;
+                "log": 1 + rate log(1 + r); "value": r; "auto": "log" for counts and sums of repeats
+                (`--data duplicates`), else "none". One of value 1 is 1 in X.
+            rate: See `confidence`.
             regularization: lambda.
-            binary: Every rating counts as 1; else its value is used.
         """
 
         regularization: float = setting(500.0, "0 or more")
-        binary: bool = True
 
     def build(self, input_shape=None):
         n = self.info.n_items
@@ -53,9 +57,9 @@ class EASE(Recommender):
 
     def history(self, features) -> tf.Tensor:
         """X: the rows as `[batch, n_items]`."""
-        items, values = features["items"], features["values"]
-        values = tf.cast(items >= 0, tf.float32) if self.config.binary else values
-        return densify(items, values, self.info.n_items)
+        items = features["items"]
+        entries = losses.observed(items) * self.config.weigh(features["values"])
+        return densify(items, entries, self.info.n_items)
 
     def call(self, features, training=False):
         """X B: the weights of each row's items, summed up."""
@@ -63,11 +67,12 @@ class EASE(Recommender):
         batch, n = items.shape[0], self.info.n_items
         entries, places = losses.entries_of(items)
         n_rows = tf.shape(items, tf.int64)[0]
-        if self.config.binary:
+        if not self.uses_values:
             of, columns = places[:, 0], places[:, 1]
             scores = tf.sparse.segment_sum(weights, columns, of, num_segments=n_rows)
         else:
             values = tf.cast(tf.gather_nd(features["values"], entries), tf.float32)
+            values = self.config.weigh(values)
             x = tf.SparseTensor(places, values, tf.stack([n_rows, tf.cast(n, tf.int64)]))
             scores = tf.sparse.sparse_dense_matmul(x, weights)
         return tf.ensure_shape(scores, [batch, n])
@@ -89,8 +94,7 @@ class EASE(Recommender):
             **unused: What Keras' `fit` would take.
         """
         x = sparse.read(rows, self.info.n_items)
-        if self.config.binary:
-            x.data[:] = 1
+        x.data = self.config.weigh(x.data).numpy()
         gram = sparse.gram(x)
         self.item_weights.assign(solve(gram, self.config.regularization))
 

@@ -49,7 +49,7 @@ class EASEVAE(RecVAE):
         super().__init__(info, config, **kwargs)
         names = ("regularization", "activity", "ridge", "discount")
         settings = {name: getattr(self.config, name) for name in names}
-        self.linear = WeightedEASE.create(info, WeightedEASE.Config(**settings))
+        self.linear = WeightedEASE.create(info, WeightedEASE.Config(**settings, confidence="none"))
 
     def call(self, features, training=False):
         """Scores of both models together, float32 `[batch, n_items]`."""

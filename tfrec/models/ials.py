@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, setting
+from tfrec.config import setting
 from tfrec.data import sparse
 from tfrec.layers import ridge
 from tfrec.models.base import Recommender
+from tfrec.models.confidence import Confidence, Weighing
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class IALS(Recommender):
+class IALS(Weighing, Recommender):
     """s_ui = p_u . q_i, both solved in turns.
 
     Minimised is (Rendle et al., eq. 1 and 5), S the pairs of training,
@@ -31,27 +32,33 @@ class IALS(Recommender):
     are turned so that it is diagonal. p_u is solved from the history in the request, too: there
     is nothing else about users in it, and any history can be scored.
 
-    Departs from the papers: w_ui is 1, or the value with `binary=false`, instead of 1 + alpha r
-    (a common factor of w is lambda's and alpha's to take). The solution is exact where iALS++
-    takes one step for each block of dimensions: that the smaller of two forms is solved
-    (`tfrec.layers.ridge`) makes it as quick.
+    w_ui is 1, or with `confidence` c(r) / c(1) of the pair's value r (`Confidence`), in training
+    and in a request.
+
+    Departs from the papers: Hu et al.'s confidence c(r) is divided by c(1) (a common factor of w is
+    lambda's and alpha's to take), and stands beside the weight of all pairs, not in its place. The
+    solution is exact where iALS++ takes one step for each block of dimensions: that the smaller of
+    two forms is solved (`tfrec.layers.ridge`) makes it as quick.
     """
 
     task = "ranking"
     closed_form = True
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
+    class Config(Confidence):
         """iALS's settings.
 
         Attributes:
+            confidence: How the value r of a pair weighs it. "none": not at all; "linear":
+                1 + rate r; "log": 1 + rate log(1 + r); "value": r; "auto": "log" for counts and
+                sums of repeats (`--data duplicates`), else "none". A pair of value 1 weighs 1.
+            rate: See `confidence`.
             factors: Size of the vectors p and q.
             regularization: lambda.
             frequency: nu: how much more the vectors are shrunk of who has more (0: all alike; 1:
                 as in a sum over events).
             unobserved: alpha, the weight of a pair that is not in the data.
             iterations: Times that all users and then all items are solved.
-            binary: Every rating weighs 1; else its value, below 0 as 0.
         """
 
         factors: int = setting(256, "at least 1")
@@ -59,7 +66,6 @@ class IALS(Recommender):
         frequency: float = setting(0.25, "0 or more")
         unobserved: float = setting(0.2, "more than 0")
         iterations: int = setting(2, "at least 1")
-        binary: bool = True
 
     def build(self, input_shape=None):
         n, size = self.info.n_items, self.config.factors
@@ -76,11 +82,14 @@ class IALS(Recommender):
             features["items"], features["values"], table, gram, float(self.info.n_items)
         )
 
+    def weigh(self, values) -> tf.Tensor:
+        """The weights w of pairs by their values, 0 or more."""
+        return tf.maximum(self.config.weigh(values), 0)
+
     def _solve(self, items, values, table, gram, n_others) -> tf.Tensor:
         """Vectors of rows, given the others' `table` and its diagonal Gram matrix."""
         c = self.config
-        ones = tf.ones_like(values)
-        weights = ones if c.binary else tf.maximum(values, 0.0)
+        ones, weights = tf.ones_like(values), self.weigh(values)
         n = tf.reduce_sum(losses.observed(items), axis=1, keepdims=True)
         penalties = c.regularization * (n + c.unobserved * n_others) ** c.frequency
         return ridge.solve(items, ones, weights, table, c.unobserved * gram + penalties)
@@ -91,9 +100,7 @@ class IALS(Recommender):
     def objective(self, features, targets, scores):
         """The row's part of what is minimised, but for the penalties."""
         items = targets["target_items"]
-        weights = losses.observed(items)
-        if not self.config.binary:
-            weights *= tf.maximum(targets["target_values"], 0.0)
+        weights = losses.observed(items) * self.weigh(targets["target_values"])
         picked = tf.gather(scores, tf.maximum(items, 0), batch_dims=1)
         errors = tf.reduce_sum(weights * tf.square(1 - picked), axis=1)
         return errors + self.config.unobserved * tf.reduce_sum(tf.square(scores), axis=1)
@@ -108,8 +115,7 @@ class IALS(Recommender):
         size = self.config.factors
         specs = [tf.TensorSpec(shape) for shape in ([None, size], [size], [])]
         solve = ridge.compiled(self._solve, specs)
-        if self.config.binary:
-            x.data[:] = 1
+        x.data = self.weigh(x.data).numpy()
         items = sparse.singular(x, self.vectors.numpy())
         for _ in range(self.config.iterations):
             items, gram = turned(items)

@@ -35,7 +35,7 @@ class MemoryEstimate:
         keeps_rows = cls.closed_form or cls.knows_users or cls.reads == "events"
         vectors = 2 * info.n_columns + keeps_rows * info.n_rows
         weights = vectors * (cls.size(config) + 1) * copies
-        lists = info.n_items * (list_order.SIZE + 1)
+        lists = info.n_items * (list_order.SIZE + 2)
         return 4 * (weights + lists + cls.activations(info, config, train))
 
     @classmethod

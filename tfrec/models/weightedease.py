@@ -62,8 +62,7 @@ class WeightedEASE(EASE):
         """Sums up X' W X over one pass of `rows` and solves; args as `EASE.fit`."""
         c = self.config
         x = sparse.read(rows, self.info.n_items)
-        if c.binary:
-            x.data[:] = 1
+        x.data = c.weigh(x.data).numpy()
         x.eliminate_zeros()
         sizes, users_of = np.diff(x.indptr), np.bincount(x.indices, minlength=self.info.n_items)
         weights = np.maximum(sizes, 1.0) ** -c.activity

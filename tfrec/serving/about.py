@@ -38,7 +38,7 @@ MEANING = {
 }
 FEATURES = {
     "history": "`items`, `values`, `exclude`, `allow`, `candidates` (rate_example), all optional "
-    "lists; `item` (regress); without `values` all ratings are the highest",
+    "lists; `item` (regress); without `values` all ratings are {usual}",
     "user": "`user`, the lists `exclude`, `allow` and `candidates` (rate_example), and `item` "
     "(regress)",
 }
@@ -50,7 +50,7 @@ most popular items.
 
 A request without one of the inputs, or one of another dtype, rank, fixed length or number of rows,
 is refused with INVALID_ARGUMENT. What is wrong within a row is harmless, since a server may batch
-it with others: a rating that is NaN or infinite counts as the highest, the first rating stands for
+it with others: a rating that is NaN or infinite counts as {usual}, the first rating stands for
 those that are missing, ratings beyond the items are ignored, any other number that is NaN or
 infinite is missing, and an Example that can not be read, or whose feature is of another type,
 answers like an empty one.
@@ -77,6 +77,7 @@ def describe(top: Answers) -> dict:
         "model": type(top.model).__name__.lower(),
         "task": top.model.task,
         "highest": top.model.info.rating_max,
+        "usual": top.model.usual_value,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
         **top.facts,
@@ -111,7 +112,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
     words = top.model.task_object.words
     prediction = words.format(low=info.rating_min, high=info.rating_max)
     batching = "" if top.kind == "events" else BATCHING
-    lines += [NOTES.format(prediction=prediction, batching=batching)]
+    lines += [NOTES.format(prediction=prediction, batching=batching, usual=_usual(top))]
     if top.model.max_items and top.kind == "history":
         lines[-1] += NEWEST.format(n=top.model.max_items)
     lines += [top.notes] if top.notes else []
@@ -155,7 +156,14 @@ def meaning(top: Answers, endpoint: str) -> str:
     if "score" in top.endpoints() and endpoint in top.model.task_object.event_signatures:
         names = ", ".join(f"`{name}`" for name in specs_of(top.endpoints()["score"]))
         return words.replace("`item`", "the event").format(features=names)
-    return words.format(features=FEATURES.get(top.kind, ""))
+    features = FEATURES.get(top.kind, "").format(usual=_usual(top))
+    return words.format(features=features)
+
+
+def _usual(top: Answers) -> str:
+    """What an item without a rating has, in words."""
+    value = top.model.usual_value
+    return "the highest" if value == top.model.info.rating_max else f"{value:g}"
 
 
 def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:

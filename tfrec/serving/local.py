@@ -23,7 +23,7 @@ class InMemory(Asking):
 
     def __init__(self, answers: Answers, batch_size: int = 256):
         self.answers, self.batch_size = answers, batch_size
-        self.rating = answers.model.info.rating_max
+        self.rating = answers.model.usual_value
         self._specs = {
             name: _specs(specs_of(function)) for name, function in answers.endpoints().items()
         }
@@ -51,7 +51,8 @@ class OnDisk(Asking):
     def __init__(self, path: str | pathlib.Path, batch_size: int = 256):
         self.path, self.batch_size = _version(pathlib.Path(path)), batch_size
         with damage.refused(self.path, "export the run again with `python -m tfrec.export`"):
-            self.rating = json.loads((self.path / about.SIGNATURES).read_text())["highest"]
+            described = json.loads((self.path / about.SIGNATURES).read_text())
+            self.rating = described.get("usual", described["highest"])  # older ones: the highest
             self._loaded = tf.saved_model.load(str(self.path))
         self._specs = {
             name: _specs(function.structured_input_signature[1])

@@ -221,13 +221,13 @@ class HistoryTopK(TopK):
 
         Where there are fewer, the row's first one stands for the rest: that is how a server
         that batches would pad them. One that is NaN or infinite, or of a row without any, is
-        the highest; ratings without an item are ignored.
+        the model's `usual_value`; ratings without an item are ignored.
         """
         n, given = tf.shape(positions)[1], tf.shape(values)[1]
         first = tf.pad(values, [[0, 0], [0, 1]], constant_values=float("nan"))[:, :1]
         rest = tf.repeat(first, tf.maximum(0, n - given), axis=1)
         values = tf.concat([values, rest], axis=1)[:, :n]
-        return tf.where(tf.math.is_finite(values), values, self.model.info.rating_max)
+        return tf.where(tf.math.is_finite(values), values, self.model.usual_value)
 
     def samples(self):
         """Items and ratings by chance, shorter from row to row: the export shows no real user's."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec import metrics, ranking
 from tfrec.data import pairs, prepared, records
+from tfrec.data import protocol as data_protocol
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.training import batches, lists, strategies
@@ -120,6 +121,12 @@ def new_report(
     return metrics.SampledRankingReport(model.info, sampler, counts, int(negatives))
 
 
+def protocol(model: Recommender, report: Report) -> str:
+    """The split, the way of measuring, and what the model leaves out of the data, in words."""
+    ignored = "" if model.uses_values else data_protocol.ignored_values(model.info)
+    return report.protocol + lists.protocol(model) + ignored
+
+
 def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
     """Measures a finished run again.
 
@@ -153,4 +160,4 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
         result = Evaluator(model)(held_out, report) | lists.result(
             model, lists.HeldOut(data_dir, part)
         )
-        return result, report.protocol + lists.protocol(model)
+        return result, protocol(model, report)

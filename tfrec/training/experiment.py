@@ -16,7 +16,7 @@ from tfrec.models.popularity import Popularity
 from tfrec.training import batches, lists, loop, memory, methods, overlap, strategies, warm_start
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
-from tfrec.training.evaluation import Evaluator
+from tfrec.training.evaluation import Evaluator, protocol
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
@@ -166,7 +166,8 @@ class Experiment:
     def _learn_items(self, split: str) -> None:
         """Tells the model what lists must know of items, where there are any."""
         if self.info.has_ids:
-            lists.learn_items(self.model, self.config.data_dir, split)
+            share = self.config.train.recent_share
+            lists.learn_items(self.model, self.config.data_dir, split, share)
 
     def _choose_rule(self) -> None:
         """Chooses by validation how lists are ordered; `model.keras` has it then."""
@@ -246,7 +247,7 @@ class Experiment:
         if is_tested:
             tested |= lists.result(self.model, self.held_out["test"])
         self.result = {
-            "protocol": report.protocol + lists.protocol(self.model),
+            "protocol": protocol(self.model, report),
             "model": self.config.model,
             "best_epoch": progress.best_epoch,
             "epochs": progress.epoch,

@@ -61,13 +61,20 @@ class HeldOut:
         return by_user.histories(self.data_dir, self.info, self.part, _BATCH)
 
 
-def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) -> None:
+def learn_items(
+    model: Recommender, data_dir: str | pathlib.Path, split: str, recent_share: float = 1.0
+) -> None:
     """Gives a model's `list_order` what it must know of items.
+
+    What is popular now says more about newcomers than what was popular all the time (Ji, Sun, Zhang
+    and Li, "A Re-visit of the Popularity Baseline in Recommender Systems", SIGIR 2020).
 
     Args:
         model: Any model.
         data_dir: The prepared data.
         split: "train" or "train+validation".
+        recent_share: The newest interactions that an empty history is answered by, as a share of
+            all of `split`; without times, or with 1, all count alike.
     """
     info, order = DatasetInfo.load(data_dir), model.list_order
     counts, kept = np.zeros(info.n_items, np.int64), []
@@ -76,6 +83,10 @@ def learn_items(model: Recommender, data_dir: str | pathlib.Path, split: str) ->
         if order.scale:
             kept.append((users[users < _ROWS], items[users < _ROWS]))
     order.counts.assign(counts)
+    recent = np.zeros_like(counts)
+    if recent_share < 1:
+        recent = pairs.recent_counts(data_dir, info, split, recent_share)
+    order.recent.assign(recent)
     if order.scale:
         users, items = (np.concatenate(part) for part in zip(*kept, strict=True))
         shape = (min(info.n_users, _ROWS), info.n_items)

@@ -3,7 +3,7 @@
 import pathlib
 
 from tfrec import metrics
-from tfrec.data import vocabulary
+from tfrec.data import protocol, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
 from tfrec.tasks import Task
@@ -61,7 +61,10 @@ def next_step(info: DatasetInfo, path: str, data_dir: str) -> str:
 def summary(info: DatasetInfo, model: Recommender) -> str:
     """Data and model in three lines."""
     name, size = type(model).__name__, model.count_params()
-    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters"
+    ignored = "" if model.uses_values else protocol.ignored_values(info)
+    if ignored and hasattr(model.config, "confidence"):
+        ignored += " (--set confidence=log uses them)"
+    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters{ignored}"
 
 
 def table(result: dict, task: Task) -> str:
