@@ -45,8 +45,8 @@ def test_svae_learns_how_popular_items_are_in_bfloat16_too():
     for policy in ("float32", "mixed_bfloat16"):
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(1)
-        settings = {"embedding": 4, "recurrent": 4, "hidden": (4,), "latent": 2}
-        model = SVAE.create(info, SVAE.Config(**settings))
+        settings = {"embedding": 4, "recurrent": 4, "hidden": (4,), "latent": 2, "dropout": 0.0}
+        model = SVAE.create(info, SVAE.Config(**small))
         with tf.GradientTape() as tape:
             loss = model.compute_loss(features, {}, model.run_forward(features))
         found.append(tape.gradient(loss, model.logits.bias.value).numpy())
