@@ -10,7 +10,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
@@ -41,7 +41,7 @@ class EASE(Recommender):
             binary: Every rating counts as 1; else its value is used.
         """
 
-        regularization: float = setting(500.0, "0 or more")
+        regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
         binary: bool = True
 
     def build(self, input_shape=None):
