@@ -176,7 +176,10 @@ def test_trials_go_without_test_and_the_winner_reads_it(tuned):
     assert before and {path: path.stat().st_mtime_ns for path in before} == before
     frame = found.frame
     assert frame["regularization"].iloc[0] == "500.0" and len(frame) == 3  # not in the range
-    assert found.monitor == "ndcg@100"
+    assert frame["start"].tolist() == [True, False, False]
+    assert found.monitor == "ndcg@100" and f"(the start: {frame['value'].iloc[0]:.4f})" in str(
+        found
+    )
     assert frame["value"].max() == frame.loc[found.number, "value"] >= frame["value"].iloc[0]
     assert not list((folder / "trials").rglob("*.keras"))
     assert found.run.metrics["test"]["ndcg@100"] > 0
@@ -198,6 +201,23 @@ def test_a_trial_that_fails_is_noted_and_others_go_on(board, tmp_path, monkeypat
     assert "trial 1  failed: training loss is nan in epoch 1  " in capsys.readouterr().out
     with pytest.raises(KeyError, match="a bug"):
         tfrec.tune("ease", data_dir, trials=3, run_dir=tmp_path)
+
+
+def test_a_killed_trial_goes_on_in_its_run(board, tmp_path, monkeypatch):
+    calls = []
+
+    def stop(config, path, *, resume, **options):
+        calls.append((path.name, resume))
+        path.mkdir(exist_ok=True)
+        (path / "config.json").touch()
+        (path / "state.npz").touch()  # an epoch has ended
+        raise KeyboardInterrupt if len(calls) == 1 else ValueError("the next time")
+
+    monkeypatch.setattr(fitting, "carry_out", stop)
+    for error in (KeyboardInterrupt, ValueError):
+        with pytest.raises(error):
+            tfrec.tune("ease", board(likes_only=True)[0], trials=1, run_dir=tmp_path)
+    assert calls == [("0000", False), ("0000", True)]
 
 
 def test_the_winners_settings_are_taken_by_train(tuned, capsys, tmp_path):

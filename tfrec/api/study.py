@@ -37,7 +37,7 @@ class Trial:
     """One trial that this process has begun.
 
     Attributes:
-        number: From 0; trial 0 has the values that the study starts from.
+        number: From 0.
         values: The settings to try, by name.
         folder: Where it runs; a trial whose process was killed goes on there.
         asked: optuna's own.
@@ -248,10 +248,11 @@ class Study:
                 value = pick(trial.intermediate_values.values())
             row = {"trial": trial.number, "state": state, "value": value}
             row |= {name: own.get(name) for name in ("epochs", "seconds")}
+            row["start"] = bool(own.get("start"))
             values = own.get("values", {})
             texts = {name: text_of(values[name]) for name in values}
             rows.append(row | texts | {"error": error})
-        names = ["trial", "state", "value", "epochs", "seconds", *self.space, "error"]
+        names = ["trial", "state", "value", "start", "epochs", "seconds", *self.space, "error"]
         return pd.DataFrame(rows, columns=names).set_index("trial")
 
 

@@ -34,8 +34,9 @@ class Tuned:
     Attributes:
         path: Its folder.
         frame: A row a trial, its number as the index: `state` ("complete", "pruned", "failed" or
-            "running"), `value` (of a pruned trial the best epoch's), `epochs`, `seconds`, the
-            settings as text, `error`.
+            "running"), `value` (of a pruned trial the best epoch's), `start` (whether it has the
+            settings that the search starts from), `epochs`, `seconds`, the settings as text,
+            `error`.
         monitor: The validation metric that `value` is.
         settings: The winner's file of settings, for `tfrec.fit(..., settings=...)` and
             `--settings`.
@@ -54,10 +55,11 @@ class Tuned:
     def __str__(self) -> str:
         states = self.frame["state"].value_counts()
         counts = ", ".join(f"{n} {state}" for state, n in states.items())
-        start = self.frame["value"].iloc[0]
+        start = self.frame.loc[self.frame["start"], "value"]
+        before = "".join(f" (the start: {value:.4f})" for value in start)
         return (
             f"best: trial {self.number}, validation {self.monitor} "
-            f"{self.frame.loc[self.number, 'value']:.4f} (trial 0, the start: {start:.4f}), "
+            f"{self.frame.loc[self.number, 'value']:.4f}{before}, "
             f"of {len(self.frame)} trials: {counts}\nsettings: {self.settings}"
         )
 
@@ -114,7 +116,7 @@ def tune(
     with _no_retracing_notices():
         while work.next(trials, say):
             gc.collect()  # a trial's model and its graphs refer to each other
-        return work.result(test, verbose)
+        return work.result(test, verbose, say)
 
 
 class Tuning:
@@ -221,7 +223,7 @@ class Tuning:
             registry.name_of(self.cls), configs.to_dict(own), configs.to_dict(train), found
         ).save(self.path / "best.json")
 
-    def result(self, test: bool, verbose: bool) -> Tuned:
+    def result(self, test: bool, verbose: bool, say: Any) -> Tuned:
         """The study as it is now; the winner is trained where no trial is running any more."""
         best, frame = self.study.best(), self.study.frame()
         if best is None:
@@ -230,7 +232,10 @@ class Tuning:
         self._save(best)
         with aside.file(self.path / "trials.csv") as partial:
             frame.to_csv(partial)
-        run = self._winner(best.number, verbose) if test and not self.study.running() else None
+        running = self.study.running()
+        if running:
+            say(f"trials {running} are still running in other processes; the last one goes on")
+        run = self._winner(best.number, verbose) if test and not running else None
         path = self.path / "best.json"
         return Tuned(self.path, frame, self.monitor, path, best.number, run)
 
