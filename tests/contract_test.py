@@ -69,7 +69,10 @@ SMALL = {
     ),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
-    "bert4rec": ({"width": 16, "blocks": 1, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3}, NEXT),
+    "bert4rec": (
+        {"width": 16, "blocks": 1, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3},
+        NEXT,
+    ),
     "hstu": (
         {
             **{"width": 16, "blocks": 1, "window": 20, "dropout": 0.0, "temperature": 0.2},

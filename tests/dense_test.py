@@ -46,7 +46,7 @@ def test_svae_learns_how_popular_items_are_in_bfloat16_too():
         keras.config.set_dtype_policy(policy)
         keras.utils.set_random_seed(1)
         settings = {"embedding": 4, "recurrent": 4, "hidden": (4,), "latent": 2, "dropout": 0.0}
-        model = SVAE.create(info, SVAE.Config(**small))
+        model = SVAE.create(info, SVAE.Config(**settings))
         with tf.GradientTape() as tape:
             loss = model.compute_loss(features, {}, model.run_forward(features))
         found.append(tape.gradient(loss, model.logits.bias.value).numpy())

@@ -21,7 +21,7 @@ from tfrec.models.registry import MODELS
 
 SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
-    *("train", "blend", "prepare", "evaluate", "compare", "recommend", "export"),
+    *("train", "tune", "blend", "prepare", "evaluate", "compare", "recommend", "export"),
     *("serve", "request", "deploy", "describe"),
 )
 COMPONENTS = (

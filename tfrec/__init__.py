@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:  # what type checkers and editors see
     from tfrec.api.prepared_data import PreparedData
     from tfrec.api.run import Run, load
     from tfrec.api.served import Served
+    from tfrec.api.tuning import tune
     from tfrec.models import Recommender
 else:
 
@@ -41,6 +42,7 @@ _NAMES = {
     "compare": "tfrec.api.comparing",
     "fit": "tfrec.api.fitting",
     "load": "tfrec.api.run",
+    "tune": "tfrec.api.tuning",
 }
 _MODULES = ("metrics", "models", "splits", "tasks")
 
@@ -58,6 +60,7 @@ __all__ = [
     "models",
     "splits",
     "tasks",
+    "tune",
 ]
 
 

@@ -14,11 +14,10 @@ from absl import flags
 
 from tfrec import aside, cli, data_flags, names
 from tfrec import config as config_lib
-from tfrec.config import DataConfig, TrainConfig
+from tfrec.config import TrainConfig
 
 if typing.TYPE_CHECKING:
     from tfrec.api.comparing import ComparedRuns
-    from tfrec.api.prepared_data import PreparedData
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "run directories, as given to tfrec.train", flag_values=FLAGS)
@@ -47,7 +46,7 @@ def main() -> None:
 
     found = comparing.compare(
         [*map(pathlib.Path, FLAGS.runs), *FLAGS.models],
-        _data() if FLAGS.models else None,
+        data_flags.prepared(FLAGS) if FLAGS.models else None,
         metrics=FLAGS.metrics,
         run_dir=FLAGS.run_dir,
         **_training(),
@@ -58,24 +57,6 @@ def main() -> None:
     if FLAGS.csv:
         with aside.file(FLAGS.csv) as partial:
             found.frame.to_csv(partial)
-
-
-def _data() -> "PreparedData":
-    """The data that models are trained on: a prepared folder, or a data set, split.
-
-    `--data=ml-1m` is taken for `--dataset=ml-1m`.
-    """
-    from tfrec.api.dataset import Dataset
-    from tfrec.api.prepared_data import PreparedData
-    from tfrec.datasets import registry
-
-    words = FLAGS["data"].value
-    FLAGS.dataset = FLAGS.dataset or next((word for word in words if "=" not in word), "")
-    FLAGS["data"].value = [word for word in words if "=" in word]
-    if FLAGS.data_dir:
-        return PreparedData(FLAGS.data_dir)
-    config, raw = data_flags.settings(FLAGS, DataConfig()), data_flags.sources(FLAGS)
-    return Dataset(lambda config: registry.open_as(config, raw), config).split(config.split)
 
 
 def _training() -> dict[str, Any]:

@@ -13,11 +13,15 @@ from typing import Any, ClassVar
 from tfrec.overrides import from_dict, override, parsed, replaced, to_dict, with_values
 from tfrec.settings import (
     RANGES,
+    OneOf,
+    Range,
+    Search,
     SettingError,
     Settings,
     known_names,
     limits_of,
     setting,
+    text_of,
     type_name,
     types_of,
 )
@@ -28,6 +32,9 @@ __all__ = [
     "OPTIMIZERS",
     "RANGES",
     "DataConfig",
+    "OneOf",
+    "Range",
+    "Search",
     "SettingError",
     "Settings",
     "TrainConfig",
@@ -40,6 +47,7 @@ __all__ = [
     "replaced",
     "setting",
     "split_config",
+    "text_of",
     "to_dict",
     "type_name",
     "types_of",
@@ -218,12 +226,12 @@ class TrainConfig(Settings):
     flag: ClassVar[str] = "--train"
 
     epochs: int = setting(50, "at least 1")
-    batch_size: int = setting(128, "0 or more")
+    batch_size: int = setting(128, "0 or more", search=OneOf(16, 32, 64, 128, 256))
     eval_batch_size: int = setting(512, "at least 1")
     optimizer: str = setting("adam", choices=OPTIMIZERS)
-    learning_rate: float = setting(1e-3, "more than 0")
+    learning_rate: float = setting(1e-3, "more than 0", search=Range(1e-4, 1e-2, log=True))
     momentum: float = setting(0.9, "0 or more and less than 1")
-    weight_decay: float = setting(0.0, "0 or more")
+    weight_decay: float = setting(0.0, "0 or more", search=OneOf(0.0, 0.01, 0.1, 1.0, 10.0))
     decay_epochs: tuple[int, ...] = setting((), "at least 1")
     decay_factor: float = setting(0.5, "more than 0")
     clip_norm: float = setting(0.0, "0 or more")

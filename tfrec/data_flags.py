@@ -1,6 +1,7 @@
 """Flags that say which data and how it is split, for all commands that prepare it."""
 
 import re
+import typing
 
 from absl import flags
 
@@ -8,6 +9,9 @@ from tfrec import config as configs
 from tfrec.config import DataConfig, parsed
 from tfrec.datasets import roles
 from tfrec.datasets.sources import Sources
+
+if typing.TYPE_CHECKING:
+    from tfrec.api.prepared_data import PreparedData
 
 _TABLE = re.compile(r"\.(csv|tsv|parquet|pq)(\.gz)?$", re.IGNORECASE)
 _TEXTS = {
@@ -68,6 +72,24 @@ def settings(given: flags.FlagValues, base: DataConfig, rows: str = "") -> DataC
         split, words = "folds", ["fold=given", *words]
     dataset = given.dataset or _own(given, base, found)
     return configs.data_config(base, dataset, split, words, given.columns, rows)
+
+
+def prepared(given: flags.FlagValues) -> "PreparedData":
+    """The data that models are trained on: a prepared folder, or a data set, split.
+
+    `--data=ml-1m` is taken for `--dataset=ml-1m`.
+    """
+    from tfrec.api.dataset import Dataset
+    from tfrec.api.prepared_data import PreparedData
+    from tfrec.datasets import registry
+
+    words = given["data"].value
+    given.dataset = given.dataset or next((word for word in words if "=" not in word), "")
+    given["data"].value = [word for word in words if "=" in word]
+    if given.data_dir:
+        return PreparedData(given.data_dir)
+    config, raw = settings(given, DataConfig()), sources(given)
+    return Dataset(lambda config: registry.open_as(config, raw), config).split(config.split)
 
 
 def _own(given: flags.FlagValues, base: DataConfig, found: Sources | None) -> str:

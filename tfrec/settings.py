@@ -24,6 +24,71 @@ RANGES: dict[str, Callable[[float], bool]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers among which `tfrec.tune` searches for a setting's value.
+
+    Args:
+        low: The smallest one.
+        high: The largest one.
+        log: Whether tenfold steps, not equal ones, are equally likely; then `low` is above 0.
+
+    Raises:
+        ValueError: no number is between them.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"{self} must go from a number to a greater one")
+        if self.log and self.low <= 0:
+            raise ValueError(f"{self}: a range of tenfold steps starts above 0")
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}{',log' if self.log else ''}"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values that the setting must allow if it allows all."""
+        return self.low, self.high
+
+
+class OneOf:
+    """Values among which `tfrec.tune` searches for a setting's value.
+
+    Args:
+        *values: Two or more, each of the setting's type.
+
+    Raises:
+        ValueError: fewer than two.
+    """
+
+    def __init__(self, *values: Any):
+        if len(values) < 2:
+            raise ValueError(f"a search among {values} has nothing to find: give two values")
+        self.values = values
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        return "|".join(text_of(value) for value in self.values)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Values that the setting must allow: all."""
+        return self.values
+
+
+Search = Range | OneOf
+
+
 class SettingError(ValueError):
     """A setting that is refused.
 
@@ -44,6 +109,7 @@ def setting(
     choices: Iterable[str] = (),
     may_be_empty: bool = False,
     later: bool = False,
+    search: Search | None = None,
 ) -> Any:
     """A field of a `Settings` class, with what its values must be.
 
@@ -57,9 +123,10 @@ def setting(
         may_be_empty: Of a tuple whose default has something in it; others may be.
         later: It came after files of settings were written: they have it only where it is not
             its default.
+        search: Where `tfrec.tune` looks for its best value; None: it keeps its default.
 
     Raises:
-        ValueError: no such range.
+        ValueError: no such range, or a search beyond it.
     """
     if must_be and must_be not in RANGES:
         raise ValueError(f"there is no range {must_be!r}; " + known_names(must_be, RANGES))
@@ -68,7 +135,12 @@ def setting(
         "choices": tuple(choices),
         "may_be_empty": may_be_empty,
         "later": later,
+        "search": search,
     }
+    if search is not None and must_be:
+        ends = [x for end in search.ends for x in (end if isinstance(end, tuple) else (end,))]
+        if not all(RANGES[must_be](number) for number in ends):
+            raise ValueError(f"search={search} is not all {must_be}")
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -162,6 +234,13 @@ def _fits(value: Any, hint: Any) -> bool:
     kinds = {int: numbers.Integral, float: numbers.Real}
     kind = kinds.get(hint, hint)
     return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def text_of(value: Any) -> str:
+    """A value as `name=value` of a flag writes it."""
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def type_name(hint: Any) -> str:

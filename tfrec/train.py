@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from tfrec import cli, data_flags, names, presets, reference
+from tfrec import cli, data_flags, names, presets, reference, settings_file
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 
@@ -26,6 +26,9 @@ flags.DEFINE_multi_string(
 flags.DEFINE_multi_string(
     "train", [], "name=value of training, such as epochs=10", flag_values=FLAGS
 )
+flags.DEFINE_string(
+    "settings", "", "a file of settings, such as best.json of tfrec.tune", flag_values=FLAGS
+)
 flags.DEFINE_integer("seed", None, "of weights, shuffling and dropout", flag_values=FLAGS)
 flags.DEFINE_string("strategy", "one", "one, mirrored or multiworker", flag_values=FLAGS)
 flags.DEFINE_integer("replicas", 0, "mirrored: devices, 0 for all", flag_values=FLAGS)
@@ -45,12 +48,16 @@ def resolve(preset: str):
     from tfrec.training import run_config
 
     base = presets.preset(preset) if preset else presets.Preset("deeprec")
-    name = FLAGS.model or base.model
+    name = model_name(base)
     cls = registry.model_class(name)
     settings, train = cls.Config(), cls.defaults
     if preset and name == base.model:
         settings = dataclasses.replace(settings, **{**cls.paper_settings, **base.settings})
         train = dataclasses.replace(cls.paper, **base.train)
+    if FLAGS.settings:
+        found = settings_file.load(FLAGS.settings)
+        settings = config_lib.replaced(settings, found.settings, FLAGS.settings)
+        train = config_lib.replaced(train, found.train, FLAGS.settings)
     settings = config_lib.override(settings, FLAGS["set"].value, "--set")
     train = config_lib.override(train, FLAGS["train"].value, "--train")
     if FLAGS.seed is not None:
@@ -68,6 +75,19 @@ def resolve(preset: str):
         warm_start=absolute(FLAGS.warm_start),
         versions=run_config.versions(),
     )
+
+
+def model_name(preset: presets.Preset) -> str:
+    """The model that the flags name, or the file of settings, or the preset.
+
+    Raises:
+        ValueError: --model is not the one that --settings are of.
+    """
+    found = settings_file.load(FLAGS.settings) if FLAGS.settings else None
+    name = FLAGS.model or (found.model if found else preset.model)
+    if found:
+        found.refuse_other_model(name, FLAGS.settings)
+    return name
 
 
 def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
@@ -138,7 +158,7 @@ def listing(config) -> str:
 def refuse_flags_of(members: tuple[str, ...]) -> None:
     """Refuses flags that each member of a blend would read in its own way."""
     own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
-    for name in (*own, "items", "users", "train_raw", "validation_raw", "test_raw"):
+    for name in (*own, "settings", "items", "users", "train_raw", "validation_raw", "test_raw"):
         if members and FLAGS[name].value:
             raise ValueError(
                 f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
@@ -149,7 +169,7 @@ def refuse_flags_of(members: tuple[str, ...]) -> None:
 def refuse_unknown_names() -> None:
     """Refuses what is mistyped, before TensorFlow is imported; `resolve` refuses the rest."""
     preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec")
-    model = FLAGS.model or preset.model
+    model = model_name(preset)
     names.refuse_model(model)
     names.refuse_data_set(FLAGS.dataset)
     names.refuse_settings(model, FLAGS["set"].value)

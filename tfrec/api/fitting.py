@@ -1,20 +1,20 @@
 """From settings to a finished run: `fit` for Python, `carry_out` for callers with a `RunConfig`."""
 
 import contextlib
-import dataclasses
 import itertools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import keras
 import tensorflow as tf
 
 from tfrec import config as configs
+from tfrec import settings_file
 from tfrec.api.dataset import Dataset
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
-from tfrec.config import TrainConfig, known_names
+from tfrec.config import TrainConfig, known_names, types_of
 from tfrec.datasets import registry as datasets
 from tfrec.datasets.sources import Sources
 from tfrec.models import registry
@@ -39,7 +39,8 @@ def fit(
     check_export: bool = True,
     test: bool = True,
     verbose: bool = True,
-    **settings: Any,
+    settings: PathLike | None = None,
+    **values: Any,
 ) -> Run:
     """Trains a model, keeps the best epoch by validation and measures it on test.
 
@@ -60,16 +61,19 @@ def fit(
         check_export: First see whether the model can be exported.
         test: Measure on test at the end; False while settings are being chosen.
         verbose: Print what is trained and a line an epoch.
-        **settings: The model's settings (its `Config`) and those of training
-            (`tfrec.config.TrainConfig`), by name.
+        settings: A file of settings, such as the `best.json` of `tfrec.tune`, which are taken
+            instead of the model's defaults.
+        **values: The model's settings (its `Config`) and those of training
+            (`tfrec.config.TrainConfig`), by name; they go before those of the file.
 
     Returns:
         The finished run.
 
     Raises:
-        ValueError: an unknown setting or one out of its range, an optimizer that the model can not
-            be fitted by, data that does not fit the model, a `run_dir` that holds another run, or
-            `resume` without `run_dir`.
+        FileNotFoundError: there is no such file of settings.
+        ValueError: an unknown setting or one out of its range, settings of another model, an
+            optimizer that the model can not be fitted by, data that does not fit the model, a
+            `run_dir` that holds another run, or `resume` without `run_dir`.
     """
     if resume and run_dir is None:
         raise ValueError(
@@ -78,21 +82,12 @@ def fit(
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
-    cls, base = class_and_settings(model)
-    own, train = _settings(cls, base, settings)
+    cls, own, train = starting_point(model, settings)
+    own, train = overlaid(own, train, cls, values)
     prepared = prepared.with_rows(cls.rows(own))
-    name = registry.name_of(cls)
     path = pathlib.Path(run_dir) if run_dir else _free(pathlib.Path("runs") / cls.__name__.lower())
-    config = RunConfig(
-        model=name,
-        settings=configs.to_dict(own),
-        data=prepared.config,
-        data_dir=str(prepared.data_dir),
-        train=train,
-        strategy=strategy if isinstance(strategy, str) else "one",
-        warm_start=str(pathlib.Path(warm_start).absolute()) if warm_start else "",
-        versions=versions(),
-    )
+    by_name = strategy if isinstance(strategy, str) else "one"
+    config = run_config(cls, own, train, prepared, by_name, warm_start)
     carry_out(
         config,
         path,
@@ -108,6 +103,27 @@ def fit(
     return Run(path)
 
 
+def run_config(
+    cls: type[Recommender],
+    own: Any,
+    train: TrainConfig,
+    data: PreparedData,
+    strategy: str = "one",
+    warm_start: PathLike | None = None,
+) -> RunConfig:
+    """What is run: a model of these settings on prepared data."""
+    return RunConfig(
+        model=registry.name_of(cls),
+        settings=configs.to_dict(own),
+        data=data.config,
+        data_dir=str(data.data_dir),
+        train=train,
+        strategy=strategy,
+        warm_start=str(pathlib.Path(warm_start).absolute()) if warm_start else "",
+        versions=versions(),
+    )
+
+
 def carry_out(
     config: RunConfig,
     path: PathLike,
@@ -120,6 +136,7 @@ def carry_out(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     start: Recommender | None = None,
     test: bool = True,
+    measure: bool = True,
     verbose: bool = True,
 ) -> experiment.Experiment:
     """Prepares the data if need be, trains, measures and writes the run directory.
@@ -135,6 +152,8 @@ def carry_out(
         callbacks: As of `fit`.
         start: A model whose weights training starts from.
         test: As of `fit`.
+        measure: Whether the run is brought to its end; else it is only trained, and the
+            experiment's `progress` has validation's metrics at the best epoch.
         verbose: As of `fit`.
 
     Returns:
@@ -143,7 +162,7 @@ def carry_out(
     Raises:
         ValueError: as `fit`.
     """
-    _refuse(config)
+    check_trainable(config)
     strategy = strategy or tf.distribute.get_strategy()
     run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
     if chief:
@@ -157,7 +176,10 @@ def carry_out(
         if chief:
             run_dir.start(trial.config, resume, overwrite)
         try:
-            trial.run(resume, test)
+            if measure:
+                trial.run(resume, test)
+            else:
+                trial.try_out(resume)
         except BaseException:
             if chief:
                 run_dir.clear_unless_trained()
@@ -165,7 +187,7 @@ def carry_out(
     return trial
 
 
-def _refuse(config: RunConfig) -> None:
+def check_trainable(config: RunConfig) -> None:
     """Refuses what can not be trained, as far as it is known before the data is prepared."""
     cls = registry.model_class(config.model)
     methods.method(cls, config.model_config, config.train)
@@ -186,21 +208,44 @@ def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
     return given, given.Config()
 
 
-def _settings(cls: type[Recommender], base: Any, given: dict) -> tuple[Any, TrainConfig]:
-    """The model's settings and those of training, separated by name."""
-    of_training = {field.name for field in dataclasses.fields(TrainConfig)}
-    of_model = {field.name for field in dataclasses.fields(cls.Config)}
-    for name in given:
+def starting_point(
+    model: Model, settings: PathLike | None = None
+) -> tuple[type[Recommender], Any, TrainConfig]:
+    """The model's class, its settings and those of training, before single values are laid over.
+
+    Args:
+        model: As of `fit`.
+        settings: As of `fit`.
+    """
+    cls, own = class_and_settings(model)
+    if settings is None:
+        return cls, own, cls.defaults
+    found = settings_file.load(settings)
+    found.refuse_other_model(registry.name_of(cls), settings)
+    own = configs.replaced(own, found.settings, str(settings))
+    return cls, own, configs.replaced(cls.defaults, found.train, str(settings))
+
+
+def overlaid(
+    own: Any, train: TrainConfig, cls: type[Recommender], values: Mapping[str, Any]
+) -> tuple[Any, TrainConfig]:
+    """The model's settings and those of training with values by name laid over them.
+
+    Raises:
+        ValueError: an unknown name, or a value that is refused.
+    """
+    of_training, of_model = types_of(TrainConfig), types_of(cls.Config)
+    for name in values:
         if name not in of_training | of_model:
             raise ValueError(
-                f"{name}={given[name]!r}: neither {cls.__name__} nor training has such a setting; "
+                f"{name}={values[name]!r}: neither {cls.__name__} nor training has such a setting; "
                 + known_names(name, [*of_model, *of_training])
             )
-    train = {name: value for name, value in given.items() if name not in of_model}
-    own = {name: value for name, value in given.items() if name in of_model}
+    trained = {name: value for name, value in values.items() if name not in of_model}
+    chosen = {name: value for name, value in values.items() if name in of_model}
     return (
-        configs.replaced(base, own, cls.__name__),
-        configs.replaced(cls.defaults, train, "training"),
+        configs.replaced(own, chosen, cls.__name__),
+        configs.replaced(train, trained, "training"),
     )
 
 

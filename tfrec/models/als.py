@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, setting
+from tfrec.config import Range, Settings, setting
 from tfrec.data import sparse
 from tfrec.layers import ridge
 from tfrec.models.base import Recommender
@@ -45,9 +45,9 @@ class ALS(Recommender):
             iterations: Times that all users and then all items are solved.
         """
 
-        factors: int = setting(32, "at least 1")
-        regularization: float = setting(1.2, "more than 0")
-        frequency: float = setting(0.5, "0 or more")
+        factors: int = setting(32, "at least 1", search=Range(8, 128, log=True))
+        regularization: float = setting(1.2, "more than 0", search=Range(0.1, 10, log=True))
+        frequency: float = setting(0.5, "0 or more", search=Range(0, 1))
         iterations: int = setting(4, "at least 1")
 
     def build(self, input_shape=None):

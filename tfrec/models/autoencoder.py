@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models.residual import Residual
@@ -38,11 +38,15 @@ class AutoEncoder(Residual):
             l2: Weight of the squared kernels in the loss.
         """
 
-        hidden: tuple[int, ...] = setting((200, 100, 200), "at least 1")
+        hidden: tuple[int, ...] = setting(
+            (200, 100, 200),
+            "at least 1",
+            search=OneOf((50,), (100,), (200,), (400,), (200, 100, 200)),
+        )
         bottleneck: int = setting(0, "0 or more")
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
-        input_dropout: float = setting(0.0, "0 or more and less than 1")
-        dropout: float = setting(0.0, "0 or more and less than 1")
+        input_dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.8))
+        dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.8))
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

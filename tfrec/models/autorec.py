@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.models import output_bias
@@ -36,6 +36,7 @@ class AutoRec(ItemRows, Residual):
 
     task = "rating"
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
+    search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -52,10 +53,12 @@ class AutoRec(ItemRows, Residual):
 
         base: str = "none"
         rows: str = setting("item", choices=("item", "user"))
-        hidden: tuple[int, ...] = setting((500,), "at least 1")
+        hidden: tuple[int, ...] = setting(
+            (500,), "at least 1", search=OneOf((100,), (250,), (500,), (1000,))
+        )
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
         output_activation: str = setting("linear", choices=ACTIVATIONS)
-        regularization: float = setting(400.0, "0 or more")
+        regularization: float = setting(400.0, "0 or more", search=Range(10, 2000, log=True))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

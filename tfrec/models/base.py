@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfrec import config as config_lib
 from tfrec import tasks
-from tfrec.config import Settings, TrainConfig
+from tfrec.config import Search, Settings, TrainConfig
 from tfrec.layers.list_order import ListOrder
 from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
@@ -47,6 +47,8 @@ class Recommender(MemoryEstimate, keras.Model):
             those.
         paper: Training settings of the paper, which presets start from.
         paper_settings: The paper's values of settings whose default in `Config` is another.
+        search: Where `tfrec.tune` looks for settings of training, and for settings of the model's
+            that are not to be searched for where `setting` says; None: it keeps its default.
         list_order: Of a model: what lists of the best items are ordered by, from its scores.
     """
 
@@ -59,6 +61,7 @@ class Recommender(MemoryEstimate, keras.Model):
     defaults: ClassVar[TrainConfig] = TrainConfig()
     paper: ClassVar[TrainConfig] = TrainConfig()
     paper_settings: ClassVar[Mapping[str, Any]] = {}
+    search: ClassVar[Mapping[str, Search | None]] = {}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.models import gibbs
 from tfrec.models.events import EventModel
@@ -66,7 +66,7 @@ class BayesianFM(EventModel):
         """
 
         fields: tuple[str, ...] = ()
-        latent: int = setting(10, "at least 1")
+        latent: int = setting(10, "at least 1", search=Range(4, 32, log=True))
         implicit: bool = True
         session: int = setting(0, "0 or more")
         samples: int = setting(300, "at least 1")

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers import windows
 from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Block, Places, check_heads, looks_at
@@ -60,11 +60,11 @@ class BERT4Rec(Sequence):
 
         loss: str = "softmax"
         dropout: float = 0.1
-        blocks: int = setting(2, "at least 1")
-        heads: int = setting(2, "at least 1")
+        blocks: int = setting(2, "at least 1", search=Range(1, 3))
+        heads: int = setting(2, "at least 1", search=OneOf(1, 2, 4))
         attention_dropout: float = setting(0.0, "0 or more and less than 1")
-        mask: float = setting(0.3, "more than 0 and less than 1")
-        mask_last: float = setting(0.1, "from 0 to 1")
+        mask: float = setting(0.3, "more than 0 and less than 1", search=Range(0.1, 0.6))
+        mask_last: float = setting(0.1, "from 0 to 1", search=Range(0, 0.5))
 
         def check(self):
             super().check()

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.layers.dense import Dense
 from tfrec.layers.text import TextEncoder
@@ -66,13 +66,13 @@ class BertRating(Factors, EventModel):
 
         title: str = setting("transformer", choices=TITLES)
         fields: tuple[str, ...] = ()
-        embedding: int = setting(32, "at least 1")
-        tower: int = setting(200, "at least 1")
+        embedding: int = setting(32, "at least 1", search=OneOf(16, 32, 64))
+        tower: int = setting(200, "at least 1", search=OneOf(50, 100, 200))
         width: int = setting(64, "at least 1")
         heads: int = setting(2, "at least 1")
         layers: int = setting(1, "at least 1")
         dropout: float = setting(0.1, "0 or more and less than 1")
-        regularization: float = setting(0.001, "0 or more")
+        regularization: float = setting(0.001, "0 or more", search=Range(1e-5, 0.1, log=True))
 
         def check(self):
             super().check()

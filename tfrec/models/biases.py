@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, setting
+from tfrec.config import Range, Settings, setting
 from tfrec.models import damped_biases
 from tfrec.models.base import Recommender
 
@@ -31,7 +31,9 @@ class Biases(Recommender):
             sweeps: How often users and items take turns.
         """
 
-        damping: float = setting(damped_biases.DAMPING, "0 or more")
+        damping: float = setting(
+            damped_biases.DAMPING, "0 or more", search=Range(0.5, 50, log=True)
+        )
         sweeps: int = setting(damped_biases.SWEEPS, "at least 1")
 
     def build(self, input_shape=None):

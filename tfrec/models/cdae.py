@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers.densify import densify
 from tfrec.layers.scoped import Scoped
 from tfrec.models.base import Recommender
@@ -61,6 +61,7 @@ class CDAE(Recommender):
     knows_users = True
     defaults = TrainConfig(epochs=60, batch_size=100, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
+    search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -82,11 +83,11 @@ class CDAE(Recommender):
         """
 
         variant: str = setting("M4", choices=VARIANTS)
-        latent: int = setting(50, "at least 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
-        negatives: int = setting(5, "at least 1")
+        latent: int = setting(50, "at least 1", search=Range(20, 200, log=True))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
+        negatives: int = setting(5, "at least 1", search=Range(1, 10))
         sampled: bool = True
-        regularization: float = setting(0.01, "0 or more")
+        regularization: float = setting(0.01, "0 or more", search=Range(1e-4, 0.1, log=True))
         tied: bool = False
         fold_in_steps: int = setting(20, "0 or more")
 

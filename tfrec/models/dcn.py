@@ -7,7 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import setting
+from tfrec.config import OneOf, Range, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.mlp import MLP
 from tfrec.models.fm import FM
@@ -43,10 +43,12 @@ class DCN(FM):
             l2: Weight of |W|^2 of the cross layers, the MLP and the head.
         """
 
-        depth: int = setting(2, "at least 1")
-        hidden: tuple[int, ...] = setting((64,), "at least 1")
+        depth: int = setting(2, "at least 1", search=Range(1, 4))
+        hidden: tuple[int, ...] = setting(
+            (64,), "at least 1", search=OneOf((32,), (64,), (128,), (64, 32), (128, 64))
+        )
         activation: str = setting("relu", choices=ACTIVATIONS)
-        dropout: float = setting(0.3, "0 or more and less than 1")
+        dropout: float = setting(0.3, "0 or more and less than 1", search=Range(0, 0.6))
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

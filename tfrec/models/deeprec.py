@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
@@ -46,6 +46,7 @@ class DeepRec(Residual):
         clip_norm=1.0,
         patience=4,
     )
+    search = {"weight_decay": Range(0.5, 50, log=True)}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -60,12 +61,16 @@ class DeepRec(Residual):
             aug_steps: Re-feeding steps a batch; 0 trains without.
         """
 
-        hidden: tuple[int, ...] = setting((128, 32), "at least 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
+        hidden: tuple[int, ...] = setting(
+            (128, 32),
+            "at least 1",
+            search=OneOf((32,), (64,), (128,), (64, 32), (128, 32), (256, 64)),
+        )
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         activation: str = setting("selu", choices=ACTIVATIONS)
         last_activation: bool = False
         constrained: bool = False
-        aug_steps: int = setting(1, "0 or more")
+        aug_steps: int = setting(1, "0 or more", search=Range(0, 2))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -10,7 +10,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import Range, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
@@ -46,7 +46,7 @@ class EASE(Weighing, Recommender):
             regularization: lambda.
         """
 
-        regularization: float = setting(500.0, "0 or more")
+        regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
 
     def build(self, input_shape=None):
         n = self.info.n_items

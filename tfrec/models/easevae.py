@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import setting
+from tfrec.config import Range, setting
 from tfrec.models.recvae import RecVAE
 from tfrec.models.weightedease import WeightedEASE
 
@@ -32,11 +32,11 @@ class EASEVAE(RecVAE):
             discount: See there.
         """
 
-        blend: float = setting(30.0, "0 or more")
-        regularization: float = setting(500.0, "0 or more")
-        activity: float = setting(0.5, "0 or more")
-        ridge: float = setting(0.5, "0 or more")
-        discount: float = setting(0.2, "0 or more")
+        blend: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
+        regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
+        activity: float = setting(0.5, "0 or more", search=Range(0, 1))
+        ridge: float = setting(0.5, "0 or more", search=Range(0, 1))
+        discount: float = setting(0.2, "0 or more", search=Range(0, 0.5))
 
     instead = "ials"
 

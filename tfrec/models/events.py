@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrec.config import OneOf
 from tfrec.layers import fields as fields_lib
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD
@@ -28,6 +29,7 @@ class EventModel(Recommender):
     """
 
     reads: ClassVar[str] = "events"
+    search = {"batch_size": OneOf(512, 1024, 2048, 4096), "weight_decay": None}
     codes: fields_lib.FieldCodes | None = None
 
     @property

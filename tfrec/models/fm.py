@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.models.events import EventModel, zero_at_start
 
@@ -48,8 +48,8 @@ class FM(EventModel):
 
         task: str = setting("auto", choices=("auto", "rating", "ctr"))
         fields: tuple[str, ...] = ()
-        latent: int = setting(16, "at least 1")
-        regularization: float = setting(0.05, "0 or more")
+        latent: int = setting(16, "at least 1", search=Range(4, 64, log=True))
+        regularization: float = setting(0.05, "0 or more", search=Range(1e-3, 1, log=True))
         deviation: float = setting(0.01, "more than 0")
 
     @classmethod

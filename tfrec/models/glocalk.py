@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import SettingError, TrainConfig, setting
+from tfrec.config import Range, SettingError, TrainConfig, setting
 from tfrec.models.sparsefc import SparseFC
 
 CELLS = 9  # of the global kernel, 3 x 3
@@ -60,7 +60,7 @@ class GLocalK(SparseFC):
         kernel_regularization: float = 0.006
         input_dropout: float = 0.0
         pretrain_epochs: int = setting(20, "at least 1")
-        kernel_scale: float = setting(2e-4, "more than 0")
+        kernel_scale: float = setting(2e-4, "more than 0", search=Range(1e-5, 0.1, log=True))
         identity_start: bool = True
 
         def check(self):

@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.models.sequence import Sequence
 
@@ -38,7 +38,9 @@ class GRU4Rec(Sequence):
             recurrent: Units of each GRU.
         """
 
-        recurrent: tuple[int, ...] = setting((128,), "at least 1")
+        recurrent: tuple[int, ...] = setting(
+            (128,), "at least 1", search=OneOf((64,), (128,), (256,), (128, 128))
+        )
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Places, check_heads, looks_at
 from tfrec.models.sequence import Sequence
@@ -42,9 +42,9 @@ class HSTU(Sequence):
             temperature: Of the softmax over cosines.
         """
 
-        blocks: int = setting(2, "at least 1")
-        heads: int = setting(1, "at least 1")
-        temperature: float = setting(0.05, "more than 0")
+        blocks: int = setting(2, "at least 1", search=Range(1, 4))
+        heads: int = setting(1, "at least 1", search=OneOf(1, 2, 4))
+        temperature: float = setting(0.05, "more than 0", search=Range(0.02, 0.2, log=True))
 
         def check(self):
             super().check()

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import setting
+from tfrec.config import OneOf, Range, setting
 from tfrec.data import sparse
 from tfrec.layers import ridge
 from tfrec.models.base import Recommender
@@ -61,11 +61,11 @@ class IALS(Weighing, Recommender):
             iterations: Times that all users and then all items are solved.
         """
 
-        factors: int = setting(256, "at least 1")
-        regularization: float = setting(1.6, "more than 0")
-        frequency: float = setting(0.25, "0 or more")
-        unobserved: float = setting(0.2, "more than 0")
-        iterations: int = setting(2, "at least 1")
+        factors: int = setting(256, "at least 1", search=OneOf(32, 64, 128, 256, 512))
+        regularization: float = setting(1.6, "more than 0", search=Range(0.05, 20, log=True))
+        frequency: float = setting(0.25, "0 or more", search=Range(0, 1))
+        unobserved: float = setting(0.2, "more than 0", search=Range(0.02, 2, log=True))
+        iterations: int = setting(2, "at least 1", search=Range(1, 8))
 
     def build(self, input_shape=None):
         n, size = self.info.n_items, self.config.factors

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.models.capabilities import Factors
 from tfrec.models.events import EventModel, zero_at_start
 
@@ -52,9 +52,9 @@ class MF(Factors, EventModel):
             negatives: Draws for each event; squared uses none.
         """
 
-        latent: int = setting(32, "at least 1")
+        latent: int = setting(32, "at least 1", search=Range(8, 128, log=True))
         loss: str = setting("squared", choices=TASK_OF)
-        regularization: float = setting(0.05, "0 or more")
+        regularization: float = setting(0.05, "0 or more", search=Range(1e-3, 0.5, log=True))
         implicit: bool = False
         start: str = setting("normal", choices=("normal", "xavier"))
         deviation: float = setting(0.05, "more than 0")

@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
@@ -29,6 +29,7 @@ class MultDAE(Recommender):
     task = "ranking"
     defaults = TrainConfig(epochs=100, batch_size=100, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
+    search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -41,9 +42,11 @@ class MultDAE(Recommender):
             l2: Weight of the squared kernels in the loss; the authors' code has .01 / 500.
         """
 
-        hidden: tuple[int, ...] = setting((200,), "at least 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
-        l2: float = setting(2e-5, "0 or more")
+        hidden: tuple[int, ...] = setting(
+            (200,), "at least 1", search=OneOf((100,), (200,), (400,), (600, 200))
+        )
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0.1, 0.8))
+        l2: float = setting(2e-5, "0 or more", search=Range(1e-6, 1e-3, log=True))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

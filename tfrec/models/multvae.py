@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.layers.gaussian import GaussianCode
@@ -39,9 +39,11 @@ class MultVAE(Variational):
             dropout: Rate on the normalised input.
         """
 
-        hidden: tuple[int, ...] = setting((600,), "at least 1", may_be_empty=True)
-        latent: int = setting(200, "at least 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
+        hidden: tuple[int, ...] = setting(
+            (600,), "at least 1", may_be_empty=True, search=OneOf((), (300,), (600,))
+        )
+        latent: int = setting(200, "at least 1", search=OneOf(50, 100, 200, 400))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0.1, 0.8))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized
 from tfrec.models.base import Recommender
@@ -59,11 +59,11 @@ class RecVAE(Recommender):
             encoder_steps: Updates of the encoder for one of the decoder.
         """
 
-        hidden: int = setting(600, "at least 1")
+        hidden: int = setting(600, "at least 1", search=OneOf(200, 400, 600))
         depth: int = setting(5, "at least 1")
-        latent: int = setting(200, "at least 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
-        gamma: float = setting(0.005, "0 or more")
+        latent: int = setting(200, "at least 1", search=OneOf(50, 100, 200, 400))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0.1, 0.8))
+        gamma: float = setting(0.005, "0 or more", search=Range(5e-4, 0.05, log=True))
         encoder_steps: int = setting(3, "at least 1")
 
     def __init__(self, info, config=None, **kwargs):

@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.transformer import Places, check_heads, looks_at
 from tfrec.models.sequence import Sequence
@@ -46,9 +46,9 @@ class SASRec(Sequence):
         """
 
         dropout: float = 0.3
-        blocks: int = setting(2, "at least 1")
-        heads: int = setting(1, "at least 1")
-        attention_dropout: float = setting(0.2, "0 or more and less than 1")
+        blocks: int = setting(2, "at least 1", search=Range(1, 3))
+        heads: int = setting(1, "at least 1", search=OneOf(1, 2, 4))
+        attention_dropout: float = setting(0.2, "0 or more and less than 1", search=Range(0, 0.5))
 
         def check(self):
             super().check()

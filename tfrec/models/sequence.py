@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import Settings, setting
+from tfrec.config import OneOf, Range, Settings, setting
 from tfrec.layers import next_item, windows
 from tfrec.layers.scoped import Scoped
 from tfrec.losses import entries_of
@@ -63,13 +63,13 @@ class Sequence(Factors, Recommender):
                 so that the state has only to say how a user differs; else at 0.
         """
 
-        window: int = setting(100, "at least 2")
-        width: int = setting(64, "at least 1")
-        dropout: float = setting(0.2, "0 or more and less than 1")
+        window: int = setting(100, "at least 2", search=OneOf(20, 50, 100, 200))
+        width: int = setting(64, "at least 1", search=OneOf(32, 64, 128))
+        dropout: float = setting(0.2, "0 or more and less than 1", search=Range(0, 0.6))
         loss: str = setting("sampled", choices=next_item.LOSSES)
         negatives: int = setting(1000, "at least 1")
         calibration: float = setting(0.75, "from 0 to 1")
-        slide: float = setting(0.5, "from 0 to 1")
+        slide: float = setting(0.5, "from 0 to 1", search=Range(0, 1))
         popular: bool = True
 
     deviation = 0.02  # of the vectors' truncated normal start

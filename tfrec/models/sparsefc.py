@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import Settings, TrainConfig, setting
+from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS
 from tfrec.layers.densify import densify
 from tfrec.layers.kernel import KernelDense
@@ -40,6 +40,7 @@ class SparseFC(ItemRows, Recommender):
     )
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
     paper_settings = {"kernel_regularization": 0.013, "input_dropout": 0.0}
+    search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -57,12 +58,16 @@ class SparseFC(ItemRows, Recommender):
         """
 
         rows: str = setting("item", choices=("item", "user"))
-        hidden: tuple[int, ...] = setting((500, 500), "at least 1")
+        hidden: tuple[int, ...] = setting(
+            (500, 500), "at least 1", search=OneOf((250,), (500,), (500, 500))
+        )
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
-        regularization: float = setting(60.0, "0 or more")
-        kernel_regularization: float = setting(0.002, "0 or more")
+        regularization: float = setting(60.0, "0 or more", search=Range(5, 200, log=True))
+        kernel_regularization: float = setting(
+            0.002, "0 or more", search=Range(2e-4, 0.05, log=True)
+        )
         kernel_size: int = setting(5, "at least 1")
-        input_dropout: float = setting(0.5, "0 or more and less than 1")
+        input_dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.variational import Variational
@@ -74,13 +74,13 @@ class SVAE(Variational):
             l2: Weight of the squared embeddings and kernels in the loss.
         """
 
-        embedding: int = setting(256, "at least 1")
-        recurrent: int = setting(200, "at least 1")
+        embedding: int = setting(256, "at least 1", search=OneOf(64, 128, 256))
+        recurrent: int = setting(200, "at least 1", search=OneOf(100, 200, 400))
         hidden: tuple[int, ...] = setting((150,), "at least 1")
-        latent: int = setting(64, "at least 1")
-        ahead: int = setting(4, "at least 1")
+        latent: int = setting(64, "at least 1", search=OneOf(32, 64, 128))
+        ahead: int = setting(4, "at least 1", search=Range(1, 6))
         window: int = setting(100, "at least 1")
-        dropout: float = setting(0.2, "0 or more and less than 1")
+        dropout: float = setting(0.2, "0 or more and less than 1", search=Range(0, 0.5))
         l2: float = setting(0.0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

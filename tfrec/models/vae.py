@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import losses
-from tfrec.config import TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.gaussian import GaussianCode
@@ -47,11 +47,13 @@ class VAE(Residual, Variational):
             l2: Weight of the squared kernels of encoder and decoder in the loss.
         """
 
-        hidden: tuple[int, ...] = setting((200,), "at least 1")
-        latent: int = setting(50, "at least 1")
+        hidden: tuple[int, ...] = setting(
+            (200,), "at least 1", search=OneOf((100,), (200,), (400,))
+        )
+        latent: int = setting(50, "at least 1", search=OneOf(20, 50, 100, 200))
         activation: str = setting("tanh", choices=ACTIVATIONS)
-        input_dropout: float = setting(0.0, "0 or more and less than 1")
-        dropout: float = setting(0.5, "0 or more and less than 1")
+        input_dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.6))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         deviation: float = setting(0.85, "more than 0")
         l2: float = setting(0.0, "0 or more")
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfrec.config import Settings, setting
+from tfrec.config import Range, Settings, setting
 from tfrec.models.base import Recommender
 
 PASSES_TO_ONE = 857  # 200,000 steps of 500 rows over 116,677 rows (Liang et al., ML-20M)
@@ -30,7 +30,7 @@ class Variational(Recommender):
                 wrote 200,000), whatever the size of data and batch.
         """
 
-        beta: float = setting(0.2, "0 or more")
+        beta: float = setting(0.2, "0 or more", search=Range(0.01, 1, log=True))
         total_anneal_steps: int = setting(0, "0 or more")
 
     def __init__(self, info, config=None, **kwargs):

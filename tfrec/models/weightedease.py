@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import setting
+from tfrec.config import Range, setting
 from tfrec.data import sparse
 from tfrec.models.ease import EASE, solve
 
@@ -41,9 +41,9 @@ class WeightedEASE(EASE):
             discount: How much popular items are marked down in the score.
         """
 
-        activity: float = setting(0.5, "0 or more")
-        ridge: float = setting(0.5, "0 or more")
-        discount: float = setting(0.2, "0 or more")
+        activity: float = setting(0.5, "0 or more", search=Range(0, 1))
+        ridge: float = setting(0.5, "0 or more", search=Range(0, 1))
+        discount: float = setting(0.2, "0 or more", search=Range(0, 0.5))
 
     def build(self, input_shape=None):
         super().build(input_shape)

@@ -61,6 +61,7 @@ class Experiment:
         self.evaluator = Evaluator(self.model, strategy)
         self.held_out = {x: lists.HeldOut(config.data_dir, x) for x in ("validation", "test")}
         self.validated = None  # the report of the last validation
+        self.progress = loop.Progress()  # where `fit` ended
         self.result: dict = {}  # what `run` has measured
         self.monitor = config.train.monitor or self.task_object.monitor
         try:
@@ -101,8 +102,13 @@ class Experiment:
         """Whether anything is held out for `split`."""
         return self.info.n_ratings.get(split, 0) > 0
 
-    def fit(self, resume: bool) -> loop.Progress:
-        """Trains on the training part; the best epoch by validation lies in `model.keras`."""
+    def fit(self, resume: bool, keep: bool = True) -> loop.Progress:
+        """Trains on the training part.
+
+        Args:
+            resume: As of `run`.
+            keep: Whether the best epoch by validation is written to `model.keras`.
+        """
         trainer = loop.Trainer(self.model, self.strategy, self.config.train)
         progress = None
         if resume and self.run_dir.state.exists():
@@ -111,7 +117,7 @@ class Experiment:
         else:
             self._warm_start()
         self._learn_items("train")
-        return trainer.fit(
+        self.progress = trainer.fit(
             lambda epoch: self.batches("train", epoch),
             self._validate if self.has("validation") else None,
             make_rows=lambda: self.rows("train"),
@@ -119,11 +125,12 @@ class Experiment:
             higher_is_better=self.higher_is_better,
             callbacks=[*self._watchers(), *self.callbacks],
             progress=progress,
-            on_best=lambda: self._write(self._keep),
+            on_best=lambda: self._write(self._keep) if keep else None,
             on_epoch=lambda p: self._write(
                 lambda: self.run_dir.save_state(self.model, dataclasses.asdict(p))
             ),
         )
+        return self.progress
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
         """The callbacks that every run has."""
@@ -212,6 +219,18 @@ class Experiment:
         """Takes the weights of `model.keras`, once the chief has written them."""
         strategies.wait_for_all(self.strategy)
         self.model.set_weights(self.run_dir.load_model().get_weights())
+
+    def try_out(self, resume: bool = False) -> loop.Progress:
+        """Trains and nothing else: no model is written, and test is not read.
+
+        Args:
+            resume: As of `run`.
+
+        Returns:
+            Where training ended, with validation's metrics at the best epoch.
+        """
+        with records.naming_damage(self.config.data_dir, self.info):
+            return self.fit(resume, keep=False)
 
     def run(self, resume: bool = False, test: bool = True) -> dict:
         """Trains, restores the best epoch, refits if asked, measures test.

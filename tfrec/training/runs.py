@@ -16,7 +16,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 import keras
@@ -145,9 +145,15 @@ class RunDir:
         others = (*others, self.history_file, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
-    def clear(self) -> None:
-        """Removes the run's files, nothing else, and the directory if that leaves it empty."""
+    def clear(self, kept: Collection[str] = ()) -> None:
+        """Removes the run's files, nothing else, and the directory if that leaves it empty.
+
+        Args:
+            kept: Names of files that stay.
+        """
         for path in self.files():
+            if path.name in kept:
+                continue
             if path == self.logs:
                 shutil.rmtree(path)
             else:

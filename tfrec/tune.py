@@ -1,0 +1,102 @@
+"""Command: looks for the settings of a model that are best on validation.
+
+The function `tfrec.tune` has the name of this module, as in `tfrec.compare`.
+"""
+
+import sys
+import types
+import typing
+from typing import Any
+
+from absl import flags
+
+from tfrec import cli, data_flags, names
+from tfrec import config as config_lib
+from tfrec.config import TrainConfig
+
+if typing.TYPE_CHECKING:
+    from tfrec.api.tuning import Tuned
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("model", "deeprec", "which model", flag_values=FLAGS)
+data_flags.define(FLAGS, "prepared data that trials are trained on")
+flags.DEFINE_integer("trials", 20, "of the whole study, earlier ones included", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "search",
+    [],
+    "name=low..high, name=low..high,log or name=a|b|c: where to look for a setting's value, beside "
+    "or instead of what --list_space shows",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "list_space", False, "print what is searched for, and where, and exit", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "set", [], "name=value of the model's settings, for all trials", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "train", [], "name=value of training, such as epochs=15, for all trials", flag_values=FLAGS
+)
+flags.DEFINE_string("settings", "", "a file of settings to start from", flag_values=FLAGS)
+flags.DEFINE_bool("pruning", True, "end trials early that do badly", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "test", True, "train the winner and measure it on test at the end", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "run_dir", "", "the study's folder (default: runs/tune-<model>)", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    """Flags, one call, the winner."""
+    names.refuse_model(FLAGS.model)
+    names.refuse_data_set(FLAGS.dataset)
+    names.refuse_settings(FLAGS.model, FLAGS["set"].value)
+    values = config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train")
+    cli.start_tensorflow()
+    from tfrec.api import fitting, search_space, tuning
+    from tfrec.training import summaries
+
+    cls, own, train = fitting.starting_point(FLAGS.model, FLAGS.settings or None)
+    values |= config_lib.parsed(cls.Config, FLAGS["set"].value, "--set")
+    search = search_space.parsed(cls, FLAGS.search)
+    if FLAGS.list_space:
+        own, train = fitting.overlaid(own, train, cls, values)
+        print(search_space.listing(*tuning.space(cls, own, train, search, values)))
+        return
+    tuned = tuning.tune(
+        FLAGS.model,
+        data_flags.prepared(FLAGS),
+        trials=FLAGS.trials,
+        run_dir=FLAGS.run_dir or None,
+        search=search,
+        pruning=FLAGS.pruning,
+        test=FLAGS.test,
+        settings=FLAGS.settings or None,
+        **values,
+    )
+    if tuned.run:
+        print(summaries.table(tuned.run.metrics, tuned.run.config.task))
+    print(tuned)
+    print(f"next: python -m tfrec.train --model={FLAGS.model} --settings={tuned.settings}")
+
+
+class _CallableModule(types.ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> "Tuned":
+        from tfrec.api.tuning import tune
+
+        return tune(*args, **kwargs)
+
+
+if _module := sys.modules.get("tfrec.tune"):
+    _module.__class__ = _CallableModule
+
+COMMAND = cli.Command(
+    main,
+    FLAGS,
+    "Looks for the settings of a model that are best on validation.",
+    "python -m tfrec.tune --model=deeprec --dataset=ml-latest-small --trials=20",
+)
+
+if __name__ == "__main__":
+    COMMAND.run()
