@@ -57,22 +57,20 @@ def resolve(preset: str, model: str = ""):
 
     base = presets.preset(preset) if preset else presets.Preset("deeprec")
     name = model or FLAGS.model or base.model
-    own, train, rows = {}, TrainConfig(), ""
-    if name != names.AUTO:
-        cls = registry.model_class(name)
-        settings, train = cls.Config(), cls.defaults
-        if preset and name == base.model:
-            settings = dataclasses.replace(settings, **{**cls.paper_settings, **base.settings})
-            train = dataclasses.replace(cls.paper, **base.train)
-        settings = config_lib.override(settings, FLAGS["set"].value, "--set")
-        own, rows = config_lib.to_dict(settings), cls.rows(settings)
-    data, raw = data_settings(base, rows), data_flags.sources(FLAGS)
+    cls = registry.model_class(name)
+    settings, train = cls.Config(), cls.defaults
+    if preset and name == base.model:
+        settings = dataclasses.replace(settings, **{**cls.paper_settings, **base.settings})
+        train = dataclasses.replace(cls.paper, **base.train)
+    settings = config_lib.override(settings, FLAGS["set"].value, "--set")
+    train = config_lib.replaced(train, training(), "--train")
+    data, raw = data_settings(base, cls.rows(settings)), data_flags.sources(FLAGS)
     return run_config.RunConfig(
         model=name,
-        settings=own,
+        settings=config_lib.to_dict(settings),
         data=data,
         data_dir=absolute(FLAGS.data_dir or prepared.default_dir(data, raw)),
-        train=config_lib.replaced(train, training(), "--train"),
+        train=train,
         strategy=FLAGS.strategy,
         replicas=FLAGS.replicas,
         preset=preset,
@@ -85,6 +83,12 @@ def training() -> dict:
     """What the flags say of training, by name."""
     seed = {} if FLAGS.seed is None else {"seed": FLAGS.seed}
     return config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train") | seed
+
+
+def resolve_auto(preset: str):
+    """The run of --model=auto, whose candidates have their own settings."""
+    config = resolve(preset, "deeprec")
+    return dataclasses.replace(config, model=names.AUTO, settings={})
 
 
 def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
@@ -199,14 +203,14 @@ def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
 
 def run(preset: str, path: str, strategy) -> None:
     """One run and its summary."""
-    from tfrec.api import fitting
+    from tfrec.api import choosing, fitting
     from tfrec.training import summaries
 
-    config = resolve(preset)
+    config = resolve_auto(preset) if FLAGS.model == names.AUTO else resolve(preset)
     if not (preset or FLAGS.model) and not has_ratings(config):
         print("no --model is named, and these data have no ratings: --model=auto", flush=True)
         refuse_flags_of_one_model()
-        config = resolve(preset, names.AUTO)
+        config = resolve_auto(preset)
     path = path or f"runs/{preset or config.model}"
     options = {
         "raw": data_flags.sources(FLAGS),
@@ -216,7 +220,7 @@ def run(preset: str, path: str, strategy) -> None:
         "dry_run": FLAGS.dry_run,
     }
     if config.model == names.AUTO:
-        trial = fitting.choose(config, path, training(), **options)
+        trial = choosing.choose(config, path, training(), **options)
     else:
         trial = fitting.carry_out(config, path, **options)
     print(summaries.table(trial.result, trial.task_object))
