@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 
 from tfrec.config import DataConfig, TrainConfig, known_names, types_of
 
+AUTO = "auto"  # a model's name that stands for a choice among several
 ROOT = pathlib.Path(__file__).parent
 SETTINGS: dict[str, type] = {"train": TrainConfig, "data": DataConfig}  # by flag
 

@@ -18,7 +18,13 @@ flags.DEFINE_bool(
     "print what can be set, with what the other flags say, and exit",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("model", "", "which model (default: deeprec)", flag_values=FLAGS)
+flags.DEFINE_string(
+    "model",
+    "",
+    "which model; auto: the best of a few quick ones by validation (default: deeprec, where the "
+    "data have no ratings auto)",
+    flag_values=FLAGS,
+)
 data_flags.define(FLAGS, "prepared data (default: a folder of the cache)")
 flags.DEFINE_multi_string(
     "set", [], "name=value of the model's settings, such as dropout=0.5", flag_values=FLAGS
@@ -41,14 +47,19 @@ flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_value
 flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported", flag_values=FLAGS)
 
 
-def resolve(preset: str):
-    """The run that the flags ask for: preset or prepared data first, then each flag over it."""
+def resolve(preset: str, model: str = ""):
+    """The run that the flags ask for: preset or prepared data first, then each flag over it.
+
+    Args:
+        preset: A preset's name, or "".
+        model: In the place of --model.
+    """
     from tfrec.data import prepared
     from tfrec.models import registry
     from tfrec.training import run_config
 
     base = presets.preset(preset) if preset else presets.Preset("deeprec")
-    name = model_name(base)
+    name = model or model_name(base)
     cls = registry.model_class(name)
     settings, train = cls.Config(), cls.defaults
     if preset and name == base.model:
@@ -59,9 +70,7 @@ def resolve(preset: str):
         settings = config_lib.replaced(settings, found.settings, FLAGS.settings)
         train = config_lib.replaced(train, found.train, FLAGS.settings)
     settings = config_lib.override(settings, FLAGS["set"].value, "--set")
-    train = config_lib.override(train, FLAGS["train"].value, "--train")
-    if FLAGS.seed is not None:
-        train = dataclasses.replace(train, seed=FLAGS.seed)
+    train = config_lib.replaced(train, training(), "--train")
     data, raw = data_settings(base, cls.rows(settings)), data_flags.sources(FLAGS)
     return run_config.RunConfig(
         model=name,
@@ -88,6 +97,18 @@ def model_name(preset: presets.Preset) -> str:
     if found:
         found.refuse_other_model(name, FLAGS.settings)
     return name
+
+
+def training() -> dict:
+    """What the flags say of training, by name."""
+    seed = {} if FLAGS.seed is None else {"seed": FLAGS.seed}
+    return config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train") | seed
+
+
+def resolve_auto(preset: str):
+    """The run of --model=auto, whose candidates have their own settings."""
+    config = resolve(preset, "deeprec")
+    return dataclasses.replace(config, model=names.AUTO, settings={})
 
 
 def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
@@ -169,12 +190,26 @@ def refuse_flags_of(members: tuple[str, ...]) -> None:
 def refuse_unknown_names() -> None:
     """Refuses what is mistyped, before TensorFlow is imported; `resolve` refuses the rest."""
     preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec")
+    if FLAGS.model == names.AUTO:
+        refuse_flags_of_one_model()
     model = model_name(preset)
-    names.refuse_model(model)
+    if model != names.AUTO:
+        names.refuse_model(model)
     names.refuse_data_set(FLAGS.dataset)
     names.refuse_settings(model, FLAGS["set"].value)
     config_lib.override(TrainConfig(), FLAGS["train"].value, "--train")
     data_settings(preset)
+
+
+def refuse_flags_of_one_model() -> None:
+    """Refuses flags that say something of one model, where several are tried."""
+    own = ("set", "settings", "warm_start", "list_settings")
+    given = [name for name in own if FLAGS[name].value]
+    if given:
+        raise ValueError(
+            f"--{given[0]} is of one model, --model=auto tries several: name a model, or leave "
+            f"--{given[0]} out"
+        )
 
 
 def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
@@ -189,24 +224,42 @@ def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
 
 def run(preset: str, path: str, strategy) -> None:
     """One run and its summary."""
-    from tfrec.api import fitting
+    from tfrec.api import choosing, fitting
     from tfrec.training import summaries
 
-    config = resolve(preset)
+    config = resolve_auto(preset) if FLAGS.model == names.AUTO else resolve(preset)
+    if not (preset or FLAGS.model or FLAGS.settings) and not has_ratings(config):
+        print("no --model is named, and these data have no ratings: --model=auto", flush=True)
+        refuse_flags_of_one_model()
+        config = resolve_auto(preset)
     path = path or f"runs/{preset or config.model}"
-    trial = fitting.carry_out(
-        config,
-        path,
-        raw=data_flags.sources(FLAGS),
-        strategy=strategy,
-        resume=FLAGS.resume,
-        overwrite=FLAGS.overwrite,
-        dry_run=FLAGS.dry_run,
-    )
+    options = {
+        "raw": data_flags.sources(FLAGS),
+        "strategy": strategy,
+        "resume": FLAGS.resume,
+        "overwrite": FLAGS.overwrite,
+        "dry_run": FLAGS.dry_run,
+    }
+    if config.model == names.AUTO:
+        trial = choosing.choose(config, path, training(), **options)
+    else:
+        trial = fitting.carry_out(config, path, **options)
     print(summaries.table(trial.result, trial.task_object))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
-    for line in summaries.below_floors(trial.result, config.model):
+    for line in summaries.below_floors(trial.result, trial.config.model):
         print(line)
+
+
+def has_ratings(config) -> bool:
+    """Whether the data of a `RunConfig` have ratings; prepares them where only that tells."""
+    from tfrec.data import prepared
+    from tfrec.datasets import registry
+    from tfrec.training import candidates
+
+    if known := registry.known_range(config.data):
+        return candidates.are_ratings(*known)
+    info = prepared.ensure(config.data, config.data_dir, data_flags.sources(FLAGS))
+    return candidates.has_ratings(info)
 
 
 COMMAND = cli.Command(

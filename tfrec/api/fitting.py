@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrec import config as configs
-from tfrec import settings_file
+from tfrec import names, settings_file
 from tfrec.api.dataset import Dataset
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
@@ -49,7 +49,8 @@ def fit(
     Args:
         model: A name such as "deeprec" (`tfrec.models.registry.MODELS` has all), a subclass of
             `tfrec.models.Recommender`, "package.module:Class" of one, or an instance, whose
-            settings are taken and whose weights training starts from.
+            settings are taken and whose weights training starts from. "auto" is the best on
+            validation of a few quick ones (`tfrec.api.choosing`).
         data: What `Dataset.split` gave, or the folder of prepared data.
         run_dir: Where the run is written; default: the first of `runs/MODEL`, `runs/MODEL-2`, ...
             that is free.
@@ -64,7 +65,8 @@ def fit(
         settings: A file of settings, such as the `best.json` of `tfrec.tune`, which are taken
             instead of the model's defaults.
         **values: The model's settings (its `Config`) and those of training
-            (`tfrec.config.TrainConfig`), by name; they go before those of the file.
+            (`tfrec.config.TrainConfig`), by name; they go before those of the file. For "auto"
+            those of training only.
 
     Returns:
         The finished run.
@@ -82,10 +84,20 @@ def fit(
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
+    if isinstance(model, str) and model == names.AUTO:
+        from tfrec.api import choosing  # which trains its candidates by `carry_out`
+
+        for name, given in (("warm_start", warm_start), ("settings", settings)):
+            if given:
+                raise ValueError(f'{name} is of one model, "auto" tries several: name a model')
+        return choosing.fit(
+            prepared, run_dir, values, strategy, resume=resume, overwrite=overwrite,
+            callbacks=callbacks, dry_run=check_export, test=test, verbose=verbose,
+        )  # fmt: skip
     cls, own, train = starting_point(model, settings)
     own, train = overlaid(own, train, cls, values)
     prepared = prepared.with_rows(cls.rows(own))
-    path = pathlib.Path(run_dir) if run_dir else _free(pathlib.Path("runs") / cls.__name__.lower())
+    path = pathlib.Path(run_dir) if run_dir else free(pathlib.Path("runs") / cls.__name__.lower())
     by_name = strategy if isinstance(strategy, str) else "one"
     config = run_config(cls, own, train, prepared, by_name, warm_start)
     carry_out(
@@ -193,7 +205,7 @@ def check_trainable(config: RunConfig) -> None:
     methods.method(cls, config.model_config, config.train)
     known = datasets.known_range(config.data)
     if known:
-        config.task.check_range(*known, config.data.dataset, cls.__name__)
+        config.check_range(*known)
 
 
 def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
@@ -249,7 +261,7 @@ def overlaid(
     )
 
 
-def _free(path: pathlib.Path) -> pathlib.Path:
+def free(path: pathlib.Path) -> pathlib.Path:
     """`path`, or the first of `path`-2, `path`-3, ... that is not there."""
     numbered = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
     return next(p for p in itertools.chain([path], numbered) if not p.exists())

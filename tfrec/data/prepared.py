@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
 
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
@@ -28,7 +29,12 @@ def default_dir(data: DataConfig, raw: str | Sources | None = None) -> str:
     return str(datasets.cache_dir() / "prepared" / name)
 
 
-def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) -> DatasetInfo:
+def ensure(
+    data: DataConfig,
+    data_dir: str,
+    raw: str | Sources | None = None,
+    check: Callable[[float, float], None] = lambda low, high: None,
+) -> DatasetInfo:
     """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
 
     Args:
@@ -36,6 +42,8 @@ def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) ->
         data_dir: The directory.
         raw: The raw files. Where they are given, `data_dir` must have been made of them;
             else they are not needed any more.
+        check: Takes the lowest and the highest value before anything is prepared, where they
+            are known by then; raises what it has against them.
 
     Raises:
         ValueError: settings that cannot work, or it was prepared with other settings, of
@@ -50,4 +58,6 @@ def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) ->
     else:
         print(f"preparing {data.dataset} ({data.split} split) into {data_dir}", flush=True)
     found = datasets.open_as(data, raw)
+    if known := datasets.known_range(data, found):
+        check(*known)
     return prepare.prepare(found, data, data_dir, progress=not is_there)

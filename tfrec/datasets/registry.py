@@ -15,6 +15,7 @@ from tfrec.datasets import (
     layouts,
     movielens,
     netflix,
+    roles,
     santander,
     sources,
     tabular,
@@ -160,11 +161,23 @@ DATASETS: dict[str, Entry] = {
 }
 
 
-def known_range(data: DataConfig) -> tuple[float, float] | None:
-    """The lowest and the highest value that data will have, as far as its name says it."""
-    entry = DATASETS.get(data.dataset)
-    if entry is None or entry.named_columns or data.label_above is not None:
+def known_range(data: DataConfig, raw: RawDataset | None = None) -> tuple[float, float] | None:
+    """The lowest and the highest value that data will have, as far as it is known.
+
+    Args:
+        data: How it is prepared.
+        raw: What it is prepared from; None: files are not opened yet.
+    """
+    if data.label_above is not None or data.duplicates in ("sum", "count"):
         return None
+    if raw is not None:
+        return raw.rating_min, raw.rating_max
+    entry = DATASETS.get(data.dataset)
+    if entry is None:
+        return None
+    if entry.named_columns:
+        named = roles.parse(data.columns).roles
+        return (1, 1) if named and "value" not in named else None
     return entry.scale.minimum, entry.scale.maximum
 
 

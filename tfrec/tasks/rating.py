@@ -16,7 +16,8 @@ class Rating(Task):
         if low == high:
             raise ValueError(
                 f"{model} predicts ratings, but all of {data} are {high:g}: there is nothing to "
-                "predict; use a model that ranks, such as --model=multdae or multvae"
+                "predict; use a model that ranks, such as --model=ials, ease or multdae, or "
+                "--model=auto, which takes the best of several"
             )
 
     in_lists = predictions

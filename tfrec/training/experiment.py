@@ -48,7 +48,7 @@ class Experiment:
         self.callbacks, self.start = list(callbacks), start
         self.say = functools.partial(print, flush=True) if verbose else lambda text: None
         with strategies.chief_first(strategy):
-            self.info = prepared.ensure(config.data, config.data_dir, raw)
+            self.info = prepared.ensure(config.data, config.data_dir, raw, config.check_range)
         known = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.config = known.settled(self.info)
         if not run_dir.finished:
@@ -236,7 +236,8 @@ class Experiment:
         """Trains, restores the best epoch, refits if asked, measures test.
 
         Args:
-            resume: Go on with the run in `run_dir`.
+            resume: Go on with the run in `run_dir`; of a finished one only test is measured, where
+                that was left out.
             test: Read the test set; False while settings are being chosen.
 
         Returns:
@@ -244,12 +245,28 @@ class Experiment:
         """
         with records.naming_damage(self.config.data_dir, self.info):
             if resume and self.run_dir.finished:
-                self.say("this run is finished; nothing to resume")
-                self.restore()
-                self.result = self.run_dir.metrics()
+                self._finished(test)
             else:
                 self._run(resume, test)
         return self.result
+
+    def _finished(self, test: bool) -> None:
+        """Takes a finished run as it is; measures test where it was left out."""
+        self.result = self.run_dir.metrics()
+        self.restore()
+        if self.result["test"] or not (test and self.has("test")):
+            self.say("this run is finished; nothing to resume")
+            return
+        self.say("this run is finished but for test")
+        tested, report = self._tested()
+        self.result |= {"test": tested, "floors": self._floors("test")}
+        if self.chief:
+            self._finish(report)
+
+    def _tested(self) -> tuple[dict[str, float], Report]:
+        """What the model gets on test; and the report behind it."""
+        tested, report = self.measure("test")
+        return tested | lists.result(self.model, self.held_out["test"]), report
 
     def _run(self, resume: bool, test: bool) -> None:
         start = time.perf_counter()
@@ -262,9 +279,7 @@ class Experiment:
         if self.config.train.refit and has_validation:
             self.refit(progress.best_epoch)
         is_tested = test and self.has("test")
-        tested, report = self.measure("test") if is_tested else ({}, self.report())
-        if is_tested:
-            tested |= lists.result(self.model, self.held_out["test"])
+        tested, report = self._tested() if is_tested else ({}, self.report())
         self.result = {
             "protocol": protocol(self.model, report),
             "model": self.config.model,

@@ -66,6 +66,15 @@ class RunConfig:
         train = dataclasses.replace(self.train, batch_size=size)
         return dataclasses.replace(self, settings=config_lib.to_dict(own), train=train)
 
+    def check_range(self, low: float, high: float) -> None:
+        """Refuses data by the range of its values alone, before it is prepared.
+
+        Raises:
+            ValueError: the model can not learn its task from them.
+        """
+        name = registry.model_class(self.model).__name__
+        self.task.check_range(low, high, self.data.dataset, name)
+
     @property
     def task(self) -> Task:
         """The model's task."""

@@ -9,6 +9,7 @@ validation.npz ratings: every held-out one with the best epoch's prediction, for
 test.npz       the same of test
 logs/          TensorBoard
 state.npz      what --resume continues from, until the run is finished
+candidates.json  of --model=auto: what all candidates got on validation
 """
 
 import contextlib
@@ -51,6 +52,7 @@ class RunDir:
         self.state = self.path / "state.npz"
         self.per_user = self.path / "per_user.npz"
         self.history_file = self.path / "history.csv"
+        self.candidates = self.path / "candidates.json"
         self.predictions = {x: self.path / f"{x}.npz" for x in ("validation", "test")}
 
     @property
@@ -139,10 +141,20 @@ class RunDir:
             self.clear()
             raise
 
+    def take(self, other: "RunDir") -> None:
+        """Moves a finished run here, in the place of what is here.
+
+        If it is stopped half-way, what lies here is a run without results, which is no obstacle.
+        """
+        self.clear()
+        self.path.mkdir(parents=True, exist_ok=True)
+        for path in reversed(other.files()):  # config.json first, metrics.json last
+            shutil.move(path, self.path / path.name)
+
     def files(self) -> list[pathlib.Path]:
         """What lies here of all that a run writes; `config.json` last."""
         others = (self.path / "metrics.json", self.model, self.state, self.per_user, self.logs)
-        others = (*others, self.history_file, *self.predictions.values())
+        others = (*others, self.history_file, self.candidates, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
     def clear(self, kept: Collection[str] = ()) -> None:
