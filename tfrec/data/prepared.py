@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 
+from tfrec import aside
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 from tfrec.data import prepare, stored
@@ -41,7 +42,9 @@ def ensure(data: DataConfig, data_dir: str, raw: str | Sources | None = None) ->
         ValueError: settings that cannot work, or it was prepared with other settings, of
             other files or in another format.
     """
-    is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
+    path = pathlib.Path(data_dir).absolute()
+    aside.sweep(path.parent, path.name)
+    is_there = (path / INFO_FILE).exists()
     if is_there:
         info = DatasetInfo.load(data_dir)
         stored.refuse_other(info, data, data_dir)
