@@ -101,6 +101,7 @@ COUNTED = [0]
 
 def arm(way: str, moment: float) -> None:
     """Has this process end at a moment: the number of a call, or CPU seconds from now."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     signal.setitimer(signal.ITIMER_PROF, moment if way == WAYS[3] else MOST)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     number = {w: getattr(signal, w.split()[0], 0) for w in WAYS[:3]}.get(way)

@@ -25,6 +25,14 @@ SMALL = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """SIGINT is heard, even where the tests themselves run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def run_of(board, one, run_name):
     """`run_of(name, path)` -> an Experiment of 2 epochs and a refit; with `path` one to resume."""
@@ -67,40 +75,31 @@ def outcome(t):
     return json.dumps(result), history.to_csv()
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [n if n == "mf" else pytest.param(n, marks=pytest.mark.slow) for n in SMALL]
+)
 def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
     whole = run_of(name)
     with monkeypatch.context() as patch:
         taken = stopped_at(patch, ())
         whole.run()
         steps = len(taken)
-    t, path, stops = run_of(name), None, 0
-    stopped_at(monkeypatch, {1, steps // 2, steps // 2 + 1, steps - 1})  # first step ... refit
+    t, path, stops = run_of(name), None, []
+    stopped_at(monkeypatch, {2, steps - 1})  # in the first epoch, and in the refit's last one
     while path is None or not t.run_dir.finished:
+        if len(stops) == 1:  # in validation, once
+            t._validate = lambda: signal.raise_signal(signal.SIGINT)
         try:
             t.run(resume=path is not None)
-        except interrupts.Interrupted:
-            path, stops = t.run_dir.path, stops + 1
+        except interrupts.Interrupted as stopped:
+            path = t.run_dir.path
+            stops.append(str(stopped))
             t = run_of(name, path)
-    assert stops == 4
+    assert len(stops) == 3
+    assert stops[0] == "in epoch 1 after step 2"
     assert same(t.run_dir.load_model().get_weights(), whole.run_dir.load_model().get_weights())
     assert outcome(t) == outcome(whole)
     assert not t.run_dir.states
-
-
-def test_a_stopped_validation_is_begun_anew(run_of):
-    t, whole = (run_of("autoencoder", epochs=1, refit=False) for _ in range(2))
-    whole.run()
-
-    def stopped():
-        signal.raise_signal(signal.SIGINT)
-
-    t._validate = stopped
-    with pytest.raises(interrupts.Interrupted, match="in epoch 1 after step 4"):
-        t.run()
-    again = run_of("autoencoder", t.run_dir.path, epochs=1, refit=False, save_minutes=0.0)
-    again.run(resume=True)
-    assert outcome(again) == outcome(whole)
 
 
 def test_a_second_interrupt_ends_at_once():
@@ -144,15 +143,13 @@ def test_a_number_that_is_not_finite_stops_the_run_or_is_left_out(run_of):
     again.run(resume=True)
     assert again.run_dir.history()["skipped_steps"].tolist() == [1, 1]
     assert np.isfinite(again.run_dir.history()["loss"]).all()
-    with pytest.raises(ValueError, match="not one of 4 steps in epoch 1 gave finite numbers"):
-        poisoned(run_of("autoencoder", on_nan="skip"), range(4)).run()
 
 
 def test_an_exploding_loss_stops_the_run_and_a_grown_one_is_told(run_of):
     with pytest.raises(ValueError, match=r"training loss is .*, and was .* after the first step"):
         run_of("autoencoder", optimizer="sgd", learning_rate=1e4, momentum=0.0, average=0.0).run()
-    line = "THE LOSS GREW: 2 after the first step, 900 in the last epoch: lower --train learn"
-    assert summaries.loss_grew({"loss": {"first_step": 2.0, "last_epoch": 900.0}})[0][:80] == line
+    (line,) = summaries.loss_grew({"loss": {"first_step": 2.0, "last_epoch": 900.0}})
+    assert line.startswith("THE LOSS GREW: 2 after the first step, 900 in the last epoch: lower")
     assert not summaries.loss_grew({"loss": {"first_step": 2.0, "last_epoch": 100.0}})
 
 

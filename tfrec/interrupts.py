@@ -55,14 +55,16 @@ class Requests:
 def postponed() -> Iterator[Requests]:
     """In the block SIGINT and SIGTERM wait to be asked about: `asked` of what is yielded.
 
-    Python takes handlers in its main thread only: in others nothing changes.
+    A signal that was ignored, as SIGINT is in a shell's background, still is. Python takes handlers
+    in its main thread only: in others nothing changes.
     """
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():
         yield requests
         return
     requests.postponed = True
-    before = {number: signal.signal(number, requests.handle) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, requests.handle) for number in heard}
     try:
         yield requests
     finally:

@@ -180,7 +180,7 @@ class Chain:
             n: Samples.
             thin: Sweeps for each.
             done: Sweeps that the chain has behind it, where it goes on.
-            between: Called between two sweeps with the number of those that are done.
+            between: Called between two sweeps, and after the last, with the number of those done.
         """
         end = burn_in + n * thin
         words = {"initial": done, "total": end, "leave": False, "disable": None}
@@ -191,6 +191,8 @@ class Chain:
             sample, rest = divmod(sweep + 1 - burn_in, thin)
             if sample > 0 and not rest:
                 yield sample - 1
+        if done < end:
+            between(end)
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the sweeps to come depend on, besides what the chain was made of."""

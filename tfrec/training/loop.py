@@ -42,6 +42,7 @@ class Progress:
         best_epoch: The best of the finished epochs, from 1; 0: none yet.
         best: Its value of the monitored metric.
         stale: Epochs since.
+        ended: Whether a callback has ended training.
         seconds: Spent until here.
         metrics: Validation of the best epoch.
         first_loss: The training loss of the first step, before anything was learned.
@@ -55,6 +56,7 @@ class Progress:
     best_epoch: int = 0
     best: float | None = None
     stale: int = 0
+    ended: bool = False
     seconds: float = 0.0
     metrics: dict = dataclasses.field(default_factory=dict)
     first_loss: float | None = None
@@ -96,6 +98,7 @@ class Trainer:
         self.model, self.strategy, self.config, self.save = model, strategy, config, save
         self.method = methods.method(type(model), model.config, config)(model, strategy, config)
         self._saved = (time.monotonic(), 0)  # the last time, and the steps since
+        self._stands = ""  # where the last saved state does
         self._requests = interrupts.Requests()
 
     def epoch(
@@ -155,14 +158,15 @@ class Trainer:
             interrupts.Interrupted: SIGINT or SIGTERM asked for an end, and the state was saved.
             ValueError: the loss is not finite, or has exploded.
         """
+        self._stands = progress.where if progress else ""
         progress = progress or Progress()
         epochs = self.method.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
         rows = make_rows() if make_rows else None
         self.model.stop_training = False
         listeners.on_train_begin()
-        with self._stopping(progress):
-            while progress.epoch < epochs and not self._stale(progress):
+        with self._stopping():
+            while progress.epoch < epochs and not (progress.ended or self._stale(progress)):
                 epoch, start, cpu = progress.epoch, time.perf_counter(), time.process_time()
                 listeners.on_epoch_begin(epoch)
                 watch, own = self._watch(progress, start, own or {}), None
@@ -184,17 +188,16 @@ class Trainer:
                 logs |= {f"val_{k}": v for k, v in measured.items()}
                 logs |= {"skipped_steps": watch.skipped} if watch.skipped else {}
                 listeners.on_epoch_end(epoch, logs | spent)
+                progress.ended = bool(self.model.stop_training)
                 self._save(progress)
                 if self._is_asked_to_stop():
                     raise interrupts.Interrupted(progress.where)
-                if self.model.stop_training:
-                    break
         listeners.on_train_end()
         self._take_average()
         return progress
 
     @contextlib.contextmanager
-    def _stopping(self, progress: Progress) -> Iterator[None]:
+    def _stopping(self) -> Iterator[None]:
         """What SIGINT and SIGTERM do in the block.
 
         They wait for the end of a step where the state can be saved there; else they end the block
@@ -207,8 +210,8 @@ class Trainer:
         try:
             yield
         except KeyboardInterrupt:
-            if self.save and progress.epoch:
-                raise interrupts.Interrupted(progress.where) from None
+            if self._stands:
+                raise interrupts.Interrupted(self._stands) from None
             raise
 
     def _watch(self, progress: Progress, start: float, own: Own) -> methods.Watch:
@@ -291,7 +294,7 @@ class Trainer:
             self.save(progress, own or {})
         except FloatingPointError as error:
             raise ValueError(f"{error} {progress.where}: {self._cure()}") from None
-        self._saved = time.monotonic(), 0
+        self._saved, self._stands = (time.monotonic(), 0), progress.where
 
     def _refuse_bad(self, progress: Progress, logs: dict, watch: methods.Watch) -> None:
         """Stops a run that can only go on in vain.
