@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import signal
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from training_test import same
 from tfrec import config as config_lib
 from tfrec import interrupts
 from tfrec.models.registry import MODELS
-from tfrec.training import methods, summaries
+from tfrec.training import methods, summaries, workers
 from tfrec.training.experiment import Experiment
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
@@ -169,3 +171,17 @@ def test_states_are_kept_by_number_and_the_one_before_a_damaged_one_is_named(run
         path.unlink()
     with pytest.raises(ValueError, match="state.npz is missing, and history.csv has 2 epochs"):
         run_of("autoencoder", t.run_dir.path, refit=False).run(resume=True)
+
+
+def test_who_is_waited_for_is_told_once(monkeypatch, capsys):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        cluster = {"chief": [f"127.0.0.1:{port}"], "worker": ["127.0.0.1:1", f"127.0.0.1:{port}"]}
+        config = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+        monkeypatch.setattr(workers, "PATIENCE", 0.05)
+        with workers.naming_missing():
+            time.sleep(0.5)
+    assert capsys.readouterr().err == "waiting for worker 0 (127.0.0.1:1)\n"

@@ -372,7 +372,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_saves_it(trial, monkeypatch):
     def steps(function, dataset):
         for number, logs in enumerate(real_steps(function, dataset)):
             if number == 1 and t.run_dir.state.exists():  # the first epoch is through
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
             yield logs
 
     real_steps = strategies.steps

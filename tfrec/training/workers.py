@@ -24,11 +24,13 @@ MARK = ".workers"  # a file by which workers see whether they share a directory
 
 @contextlib.contextmanager
 def naming_missing() -> Iterator[None]:
-    """Says on stderr which workers of `TF_CONFIG` are waited for, as long as the block runs."""
+    """Says on stderr which workers of `TF_CONFIG` are waited for, whenever that changes."""
+    last: list[str] = []
 
     def look(missing: list[str]) -> None:
-        if missing:
+        if missing and missing != last:
             print(f"waiting for {', '.join(missing)}", file=sys.stderr, flush=True)
+        last[:] = missing
 
     with _looking(look):
         yield
@@ -38,7 +40,7 @@ def naming_missing() -> Iterator[None]:
 def ending_without_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Ends this process where another worker is gone, instead of waiting for it for ever.
 
-    A worker whose process has ended does not answer within about 20 seconds.
+    That is noticed within about half a minute.
 
     Raises:
         ValueError: TensorFlow has noticed first.
@@ -129,9 +131,8 @@ def _addresses() -> dict[str, str]:
 
 def _place() -> int:
     """This worker's position among `_addresses`."""
-    task = _config()["task"]
-    before = len(_config()["cluster"].get("chief", ())) if task["type"] == "worker" else 0
-    return before + int(task["index"])
+    own, n_chiefs = _config()["task"], len(_config()["cluster"].get("chief", ()))
+    return int(own["index"]) + {"chief": 0}.get(own["type"], n_chiefs)
 
 
 def _missing() -> list[str]:
