@@ -317,7 +317,7 @@ class Trainer:
 
     def _cure(self) -> str:
         """What to try after a number that is not finite."""
-        if self.save is None or not isinstance(self.method, methods.Steps):
+        if not self._stands or not isinstance(self.method, methods.Steps):
             return CURE
         return (
             f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip goes on "
