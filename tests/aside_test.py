@@ -1,6 +1,9 @@
 """Files and folders appear only when whole."""
 
 import pathlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -59,6 +62,41 @@ def test_what_a_killed_process_of_the_same_number_left_is_removed(tmp_path):
     with aside.folder(tmp_path / "data") as partial:
         (partial / "whole").write_text("2")
     assert listing(tmp_path) == {"data/whole": "2"}
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tfrec import aside
+kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+path, rename = pathlib.Path(sys.argv[1]), pathlib.Path.rename
+def killing(self, target):
+    if target == path and sys.argv[2] == "rename":
+        kill()
+    return rename(self, target)
+pathlib.Path.rename = killing
+with aside.folder(path) as partial:
+    (partial / "new").write_text("2")
+    if sys.argv[2] == "block":
+        kill()
+"""
+
+
+@pytest.mark.parametrize(("when", "expected"), [("block", "old"), ("rename", "new")])
+def test_what_another_killed_process_left_is_swept_or_ended(tmp_path, when, expected):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/old").write_text("1")
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "data", when])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    aside.sweep(tmp_path)
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")] == [
+        "data",
+        f"data/{expected}",
+    ]
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "data", "rename"])
+    with aside.folder(tmp_path / "data") as partial:
+        (partial / "whole").write_text("3")
+    assert listing(tmp_path) == {"data/whole": "3"}
 
 
 @pytest.mark.parametrize("when", ["block", "rename"])

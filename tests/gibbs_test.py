@@ -127,6 +127,24 @@ def test_the_chain_finds_noise_and_ratings():
     assert np.sqrt(np.mean((total - clean[2000:]) ** 2)) < 0.15
 
 
+def test_a_restored_chain_goes_on_as_if_nothing_had_been():
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(n, size=200) for n in (12, 9, 4)]
+    side = scipy.sparse.csr_matrix(rng.integers(2, size=(12, 3)).astype(float))
+    fields = [(codes[0], 12, side, 2), (codes[1], 9, None, 2), (codes[2], 4, None, 0)]
+    values, states = rng.normal(size=200), []
+    whole = gibbs.Chain(fields, values, np.random.default_rng(5))
+    for _ in whole.samples(2, 3, 2, between=lambda done: states.append((done, whole.state()))):
+        pass
+    done, state = states[3]
+    other = gibbs.Chain(fields, values, np.random.default_rng(6))
+    other.restore(state)
+    assert list(other.samples(2, 3, 2, done)) == [1, 2]
+    for a, b in zip(whole.fields, other.fields, strict=True):
+        np.testing.assert_array_equal(a.rows, b.rows)
+    assert whole.noise == other.noise
+
+
 def test_samples_are_kept_after_the_burn_in_and_thinned():
     code = np.arange(4) % 2
     chain = gibbs.Chain([(code, 2, None, 1)] * 2, np.ones(4), np.random.default_rng(0))

@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -129,3 +131,39 @@ def test_all_workers_end_where_the_chief_refuses(runs):
     outputs = finish(both, status=1)
     assert "already holds a run" in outputs[0]
     assert "error: " in outputs[1]
+
+
+@pytest.mark.slow
+def test_one_worker_killed_ends_the_other_and_both_go_on(runs):
+    folder, _ = runs
+    run = RunDir(folder / "killed")
+    words = [*WORDS, "--train", "epochs=60", f"--data_dir={folder / 'data'}", "--resume"]
+    two = [*words, "--strategy=multiworker", f"--run_dir={run.path}"]
+    ports = free_ports(2)
+    both = [start(two, task, ports) for task in range(2)]
+    deadline = time.monotonic() + 180
+    while not run.state.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    both[1].kill()
+    killed = time.monotonic()
+    out = both[0].communicate(timeout=120)[0]
+    print(f"ended {time.monotonic() - killed:.0f} s later")
+    assert both[0].returncode in (1, 75), out
+    assert f"worker 1 (127.0.0.1:{ports[1]}) is gone: start all workers again, with --resume" in out
+    ports = free_ports(2)
+    outputs = finish([start(two, task, ports) for task in range(2)])
+    assert all("resuming after epoch" in text for text in outputs)
+    finish([start([*words, f"--run_dir={folder / 'alone'}"])])
+    whole = RunDir(folder / "alone")
+    for a, b in zip(*(x.load_model().get_weights() for x in (run, whole)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_workers_of_different_run_dirs_are_refused(runs):
+    folder, _ = runs
+    ports = free_ports(2)
+    words = [*WORDS, f"--data_dir={folder / 'data'}", "--strategy=multiworker"]
+    both = [start([*words, f"--run_dir={folder / f'own{n}'}"], n, ports) for n in range(2)]
+    for text in finish(both, status=1):
+        assert re.search(r"error: worker 1 \(\S+\): --run_dir=\S+ is not the directory of", text)

@@ -233,12 +233,15 @@ def stopped_by(number, at):
 def test_a_stopped_run_goes_on_or_leaves_nothing(tfrec, place, tmp_path, monkeypatch, number):
     words = [*SMALL, "epochs=3", "--data_dir=data"]
     with monkeypatch.context() as patch:
-        patch.setattr(EpochLine, "on_epoch_end", stopped_by(number, at=0))
+        patch.setattr(EpochLine, "on_train_begin", lambda *_: signal.raise_signal(number))
         done = tfrec(*words, f"--run_dir={tmp_path / 'none'}")
         assert (done.status, done.err) == (1, "stopped\n")
         assert not list(tmp_path.iterdir())
-        patch.setattr(EpochLine, "on_epoch_end", stopped_by(number, at=1))
-        assert tfrec(*words, f"--run_dir={tmp_path / 'some'}").err == "stopped\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLine, "on_epoch_end", stopped_by(number, at=0))
+        done = tfrec(*words, f"--run_dir={tmp_path / 'some'}")
+        assert done.status == 75
+        assert done.err == "stopped after epoch 1: the same command with --resume goes on there\n"
     refused = tfrec(*words, f"--run_dir={tmp_path / 'some'}")
     assert "continue it with --resume" in refused.err
     resumed = tfrec(*words, f"--run_dir={tmp_path / 'some'}", "--resume")

@@ -1,5 +1,7 @@
 """Fixed vectors of titles: by a package, by a SavedModel, and what is refused."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,15 @@ def test_each_text_is_encoded_once(package):
 
 def test_nobody_makes_none():
     assert texts.of_titles("", items("A"), KINDS) == []
+
+
+def test_a_module_of_the_current_folder_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("open('ran', 'w')\nload_model = None\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["", str(tmp_path), *sys.path])
+    with pytest.raises(ValueError, match="No module named 'planted'"):
+        texts.vectors("planted", ["a"])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_they_are_prepared_and_no_field_of_codes(tmp_path, package):

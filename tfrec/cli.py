@@ -1,6 +1,6 @@
 """What all commands share: `--help` exits with 0, a mistyped name is answered with the known
-ones, an error is one line, SIGTERM stops like Ctrl-C, `| head` is no error, TensorFlow starts
-without its notices.
+ones, an error is one line, SIGTERM stops like Ctrl-C, what was saved by then exits with
+`interrupts.SAVED`, `| head` is no error, TensorFlow starts without its notices.
 
 The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 
-from tfrec import names
+from tfrec import interrupts, names
 from tfrec.config import known_names
 
 HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
@@ -66,6 +66,10 @@ def run(
                 _parse(flag_values)
                 main()
             sys.stdout.flush()
+    except interrupts.Interrupted as stopped:
+        again = "with --resume " if "resume" in flag_values else ""
+        print(f"stopped {stopped}: the same command {again}goes on there", file=sys.stderr)
+        sys.exit(interrupts.SAVED)
     except KeyboardInterrupt:
         sys.exit("stopped")
     except Exception as error:

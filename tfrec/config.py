@@ -192,6 +192,8 @@ def _may_be_old(filters: Iterable[float | None]) -> bool:
 class TrainConfig(Settings):
     """How a model is trained. Each model class brings its own `defaults`.
 
+    A run may be resumed with other values of `of_running`, which change no step that is taken.
+
     Attributes:
         epochs: Passes over the training rows (lbfgs: chunks of `iterations`).
         batch_size: Rows (or events) a step, over all replicas; 0, for models of histories: as many
@@ -220,10 +222,17 @@ class TrainConfig(Settings):
             epochs; test is reported for that model.
         mixed_precision: Compute in bfloat16, keep float32 variables.
         memory_check: Refuse a run whose estimated memory is more than there is.
+        save_minutes: Minutes of training after which the state for --resume is saved within an
+            epoch, too; 0: at the ends of epochs only.
+        save_steps: Steps after which it is saved, besides; 0: by minutes only.
+        save_keep: How many states are kept, the newest and those before it.
+        on_nan: What a loss or weight that is not finite does to a run: "stop", or "skip" the batch
+            as if it were not there, which makes steps slower; only for optimizers' steps.
         seed: Seeds weights, shuffling, dropout and sampling.
     """
 
     flag: ClassVar[str] = "--train"
+    of_running: ClassVar[tuple[str, ...]] = ("save_minutes", "save_steps", "save_keep", "on_nan")
 
     epochs: int = setting(50, "at least 1")
     batch_size: int = setting(128, "0 or more", search=OneOf(16, 32, 64, 128, 256))
@@ -245,6 +254,10 @@ class TrainConfig(Settings):
     refit: bool = False
     mixed_precision: bool = False
     memory_check: bool = True
+    save_minutes: float = setting(10.0, "0 or more", later=True)
+    save_steps: int = setting(0, "0 or more", later=True)
+    save_keep: int = setting(2, "at least 1", later=True)
+    on_nan: str = setting("stop", choices=("stop", "skip"), later=True)
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:

@@ -1,11 +1,12 @@
 """Command: trains a model, keeps the best epoch by validation, reports the test set once."""
 
 import dataclasses
+import itertools
 import pathlib
 
 from absl import flags
 
-from tfrec import cli, data_flags, names, presets, reference, settings_file
+from tfrec import cli, data_flags, interrupts, names, presets, reference, settings_file
 from tfrec import config as config_lib
 from tfrec.config import DataConfig, TrainConfig
 
@@ -42,7 +43,13 @@ flags.DEFINE_string(
     "run_dir", "", "where the run is written (default: runs/<model>)", flag_values=FLAGS
 )
 flags.DEFINE_string("warm_start", "", "an earlier run to start from, by raw id", flag_values=FLAGS)
-flags.DEFINE_bool("resume", False, "continue an interrupted run", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "resume",
+    False,
+    "continue an interrupted run at the step where it was saved; SIGTERM and Ctrl-C save and exit "
+    f"with {interrupts.SAVED}",
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
 flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported", flag_values=FLAGS)
 
@@ -152,9 +159,10 @@ def main() -> None:
     if FLAGS.list_settings:
         print("\n\n".join(listing(resolve(name)) for name in members or [FLAGS.preset]))
         return
-    from tfrec.training import strategies
+    from tfrec.training import strategies, workers
 
-    strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
+    with workers.naming_missing():
+        strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
     if members:
         run_blend(members, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy)
     else:
@@ -246,7 +254,8 @@ def run(preset: str, path: str, strategy) -> None:
         trial = fitting.carry_out(config, path, **options)
     print(summaries.table(trial.result, trial.task_object))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
-    for line in summaries.below_floors(trial.result, trial.config.model):
+    grew = summaries.loss_grew(trial.result)
+    for line in itertools.chain(grew, summaries.below_floors(trial.result, trial.config.model)):
         print(line)
 
 

@@ -56,6 +56,7 @@ def prepare(
             print(f"{data_dir} is prepared already: {info.protocol}", file=sys.stderr)
         return info
 
+    aside.sweep(data_dir.absolute().parent, data_dir.absolute().name)
     if (info := found()) is not None:
         return info
     with _alone(data_dir):

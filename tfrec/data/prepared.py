@@ -5,6 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable
 
+from tfrec import aside
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 from tfrec.data import prepare, stored
@@ -49,7 +50,9 @@ def ensure(
         ValueError: settings that cannot work, or it was prepared with other settings, of
             other files or in another format.
     """
-    is_there = (pathlib.Path(data_dir) / INFO_FILE).exists()
+    path = pathlib.Path(data_dir).absolute()
+    aside.sweep(path.parent, path.name)
+    is_there = (path / INFO_FILE).exists()
     if is_there:
         info = DatasetInfo.load(data_dir)
         stored.refuse_other(info, data, data_dir)

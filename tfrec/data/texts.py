@@ -92,7 +92,10 @@ def _encoder(source: str) -> Encoder:
 
 
 def _package(name: str, texts: list[str]) -> np.ndarray:
-    """Lets `sentences` encode the texts, with this process's import path."""
+    """Lets `sentences` encode the texts, with this process's import path.
+
+    The current folder is not on it: the name may come from a stranger's config.json.
+    """
     if not all(part.isidentifier() for part in name.split(".")):
         raise _no_encoder(name, "it is no name of a package either")
     with tempfile.TemporaryDirectory() as directory:
@@ -100,7 +103,7 @@ def _package(name: str, texts: list[str]) -> np.ndarray:
         given.write_text(json.dumps(texts), encoding="utf-8")
         found = subprocess.run(
             [sys.executable, "-P", _SCRIPT, name, given, made],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or "." for p in sys.path)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(_trusted())},
             capture_output=True,
             text=True,
         )
@@ -108,6 +111,13 @@ def _package(name: str, texts: list[str]) -> np.ndarray:
             told = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
             raise _no_encoder(name, f"as a package it fails with {told[-1]!r}")
         return np.load(made)
+
+
+def _trusted() -> list[str]:
+    """The import path without the current folder, unless PYTHONPATH names that."""
+    named = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    here = pathlib.Path.cwd()
+    return [p for p in sys.path if p and (p in named or pathlib.Path(p).resolve() != here)]
 
 
 def _no_encoder(name: str, why: str) -> ValueError:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.models import gibbs
+from tfrec.models.capabilities import Resumable
 from tfrec.models.events import EventModel
 from tfrec.schema import Field
 
@@ -21,7 +22,7 @@ _SPAN = 1 << 40  # more than there are sessions: a key is user * _SPAN + session
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class BayesianFM(EventModel):
+class BayesianFM(Resumable, EventModel):
     """A factorization machine averaged over samples of its posterior.
 
         r = mu + sum over fields a of w_a + sum over a < b of v_a . v_b + e,   e ~ N(0, 1 / alpha)
@@ -158,18 +159,20 @@ class BayesianFM(EventModel):
             biases += self.session_biases[-1]
         return self.info.rating_mean + biases + tf.matmul(left, right, transpose_b=True)
 
-    def fit(self, events, **unused):
+    def fit(self, rows, *, saved=None, step=lambda save: None, **unused):
         """Samples.
 
         Args:
-            events: Dataset of `(features, targets)`, one pass of which is all there is.
+            rows: Dataset of `(features, targets)`, one pass of which is all there is.
+            saved: As of `Resumable.fit`: a step is a sweep.
+            step: As of `Resumable.fit`.
             **unused: What Keras' `fit` would take.
 
         Raises:
             ValueError: sessions are asked for, but no event has a time.
         """
         c = self.config
-        codes, keys, values = self._read(events)
+        codes, keys, values = self._read(rows)
         fields = [(codes[f.name], f.size, self._design(f, codes), c.latent) for f in self.entries]
         if c.session:
             known, places = np.unique(keys, return_inverse=True)
@@ -178,12 +181,24 @@ class BayesianFM(EventModel):
                     f"--set session={c.session}: {self.info.name} has no times; leave it out"
                 )
             fields.append((places, len(known) + 1, None, 0))  # the last one is the unknown
-        seed = int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
+        seed = 0 if saved else int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
         values = values - np.float32(self.info.rating_mean)
         chain = gibbs.Chain(fields, values, np.random.default_rng(seed))
-        tables = [np.empty(self.vectors[f.name].shape, np.float32) for f in self.entries]
-        biases = 0.0
-        for n in chain.samples(c.burn_in, c.samples, c.thin):
+        tables = [np.zeros(self.vectors[f.name].shape, np.float32) for f in self.entries]
+        biases, done = np.zeros(len(chain.fields[-1].rows)), 0
+        if saved:
+            chain.restore(saved)
+            tables = [saved[f"samples{k}"] for k in range(len(tables))]
+            biases, done = saved["biases"], int(saved["sweeps"])
+
+        def state(sweeps: int) -> dict[str, np.ndarray]:
+            samples = {f"samples{k}": table for k, table in enumerate(tables)}
+            return {**chain.state(), **samples, "biases": biases, "sweeps": np.array(sweeps)}
+
+        def between(sweeps: int) -> None:
+            step(lambda: state(sweeps))
+
+        for n in chain.samples(c.burn_in, c.samples, c.thin, done, between):
             for table, drawn in zip(tables, chain.fields, strict=False):
                 table[:, n] = drawn.rows
             biases = biases + chain.fields[-1].rows[:, -1] / c.samples

@@ -5,7 +5,7 @@ A model names them before `Recommender` among its bases, and those who need a ca
 by a class attribute or has a default is in `Recommender`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -70,4 +70,28 @@ class Factors:
 
     def candidate_vectors(self, items: tf.Tensor) -> tf.Tensor:
         """Vectors of items, int32 `[n]` -> float32 `[n, size]`; times a query's: its scores."""
+        raise NotImplementedError
+
+
+class Resumable:
+    """A model in closed form whose `fit` takes many steps of its own, and goes on after a break."""
+
+    def fit(
+        self,
+        rows: Iterable,
+        *,
+        saved: Mapping[str, np.ndarray] | None = None,
+        step: Callable[[Callable[[], Mapping[str, np.ndarray]]], object] = lambda save: None,
+        **unused: object,
+    ) -> None:
+        """Solves.
+
+        Args:
+            rows: Batches of `(features, targets)`.
+            saved: What an earlier `fit` on the same rows would have saved after one of its steps,
+                to end where it would have ended; nothing: from the start. The model's variables
+                are those of that moment.
+            step: Called after each step with a function that gives what is to be saved now.
+            **unused: What Keras' `fit` would take.
+        """
         raise NotImplementedError

@@ -6,7 +6,8 @@ et al., "Macau: Scalable Bayesian Factorization with High-Dimensional Side Infor
 MCMC", MLSP 2017. The chain is described in `bayesianfm.BayesianFM`.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -164,13 +165,56 @@ class Chain:
         """The rows by event, float32 `[N, d]`, or `[N, 1]` of biases alone."""
         return field.rows.astype(np.float32)[field.codes]
 
-    def samples(self, burn_in: int, n: int, thin: int) -> Iterator[int]:
-        """Sweeps; yields 0 to n - 1 where the rows are a sample to be kept."""
-        for sweep in tqdm(range(burn_in + n * thin), "sampling", leave=False, disable=None):
+    def samples(
+        self,
+        burn_in: int,
+        n: int,
+        thin: int,
+        done: int = 0,
+        between: Callable[[int], object] = lambda done: None,
+    ) -> Iterator[int]:
+        """Sweeps; yields 0 to n - 1 where the rows are a sample to be kept.
+
+        Args:
+            burn_in: Sweeps before the first sample.
+            n: Samples.
+            thin: Sweeps for each.
+            done: Sweeps that the chain has behind it, where it goes on.
+            between: Called between two sweeps, and after the last, with the number of those done.
+        """
+        end = burn_in + n * thin
+        words = {"initial": done, "total": end, "leave": False, "disable": None}
+        for sweep in tqdm(range(done, end), "sampling", **words):
+            if sweep > done:
+                between(sweep)
             self.sweep()
             sample, rest = divmod(sweep + 1 - burn_in, thin)
             if sample > 0 and not rest:
                 yield sample - 1
+        if done < end:
+            between(end)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the sweeps to come depend on, besides what the chain was made of."""
+        generator = json.dumps(self.rng.bit_generator.state)
+        found = {"noise": np.array(self.noise), "rng": np.array(generator)}
+        for k, field in enumerate(self.fields):
+            found[f"rows{k}"] = field.rows
+            if field.ridge:
+                found[f"weights{k}"] = field.ridge.weights
+                found[f"strength{k}"] = np.array(field.ridge.strength)
+        return found
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on where another chain, made of the same, had this state."""
+        self.noise = float(state["noise"])
+        self.rng.bit_generator.state = json.loads(str(state["rng"]))
+        for k, field in enumerate(self.fields):
+            field.rows = state[f"rows{k}"]
+            if field.ridge:
+                field.ridge.weights = state[f"weights{k}"]
+                field.ridge.strength = float(state[f"strength{k}"])
+        self.parts = [self._part(field) for field in self.fields]
 
     @threadpool_limits.wrap(limits=1, user_api="blas")
     def sweep(self) -> None:

@@ -1,19 +1,31 @@
 """One experiment from raw data to `metrics.json`: what `tfrec.train` runs."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
+from tfrec.config import TrainConfig
 from tfrec.data import prepared, records
 from tfrec.datasets.sources import Sources
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
-from tfrec.training import batches, lists, loop, memory, methods, overlap, strategies, warm_start
+from tfrec.training import (
+    batches,
+    lists,
+    loop,
+    memory,
+    methods,
+    overlap,
+    strategies,
+    warm_start,
+    workers,
+)
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator, protocol
@@ -63,6 +75,7 @@ class Experiment:
         self.validated = None  # the report of the last validation
         self.progress = loop.Progress()  # where `fit` ended
         self.result: dict = {}  # what `run` has measured
+        self._start, self._earlier = time.perf_counter(), 0.0
         self.monitor = config.train.monitor or self.task_object.monitor
         try:
             self.higher_is_better = self.task_object.higher_is_better(self.monitor)
@@ -109,28 +122,72 @@ class Experiment:
             resume: As of `run`.
             keep: Whether the best epoch by validation is written to `model.keras`.
         """
-        trainer = loop.Trainer(self.model, self.strategy, self.config.train)
-        progress = None
-        if resume and self.run_dir.state.exists():
-            progress = loop.Progress(**self.run_dir.load_state(self.model))
-            self.say(f"resuming after epoch {progress.epoch}")
-        else:
+        trainer = self._trainer(self.config.train, {"phase": "train"})
+        progress, own = self._resumed("train") if resume else (None, {})
+        if progress is None:
             self._warm_start()
         self._learn_items("train")
-        self.progress = trainer.fit(
-            lambda epoch: self.batches("train", epoch),
-            self._validate if self.has("validation") else None,
-            make_rows=lambda: self.rows("train"),
-            monitor=self.monitor,
-            higher_is_better=self.higher_is_better,
-            callbacks=[*self._watchers(), *self.callbacks],
-            progress=progress,
-            on_best=lambda: self._write(self._keep) if keep else None,
-            on_epoch=lambda p: self._write(
-                lambda: self.run_dir.save_state(self.model, dataclasses.asdict(p))
-            ),
-        )
+        with self._together(progress):
+            self.progress = trainer.fit(
+                lambda epoch: self.batches("train", epoch),
+                self._validate if self.has("validation") else None,
+                make_rows=lambda: self.rows("train"),
+                monitor=self.monitor,
+                higher_is_better=self.higher_is_better,
+                callbacks=[*self._watchers(), *self.callbacks],
+                progress=progress,
+                own=own,
+                on_best=lambda: self._write(self._keep) if keep else None,
+            )
         return self.progress
+
+    @contextlib.contextmanager
+    def _together(self, progress: loop.Progress | None) -> Iterator[None]:
+        """Several workers begin with the same, and none trains on without another."""
+        with workers.ending_without_others(self.strategy):
+            values = {
+                "the step to go on from": progress.where if progress else "the first",
+                "the data": self.info.fingerprint,
+                "the settings": [
+                    self.config.model,
+                    self.config.settings,
+                    dataclasses.asdict(self.config.train),
+                ],
+            }
+            workers.refuse_different(self.strategy, self.run_dir.path, values)
+            yield
+
+    def _trainer(self, train: TrainConfig, phase: dict) -> loop.Trainer:
+        """What trains the model, and saves where it stands beside what `phase` holds."""
+
+        def save(progress: loop.Progress, own: loop.Own) -> None:
+            stands = phase | {"progress": dataclasses.asdict(progress), "seconds": self._seconds()}
+            keep = self.config.train.save_keep
+            self._write(lambda: self.run_dir.save_state(self.model, stands, own, keep))
+
+        return loop.Trainer(self.model, self.strategy, train, save)
+
+    def _resumed(self, phase: str) -> tuple[loop.Progress | None, loop.Own]:
+        """Where the run stands, and what the model saved besides; the variables are put back.
+
+        Nothing where the phase of the run was not reached yet.
+        """
+        saved = self.run_dir.saved_progress()
+        if saved is None or saved["phase"] != phase:
+            if phase == "train":
+                self.say("nothing was saved yet: training starts from the beginning")
+            return None, {}
+        with self.run_dir.reading_state():
+            progress = loop.Progress(**saved["progress"])
+        own = self.run_dir.load_state(self.model)
+        self._earlier = saved["seconds"]
+        note = " of the refit" if phase == "refit" else ""
+        self.say(f"resuming {progress.where}{note}")
+        return progress, own
+
+    def _seconds(self) -> float:
+        """How long the run has taken, with what was before it was broken off."""
+        return self._earlier + time.perf_counter() - self._start
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
         """The callbacks that every run has."""
@@ -148,26 +205,36 @@ class Experiment:
         if self.task_object.keeps_predictions and self.validated is not None:
             self.run_dir.save_predictions("validation", self.validated.predictions())
 
-    def refit(self, epochs: int) -> None:
+    def refit(self, epochs: int, chosen: dict | None = None, resume: bool = False) -> None:
         """Trains a new model on train + validation for `epochs`; it replaces `model.keras`.
 
         Its lists are ordered by the rule of the model before it.
+
+        Args:
+            epochs: How many.
+            chosen: What `_choose` gave; by default the rule is that of `model`.
+            resume: Go on where a refit was broken off.
         """
         self.say(f"refit: {epochs} epochs on train + validation")
-        rule = lists.own_rule(self.model)
+        chosen = chosen or {"rule": lists.own_rule(self.model)}
         self.model = self.make_model()
         self.evaluator = Evaluator(self.model, self.strategy)
         config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
-        trainer = loop.Trainer(self.model, self.strategy, config)
-        self._warm_start()
+        trainer = self._trainer(config, {"phase": "refit", "chosen": chosen})
+        progress, own = self._resumed("refit") if resume else (None, {})
+        if progress is None:
+            self._warm_start()
         self._learn_items("train+validation")
-        lists.set_rule(self.model, rule)
-        trainer.fit(
-            lambda epoch: self.batches("train+validation", epoch),
-            None,
-            make_rows=lambda: self.rows("train+validation"),
-            callbacks=[EpochLine((), self.say)],
-        )
+        lists.set_rule(self.model, chosen["rule"])
+        with self._together(progress):
+            trainer.fit(
+                lambda epoch: self.batches("train+validation", epoch),
+                None,
+                make_rows=lambda: self.rows("train+validation"),
+                callbacks=[EpochLine((), self.say)],
+                progress=progress,
+                own=own,
+            )
         self._write(lambda: self.run_dir.save_model(self.model))
 
     def _learn_items(self, split: str) -> None:
@@ -269,30 +336,47 @@ class Experiment:
         return tested | lists.result(self.model, self.held_out["test"]), report
 
     def _run(self, resume: bool, test: bool) -> None:
-        start = time.perf_counter()
+        self._start = time.perf_counter()
         memory.forget_peak()
-        progress = self.fit(resume)
-        self.restore()
-        self._choose_rule()
-        has_validation = self.has("validation")
-        validated = lists.result(self.model, self.held_out["validation"]) if has_validation else {}
-        if self.config.train.refit and has_validation:
-            self.refit(progress.best_epoch)
+        saved = self.run_dir.saved_progress() if resume else None
+        in_refit = saved is not None and saved["phase"] == "refit"
+        chosen = saved["chosen"] if saved and in_refit else self._choose(resume)
+        if self.config.train.refit and self.has("validation"):
+            self.refit(chosen["best_epoch"], chosen, in_refit)
         is_tested = test and self.has("test")
         tested, report = self._tested() if is_tested else ({}, self.report())
         self.result = {
             "protocol": protocol(self.model, report),
             "model": self.config.model,
-            "best_epoch": progress.best_epoch,
-            "epochs": progress.epoch,
-            "seconds": round(time.perf_counter() - start, 1),
+            "best_epoch": chosen["best_epoch"],
+            "epochs": chosen["epochs"],
+            "seconds": round(self._seconds(), 1),
             "peak_memory_mb": memory.peak() >> 20,
-            "validation": progress.metrics | validated,
+            "loss": chosen["loss"],
+            "validation": chosen["validation"],
             "test": tested,
             "floors": self._floors("test") if is_tested else {},
         }
         if self.chief:
             self._finish(report)
+
+    def _choose(self, resume: bool) -> dict:
+        """Trains, restores the best epoch and chooses the rule of lists; what was found, as JSON.
+
+        The model of a refit needs the number of epochs and the rule, `metrics.json` the rest.
+        """
+        progress = self.fit(resume)
+        self.restore()
+        self._choose_rule()
+        has_validation = self.has("validation")
+        validated = lists.result(self.model, self.held_out["validation"]) if has_validation else {}
+        return {
+            "best_epoch": progress.best_epoch,
+            "epochs": progress.epoch,
+            "validation": progress.metrics | validated,
+            "rule": lists.own_rule(self.model),
+            "loss": {"first_step": progress.first_loss, "last_epoch": progress.last_loss},
+        }
 
     def _finish(self, report) -> None:
         """Writes what was measured; nothing is left to resume from."""
@@ -301,4 +385,5 @@ class Experiment:
             if self.task_object.keeps_predictions:
                 self.run_dir.save_predictions("test", report.predictions())
         self.run_dir.write_json("metrics.json", self.result)
-        self.run_dir.state.unlink(missing_ok=True)
+        for path in self.run_dir.states:
+            path.unlink()

@@ -9,29 +9,71 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfrec import interrupts
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
-from tfrec.training import methods
+from tfrec.training import methods, strategies
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
+Own = Mapping[str, np.ndarray]
+
+LOOKS = 100  # steps between two looks at the loss
+ASKS = 10  # steps after which workers ask one another whether one of them is to stop
+EXPLODED = 1e6  # times the loss of the first step: no run comes back from there
+CURE = "lower --train learning_rate, or bound the gradients with --train clip_norm=1"
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands; saved after each epoch so that --resume goes on exactly there."""
+    """Where a run stands; saved so that --resume goes on exactly there.
 
-    epoch: int = 0  # finished epochs
+    Attributes:
+        epoch: Finished epochs.
+        step: Steps that were taken of the one after them.
+        logs: The training logs of these steps.
+        skipped: Steps among them that were undone.
+        best_epoch: The best of the finished epochs, from 1; 0: none yet.
+        best: Its value of the monitored metric.
+        stale: Epochs since.
+        ended: Whether a callback has ended training.
+        seconds: Spent until here.
+        metrics: Validation of the best epoch.
+        first_loss: The training loss of the first step, before anything was learned.
+        last_loss: That of the last finished epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    logs: dict = dataclasses.field(default_factory=dict)
+    skipped: int = 0
     best_epoch: int = 0
     best: float | None = None
-    stale: int = 0  # epochs since the best
+    stale: int = 0
+    ended: bool = False
     seconds: float = 0.0
-    metrics: dict = dataclasses.field(default_factory=dict)  # validation of the best epoch
+    metrics: dict = dataclasses.field(default_factory=dict)
+    first_loss: float | None = None
+    last_loss: float | None = None
+
+    @property
+    def where(self) -> str:
+        """In words, such as "in epoch 3 after step 12"."""
+        if self.step:
+            return f"in epoch {self.epoch + 1} after step {self.step}"
+        return f"after epoch {self.epoch}"
+
+    def finish_epoch(self, logs: dict, seconds: float) -> None:
+        """Counts an epoch, with its training logs and the seconds since it began or went on."""
+        self.epoch, self.last_loss = self.epoch + 1, logs.get("loss")
+        self.step, self.logs, self.skipped = 0, {}, 0
+        self.seconds += seconds
 
 
 class Trainer:
@@ -41,14 +83,30 @@ class Trainer:
         model: A built model, made under `strategy.scope()`.
         strategy: Any strategy.
         config: Training numbers.
+        save: Writes where training stands, and what the model brings itself; may raise
+            FloatingPointError where a weight is not finite. None: nothing is saved, and SIGINT and
+            SIGTERM do what they do elsewhere.
     """
 
-    def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, config: TrainConfig):
-        self.model, self.strategy, self.config = model, strategy, config
+    def __init__(
+        self,
+        model: Recommender,
+        strategy: tf.distribute.Strategy,
+        config: TrainConfig,
+        save: Callable[[Progress, Own], None] | None = None,
+    ):
+        self.model, self.strategy, self.config, self.save = model, strategy, config, save
         self.method = methods.method(type(model), model.config, config)(model, strategy, config)
+        self._saved = (time.monotonic(), 0)  # the last time, and the steps since
+        self._stands = ""  # where the last saved state does
+        self._requests = interrupts.Requests()
 
     def epoch(
-        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset | None = None
+        self,
+        dataset: tf.data.Dataset,
+        epoch: int,
+        rows: tf.data.Dataset | None = None,
+        watch: methods.Watch | None = None,
     ) -> dict[str, float]:
         """One pass over `dataset`; returns the training logs.
 
@@ -56,10 +114,16 @@ class Trainer:
             dataset: Training batches.
             epoch: From 0.
             rows: All training rows for the model's `begin_epoch`; default `dataset`.
+            watch: Is told each step; one that starts above 0 goes on with an epoch.
         """
-        self.model.reset_metrics()
-        with tqdm(desc=f"epoch {epoch + 1}", unit=" steps", leave=False, disable=None) as bar:
-            return self.method.epoch(dataset, epoch, dataset if rows is None else rows, bar.update)
+        watch = watch or methods.Watch()
+        if not watch.done:
+            self.model.reset_metrics()
+        listener = watch.listener
+        name = f"epoch {epoch + 1}"
+        with tqdm(desc=name, unit=" steps", initial=watch.done, leave=False, disable=None) as bar:
+            watch.listener = lambda watch: (bar.update(), listener(watch))
+            return self.method.epoch(dataset, epoch, dataset if rows is None else rows, watch)
 
     def fit(
         self,
@@ -71,8 +135,8 @@ class Trainer:
         higher_is_better: bool = False,
         callbacks: list[keras.callbacks.Callback] = (),
         progress: Progress | None = None,
+        own: Own | None = None,
         on_best: Callable[[], None] = lambda: None,
-        on_epoch: Callable[[Progress], None] = lambda progress: None,
     ) -> Progress:
         """Trains until the epochs are through or validation stops getting better.
 
@@ -84,43 +148,181 @@ class Trainer:
             monitor: Metric of `validate` that picks the best epoch.
             higher_is_better: Of `monitor`.
             callbacks: Keras callbacks; logs have `val_` before validation's names, and the
-                `seconds` and `cpu_seconds` of the epoch without its validation.
-            progress: Where to go on from.
+                `seconds` and `cpu_seconds` of the epoch without its validation. An epoch that is
+                gone on with begins once more for them, and its seconds count from there.
+            progress: Where to go on from; the model's variables are those of that moment.
+            own: What the model had saved besides.
             on_best: Called when the model is the best so far.
-            on_epoch: Called at the end of each epoch, after `on_best`.
+
+        Raises:
+            interrupts.Interrupted: SIGINT or SIGTERM asked for an end, and the state was saved.
+            ValueError: the loss is not finite, or has exploded.
         """
+        self._stands = progress.where if progress else ""
         progress = progress or Progress()
         epochs = self.method.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
         rows = make_rows() if make_rows else None
         self.model.stop_training = False
         listeners.on_train_begin()
-        while progress.epoch < epochs and not self._stale(progress):
-            epoch, start, cpu = progress.epoch, time.perf_counter(), time.process_time()
-            listeners.on_epoch_begin(epoch)
-            logs = self.epoch(make_train(epoch), epoch, rows)
-            _refuse_not_finite(logs, epoch)
-            spent = {"seconds": time.perf_counter() - start}
-            spent["cpu_seconds"] = time.process_time() - cpu
-            progress.epoch += 1
-            due = progress.epoch % self.config.validate_every == 0 or progress.epoch == epochs
-            with self._averaged():
-                measured = validate() if due and validate else {}
-                progress.seconds += time.perf_counter() - start
+        with self._stopping():
+            while progress.epoch < epochs and not (progress.ended or self._stale(progress)):
+                epoch, start, cpu = progress.epoch, time.perf_counter(), time.process_time()
+                listeners.on_epoch_begin(epoch)
+                watch, own = self._watch(progress, start, own or {}), None
+                logs = self.epoch(make_train(epoch), epoch, rows, watch)
+                self._refuse_bad(progress, logs, watch)
+                spent = {"seconds": time.perf_counter() - start}
+                spent["cpu_seconds"] = time.process_time() - cpu
+                due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == epochs
+                here = self._within(progress, watch, start)
+                measured = self._measured(validate, here, watch) if due and validate else {}
+                progress.finish_epoch(logs, time.perf_counter() - start)
                 if due and self._is_best(progress, measured, monitor, higher_is_better):
                     progress.best_epoch, progress.stale = progress.epoch, 0
                     progress.metrics = measured
-                    on_best()
+                    with self._averaged():
+                        on_best()
                 elif due:
                     progress.stale += self.config.validate_every
-            logs |= {f"val_{k}": v for k, v in measured.items()}
-            listeners.on_epoch_end(epoch, logs | spent)
-            on_epoch(progress)
-            if self.model.stop_training:
-                break
+                logs |= {f"val_{k}": v for k, v in measured.items()}
+                logs |= {"skipped_steps": watch.skipped} if watch.skipped else {}
+                listeners.on_epoch_end(epoch, logs | spent)
+                progress.ended = bool(self.model.stop_training)
+                self._save(progress)
+                if self._is_asked_to_stop():
+                    raise interrupts.Interrupted(progress.where)
         listeners.on_train_end()
         self._take_average()
         return progress
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """What SIGINT and SIGTERM do in the block.
+
+        They wait for the end of a step where the state can be saved there; else they end the block
+        at once, and finished epochs are what was saved.
+        """
+        if self.save and self.method.resumable:
+            with interrupts.postponed() as self._requests:
+                yield
+            return
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self._stands:
+                raise interrupts.Interrupted(self._stands) from None
+            raise
+
+    def _watch(self, progress: Progress, start: float, own: Own) -> methods.Watch:
+        """What looks at the loss, saves what is due and stops, after each step of an epoch.
+
+        Args:
+            progress: Where the epoch begins, or goes on.
+            start: Its time on the performance counter.
+            own: What the model had saved besides.
+        """
+
+        def listener(watch: methods.Watch) -> None:
+            if progress.first_loss is None and watch.logs:
+                progress.first_loss = self._means(watch.logs).get("loss")
+            if watch.done % LOOKS == 0:
+                self._refuse_bad(progress, self._means(watch.logs), watch)
+            if self.save and self.method.resumable:
+                stops = self._is_asked_to_stop(watch.done)
+                if stops or self._is_due():
+                    here = self._within(progress, watch, start)
+                    self._refuse_bad(progress, here.logs, watch)
+                    self._save(here, watch.save_own())
+                if stops:
+                    raise interrupts.Interrupted(here.where)
+
+        return methods.Watch(listener, progress.step, progress.logs, progress.skipped, own)
+
+    def _measured(
+        self, validate: Callable[[], dict], here: Progress, watch: methods.Watch
+    ) -> dict[str, float]:
+        """Validation, which a signal ends at once; then the state before it is saved.
+
+        Several workers go on to a step after which all of them stop.
+        """
+        if not self._requests.postponed or strategies.is_multiworker(self.strategy):
+            with self._averaged():
+                return validate()
+        try:
+            with self._averaged(), self._requests.at_once():
+                return validate()
+        except KeyboardInterrupt:
+            self._save(here, watch.save_own())
+            raise interrupts.Interrupted(here.where) from None
+
+    def _means(self, logs: Mapping) -> dict[str, float]:
+        return self.method.means(logs) if isinstance(self.method, methods.Steps) else {}
+
+    def _within(self, progress: Progress, watch: methods.Watch, start: float) -> Progress:
+        """`progress` at the moment, within the epoch."""
+        return dataclasses.replace(
+            progress,
+            step=watch.done,
+            logs=self._means(watch.logs),
+            skipped=watch.skipped,
+            seconds=progress.seconds + time.perf_counter() - start,
+        )
+
+    def _is_due(self) -> bool:
+        """Whether the state is to be saved within the epoch."""
+        (then, steps), config = self._saved, self.config
+        self._saved = then, steps + 1
+        late = config.save_minutes and time.monotonic() - then >= 60 * config.save_minutes
+        return bool(late or (config.save_steps and steps + 1 >= config.save_steps))
+
+    def _is_asked_to_stop(self, step: int = 0) -> bool:
+        """Whether a signal came, to any worker: they stop after the same step."""
+        if not strategies.is_multiworker(self.strategy):
+            return self._requests.asked
+        return step % ASKS == 0 and strategies.any_of_all(self.strategy, self._requests.asked)
+
+    def _save(self, progress: Progress, own: Own | None = None) -> None:
+        """Saves where training stands.
+
+        Raises:
+            ValueError: a weight is not finite.
+        """
+        if self.save is None:
+            return
+        try:
+            self.save(progress, own or {})
+        except FloatingPointError as error:
+            raise ValueError(f"{error} {progress.where}: {self._cure()}") from None
+        self._saved, self._stands = (time.monotonic(), 0), progress.where
+
+    def _refuse_bad(self, progress: Progress, logs: dict, watch: methods.Watch) -> None:
+        """Stops a run that can only go on in vain.
+
+        Raises:
+            ValueError: says what to try.
+        """
+        where = f"in epoch {progress.epoch + 1}"
+        if watch.skipped and watch.skipped == watch.done:
+            raise ValueError(f"not one of {watch.done} steps {where} gave finite numbers: {CURE}")
+        for name, value in logs.items():
+            if not math.isfinite(value):
+                raise ValueError(f"training {name} is {value} {where}: {self._cure()}")
+        first, loss = progress.first_loss, logs.get("loss")
+        if first and loss is not None and loss > EXPLODED * first > 0:
+            raise ValueError(
+                f"training loss is {loss:.3g} {where}, and was {first:.3g} after the first step: "
+                + CURE
+            )
+
+    def _cure(self) -> str:
+        """What to try after a number that is not finite."""
+        if not self._stands or not isinstance(self.method, methods.Steps):
+            return CURE
+        return (
+            f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip goes on "
+            "from there and leaves out batches that give such numbers"
+        )
 
     def _take_average(self) -> None:
         """Puts the moving average in the weights' place, where the run asks for one."""
@@ -133,9 +335,11 @@ class Trainer:
         weights = self.model.trainable_variables if self.config.average else []
         trained = [weight.numpy() for weight in weights]
         self._take_average()
-        yield
-        for weight, value in zip(weights, trained, strict=True):
-            weight.assign(value)
+        try:
+            yield
+        finally:
+            for weight, value in zip(weights, trained, strict=True):
+                weight.assign(value)
 
     def _stale(self, progress: Progress) -> bool:
         return 0 < self.config.patience <= progress.stale
@@ -156,13 +360,3 @@ class Trainer:
             progress.best = value
             return True
         return False
-
-
-def _refuse_not_finite(logs: dict[str, float], epoch: int) -> None:
-    """Stops a run that can only go on in vain."""
-    for name, value in logs.items():
-        if not math.isfinite(value):
-            raise ValueError(
-                f"training {name} is {value} in epoch {epoch + 1}: lower --train learning_rate, "
-                "or bound the gradients with --train clip_norm=1"
-            )

@@ -3,16 +3,50 @@
 A method makes a model ready (`compile`) and then goes over the training rows once an epoch.
 """
 
-from collections.abc import Callable
-from typing import ClassVar
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Resumable
 from tfrec.training import lbfgs, optimizers, strategies
 
-Tick = Callable[[], object]
+
+@dataclasses.dataclass
+class Watch:
+    """How far an epoch is; who listens is told after each step, and may save it or stop it.
+
+    Attributes:
+        listener: Called after each step.
+        done: Steps of this epoch that were taken. Where it starts above 0, an epoch was broken
+            off, and what the model is fitted by has been restored to that moment.
+        logs: The training logs after them: floats, or what `strategy.run` gives.
+        skipped: Steps among them that were undone, since they gave numbers that are not finite.
+        own: What a `Resumable` model had saved.
+        save_own: Gives what it would save now.
+    """
+
+    listener: Callable[["Watch"], object] = lambda watch: None
+    done: int = 0
+    logs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    skipped: int = 0
+    own: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    save_own: Callable[[], Mapping[str, np.ndarray]] = dict
+
+    def step(self, logs: Mapping[str, Any]) -> None:
+        """One more step was taken."""
+        self.done, self.logs = self.done + 1, logs
+        self.listener(self)
+
+    def own_step(self, save: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """A `Resumable` model has taken one more of its own steps."""
+        self.save_own = save
+        self.step({})
 
 
 class Method:
@@ -26,9 +60,11 @@ class Method:
     Attributes:
         whole: Whether an epoch needs all rows, in any order; else batches shuffled for the epoch,
             without a smaller last one.
+        resumable: Whether an epoch that was broken off can go on, instead of starting over.
     """
 
     whole: ClassVar[bool] = True
+    resumable: bool = False
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         self.model, self.strategy, self.train = model, strategy, train
@@ -45,7 +81,7 @@ class Method:
         self.model.compile(optimizers.make(self.train, self.model))
 
     def epoch(
-        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, tick: Tick
+        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
         """Goes over the rows once; returns the training logs.
 
@@ -53,7 +89,7 @@ class Method:
             dataset: Training batches.
             epoch: From 0.
             rows: All training rows for the model's `begin_epoch`.
-            tick: Called after each step.
+            watch: Is told each step, and says from where an epoch that was broken off goes on.
         """
         raise NotImplementedError
 
@@ -62,13 +98,20 @@ class ClosedForm(Method):
     """The model's own `fit` solves in one pass."""
 
     @property
+    def resumable(self) -> bool:  # type: ignore[override]
+        return isinstance(self.model, Resumable)
+
+    @property
     def epochs(self) -> int:
         return 1
 
     def epoch(
-        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, tick: Tick
+        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
-        self.model.fit(dataset)
+        if isinstance(self.model, Resumable):
+            self.model.fit(dataset, saved=watch.own, step=watch.own_step)
+        else:
+            self.model.fit(dataset)
         return {}
 
 
@@ -76,33 +119,68 @@ class Steps(Method):
     """An optimizer's step a batch."""
 
     whole = False
+    resumable = True
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         super().__init__(model, strategy, train)
-        self._step = tf.function(
-            lambda batches: strategies.run_on_next(strategy, model.train_step, batches)
-        )
+        self._step = tf.function(self._guarded if train.on_nan == "skip" else self._plain)
 
     def compile(self) -> None:
         super().compile()
         self.model.optimizer.build(self.model.trainable_variables)
 
     def epoch(
-        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, tick: Tick
+        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
-        self.model.begin_epoch(epoch, rows)
+        if watch.done:
+            dataset = dataset.skip(watch.done)
+        else:
+            self.model.begin_epoch(epoch, rows)
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.train, epoch)
-        logs: dict = {}
         distributed = self.strategy.experimental_distribute_dataset(dataset)
-        for step_logs in strategies.steps(self._step, distributed):
-            logs = step_logs
-            tick()
-        if not logs:
+        for logs, is_finite in strategies.steps(self._step, distributed):
+            if is_finite is not None and not is_finite:
+                watch.skipped, logs = watch.skipped + 1, watch.logs
+            watch.step(logs)
+        if not watch.done:
             raise ValueError("not one training batch: the training rows are fewer than replicas")
+        return self.means(watch.logs)
+
+    def means(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """The mean of the replicas' logs."""
         return {
-            name: float(self.strategy.reduce("MEAN", value, axis=None))
+            name: float(
+                value
+                if isinstance(value, float)
+                else self.strategy.reduce("MEAN", value, axis=None)
+            )
             for name, value in logs.items()
         }
+
+    def _plain(self, batches: Iterator) -> tuple[dict, None]:
+        """A step; returns its logs."""
+        return strategies.run_on_next(self.strategy, self.model.train_step, batches), None
+
+    def _guarded(self, batches: Iterator) -> tuple[dict, tf.Tensor]:
+        """A step that is undone where it gives a number that is not finite; whether it does not."""
+        before = [tf.convert_to_tensor(variable) for variable in self._variables]
+        logs = strategies.run_on_next(self.strategy, self.model.train_step, batches)
+        numbers = [self.strategy.reduce("MEAN", value, axis=None) for value in logs.values()]
+        numbers += [tf.convert_to_tensor(weight) for weight in self.model.trainable_variables]
+        is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in numbers])
+
+        def undo() -> tf.Tensor:
+            for variable, value in zip(self._variables, before, strict=True):
+                variable.assign(value)
+            return is_finite
+
+        return logs, tf.cond(is_finite, lambda: is_finite, undo)
+
+    @functools.cached_property
+    def _variables(self) -> list:
+        """All that a step may change."""
+        means = [variable for metric in self.model.metrics for variable in metric.variables]
+        return [*self.model.variables, *self.model.optimizer.variables, *means]
 
 
 class LBFGS(Method):
@@ -117,11 +195,11 @@ class LBFGS(Method):
         self.model.optimizer.build(self.model.trainable_variables)
 
     def epoch(
-        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, tick: Tick
+        self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
         self.model.begin_epoch(epoch, rows)
         self._problem.dataset = self.strategy.experimental_distribute_dataset(dataset)
-        return {"loss": lbfgs.epoch(self._problem, self.train.iterations, tick)}
+        return {"loss": lbfgs.epoch(self._problem, self.train.iterations, lambda: watch.step({}))}
 
 
 def method(cls: type[Recommender], settings: object, train: TrainConfig) -> type[Method]:

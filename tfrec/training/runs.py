@@ -9,6 +9,7 @@ validation.npz ratings: every held-out one with the best epoch's prediction, for
 test.npz       the same of test
 logs/          TensorBoard
 state.npz      what --resume continues from, until the run is finished
+state-1.npz    the one before it, and so on (--train save_keep)
 candidates.json  of --model=auto: what all candidates got on validation
 """
 
@@ -17,7 +18,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import keras
@@ -25,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from tfrec import aside, damage, locks
+from tfrec.config import TrainConfig
 from tfrec.data import stored
 from tfrec.metrics import SavedValues
 from tfrec.models import registry
@@ -68,7 +70,14 @@ class RunDir:
     @property
     def trained(self) -> bool:
         """Whether the run here is finished, or has something that --resume would go on from."""
-        return self.finished or self.state.exists()
+        return self.finished or bool(self.states)
+
+    @property
+    def states(self) -> list[pathlib.Path]:
+        """The saved states, the newest first."""
+        older = self.path.glob("state-*.npz")
+        numbered = sorted((int(p.stem[6:]), p) for p in older if p.stem[6:].isdecimal())
+        return [p for p in (self.state, *(path for _, path in numbered)) if p.exists()]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -100,7 +109,8 @@ class RunDir:
             own = {
                 n: old.settings.get(n, v) if v == "auto" else v for n, v in config.settings.items()
             }
-            train = config.train
+            running = {name: getattr(old.train, name) for name in TrainConfig.of_running}
+            train = dataclasses.replace(config.train, **running)
             if not train.batch_size:
                 train = dataclasses.replace(train, batch_size=old.train.batch_size)
             config = dataclasses.replace(config, settings=own, train=train)  # the data decided
@@ -131,6 +141,7 @@ class RunDir:
             ValueError: as `check`.
         """
         self.check(config, resume, overwrite)
+        aside.sweep(self.path)
         if self.exists and resume:
             return
         self.clear()
@@ -153,7 +164,7 @@ class RunDir:
 
     def files(self) -> list[pathlib.Path]:
         """What lies here of all that a run writes; `config.json` last."""
-        others = (self.path / "metrics.json", self.model, self.state, self.per_user, self.logs)
+        others = (self.path / "metrics.json", self.model, *self.states, self.per_user, self.logs)
         others = (*others, self.history_file, self.candidates, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
@@ -259,7 +270,7 @@ class RunDir:
     def write_json(self, name: str, content: dict) -> None:
         """Writes `name` aside, then renames it."""
         text = json.dumps(content, indent=2, default=float) + "\n"
-        with aside.file(self.path / name) as path:
+        with aside.file(self.path / name, durable=True) as path:
             path.write_text(text)
 
     def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
@@ -298,7 +309,7 @@ class RunDir:
 
     def save_model(self, model: Recommender) -> None:
         """Writes `model.keras` aside, then renames it."""
-        with aside.file(self.model) as path:
+        with aside.file(self.model, durable=True) as path:
             model.save(path)
 
     def load_model(self, compiled: bool = False) -> Recommender:
@@ -319,12 +330,59 @@ class RunDir:
         with self._reading(self.model):
             return keras.saving.load_model(self.model, known, compile=compiled)
 
-    def save_state(self, model: Recommender, progress: dict) -> None:
-        """Writes all variables of model and optimizer, and where the run stands."""
-        with aside.file(self.state) as path:
-            state.save(path, model, progress)
+    def save_state(
+        self,
+        model: Recommender,
+        progress: dict,
+        own: Mapping[str, np.ndarray] | None = None,
+        keep: int = 1,
+    ) -> None:
+        """Writes a state aside, then renames it, and those before it.
 
-    def load_state(self, model: Recommender) -> dict:
-        """Puts the variables back; returns where the run stands."""
-        with self._reading(self.state):
-            return state.load(self.state, model)
+        Args:
+            model: Its variables and its optimizer's are written.
+            progress: Where the run stands.
+            own: As of `state.save`.
+            keep: How many states there are at most.
+        """
+        with aside.file(self.state, durable=True) as path:
+            state.save(path, model, progress, own)
+            for number, older in reversed([*enumerate(self.states, 1)]):
+                if number < keep:
+                    older.rename(self.path / f"state-{number}.npz")
+                elif older != self.state:
+                    older.unlink()
+
+    def saved_progress(self) -> dict | None:
+        """Where the newest state stands; None where nothing was saved yet.
+
+        Raises:
+            ValueError: it is damaged, or gone.
+        """
+        if self.states:
+            with self.reading_state():
+                found = state.progress(self.states[0])
+                return {name: found[name] for name in ("phase", "progress", "seconds")} | found
+        if len(self.history()) > 1:  # the first one is written before the first state
+            raise ValueError(
+                f"{self.state} is missing, and history.csv has {len(self.history())} epochs: put "
+                f"it back, or train again with `python -m tfrec.train --overwrite "
+                f"--run_dir={self.path}`"
+            )
+        return None
+
+    def load_state(self, model: Recommender) -> dict[str, np.ndarray]:
+        """Puts the newest state's variables back; returns what the model brought itself.
+
+        Raises:
+            ValueError: it is damaged, or another model's.
+        """
+        with self.reading_state():
+            return state.load(self.states[0], model)
+
+    def reading_state(self):
+        """One error for a damaged state; where there is one before it, that is a cure, too."""
+        newest, *older = self.states
+        again = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
+        last = f"remove it, and --resume goes on from {older[0].name}, or " if older else ""
+        return damage.refused(newest, last + again)

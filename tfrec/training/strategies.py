@@ -1,6 +1,7 @@
 """`--strategy`: one device, all devices of a machine, or several workers."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -71,14 +72,28 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     if not is_multiworker(strategy):
         return
 
-    def one():
-        return tf.constant(1.0)
+    sum_of_all(strategy, tf.constant(1.0))
+
+
+def any_of_all(strategy: tf.distribute.Strategy, here: bool) -> bool:
+    """Whether `here` is true in any worker; all must ask."""
+    return bool(sum_of_all(strategy, tf.constant(float(here))) > 0)
+
+
+def sum_of_all(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
+    """The sum of a tensor over all replicas; all workers must ask."""
+    return _summing(strategy)(value)
+
+
+@functools.lru_cache(maxsize=4)
+def _summing(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Traced once: workers ask often."""
 
     @tf.function
-    def arrived():
-        return strategy.reduce("SUM", strategy.run(one), axis=None)
+    def total(value: tf.Tensor) -> tf.Tensor:
+        return strategy.reduce("SUM", strategy.run(lambda: value), axis=None)
 
-    arrived()
+    return total
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from tfrec.tasks import Task
 from tfrec.tasks.rating import RATING
 from tfrec.training.runs import RunDir
 
+GREW = 100  # times the loss of the first step, which is more than it may rise by other causes
 CURES = {
     "biases": "try --train patience=5 with more epochs, another learning_rate or weight_decay, "
     "--set base=biases where the model has it, or take --model=biases",
@@ -82,6 +83,21 @@ def table(result: dict, task: Task) -> str:
     if "epochs" in result:
         cost = f"best epoch {result['best_epoch']} of {result['epochs']}, {cost}"
     return "\n".join([*rows, cost, f"protocol: {result['protocol']}"])
+
+
+def loss_grew(result: dict) -> list[str]:
+    """A line where the training loss ended orders of magnitude above its start.
+
+    Args:
+        result: What `metrics.json` holds.
+    """
+    first, last = (result.get("loss", {}).get(name) for name in ("first_step", "last_epoch"))
+    if not first or not last or last < GREW * first or first < 0:
+        return []
+    return [
+        f"THE LOSS GREW: {first:.3g} after the first step, {last:.3g} in the last epoch: lower "
+        "--train learning_rate, or bound the gradients with --train clip_norm=1"
+    ]
 
 
 def below_floors(result: dict, model: str) -> list[str]:
