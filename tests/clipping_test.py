@@ -21,10 +21,10 @@ INFO = DatasetInfo("toy", "toy", "user", n_users=4, n_items=6, n_ratings={"train
 ITEMS = np.array([[0, 1, 2, 3], [3, 1, 5, -1], [2, 5, -1, -1], [1, 4, 0, 3]], np.int32)
 VALUES = np.where(ITEMS >= 0, 1 + (ITEMS * 7 + np.arange(4)[:, None]) % 5, 0).astype(np.float32)
 SMALL = {
-    "autoencoder": {"hidden": (3,)},
+    "autoencoder": {"hidden": (3,), "dropout": 0.0, "regularization": 0.0},
     "mf": {"latent": 2, "implicit": False},
     "bertrating": {"title": "none", "embedding": 2, "tower": 2},
-    "deeprec": {"hidden": (3,), "dropout": 0.0, "aug_steps": 2},
+    "deeprec": {"hidden": (3,), "dropout": 0.0, "aug_steps": 2, "regularization": 0.0},
     "recvae": {"hidden": 3, "depth": 1, "latent": 2, "dropout": 0.0, "encoder_steps": 1},
 }
 CLIPPED = {"optimizer": "sgd", "learning_rate": 1.0, "momentum": 0.0, "clip_norm": 0.1}

@@ -28,6 +28,7 @@ def small(info=INFO, **settings):
         "hidden": (3, 2),
         "dropout": 0.0,
         "last_activation": True,
+        "regularization": 0.0,
     } | settings
     config = DeepRec.Config(**settings)
     model = DeepRec.create(info, config)
@@ -80,13 +81,17 @@ def residuals(model):
 @pytest.mark.parametrize("base", ["none", "biases"])
 @pytest.mark.parametrize("aug_steps", [0, 1, 2])
 def test_train_step_is_the_step_made_by_hand(aug_steps, base):
-    model = small(aug_steps=aug_steps, base=base)
+    info = dataclasses.replace(INFO, n_ratings={"train": 5, "validation": 3})
+    model = small(info, aug_steps=aug_steps, base=base, regularization=2.0)
     weights = [tuple(w.astype(np.float64) for w in layer) for layer in layers(model)]
     mask, seen = X > 0, X
     if base == "biases":
         model.column_biases.assign([0.5, -0.25, 0.0, 1.0])
         seen, _ = residuals(model)
+    before = weights
     weights, y = step(weights, seen, lambda y: 2 * mask * (y - seen) / mask.sum())
+    decay = 0.01 * 2 / 5  # the rate times lambda by the training ratings
+    weights = [(w - decay * old, b) for (w, b), (old, _) in zip(weights, before, strict=True)]
     for _ in range(aug_steps):
         x = y
         weights, y = step(weights, x, lambda y, x=x: 2 * (y - x) / x.size)

@@ -141,7 +141,8 @@ def test_refit_trains_a_new_model_on_train_and_validation(trial):
     whole.rows = lambda split, rows=whole.rows: rows("train+validation")
     whole.has = lambda split: False
     whole.fit(resume=False)
-    lists.learn_items(whole.model, whole.config.data_dir, "train+validation")
+    share = whole.config.train.recent_share
+    lists.learn_items(whole.model, whole.config.data_dir, "train+validation", share)
     lists.set_rule(whole.model, lists.own_rule(t.model))
     assert same(t.run_dir.load_model().get_weights(), whole.model.get_weights())
 

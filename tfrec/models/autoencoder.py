@@ -1,6 +1,8 @@
 """The plain autoencoder on ratings, as many projects build it (200-100-200 and the like)."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -23,6 +25,7 @@ class AutoEncoder(Residual):
 
     task = "rating"
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
+    paper_settings = {"activation": "sigmoid", "dropout": 0.0, "regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -36,6 +39,8 @@ class AutoEncoder(Residual):
                 others scaled up by 1/(1 - rate)).
             dropout: Rate on the smallest hidden layer.
             l2: Weight of the squared kernels in the loss.
+            regularization: lambda of lambda / 2 |W|^2, W all kernels, beside the sum of the squared
+                errors of all training ratings: what is added to `l2` follows the data's size.
         """
 
         hidden: tuple[int, ...] = setting(
@@ -44,16 +49,22 @@ class AutoEncoder(Residual):
             search=OneOf((50,), (100,), (200,), (400,), (200, 100, 200)),
         )
         bottleneck: int = setting(0, "0 or more")
-        activation: str = setting("sigmoid", choices=ACTIVATIONS)
+        activation: str = setting("tanh", choices=ACTIVATIONS)
         input_dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.8))
-        dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.8))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         l2: float = setting(0.0, "0 or more")
+        regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
+
+        @classmethod
+        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+            """Versions without this setting had no such term."""
+            return {"regularization": 0.0, **super().renewed(fields)}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c = self.config
         sizes = (*c.hidden, c.bottleneck, *c.hidden[::-1]) if c.bottleneck else c.hidden
-        decay = keras.regularizers.L2(c.l2) if c.l2 else None
+        decay = self.l2_by_ratings(c.regularization, c.l2)
         self.input_dropout = keras.layers.Dropout(c.input_dropout)
         self.hidden = [
             Dense(size, c.activation, kernel_regularizer=decay, name=f"hidden_{i}")
@@ -63,6 +74,7 @@ class AutoEncoder(Residual):
         self.dropout = keras.layers.Dropout(c.dropout)
         self.decoder = Dense(
             info.n_columns,
+            kernel_initializer=self.output_start,
             kernel_regularizer=decay,
             bias_initializer=keras.initializers.Constant(self.output_mean),
             name="decoder",

@@ -3,6 +3,8 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,6 +31,9 @@ class DeepRec(Residual):
     `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with
     loss mean (x' - f(x'))^2 over ALL entries; each step feeds on the output of the last.
 
+    `regularization` adds lambda / 2 |W|^2, W all kernels, to the SUM of the squared errors of all n
+    training ratings: lambda / 2n |W|^2 to their mean, so that it weighs less the more is known.
+
     The defaults are what works across data sets; the paper's numbers are the preset
     `deeprec-paper`.
 
@@ -40,13 +45,11 @@ class DeepRec(Residual):
     paper = TrainConfig(
         epochs=50,
         batch_size=32,
-        optimizer="adamw",
         learning_rate=1e-3,
-        weight_decay=10.0,
         clip_norm=1.0,
         patience=4,
     )
-    search = {"weight_decay": Range(0.5, 50, log=True)}
+    paper_settings = {"regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -59,6 +62,7 @@ class DeepRec(Residual):
             last_activation: Whether the output layer has the activation too.
             constrained: Decoder kernels are the encoder's, transposed.
             aug_steps: Re-feeding steps a batch; 0 trains without.
+            regularization: lambda.
         """
 
         hidden: tuple[int, ...] = setting(
@@ -71,13 +75,21 @@ class DeepRec(Residual):
         last_activation: bool = False
         constrained: bool = False
         aug_steps: int = setting(1, "0 or more", search=Range(0, 2))
+        regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
+
+        @classmethod
+        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+            """Versions without this setting had no such term."""
+            return {"regularization": 0.0, **super().renewed(fields)}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c = self.config
         widths = (info.n_columns, *c.hidden)
+        self.kernel_decay = self.l2_by_ratings(c.regularization)
         self.encoder = [
-            Dense(size, c.activation, name=f"encoder_{i}") for i, size in enumerate(c.hidden)
+            Dense(size, c.activation, kernel_regularizer=self.kernel_decay, name=f"encoder_{i}")
+            for i, size in enumerate(c.hidden)
         ]
         self.dropout = keras.layers.Dropout(c.dropout)
         self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
@@ -95,7 +107,7 @@ class DeepRec(Residual):
         }
         if self.config.constrained:
             return TiedDense(self.encoder[level], units, **options)
-        return Dense(units, **options)
+        return Dense(units, kernel_regularizer=self.kernel_decay, **options)
 
     def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """f, from dense rows `[batch, n_columns]` to dense rows."""

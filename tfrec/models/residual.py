@@ -54,6 +54,27 @@ class Residual(Recommender):
         """What the net's output is on average: the mean rating, or the mean residual."""
         return self.info.rating_mean if self.column_biases is None else 0.0
 
+    def l2_by_ratings(self, regularization: float, l2: float = 0.0) -> keras.regularizers.L2:
+        """The penalty lambda / 2 |W|^2 on the sum of all n training ratings' squared errors.
+
+        On their mean, which is minimised, it is lambda / 2n |W|^2: the more ratings, the less it
+        weighs.
+
+        Args:
+            regularization: lambda.
+            l2: A weight on the mean, added to that.
+        """
+        n_ratings = max(1, self.info.n_ratings.get("train", 0))
+        return keras.regularizers.L2(regularization / (2 * n_ratings) + l2)
+
+    @property
+    def output_start(self) -> str:
+        """How the output layer's kernel starts: on a base at 0, so that the net adds nothing yet.
+
+        Items with few ratings would else keep the noise of a random start.
+        """
+        return "glorot_uniform" if self.column_biases is None else "zeros"
+
     def begin_epoch(self, epoch, rows):
         """Before the first pass: the biases of all columns."""
         if epoch == 0 and self.column_biases is not None:
