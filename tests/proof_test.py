@@ -142,6 +142,7 @@ def tensor(words):
 def made(name, board):
     """A model of random weights, on the checkerboard; and its data."""
     cls = MODELS[name]
+    tf.keras.utils.set_random_seed(7)
     config = dataclasses.replace(cls.Config(), **SMALL[name][0])
     data_dir, _ = board(cls.rows(config), likes_only=True)  # leaves something to recommend
     return randomised(cls.create(DatasetInfo.load(data_dir), config), data_dir), data_dir

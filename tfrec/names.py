@@ -7,6 +7,7 @@ not installed, or a class gets its settings in another way, they let it pass.
 
 import ast
 import functools
+import itertools
 import pathlib
 import textwrap
 from collections.abc import Collection, Iterable
@@ -129,15 +130,23 @@ def _fields(path: str, name: str) -> list[str]:
         return []
     for node in cls.body:
         if isinstance(node, ast.ClassDef) and node.name == "Config":
-            bases = [b.value.id for b in node.bases if _is_config(b)]
-            return [f for base in bases for f in _fields(path, base)] + _annotated(node)
+            inherited = [_inherited(path, base) for base in node.bases]
+            return [*itertools.chain(*inherited), *_annotated(node)]
     bases = [b.id for b in cls.bases if isinstance(b, ast.Name)]
     return next(filter(None, (_fields(path, base) for base in bases)), [])
 
 
-def _is_config(base: ast.expr) -> bool:
-    """Whether it is `Class.Config`."""
-    return isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name)
+def _inherited(path: str, base: ast.expr) -> list[str]:
+    """Fields that a `Config` has from a base, `Class.Config` or a class of settings."""
+    if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
+        return _fields(path, base.value.id)
+    if not isinstance(base, ast.Name) or base.id == "Settings":
+        return []
+    there, settings = _definition(path, base.id)
+    if settings is None:
+        return []
+    inherited = [_inherited(there, other) for other in settings.bases]
+    return [*itertools.chain(*inherited), *_annotated(settings)]
 
 
 def _annotated(cls: ast.ClassDef) -> list[str]:

@@ -106,14 +106,18 @@ class RunDir:
         """
         if self.exists and resume:
             old = self.config()
-            own = {
-                n: old.settings.get(n, v) if v == "auto" else v for n, v in config.settings.items()
+            decided = {
+                name: old.settings[name]
+                for name, value in dataclasses.asdict(config.model_config).items()
+                if value == "auto" and name in old.settings
             }
             running = {name: getattr(old.train, name) for name in TrainConfig.of_running}
             train = dataclasses.replace(config.train, **running)
             if not train.batch_size:
                 train = dataclasses.replace(train, batch_size=old.train.batch_size)
-            config = dataclasses.replace(config, settings=own, train=train)  # the data decided
+            # What was left to the data was decided when the run was started.
+            own = config.settings | decided
+            config = dataclasses.replace(config, settings=own, train=train)
             left_out = {"versions": {}, "fingerprint": ""}
             changed = stored.changes(*(dataclasses.asdict(x) | left_out for x in (old, config)))
             if changed:
