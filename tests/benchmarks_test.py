@@ -218,6 +218,7 @@ def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
     assert run["cpu_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
     module = load("refeeding")

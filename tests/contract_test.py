@@ -104,22 +104,32 @@ OUTSIDE = "outside_model:LinearRanker"  # no line of tfrec knows it
 SMALL[OUTSIDE] = ({"dropout": 0.0}, CODED)
 NAMES = [*MODELS, OUTSIDE]
 FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
-LEARNERS = [name for name in NAMES if name not in FLOORS]
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
 # Training is tried on one model of each kind of step: re-feeding, L-BFGS, sampled codes, sequences,
 # events, a model from outside. The other models' turn is `-m slow`.
 STEPS = ("deeprec", "autorec", "multvae", "svae", "sasrec", "mf", OUTSIDE)
-TRAINED = [
-    name if name in STEPS else pytest.param(name, marks=pytest.mark.slow) for name in GRADIENT
-]
+# Their layers and losses are those of models that stay in the default suite.
+RELATED = {
+    *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu")
+}
+
+
+def fast(names, others):
+    """Names for `parametrize`; the `others` are slow."""
+    return [pytest.param(n, marks=pytest.mark.slow) if n in others else n for n in names]
+
+
+TRAINED = fast(GRADIENT, {*GRADIENT} - {*STEPS})
+SOLVED = fast(NAMES, RELATED)
+LEARNERS = fast([name for name in NAMES if name not in FLOORS], RELATED)
 
 
 def able(capability):
     """Names of the models that declare it."""
-    return [name for name in NAMES if issubclass(model_class(name), capability)]
+    return fast([n for n in NAMES if issubclass(model_class(n), capability)], RELATED)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=SOLVED)
 def name(request):
     return request.param
 
@@ -195,6 +205,7 @@ def unshuffled(trial, batch_size):
     return inputs.histories(*data)
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_says_who_it_is(name):
     cls = model_class(name)
     assert cls.__name__.lower() == name.rpartition(":")[2].lower()
@@ -270,7 +281,7 @@ def test_events_are_scored_as_a_users_items_are(solved, name):
     np.testing.assert_allclose(model.score(events), due, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if model_class(n).knows_users])
+@pytest.mark.parametrize("name", fast([n for n in NAMES if model_class(n).knows_users], RELATED))
 def test_known_users_have_scores_of_their_own(solved, name):
     trial, _, _ = solved(name)
     features, _ = _features(trial)

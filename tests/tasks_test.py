@@ -66,7 +66,12 @@ def test_only_rankings_are_cut_elsewhere():
     ("task", "info", "is_setting", "message"),
     [
         ("rating", LABELLED, True, "M with task=rating: .* labels 0 and 1; train with --set task="),
-        ("rating", dataclasses.replace(RATED, rating_min=5), False, "all of t are 5: .*--model=ials"),
+        (
+            "rating",
+            dataclasses.replace(RATED, rating_min=5),
+            False,
+            "all of t are 5: .*--model=ials",
+        ),
         ("ctr", RATED, True, "label_above=3, or train with --set task=rating$"),
         ("ctr", RATED, False, "M with task=ctr needs labels .*label_above=3$"),
     ],

@@ -54,13 +54,15 @@ class CDAE(Recommender):
     the draws replaced by their expectation, all other weights fixed and nothing dropped.
 
     Departs from the paper: it has no fold-in; batches of users instead of single ones;
-    `sampled=false` trains on the expectation over N_u, too.
+    by default (`sampled=false`) the expectation over N_u is trained on, too: it leaves the
+    plateau where all users get what is popular in a third of the epochs.
     """
 
     task = "ranking"
     knows_users = True
-    defaults = TrainConfig(epochs=60, batch_size=100, learning_rate=2e-3, patience=5)
+    defaults = TrainConfig(epochs=40, batch_size=100, learning_rate=5e-3, patience=10)
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
+    paper_settings = {"latent": 50, "sampled": True}
     search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
@@ -83,10 +85,10 @@ class CDAE(Recommender):
         """
 
         variant: str = setting("M4", choices=VARIANTS)
-        latent: int = setting(50, "at least 1", search=Range(20, 200, log=True))
+        latent: int = setting(200, "at least 1", search=Range(20, 200, log=True))
         dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         negatives: int = setting(5, "at least 1", search=Range(1, 10))
-        sampled: bool = True
+        sampled: bool = False
         regularization: float = setting(0.01, "0 or more", search=Range(1e-4, 0.1, log=True))
         tied: bool = False
         fold_in_steps: int = setting(20, "0 or more")
