@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from tfrec.config import OneOf, TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.models.sequence import Sequence
 
@@ -23,11 +23,11 @@ class GRU4Rec(Sequence):
     batch.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=5e-4, patience=8)
     paper = TrainConfig(epochs=50, batch_size=128, learning_rate=1e-3)
     paper_settings = {
         **{"window": 200, "slide": 0.0, "popular": False},
-        **{"loss": "softmax", "negatives": 256},
+        **{"loss": "softmax", "negatives": 256, "dropout": 0.2},
     }
 
     @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,7 @@ class GRU4Rec(Sequence):
             recurrent: Units of each GRU.
         """
 
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
         recurrent: tuple[int, ...] = setting(
             (128,), "at least 1", search=OneOf((64,), (128,), (256,), (128, 128))
         )

@@ -32,6 +32,7 @@ class VAE(Residual, Variational):
 
     task = "rating"
     paper = TrainConfig(epochs=100, batch_size=128, learning_rate=1e-3, patience=10)
+    paper_settings = {"l2": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config, Variational.Config):
@@ -55,7 +56,7 @@ class VAE(Residual, Variational):
         input_dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.6))
         dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         deviation: float = setting(0.85, "more than 0")
-        l2: float = setting(0.0, "0 or more")
+        l2: float = setting(0.2, "0 or more", search=Range(0.01, 2, log=True))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -159,6 +159,7 @@ PRESETS: dict[str, Preset] = {
         train={"epochs": 60, "batch_size": 64, "patience": 8, "refit": True},
         measured="RMSE .8740 test, .8770 validation; seed 0; 279 s",
     ),
+    "vae-paper": Preset(model="vae", settings={"base": "none"}),
     "vae-ml1m-random80": Preset(
         model="vae",
         data=DataConfig(dataset="ml-1m", test=0.2),
