@@ -18,6 +18,7 @@ from tfrec.training.runs import RunDir
 WORDS = [
     "--model=autoencoder",
     *("--set", "hidden=8"),
+    *("--set", "dropout=0"),
     *("--train", "epochs=2"),
     *("--train", "optimizer=sgd"),
     *("--train", "learning_rate=0.05"),

@@ -45,7 +45,7 @@ def data_dir(board):
 
 @pytest.fixture(scope="module")
 def model(data_dir):
-    return made(data_dir, "autoencoder", hidden=(8,))
+    return made(data_dir, "autoencoder", base="none", hidden=(8,))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_empty_lists_change_nothing(top):
 def test_what_is_excluded_is_struck_out_and_the_next_best_move_up(top):
     best = names(ask(top(10), SHORT, LONG))
     cut = names(recommended(top(), [best[0][:3], ["nobody knows", "", "i3"]], [[], []]))
-    assert cut == [best[0][3:8], best[1][:5]]
+    assert cut == [best[0][3:8], [item for item in best[1] if item != "i3"][:5]]
 
 
 def test_only_what_is_allowed_is_recommended_best_first(top):
