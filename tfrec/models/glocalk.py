@@ -40,7 +40,7 @@ class GLocalK(SparseFC):
     """
 
     defaults = TrainConfig(
-        epochs=40, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
+        epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
     )
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
     paper_settings = {"pretrain_epochs": 30, "kernel_scale": 1.0, "input_dropout": 0.0}
