@@ -114,7 +114,7 @@ class Trainer:
             dataset: Training batches.
             epoch: From 0.
             rows: All training rows for the model's `begin_epoch`; default `dataset`.
-            watch: Is told each step; one that starts above 0 goes on with an epoch.
+            watch: Counts the steps; where it starts above 0, an interrupted epoch is resumed.
         """
         watch = watch or methods.Watch()
         if not watch.done:

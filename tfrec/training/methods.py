@@ -19,7 +19,7 @@ from tfrec.training import lbfgs, optimizers, strategies
 
 @dataclasses.dataclass
 class Watch:
-    """How far an epoch is; who listens is told after each step, and may save it or stop it.
+    """The progress of an epoch; the listener is called after each step, and may save or stop.
 
     Attributes:
         listener: Called after each step.
@@ -89,7 +89,7 @@ class Method:
             dataset: Training batches.
             epoch: From 0.
             rows: All training rows for the model's `begin_epoch`.
-            watch: Is told each step, and says from where an epoch that was broken off goes on.
+            watch: Counts the steps; where it starts above 0, an interrupted epoch is resumed.
         """
         raise NotImplementedError
 

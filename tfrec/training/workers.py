@@ -109,7 +109,7 @@ def refuse_different(
 def _of_all(strategy: tf.distribute.Strategy, values: Sequence[int]) -> np.ndarray:
     """The values of every worker, int64 `[n_workers, n_values]`, the chief's first."""
     own = np.zeros((len(_addresses()), len(values)), np.int64)
-    own[_place()] = values
+    own[_position()] = values
     found = strategies.sum_of_all(strategy, tf.constant(own))
     # A worker with several devices has added its own row for each of them.
     return found.numpy() // (strategy.num_replicas_in_sync // len(own))
@@ -129,7 +129,7 @@ def _addresses() -> dict[str, str]:
     }
 
 
-def _place() -> int:
+def _position() -> int:
     """This worker's position among `_addresses`."""
     own, n_chiefs = _config()["task"], len(_config()["cluster"].get("chief", ()))
     return int(own["index"]) + {"chief": 0}.get(own["type"], n_chiefs)
@@ -138,7 +138,7 @@ def _place() -> int:
 def _missing() -> list[str]:
     """Which of the other workers do not answer."""
     others = list(_addresses().items())
-    del others[_place()]
+    del others[_position()]
     return [name for name, address in others if not _answers(address)]
 
 
