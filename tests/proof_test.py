@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from contract_test import SMALL
+from contract_test import SMALL, fast
 from event_scores_test import clicks, fm  # noqa: F401 (fixtures)
 from random_weights import randomise
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -304,9 +304,7 @@ def plain(array):
     return array.astype("S") if array.dtype == object else array
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
-)
+@pytest.mark.parametrize("name", fast(MODELS, {*MODELS} - {*KINDS}))
 def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
     model, data_dir = made(name, board)
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")

@@ -8,6 +8,7 @@ The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 import contextlib
 import dataclasses
 import errno
+import importlib
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import select
 import signal
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator
 
 # Before TensorFlow is imported: its notices would bury a command's few lines.
@@ -27,6 +29,26 @@ from tfrec.config import known_names
 
 HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
 NVIDIA = pathlib.Path("/dev/nvidiactl")  # there where a GPU's driver is loaded
+
+
+def make_callable(name: str, source: str) -> None:
+    """Lets the module of a command be called like the API's function of the same name.
+
+    Importing `tfrec.compare` the module puts it where `tfrec.compare` the function was.
+
+    Args:
+        name: The module's.
+        source: The module that has the function.
+    """
+
+    class CallableModule(types.ModuleType):
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            return getattr(importlib.import_module(source), name.rpartition(".")[2])(
+                *args, **kwargs
+            )
+
+    if module := sys.modules.get(name):
+        module.__class__ = CallableModule
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,6 @@ it; therefore the module can be called, too.
 """
 
 import pathlib
-import sys
-import types
-import typing
 from typing import Any
 
 from absl import flags
@@ -15,9 +12,6 @@ from absl import flags
 from tfrec import aside, cli, data_flags, names
 from tfrec import config as config_lib
 from tfrec.config import TrainConfig
-
-if typing.TYPE_CHECKING:
-    from tfrec.api.comparing import ComparedRuns
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "run directories, as given to tfrec.train", flag_values=FLAGS)
@@ -61,20 +55,12 @@ def main() -> None:
 
 def _training() -> dict[str, Any]:
     """The settings of training that --train names, as values."""
-    texts = FLAGS.train
-    changed = config_lib.override(TrainConfig(), texts, "--train")
-    return {name: getattr(changed, name) for name, _, _ in (text.partition("=") for text in texts)}
+    values = config_lib.parsed(TrainConfig, FLAGS.train, "--train")
+    config_lib.replaced(TrainConfig(), values, "--train")  # refuses what is out of range
+    return values
 
 
-class _CallableModule(types.ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> "ComparedRuns":
-        from tfrec.api.comparing import compare
-
-        return compare(*args, **kwargs)
-
-
-if _module := sys.modules.get("tfrec.compare"):
-    _module.__class__ = _CallableModule
+cli.make_callable("tfrec.compare", "tfrec.api.comparing")
 
 COMMAND = cli.Command(
     main,

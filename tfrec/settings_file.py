@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfrec import aside, damage
+from tfrec import config as configs
+from tfrec.config import TrainConfig
 
 Values = Mapping[str, Any]
 
@@ -35,6 +37,22 @@ class SettingsFile:
         """Writes the file."""
         with aside.file(path) as partial:
             partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    def laid_over(
+        self, own: Any, train: TrainConfig, path: str | pathlib.Path
+    ) -> tuple[Any, TrainConfig]:
+        """A model's settings and those of training with these in their place.
+
+        Args:
+            own: The model's `Config`.
+            train: Those of training.
+            path: The file, for errors.
+
+        Raises:
+            ValueError: an unknown name, or a value that is refused.
+        """
+        settings = configs.replaced(own, self.settings, str(path))
+        return settings, configs.replaced(train, self.train, str(path))
 
     def refuse_other_model(self, model: str, path: str | pathlib.Path) -> None:
         """Refuses a model that the settings are not of.

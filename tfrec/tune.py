@@ -3,19 +3,11 @@
 The function `tfrec.tune` has the name of this module, as in `tfrec.compare`.
 """
 
-import sys
-import types
-import typing
-from typing import Any
-
 from absl import flags
 
 from tfrec import cli, data_flags, names
 from tfrec import config as config_lib
 from tfrec.config import TrainConfig
-
-if typing.TYPE_CHECKING:
-    from tfrec.api.tuning import Tuned
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", "deeprec", "which model", flag_values=FLAGS)
@@ -81,15 +73,7 @@ def main() -> None:
     print(f"next: python -m tfrec.train --model={FLAGS.model} --settings={tuned.settings}")
 
 
-class _CallableModule(types.ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> "Tuned":
-        from tfrec.api.tuning import tune
-
-        return tune(*args, **kwargs)
-
-
-if _module := sys.modules.get("tfrec.tune"):
-    _module.__class__ = _CallableModule
+cli.make_callable("tfrec.tune", "tfrec.api.tuning")
 
 COMMAND = cli.Command(
     main,

@@ -20,7 +20,7 @@ from tfrec.data import prepared
 from tfrec.datasets.sources import Sources
 from tfrec.training import candidates, experiment, runs, strategies, summaries
 from tfrec.training.candidates import Tried
-from tfrec.training.run_config import RunConfig, versions
+from tfrec.training.run_config import RunConfig
 
 
 def fit(
@@ -42,15 +42,8 @@ def fit(
     data = data.with_rows("user")
     path = pathlib.Path(run_dir) if run_dir else fitting.free(pathlib.Path("runs/auto"))
     by_name = strategy if isinstance(strategy, str) else "one"
-    config = RunConfig(
-        model=names.AUTO,
-        settings={},
-        data=data.config,
-        data_dir=str(data.data_dir),
-        train=configs.replaced(TrainConfig(), training, "training"),
-        strategy=by_name,
-        versions=versions(),
-    )
+    train = configs.replaced(TrainConfig(), training, "training")
+    config = fitting.run_config(names.AUTO, {}, train, data, by_name)
     made = strategies.make(strategy, 0) if isinstance(strategy, str) else strategy
     choose(config, path, training, strategy=made, **options)
     return Run(path)

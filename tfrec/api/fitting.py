@@ -99,7 +99,9 @@ def fit(
     prepared = prepared.with_rows(cls.rows(own))
     path = pathlib.Path(run_dir) if run_dir else free(pathlib.Path("runs") / cls.__name__.lower())
     by_name = strategy if isinstance(strategy, str) else "one"
-    config = run_config(cls, own, train, prepared, by_name, warm_start)
+    config = run_config(
+        registry.name_of(cls), configs.to_dict(own), train, prepared, by_name, warm_start
+    )
     carry_out(
         config,
         path,
@@ -116,8 +118,8 @@ def fit(
 
 
 def run_config(
-    cls: type[Recommender],
-    own: Any,
+    model: str,
+    settings: dict,
     train: TrainConfig,
     data: PreparedData,
     strategy: str = "one",
@@ -125,8 +127,8 @@ def run_config(
 ) -> RunConfig:
     """What is run: a model of these settings on prepared data."""
     return RunConfig(
-        model=registry.name_of(cls),
-        settings=configs.to_dict(own),
+        model=model,
+        settings=settings,
         data=data.config,
         data_dir=str(data.data_dir),
         train=train,
@@ -234,8 +236,7 @@ def starting_point(
         return cls, own, cls.defaults
     found = settings_file.load(settings)
     found.refuse_other_model(registry.name_of(cls), settings)
-    own = configs.replaced(own, found.settings, str(settings))
-    return cls, own, configs.replaced(cls.defaults, found.train, str(settings))
+    return cls, *found.laid_over(own, cls.defaults, settings)
 
 
 def overlaid(

@@ -168,7 +168,8 @@ class Tuning:
         """The run with values laid over what the study starts from; it does not refit."""
         own, train = fitting.overlaid(self.own, self.train, self.cls, values)
         train = dataclasses.replace(train, refit=False)
-        return fitting.run_config(self.cls, own, train, self.data)
+        name = registry.name_of(self.cls)
+        return fitting.run_config(name, configs.to_dict(own), train, self.data)
 
     def next(self, trials: int, say: Any) -> bool:
         """Runs one more trial; False: all are begun."""
@@ -257,7 +258,7 @@ class Tuning:
 
 @contextlib.contextmanager
 def _no_retracing_notices() -> Iterator[None]:
-    """Keeps TensorFlow from wondering that each trial's model is traced anew."""
+    """Silences TensorFlow's retracing warnings: each trial has a model of its own."""
     logger = tf.get_logger()
     before = logger.level
     logger.setLevel("ERROR")

@@ -8,6 +8,7 @@ from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
 from tfrec.tasks import Task
 from tfrec.tasks.rating import RATING
+from tfrec.training.loop import CURE
 from tfrec.training.runs import RunDir
 
 GREW = 100  # times the loss of the first step, which is more than it may rise by other causes
@@ -95,8 +96,7 @@ def loss_grew(result: dict) -> list[str]:
     if not first or not last or last < GREW * first or first < 0:
         return []
     return [
-        f"THE LOSS GREW: {first:.3g} after the first step, {last:.3g} in the last epoch: lower "
-        "--train learning_rate, or bound the gradients with --train clip_norm=1"
+        f"THE LOSS GREW: {first:.3g} after the first step, {last:.3g} in the last epoch: {CURE}"
     ]
 
 
