@@ -13,8 +13,11 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
 
-from tfrec.datasets import registry, santander_synthetic
+import santander_synthetic
+
+from tfrec.datasets import registry
 
 
 def measure(path: str) -> str:

@@ -164,7 +164,7 @@ def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
     """The served model, carried over to these rows, and what it was trained on of them."""
     import numpy as np
 
-    from tfrec.data import fields, learned
+    from tfrec.data import fields, training_pairs
     from tfrec.models import registry
     from tfrec.schema import INFO_FILE
     from tfrec.training import runs, warm_start
@@ -182,7 +182,7 @@ def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
     if carried.reads == "events":
         carried.take_tables(fields.read(rows.path))
     warm_start.transfer(old, carried, old_dir, rows.path)
-    return carried, learned.learned_by(old_dir, old.info, rows.path, model.info)
+    return carried, training_pairs.trained_on(old_dir, old.info, rows.path, model.info)
 
 
 def _items_of(run: artifacts.Artifact) -> set[str]:

@@ -85,8 +85,8 @@ def check(artifact: artifacts.Artifact) -> None:
     if found.anomaly_info:
         infos = [found.anomaly_info[name] for name in sorted(found.anomaly_info)]
         raise ValueError(
-            f"{'; '.join(info.description for info in infos)}. Nothing was pushed. Mend the span, "
-            f"or, where the data is right, the schema; all anomalies: {file}"
+            f"{'; '.join(info.description for info in infos)}. Nothing was pushed. Correct the "
+            f"span or, if the data is right, the schema; all anomalies: {file}"
         )
 
 

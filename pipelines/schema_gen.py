@@ -117,7 +117,7 @@ def read(path: pathlib.Path) -> schema_pb2.Schema:
         return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"--schema={path}: {error}: mend it, or remove it to have it inferred again"
+            f"--schema={path}: {error}: correct it, or remove it to have it inferred again"
         ) from None
 
 

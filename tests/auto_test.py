@@ -150,7 +150,7 @@ def test_purchases_are_for_auto_and_not_for_deeprec(purchases, tmp_path, monkeyp
         assert not (tmp_path / "cache").exists()
     done = run(capsys, "train", *words)
     assert done.status == 0, done.err
-    said = "no --model is named, and these data have no ratings: --model=auto"
+    said = "no --model is given, and the data has no ratings: --model=auto"
     assert said in done.out.splitlines()
     assert "chosen: popularity, " in done.out
     assert tfrec.load(tmp_path / "run").config.model == "popularity"

@@ -46,25 +46,28 @@ def ratings(text):
 
 BAD = {
     "missing zip": (lambda path: None, r"--raw=\S+ml-1m.zip does not exist; .*download it"),
-    "truncated zip": (cut_short, r"ml-1m.zip is damaged, cut short .*; get it again"),
-    "damaged zip": (one_byte_off, r"ml-1m.zip/ml-1m/ratings.dat is damaged.*; get it again"),
-    "no zip at all": (lambda p: p.write_text(RATINGS), r"ml-1m.zip is damaged.*; get it again"),
+    "truncated zip": (cut_short, r"ml-1m.zip is damaged, truncated .*; download it again"),
+    "damaged zip": (one_byte_off, r"ml-1m.zip/ml-1m/ratings.dat is damaged.*; download it again"),
+    "no zip at all": (
+        lambda p: p.write_text(RATINGS),
+        r"ml-1m.zip is damaged.*; download it again",
+    ),
     "empty zip": (lambda p: zipfile.ZipFile(p, "w").close(), r"ml-1m.zip holds no .*--raw"),
     "wrong separator": (
         ratings(RATINGS.replace("::", ",")),
-        r"ratings.dat, line 1: 4 columns separated by ',', but '::' is expected here; mend",
+        r"ratings.dat, line 1: 4 columns separated by ',', but '::' is expected here; correct",
     ),
     "wrong column count": (
         ratings(FIRST + "7::3\n"),
-        r"ratings.dat, line 2: 2 columns separated by '::', 4 are expected: '7::3'; mend",
+        r"ratings.dat, line 2: 2 columns separated by '::', 4 are expected: '7::3'; correct",
     ),
     "rating that is no number": (
         ratings(FIRST + SECOND + "7::1::five::1000\n"),
-        r"ratings.dat, line 3, column 3 \(value\): 'five' is not a number; mend",
+        r"ratings.dat, line 3, column 3 \(value\): 'five' is not a number; correct",
     ),
     "rating out of range": (
         ratings(FIRST + "7::1::6::1000\n"),
-        r"ratings.dat, line 2, column 3 \(value\): '6' is not a rating from 1 to 5; mend",
+        r"ratings.dat, line 2, column 3 \(value\): '6' is not a rating from 1 to 5; correct",
     ),
     "time that is no number": (
         ratings("7::1::5::noon\n"),
@@ -97,19 +100,19 @@ def words(request, tmp_path):
     return [*words, f"--raw={tmp_path / 'ml-1m.zip'}", *(train if words[0] == "train" else [])]
 
 
-def refused(done, told):
+def refused(done, message):
     """One line on stderr, status 1."""
     assert done.status == 1
-    assert re.match("error: .*" + told, done.err), done.err
+    assert re.match("error: .*" + message, done.err), done.err
     assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("what", BAD)
 def test_bad_raw_files(tfrec, tmp_path, words, what):
-    make, told, *more = BAD[what]
+    make, message, *more = BAD[what]
     make(tmp_path / "ml-1m.zip")
     before = listing(tmp_path)
-    refused(tfrec(*words, *more), told)
+    refused(tfrec(*words, *more), message)
     assert listing(tmp_path) == before
 
 
@@ -138,10 +141,10 @@ def test_a_data_dir_with_other_settings(tfrec, tmp_path, prepared):
     other = ["--split=last", "--data", "seed=1"]
     raw = f"--raw={tmp_path / 'ml-1m.zip'}"
     before = listing(tmp_path)
-    told = r"--data_dir=\S+data was prepared otherwise.*seed is 0.*split is 'random'.*--overwrite"
-    refused(tfrec("prepare", *prepared, *other, raw), told)
+    message = r"--data_dir=\S+data was .*seed is 0.*split is 'random'.*--overwrite"
+    refused(tfrec("prepare", *prepared, *other, raw), message)
     train = ["train", "--model=popularity", *prepared, *other, f"--run_dir={tmp_path / 'new'}"]
-    refused(tfrec(*train), told)
+    refused(tfrec(*train), message)
     assert listing(tmp_path) == before
 
 
@@ -149,12 +152,12 @@ def test_a_data_dir_of_other_files(tfrec, tmp_path, prepared):
     packed(tmp_path / "ml-1m.zip", ratings=RATINGS.replace("::5::", "::4::"))
     raw = f"--raw={tmp_path / 'ml-1m.zip'}"
     before = listing(tmp_path)
-    told = (
-        r"--data_dir=\S+data was prepared otherwise: the source files .*changed.*`python -m "
+    message = (
+        r"--data_dir=\S+data was prepared from other source files.*`python -m "
         r"tfrec.prepare --overwrite --dataset=ml-1m --split=random --data_dir=\S+data`"
     )
-    refused(tfrec("prepare", *prepared, raw), told)
-    refused(tfrec("train", *prepared, raw, f"--run_dir={tmp_path / 'new'}"), told)
+    refused(tfrec("prepare", *prepared, raw), message)
+    refused(tfrec("train", *prepared, raw, f"--run_dir={tmp_path / 'new'}"), message)
     assert listing(tmp_path) == before
 
 
@@ -163,10 +166,10 @@ def test_a_data_dir_of_another_version(tfrec, tmp_path, prepared):
     info.write_text(info.read_text().replace('"format": 2', '"format": 1'))
     before = listing(tmp_path)
     train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
-    told = r"--data_dir=\S+data was .* format 1; this one reads format 2: .*`(python -m .*)`"
-    refused(tfrec(*train), told)
+    message = r"--data_dir=\S+data was .* format 1; this one reads format 2: .*`(python -m .*)`"
+    refused(tfrec(*train), message)
     assert listing(tmp_path) == before
-    cure = re.search(told, tfrec(*train).err)[1].split()
+    cure = re.search(message, tfrec(*train).err)[1].split()
     assert cure[:3] == ["python", "-m", "tfrec.prepare"]
     tfrec("prepare", *cure[3:], f"--raw={tmp_path / 'ml-1m.zip'}")
     assert tfrec(*train).status == 0
@@ -193,7 +196,7 @@ def test_data_and_runs_from_before_filters_could_be_none(tfrec, tmp_path, prepar
     words = ["train", "--model=popularity", *prepared, "--data", "min_rating=none"]
     refused(
         tfrec(*words, f"--run_dir={tmp_path / 'other'}"),
-        r"--data_dir=\S+data was prepared otherwise \(min_rating is 0.0, asked for is None",
+        r"--data_dir=\S+data was prepared .*\(min_rating is 0.0, requested is None",
     )
 
 
@@ -201,10 +204,10 @@ def test_data_and_runs_from_before_filters_could_be_none(tfrec, tmp_path, prepar
 def test_a_damaged_data_dir(tfrec, tmp_path, prepared, name):
     path = tmp_path / "data" / name
     path.write_bytes(path.read_bytes()[:-3])
-    told = rf"\S+{name} is damaged, or of another version .* prepare it again with `python -m "
+    message = rf"\S+{name} is damaged, or of another version .* prepare it again with `python -m "
     train = ["train", "--model=popularity", *prepared, f"--run_dir={tmp_path / 'new'}"]
     for words in (train, ["describe", prepared[1]], ["evaluate", f"--run_dir={tmp_path / 'run'}"]):
-        refused(tfrec(*words), told)
+        refused(tfrec(*words), message)
 
 
 def test_a_data_dir_that_holds_something_else(tfrec, tmp_path, words):
@@ -244,7 +247,7 @@ def test_rows_of_the_other_kind(tfrec, tmp_path, prepared):
 
 # ------------------------------------------------------------------ a full disk
 
-CURE = r".*No space left on device.*; free some space, or name a folder on another disk \(--run_dir"
+CURE = r".*No space left on device.*; free some space, or give a folder on another disk \(--run_dir"
 
 
 def full(*args, **kwargs):

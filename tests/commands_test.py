@@ -236,9 +236,9 @@ def test_resume_of_a_finished_run_changes_nothing(tfrec, road):
 def test_resume_with_other_settings_is_refused(tfrec, road):
     before = listing(road.run)
     for words, told in (
-        (["--set", "dropout=0.25"], r"\(settings.dropout is 0.5, asked for is 0.25\)"),
-        (["--seed=3"], r"\(train.seed is 0, asked for is 3\)"),
-        (["--train", "epochs=2"], r"\(train.epochs is 1, asked for is 2\)"),
+        (["--set", "dropout=0.25"], r"\(settings.dropout is 0.5, requested is 0.25\)"),
+        (["--seed=3"], r"\(train.seed is 0, requested is 3\)"),
+        (["--train", "epochs=2"], r"\(train.epochs is 1, requested is 2\)"),
     ):
         done = tfrec(*SMALL, *words, f"--data_dir={road.data}", f"--run_dir={road.run}", "--resume")
         assert done.status == 1

@@ -261,7 +261,7 @@ def test_the_optimizers_that_can_be_named_are_those_there_are():
     assert {*config_lib.OPTIMIZERS} == {*optimizers.OPTIMIZERS, "lbfgs"}
     with pytest.raises(ValueError, match="--train optimizer=adan is unknown; did you mean 'adam'"):
         TrainConfig(optimizer="adan")
-    with pytest.raises(ValueError, match="--train average=0.9: lbfgs takes no noisy steps"):
+    with pytest.raises(ValueError, match="--train average=0.9: lbfgs has no noisy steps"):
         TrainConfig(optimizer="lbfgs", average=0.9)
 
 
@@ -316,7 +316,7 @@ def test_filters_by_value_survive_json(filters):
 
 
 def test_filters_that_would_not_survive_are_refused():
-    with pytest.raises(ValueError, match="this 0, which stands for none.*min_rating=-0.001"):
+    with pytest.raises(ValueError, match="this 0, which means none.*min_rating=-0.001"):
         DataConfig(min_rating=0, drop_rating=0, label_above=3)
 
 

@@ -118,7 +118,7 @@ def test_bad_lines_are_named(tmp_path, column, text, message):
     good = b"\t".join(fields) + b"\n"
     fields[column] = text if isinstance(text, bytes) else text.encode()
     put(tmp_path, train_txt=good * 4 + b"\t".join(fields) + b"\n" + good)
-    with pytest.raises(ValueError, match=f"train.txt, line 5[,:] ?{message}.*; mend that line"):
+    with pytest.raises(ValueError, match=f"train.txt, line 5[,:] ?{message}.*; correct that line"):
         read(tmp_path)
 
 

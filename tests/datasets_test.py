@@ -156,7 +156,7 @@ def test_where_the_files_are_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("TFREC_DATA", str(folder.parent))
     assert len(ratings(registry.load("ml-100k"))) == 2
     monkeypatch.setenv("TFREC_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="TFREC_DATA=.*nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match="TFREC_DATA=.*nowhere is not a folder"):
         registry.load("ml-100k")
 
 
@@ -193,7 +193,12 @@ BAD_LINES = [
     ("ml-100k", "u_data", "", r"u.data is empty"),
     ("ml-100k", "u_user", "1|2\n", r"u.user, line 1: 2 columns separated by '\|', 5 are exp"),
     ("ml-1m", "ratings_dat", "1::2::3::4\n1:2:3:4\n", r"ratings.dat, line 2: 1 columns sep"),
-    ("ml-1m", "ratings_dat", "1::2::0::4\n", r"column 3 .*'0' is not a rating from 1 to 5; mend"),
+    (
+        "ml-1m",
+        "ratings_dat",
+        "1::2::0::4\n",
+        r"column 3 .*'0' is not a rating from 1 to 5; correct",
+    ),
     ("ml-10m", "movies_dat", "1::a::b\n2::a\n", r"movies.dat, line 2: 2 columns separated by '::'"),
     (
         "ml-25m",
@@ -259,7 +264,7 @@ def test_missing_damaged_and_foreign_files(tmp_path):
     whole = zipped(write(tmp_path / "y", "ml-1m"), "ml-1m/")
     cut = tmp_path / "cut.zip"
     cut.write_bytes(whole.read_bytes()[:-60])
-    with pytest.raises(ValueError, match=r"cut.zip is damaged, cut short or not what"):
+    with pytest.raises(ValueError, match=r"cut.zip is damaged, truncated"):
         registry.load("ml-1m", cut)
     flipped = bytearray(whole.read_bytes())
     flipped[flipped.index(b"978302109")] ^= 1

@@ -56,7 +56,7 @@ def test_all_is_told_on_one_screen(visit, tmp_path):
 
 def test_a_missing_data_folder_is_told(visit, monkeypatch):
     monkeypatch.setenv("TFREC_DATA", "/nowhere")
-    assert "NO   TFREC_DATA=/nowhere is no folder; mend or unset it" in visit().out
+    assert "NO   TFREC_DATA=/nowhere is not a folder; correct or unset it" in visit().out
 
 
 def test_a_core_package_that_is_missing_or_too_old(visit, monkeypatch):

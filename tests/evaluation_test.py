@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines import measure, slices
-from tfrec.data import learned
+from tfrec.data import training_pairs
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 from tfrec.training import batches
@@ -28,7 +28,7 @@ def tested(board, request):
 
 def pairs_of_users(model, data_dir):
     """The test's targets as user and item, `[n, 2]`, and their codes."""
-    row, column = learned.pairs(data_dir, model.info, "test").T
+    row, column = training_pairs.pairs(data_dir, model.info, "test").T
     both = (row, column) if model.info.rows == "user" else (column, row)
     return np.stack(both, 1), row * model.info.n_columns + column
 

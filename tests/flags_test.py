@@ -133,7 +133,7 @@ def test_a_command_is_run_by_its_name(typed, tmp_path):
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(typed):
-    answer = r"error: 'xport' is no command; did you mean 'export'\? known: prepare, .*, doctor$"
+    answer = r"error: 'xport' is not a command; did you mean 'export'\? known: prepare, .*, doctor$"
     assert re.match(answer, typed("xport", "--run_dir=x"))
     assert re.match(answer, typed("help", "xport"))
     assert typed() == typed("help") == typed("--help") == typed("-h")
@@ -186,7 +186,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
             ["train", "--modle=ease"],
             "unknown flag --modle; did you mean '--model'. known: --col",
         ),
-        (["train", "ease"], "'ease' is no flag: flags are written --name=value"),
+        (["train", "ease"], "'ease' is not a flag: flags are written --name=value"),
         (
             ["train", "--model=eese"],
             "--model='eese' is unknown; did you mean 'ease'. known: deeprec",
@@ -220,13 +220,13 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
             ["prepare", "--split=tine", "--data_dir={}"],
             "split=tine is unknown; did you mean",
         ),
-        (["prepare"], "--data_dir is missing: where the prepared data goes"),
+        (["prepare"], "--data_dir is missing"),
         (["evaluate", "--run_dir={}/none"], "config.json does not exist: --run_dir=.* make one"),
         (["recommend", "--run_dir={}/none", "--user=1"], "config.json does not exist: --run_dir"),
         (["recommend", "--run_dir={}/none"], "give one of --user, --items, --similar"),
         (["export", "--run_dir={}/none"], "config.json does not exist: --run_dir"),
         (["export"], "--run_dir is missing"),
-        (["export", "--run_dir={}", "--recall=.9"], "--recall is of --index=ivf"),
+        (["export", "--run_dir={}", "--recall=.9"], "--recall is for --index=ivf"),
         (["export", "--rank={}"], "--retrieve and --rank go together"),
         (
             ["export", "--rank={}", "--retrieve={}", "--index=ivf"],

@@ -335,7 +335,7 @@ def test_the_table_of_a_run_shows_its_floors():
     task = MODELS["deeprec"].task_for(None)
     shown = summaries.table(
         result_of({"rmse": 0.86, "hr@10": 0.5}, popularity=POPULAR, biases=BIASES),
-        tasks.named(task),
+        tasks.get(task),
     ).splitlines()
     assert shown[0].split() == ["validation", "test", "popularity", "biases"]
     assert shown[1].split() == ["rmse", "-", "0.8600", "-", "0.8700"]

@@ -241,7 +241,7 @@ def test_arrays_are_compared_like_reports():
         (lambda: metrics.rating([1, 2], [1, 2, 3]), r"one n above 0.*\[2\].*\[3\]"),
         (lambda: metrics.rating([], []), "one n above 0"),
         (lambda: metrics.rating([1, np.nan], [1, 2]), r"predicted\[1\] is nan"),
-        (lambda: metrics.rating([1, "x"], [1, 2]), "predicted can not be read as numbers"),
+        (lambda: metrics.rating([1, "x"], [1, 2]), "predicted cannot be read as numbers"),
         (lambda: metrics.rating_by_user([1, 2], [1, 2], ["a"]), r"users must be \[2\]"),
         (lambda: metrics.rating_by_user([1, 2], [1, 2], ["a", None]), "the id of row 2 is missing"),
         (lambda: metrics.clicks([0.1, 0.2], [0, 2]), "label 2 is neither 0 nor 1"),

@@ -125,7 +125,7 @@ def test_netflix_complaints(tmp_path):
     with pytest.raises(ValueError, match=r"line 1, column 4 \(time\): '2005-09-06' is a date"):
         list(registry.load("netflix", tmp_path / "c").chunks())
     put(tmp_path / "d", {"part-0.txt.gz": gzip.compress(b"1\t2\t3\n" * 999)[:-9]})
-    with pytest.raises(ValueError, match="part-0.txt.gz is damaged, cut short"):
+    with pytest.raises(ValueError, match="part-0.txt.gz is damaged, truncated"):
         registry.load("netflix", tmp_path / "d")
 
 
@@ -173,7 +173,7 @@ def test_prize_files(tmp_path, monkeypatch, block_bytes, newline):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,3,2005-09-06\n", r"line 1: '1,3,2005-09-06' stands before any 'item:' line"),
+        ("1,3,2005-09-06\n", r"line 1: '1,3,2005-09-06' comes before any 'item:' line"),
         (PRIZE + "1,3\n", r"line 6: expected 'item:' or user,rating,YYYY-MM-DD, found '1,3'"),
         (PRIZE + "1,9,2005-09-06\n", r"line 6, column 2 \(value\): '9' is not a rating from 1 to"),
         (PRIZE + "1,,2005-09-06\n", r"line 6, column 2 \(value\): '' is not a number"),

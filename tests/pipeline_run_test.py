@@ -304,7 +304,7 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(place, tmp_path)
 
 def test_slices_have_the_members_that_they_name(place):
     from pipelines import slices
-    from tfrec.data import inputs, learned
+    from tfrec.data import inputs, training_pairs
     from tfrec.schema import DatasetInfo
 
     place.run()
@@ -317,7 +317,7 @@ def test_slices_have_the_members_that_they_name(place):
     assert cut.items["new items"].tolist() == [False] * 2 + [True] * 22
     assert sum(members.sum() for name, members in cut.users.items()) == info.n_users
     assert set(cut.users) <= {"history 0 to 19", "history 20 to 49"}
-    pairs = learned.pairs(data_dir, info, "train+validation")
+    pairs = training_pairs.pairs(data_dir, info, "train+validation")
     assert len(pairs) == info.n_ratings["train"] + info.n_ratings["validation"]
     for features, _ in inputs.histories(data_dir, info, "train", 64, fill=True):
         for row, items in zip(features["user"].numpy(), features["items"].numpy()):

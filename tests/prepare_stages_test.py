@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import blocks, prepare, scattered, stages
+from tfrec.data import blocks, pending_rows, prepare, stages
 from tfrec.data.ratings import Ratings
 from tfrec.data.stages import Interactions
 from tfrec.datasets.raw_dataset import RawDataset
@@ -122,9 +122,9 @@ def test_the_stages_on_disk_write_what_prepare_writes(tmp_path):
     whole = prepare.prepare(raw, config, tmp_path / "whole", progress=False)
     steps = tmp_path / "steps"
     steps.mkdir()
-    rows = scattered.scatter(steps, prepare.indexed(raw, config, progress=False), raw, config)
+    rows = pending_rows.scatter(steps, prepare.indexed(raw, config, progress=False), raw, config)
     assert not list(steps.glob("*.tfrecord")) and rows.info == whole
-    assert scattered.gather(steps, rows, blocks.in_process) == whole
+    assert pending_rows.gather(steps, rows, blocks.in_process) == whole
     written = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert json.loads(written.pop("info.json")) == whole.to_dict()
     assert {path.name: path.read_bytes() for path in steps.iterdir()} == written

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import blocks, records, wire
+from tfrec.data import blocks, example_encoding, records
 from tfrec.data.prepare import prepare
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
@@ -222,14 +222,14 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     config = DataConfig(seed=3, shards=1)
     with pytest.raises(
-        ValueError, match=r"seed is 0, asked for is 3; shards is 4, asked for is 1.*--overwrite"
+        ValueError, match=r"seed is 0, requested is 3; shards is 4, requested is 1.*--overwrite"
     ):
         prepare(raw, config, tmp_path / "d", progress=False)
     cure = "tfrec.prepare --overwrite --dataset=ml-latest-small --split=random --data seed=3 "
     with pytest.raises(ValueError, match=cure + f"--data shards=1 --data_dir={tmp_path / 'd'}`"):
         prepare(raw, config, tmp_path / "d", progress=False)
     raw = dataclasses.replace(raw, fingerprint="changed")
-    with pytest.raises(ValueError, match="the source files changed, or another version"):
+    with pytest.raises(ValueError, match="other source files or by another version"):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     info = prepare(raw, config, tmp_path / "d", progress=False, overwrite=True)
     assert DatasetInfo.load(tmp_path / "d") == info
@@ -268,13 +268,13 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, where):
     if where == "info":
         monkeypatch.setattr(DatasetInfo, "to_dict", full)
     else:
-        examples = wire.examples
+        examples = example_encoding.examples
 
         def fails_halfway(*args):
             yield from itertools.islice(examples(*args), 10)
             full()
 
-        monkeypatch.setattr(wire, "examples", fails_halfway)
+        monkeypatch.setattr(example_encoding, "examples", fails_halfway)
     with pytest.raises(OSError, match="No space left"):
         prepare(make_raw(make_frame()), DataConfig(), tmp_path / "d", progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -364,7 +364,7 @@ def test_a_second_preparing_waits_for_the_first_and_finds_it_done(tmp_path):
 
     class Stderr(io.StringIO):
         def write(self, text):
-            if "waiting for its end" in text:
+            if "waiting for it to finish" in text:
                 waits.set()
             return super().write(text)
 

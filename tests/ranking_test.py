@@ -9,22 +9,22 @@ from tfrec import ranking
 INF = float("inf")
 
 
-def test_strike_out_sets_only_the_seen_entries_to_minus_infinity():
+def test_mask_seen_sets_only_the_seen_entries_to_minus_infinity():
     scores = tf.constant([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    struck = ranking.strike_out(scores, tf.constant([[1, -1], [0, 2]]))
-    assert struck.numpy().tolist() == [[1.0, -INF, 3.0], [-INF, 5.0, -INF]]
+    masked = ranking.mask_seen(scores, tf.constant([[1, -1], [0, 2]]))
+    assert masked.numpy().tolist() == [[1.0, -INF, 3.0], [-INF, 5.0, -INF]]
 
 
-def test_strike_out_ignores_items_outside_and_duplicates():
+def test_mask_seen_ignores_items_outside_and_duplicates():
     scores = tf.constant([[1.0, 2.0, 3.0]])
-    struck = ranking.strike_out(scores, tf.constant([[2, 2, 3, 99, -1, -7]], tf.int64))
-    assert struck.numpy().tolist() == [[1.0, 2.0, -INF]]
+    masked = ranking.mask_seen(scores, tf.constant([[2, 2, 3, 99, -1, -7]], tf.int64))
+    assert masked.numpy().tolist() == [[1.0, 2.0, -INF]]
 
 
-def test_strike_out_with_nothing_seen_keeps_the_scores():
+def test_mask_seen_with_nothing_seen_keeps_the_scores():
     scores = tf.constant([[0.5, -0.5]])
-    struck = ranking.strike_out(scores, tf.zeros([1, 0], tf.int32))
-    assert struck.numpy().tolist() == [[0.5, -0.5]]
+    masked = ranking.mask_seen(scores, tf.zeros([1, 0], tf.int32))
+    assert masked.numpy().tolist() == [[0.5, -0.5]]
 
 
 def test_top_k_is_best_first_without_the_seen():
@@ -107,7 +107,7 @@ def test_a_constant_scorer_is_as_good_as_chance(order):
     seen = np.where(seen == target[:, None], -1, seen)
     _, items = ranking.top_k(tf.zeros([rows, n]), seen, 10)
     hit_rate = (items.numpy() == target[:, None]).any(axis=1).mean()
-    expected = 10 / 195  # about: 5 of 200 are struck out; standard error .0016
+    expected = 10 / 195  # about: 5 of 200 are masked out; standard error .0016
     assert abs(hit_rate - expected) < 0.007
 
 

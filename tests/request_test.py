@@ -82,7 +82,7 @@ def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--items=1"], "--model_name is missing: as the server knows it"),
+        (["--items=1"], "--model_name is missing"),
         (["--model_name=m"], "give one of --items=item:rating,... and --user=ID"),
         (["--model_name=m", "--items=1", "--user=2"], "give one of"),
         (["--model_name=m", "--items=1:much"], "'1:much' is not of the form item:rating"),

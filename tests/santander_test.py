@@ -8,11 +8,12 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
+import santander_synthetic
 from commands_test import run
 
 from tfrec.config import DataConfig
 from tfrec.data import prepare, records
-from tfrec.datasets import files, registry, santander_layout, santander_synthetic
+from tfrec.datasets import files, registry, santander_layout
 
 DATA = pathlib.Path(
     os.environ.get("TFREC_DATA") or pathlib.Path(__file__).parents[2] / "shared" / "data"
@@ -157,10 +158,10 @@ GOOD = line(2, "7", CCO)
 FAULTS = [
     (line(2, "8", **{CARD: "2"}), r"line 3, column 43 \(ind_tjcr_fin_ult1\): '2' is neither 0 nor"),
     (line(2, "8", fecha_dato="28/2"), r"line 3, column 1 \(fecha_dato\): '28/2' is not a date"),
-    (line(2, " "), r"line 3, column 2 \(ncodpers\): '' is no customer's number"),
+    (line(2, " "), r"line 3, column 2 \(ncodpers\): '' is not a customer's number"),
     (line(2, "8") + ",9", r"line 3: 49 columns separated by ',', 48 are expected: '2015-02-28,8"),
     (line(2, "7"), r"line 3: a second row of customer '7' in 2015-02; leave one out"),
-    (line(1, "8"), r"line 3: 2015-01 stands after 2015-02; sort the rows by fecha_dato"),
+    (line(1, "8"), r"line 3: 2015-01 comes after 2015-02; sort the rows by fecha_dato"),
 ]
 
 

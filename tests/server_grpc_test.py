@@ -63,7 +63,7 @@ def test_the_output_filter_chooses(server):
 
 
 def test_tensors_in_any_encoding(server):
-    """A single value stands for all places, values in fields or as content."""
+    """A single value is repeated for all elements, values in fields or as content."""
     compact = tf.make_tensor_proto(VALUES)
     fields = text_format.Parse(
         "dtype: DT_FLOAT tensor_shape {dim {size: 2} dim {size: 2}} float_val: [1, 2, 0, 4]",

@@ -232,8 +232,8 @@ def test_limits_of_grpc(base):
     ("flags", "told"),
     [
         ({}, "give --model_base_path=DIR or --model_config_file=FILE"),
-        ({"model_base_path": "a", "port": 0}, "nothing to listen to"),
-        ({"model_base_path": "a", "rest_api_port": 8500}, "--rest_api_port=8500 is --port too"),
+        ({"model_base_path": "a", "port": 0}, "no port to listen on"),
+        ({"model_base_path": "a", "rest_api_port": 8500}, "--rest_api_port=8500 is also --port"),
         ({"model_base_path": "a", "demo": True}, "--demo needs a port: --rest_api_port=8501"),
         ({"model_base_path": "a", "monitoring_config_file": "x"}, "needs a port"),
         ({"model_base_path": "a", "batching_parameters_file": "x"}, "needs --enable_batching"),
@@ -252,10 +252,10 @@ def test_what_ends_the_start(base, tmp_path):
         pass
     with serving(**base) as first:
         port, rest = (int(where.split(":")[1]) for where in (first.target, first.rest))
-        told = f"REST can not listen to --rest_api_port={rest}"
+        told = f"REST cannot listen on --rest_api_port={rest}"
         with pytest.raises(ValueError, match=told), serving(**base, rest_api_port=rest):
             pass
-        told = f"gRPC can not listen to --port={port}"
+        told = f"gRPC cannot listen on --port={port}"
         with pytest.raises(ValueError, match=told), serving(**base, port=port):
             pass
         assert tf.make_ndarray(count(first.stub)) == [2]

@@ -74,7 +74,7 @@ def test_one_command_from_an_odd_file_to_a_list(shop, tmp_path, capsys):
     words += ["--model=fm", f"--data_dir={tmp_path / 'd'}", f"--run_dir={tmp_path / 'r'}"]
     done = run(capsys, "train", *words)
     assert done.status == 1
-    assert f"(customer): the user id is empty; {GUESTS} rows are without user or item" in done.err
+    assert f"(customer): the user id is empty; {GUESTS} rows have no user or item" in done.err
     assert "--data missing=drop" in done.err
     done = run(capsys, "train", *words, "--data", "missing=drop", "--data", "duplicates=last")
     assert done.status == 0, done.err
@@ -206,7 +206,7 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
     assert kept.info.n_users == 60
     for extra, told in (
         (["--split=last"], "error: --split=last: the parts are given"),
-        ([whole], "error: --raw=.* beside --train_raw and --test_raw: leave one out"),
+        ([whole], "error: --raw=.* with --train_raw and --test_raw: leave one out"),
     ):
         done = run(capsys, "prepare", *words, *extra, named, f"--data_dir={tmp_path / 'x'}")
         assert done.status == 1 and re.match(told, done.err), done.err
@@ -220,7 +220,7 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         named + ",part=part",
         f"--data_dir={tmp_path / 'x'}",
     )
-    assert "bad.csv, line 2: 'tset' is no part; did you mean 'test'" in done.err
+    assert "bad.csv, line 2: 'tset' is not a part; did you mean 'test'" in done.err
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         ("price=p:numbers", "price=p:numbers: no kind 'numbers'; did you mean 'number'"),
         ("price=p:number:shop", "no owner 'shop'; known: item, user, event"),
         ("tags=t:set:event", "a field of events is a category or a number, not a set"),
-        ("größe=g", "'größe' can not be the name of a field"),
-        ("hour=h:number", "'hour' can not be the name of a field"),
-        ("price=i", "price=i: that column is named before"),
+        ("größe=g", "'größe' cannot be the name of a field"),
+        ("hour=h:number", "'hour' cannot be the name of a field"),
+        ("price=i", "price=i: that column is given twice"),
     ],
 )
 def test_wrong_fields_are_named(text, told):

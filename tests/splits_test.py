@@ -205,7 +205,10 @@ def test_every_rating_has_one_place(name):
         ({"split": "folds", "test": 0.2}, "test=0.2 is for split=random, time, users, not split=f"),
         ({"split": "time", "test": 2}, "--data test=2 must be 0 or more and less than 1"),
         ({"split": "time", "validation": 1.5}, "--data validation=1.5 must be from 0 to 1"),
-        ({"split": "time", "until": "1 May"}, "--data until=1 May is no day; write it as 2005-12"),
+        (
+            {"split": "time", "until": "1 May"},
+            "--data until=1 May is not a date; write it as 2005-12",
+        ),
         ({"split": "users", "test": 2.5}, "--data test=2.5 must be a whole number, or a share be"),
         ({"since": "2005-09-01"}, "--data since=2005-09-01 is for split=time, not split=random"),
         ({"split": "last", "fold_in": "time"}, "fold_in=time is for split=users, not split=last"),

@@ -199,7 +199,8 @@ def test_unknown_settings_in_an_info_do_not_hide_what_is_damaged(data_dir):
     with pytest.raises(ValueError, match=r"users.txt is damaged.*--data_dir=\S+ and the flags it"):
         vocabulary.read(data_dir / "users.txt")
     with pytest.raises(
-        ValueError, match=r"prepared otherwise .*sped is 3, asked for is None.*--overwrite"
+        ValueError,
+        match=r"prepared with .*sped is 3, requested is None.*--overwrite",
     ):
         prepare(make_raw(make_frame()), DataConfig(), data_dir, progress=False)
 
@@ -218,6 +219,6 @@ def test_changes_are_by_name_with_both_values():
     same = {"seed": 0, "train": {"epochs": 3, "cuts": [10, 20]}, "gone": 1}
     assert stored.changes(old, same) == ""
     assert stored.changes(old, {"seed": 2, "train": {"epochs": 5, "cuts": [10]}}) == (
-        "gone is 1, asked for is None; seed is 0, asked for is 2; train.cuts is [10, 20], asked "
-        "for is [10]; train.epochs is 3, asked for is 5"
+        "gone is 1, requested is None; seed is 0, requested is 2; train.cuts is [10, 20], "
+        "requested is [10]; train.epochs is 3, requested is 5"
     )

@@ -30,10 +30,10 @@ LABELLED = dataclasses.replace(RATED, rating_min=0, rating_max=1)
 
 
 def test_a_name_and_an_object_are_the_same():
-    assert tasks.named("ctr") is tasks.named(tasks.TASKS["ctr"])
+    assert tasks.get("ctr") is tasks.get(tasks.TASKS["ctr"])
     assert all(task.name == name for name, task in tasks.TASKS.items())
     with pytest.raises(ValueError, match="no task 'ratings'; did you mean 'rating'.* Task object"):
-        tasks.named("ratings")
+        tasks.get("ratings")
 
 
 @pytest.mark.parametrize("task", tasks.TASKS.values(), ids=list(tasks.TASKS))
@@ -78,14 +78,14 @@ def test_only_rankings_are_cut_elsewhere():
 )
 def test_data_that_do_not_fit_are_refused(task, info, is_setting, message):
     with pytest.raises(ValueError, match=message):
-        tasks.named(task).check(info, "M", is_setting)
+        tasks.get(task).check(info, "M", is_setting)
 
 
 def test_data_that_fit_are_not():
-    tasks.named("rating").check(LABELLED, "M", False)
-    tasks.named("rating").check(RATED, "M", True)
-    tasks.named("ctr").check(LABELLED, "M", True)
-    tasks.named("ranking").check(dataclasses.replace(RATED, rating_min=5), "M", False)
+    tasks.get("rating").check(LABELLED, "M", False)
+    tasks.get("rating").check(RATED, "M", True)
+    tasks.get("ctr").check(LABELLED, "M", True)
+    tasks.get("ranking").check(dataclasses.replace(RATED, rating_min=5), "M", False)
 
 
 @pytest.mark.parametrize(

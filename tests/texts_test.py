@@ -99,7 +99,7 @@ def test_they_are_prepared_and_no_field_of_codes(tmp_path, package):
     for name, kind in (("title_vectors", "vector"), ("title", "text")):
         with pytest.raises(ValueError, match=f"'{name}' is a {kind}, which this model does not"):
             field_codes.select(info, [name])
-    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', asked for is ''"):
+    with pytest.raises(ValueError, match="title_vectors is 'toy_encoder', requested is ''"):
         prepare(raw, DataConfig(**split), tmp_path / "d", progress=False)
 
 
@@ -155,7 +155,7 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     "source, told",
     [
         ("no_such_package", "No module named 'no_such_package'"),
-        ("./nowhere/model", "it is no name of a package"),
+        ("./nowhere/model", "it is not the name of a package"),
         ("json", "has no attribute 'load_model'"),
     ],
 )

@@ -69,7 +69,7 @@ def test_every_model_declares_ranges_around_its_defaults():
 def test_a_range_is_checked_where_it_is_declared():
     with pytest.raises(ValueError, match=r"search=0..1 is not all 0 or more and less than 1"):
         setting(0.5, "0 or more and less than 1", search=Range(0, 1))
-    with pytest.raises(ValueError, match="0..1,log: a range of tenfold steps starts above 0"):
+    with pytest.raises(ValueError, match="0..1,log: a logarithmic range starts above 0"):
         Range(0, 1, log=True)
 
 
@@ -161,7 +161,7 @@ def test_a_trial_worse_than_the_median_is_pruned_the_start_never(study):
 
 def test_another_study_is_refused(study, tmp_path):
     study()
-    with pytest.raises(ValueError, match="another study .of is 'toys', asked for is 'trains'."):
+    with pytest.raises(ValueError, match="another study .of is 'toys', requested is 'trains'."):
         Study(tmp_path / "study", {"of": "trains"}, SPACE, START, higher_is_better=False)
 
 

@@ -5,7 +5,7 @@
     run.recommend(histories=[["a", "b"]], k=10)
     run.export("saved_models/shop")
 
-The names below are imported when they are first used; what is not named here may change.
+The names below are imported when they are first used; all other names may change.
 """
 
 import importlib

@@ -21,7 +21,7 @@ _HELP = {"help", *cli.HELP}
 
 
 def main() -> None:
-    """Runs the command named first, with the words after it; `help` or nothing lists them."""
+    """Runs the command given first with the arguments after it; `help` or nothing lists them."""
     name, *words = sys.argv[1:] or ["help"]
     if name in _HELP and words:  # tfrec help train
         name, words = words[0], ["--help"]
@@ -48,7 +48,7 @@ def _runner() -> str:
 
 def _list_or_refuse(name: str) -> None:
     if name not in _HELP:
-        raise ValueError(f"{name!r} is no command; " + known_names(name, COMMANDS))
+        raise ValueError(f"{name!r} is not a command; " + known_names(name, COMMANDS))
     print("tfrec COMMAND --name=value ...\n\nCommands:")
     for known in COMMANDS:
         print(f"  {known:11}{command(known).description}")

@@ -1,7 +1,7 @@
-"""Files and folders that appear only when whole: written aside, then renamed.
+"""Atomic writes: files and folders are written under another name, then renamed.
 
-What a killed process leaves beside them has its machine and number in its name, and is removed by
-the next one that writes there.
+What a killed process leaves behind has its host and process id in its name, and is removed by the
+next process that writes there.
 """
 
 import contextlib
@@ -13,24 +13,24 @@ import socket
 from collections.abc import Iterator
 
 _HOST = re.sub(r"\W", "_", socket.gethostname())
-_NEW, _OLD = "-", "~"  # in the names of what is being written, and of what it replaces
+_NEW, _OLD = "-", "~"  # in names of files being written, and of files being replaced
 _LEFT = re.compile(rf"\.{_HOST}-(\d+)([{_NEW}{_OLD}])(.+)")
 
 
 @contextlib.contextmanager
 def file(path: str | pathlib.Path, durable: bool = False) -> Iterator[pathlib.Path]:
-    """Yields a free name beside `path`; what the block writes there replaces `path` at its end.
+    """Yields an unused path beside `path`; the file written there replaces `path` at the end.
 
-    Where the block fails, `path` stays as it was and nothing is left. Both names end alike, for
-    libraries that go by the ending.
+    If the block fails, `path` is unchanged and nothing is left. Both paths have the same suffix,
+    for libraries that depend on it.
 
     Args:
         path: The file.
-        durable: Have it on the disk before it replaces `path` (fsync): should the machine itself
-            stop, `path` is the former file or the new one, both whole.
+        durable: Write the file to disk (fsync) before it replaces `path`, so that after a crash
+            of the machine `path` is either the old or the new file, and complete.
 
     Raises:
-        OSError: as the block raised it; with `path` as its file name where it had none.
+        OSError: raised by the block; with `path` as its file name if it had none.
     """
     path = pathlib.Path(path)
     aside = _beside(path)
@@ -42,8 +42,8 @@ def file(path: str | pathlib.Path, durable: bool = False) -> Iterator[pathlib.Pa
                 os.fsync(written.fileno())
         aside.replace(path)
     except OSError as error:
-        if error.errno is not None:  # else its text would be lost
-            error.filename = error.filename or str(path)  # libraries do not say which file
+        if error.errno is not None:  # otherwise its text would be lost
+            error.filename = error.filename or str(path)  # libraries often omit it
         raise
     finally:
         aside.unlink(missing_ok=True)
@@ -53,11 +53,11 @@ def file(path: str | pathlib.Path, durable: bool = False) -> Iterator[pathlib.Pa
 def folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields an empty folder beside `path`, which replaces `path` at the end of the block.
 
-    Where the block fails, `path` stays as it was and nothing is left. The folders above are made.
+    If the block fails, `path` is unchanged and nothing is left. Parent folders are created.
     """
     path = pathlib.Path(path).absolute()  # "." has no name to put a prefix to
     aside, replaced = _beside(path), _beside(path, _OLD)
-    for left in (aside, replaced):  # by a killed process that had the same number
+    for left in (aside, replaced):  # by a killed process with the same id
         shutil.rmtree(left, ignore_errors=True)
     sweep(path.parent, path.name)
     aside.mkdir(parents=True)
@@ -75,16 +75,16 @@ def folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def sweep(directory: pathlib.Path, name: str = "") -> None:
-    """Removes what processes of this machine that are gone left of `name`, by default of all.
+    """Removes what ended processes of this host left of `name`, by default of all names.
 
-    A folder whose process was killed between its two renames is put in its place.
+    A folder whose process was killed between its two renames is restored.
     """
     if not directory.is_dir():
         return
     with os.scandir(directory) as entries:
         found = [_LEFT.fullmatch(entry.name) for entry in entries]
     lefts = [left for left in found if left and name in ("", left[3]) and _is_gone(int(left[1]))]
-    for left in sorted(lefts, key=lambda left: left[2] == _NEW):  # what was replaced comes first
+    for left in sorted(lefts, key=lambda left: left[2] == _NEW):  # replaced files first
         path, target = directory / left[0], directory / left[3]
         if left[2] == _OLD and not target.exists():
             new = directory / left[0].replace(_OLD, _NEW, 1)
@@ -97,7 +97,7 @@ def _is_gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         return False
     return False
 

@@ -1,6 +1,6 @@
-"""What all commands share: `--help` exits with 0, a mistyped name is answered with the known
-ones, an error is one line, SIGTERM stops like Ctrl-C, what was saved by then exits with
-`interrupts.SAVED`, `| head` is no error, TensorFlow starts without its notices.
+"""Behaviour that all commands share: `--help` exits with 0, errors for mistyped names list the
+known ones, an error is one line, SIGTERM stops like Ctrl-C, work that was saved exits with
+`interrupts.SAVED`, `| head` is not an error, TensorFlow starts without its notices.
 
 The environment variable TFREC_DEBUG=1 shows tracebacks and notices.
 """
@@ -19,7 +19,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 
-# Before TensorFlow is imported: its notices would bury a command's few lines.
+# Set before TensorFlow is imported: its notices would hide a command's few lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
@@ -28,16 +28,16 @@ from tfrec import interrupts, names
 from tfrec.config import known_names
 
 HELP = {"-h", "-help", "--help", "-helpfull", "--helpfull"}
-NVIDIA = pathlib.Path("/dev/nvidiactl")  # there where a GPU's driver is loaded
+NVIDIA = pathlib.Path("/dev/nvidiactl")  # exists if a GPU driver is loaded
 
 
 def make_callable(name: str, source: str) -> None:
-    """Lets the module of a command be called like the API's function of the same name.
+    """Makes a command's module callable like the API's function of the same name.
 
-    Importing `tfrec.compare` the module puts it where `tfrec.compare` the function was.
+    Importing the module `tfrec.compare` replaces the function `tfrec.compare`.
 
     Args:
-        name: The module's.
+        name: The module's name.
         source: The module that has the function.
     """
 
@@ -104,7 +104,7 @@ def run(
 
 @contextlib.contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which schedulers and `kill` send, stops the block as Ctrl-C does."""
+    """Lets SIGTERM, which schedulers and `kill` send, stop the block like Ctrl-C."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -117,9 +117,9 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _reader_is_gone() -> bool:
-    """Whether stdout is a pipe that nothing reads, as after `| head`; then it is closed for good.
+    """Whether stdout is a pipe that is no longer read, as after `| head`; if so, closes it.
 
-    Else Python would try to write what is left once more when it ends.
+    Otherwise Python would try to flush it again at exit.
     """
     poll = select.poll()
     poll.register(1, 0)
@@ -134,16 +134,16 @@ def _one_line(error: Exception) -> str:
     text = " ".join(re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", str(error)).split())
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
         text += (
-            "; free some space, or name a folder on another disk (--run_dir, --data_dir, "
+            "; free some space, or give a folder on another disk (--run_dir, --data_dir, "
             "--export_dir, or the environment variable TFREC_CACHE)"
         )
     return text or type(error).__name__
 
 
 def _expected() -> tuple[type[Exception], ...]:
-    """Errors that speak for themselves; all others are bugs and show where they came from.
+    """Errors that are shown in one line; all others are bugs and show a traceback.
 
-    TensorFlow has classes of its own for what the system refuses, a full disk among them.
+    TensorFlow has its own classes for errors of the system, such as a full disk.
     """
     ours = (ValueError, OSError, MemoryError, flags.Error)
     tensorflow = sys.modules.get("tensorflow")
@@ -151,11 +151,11 @@ def _expected() -> tuple[type[Exception], ...]:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow and lets it look for devices, without its dozen lines of notices.
+    """Imports TensorFlow and lists its devices, without its dozen lines of notices.
 
-    They come from C++ before any log level is read, so stderr itself is turned away
-    meanwhile. They are shown if the import fails, and where a GPU's driver is there but
-    TensorFlow finds no GPU. Runs no operation: a strategy may still split the devices.
+    They are written from C++ before any log level is read, so stderr itself is redirected
+    meanwhile. They are shown if the import fails, and if a GPU driver is loaded but TensorFlow
+    finds no GPU. Runs no operation: a strategy may still split the devices.
     """
     if "tensorflow" in sys.modules or os.environ.get("TFREC_DEBUG"):
         return
@@ -189,7 +189,7 @@ def _stderr_held_back() -> Iterator[Callable[[], None]]:
 
 
 def _parse(flag_values: flags.FlagValues) -> None:
-    """Absl's parser; refuses what it would pass on."""
+    """Parses the command line with absl; also refuses arguments that are not flags."""
     try:
         rest = flag_values(sys.argv)[1:]
     except flags.UnrecognizedFlagError as error:
@@ -198,11 +198,11 @@ def _parse(flag_values: flags.FlagValues) -> None:
         hint = names.written(name, value, set(flag_values)) or known
         raise ValueError(f"unknown flag --{name}; {hint}") from None
     if rest:
-        raise ValueError(f"{rest[0]!r} is no flag: flags are written --name=value")
+        raise ValueError(f"{rest[0]!r} is not a flag: flags are written --name=value")
 
 
 def _help_lines(flag_values: flags.FlagValues) -> list[str]:
-    """One line a flag: name, what it is, default."""
+    """One line for each flag: name, help, default."""
     lines = []
     for name in sorted(flag_values):
         flag = flag_values[name]

@@ -16,7 +16,7 @@ from tfrec.config import TrainConfig
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("runs", [], "run directories, as given to tfrec.train", flag_values=FLAGS)
 flags.DEFINE_list(
-    "models", [], "models to train on the data, unless they are there already", flag_values=FLAGS
+    "models", [], "models to train on the data, unless trained already", flag_values=FLAGS
 )
 data_flags.define(FLAGS, "prepared data that models are trained on")
 flags.DEFINE_multi_string(
@@ -24,14 +24,16 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_list("metrics", [], "which (default: the task's own)", flag_values=FLAGS)
 flags.DEFINE_string("run_dir", "runs/compare", "where models are trained", flag_values=FLAGS)
-flags.DEFINE_string("html", "", "also write the table there, as a page", flag_values=FLAGS)
-flags.DEFINE_string("csv", "", "also write the numbers there", flag_values=FLAGS)
+flags.DEFINE_string("html", "", "also write the table to this HTML page", flag_values=FLAGS)
+flags.DEFINE_string("csv", "", "also write the numbers to this file", flag_values=FLAGS)
 
 
 def main() -> None:
     """Flags, one call, a table."""
     if not FLAGS.runs and not FLAGS.models:
-        raise ValueError("--runs=runs/a,runs/b or --models=popularity,ease says what to compare")
+        raise ValueError(
+            "nothing to compare: give --runs=runs/a,runs/b or --models=popularity,ease"
+        )
     for name in FLAGS.models:
         names.refuse_model(name, "--models")
     names.refuse_data_set(FLAGS.dataset)
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 def _training() -> dict[str, Any]:
-    """The settings of training that --train names, as values."""
+    """The values of --train, by setting."""
     values = config_lib.parsed(TrainConfig, FLAGS.train, "--train")
     config_lib.replaced(TrainConfig(), values, "--train")  # refuses what is out of range
     return values

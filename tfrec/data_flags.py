@@ -1,4 +1,4 @@
-"""Flags that say which data and how it is split, for all commands that prepare it."""
+"""Flags for the data and its split, for all commands that prepare data."""
 
 import re
 import typing
@@ -15,12 +15,12 @@ if typing.TYPE_CHECKING:
 
 _TABLE = re.compile(r"\.(csv|tsv|parquet|pq)(\.gz)?$", re.IGNORECASE)
 _TEXTS = {
-    "dataset": "which data set (default: ml-latest-small, embedded; tabular for a table of --raw)",
+    "dataset": "the data set (default: ml-latest-small, embedded; tabular for a table of --raw)",
     "raw": "the raw files: a zip or a folder, or your own table",
-    "columns": "of your own table: which columns are what, user=customer_id,item=sku,title=name",
-    "items": "a table of items beside your own: CSV, TSV or Parquet, all columns become fields",
-    "users": "a table of users beside your own",
-    "train_raw": "your own training interactions, where the parts are given",
+    "columns": "roles of your own table's columns: user=customer_id,item=sku,title=name",
+    "items": "your own table of items: CSV, TSV or Parquet, all columns become fields",
+    "users": "your own table of users",
+    "train_raw": "your own training interactions, if they are split already",
     "validation_raw": "your own validation interactions (default: a share of training)",
     "test_raw": "your own test interactions",
     "data_dir": "prepared data",
@@ -32,8 +32,8 @@ def define(flag_values: flags.FlagValues, data_dir: str) -> None:
     """Adds the flags to those of a command.
 
     Args:
-        flag_values: The command's.
-        data_dir: What its --data_dir is.
+        flag_values: The command's flags.
+        data_dir: Help of its --data_dir.
     """
     for name, text in (_TEXTS | {"data_dir": data_dir}).items():
         flags.DEFINE_string(name, "", text, flag_values=flag_values)
@@ -43,19 +43,19 @@ def define(flag_values: flags.FlagValues, data_dir: str) -> None:
 
 
 def sources(given: flags.FlagValues) -> Sources | None:
-    """The files that the flags name; None: the data set's own place."""
+    """The files given by the flags; None for the data set's default location."""
     paths = {"raw": given.raw, "users": given["users"].value, "items": given["items"].value}
     paths |= {name: given[f"{name}_raw"].value for name in ("train", "validation", "test")}
     return Sources(**{n: p for n, p in paths.items() if p}) if any(paths.values()) else None
 
 
 def settings(given: flags.FlagValues, base: DataConfig, rows: str = "") -> DataConfig:
-    """What the flags say over `base`.
+    """`base` with the values of the flags.
 
     Args:
         given: The flags.
         base: Settings to start from.
-        rows: As of `DataConfig`; empty: as in `base`.
+        rows: As in `DataConfig`; empty: as in `base`.
 
     Raises:
         ValueError: an unknown name, a value that is refused, or flags that do not go together.
@@ -75,9 +75,9 @@ def settings(given: flags.FlagValues, base: DataConfig, rows: str = "") -> DataC
 
 
 def prepared(given: flags.FlagValues) -> "PreparedData":
-    """The data that models are trained on: a prepared folder, or a data set, split.
+    """The data that models are trained on: a prepared folder, or a data set to split.
 
-    `--data=ml-1m` is taken for `--dataset=ml-1m`.
+    `--data=ml-1m` is accepted for `--dataset=ml-1m`.
     """
     from tfrec.api.dataset import Dataset
     from tfrec.api.prepared_data import PreparedData
@@ -93,8 +93,8 @@ def prepared(given: flags.FlagValues) -> "PreparedData":
 
 
 def _own(given: flags.FlagValues, base: DataConfig, found: Sources | None) -> str:
-    """The data set "tabular" where the flags can mean nothing else."""
+    """The data set "tabular" if the flags imply it."""
     if base.dataset != DataConfig.dataset:
         return ""
-    is_table = given.columns or (found and (found.beside or _TABLE.search(str(found.raw))))
+    is_table = given.columns or (found and (found.own_flags or _TABLE.search(str(found.raw))))
     return "tabular" if is_table else ""

@@ -1,4 +1,4 @@
-"""Command: what the real tensorflow_model_server needs beside the exports."""
+"""Command: writes the files that tensorflow_model_server needs besides the exports."""
 
 from absl import flags
 
@@ -6,23 +6,23 @@ from tfrec import cli
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_string(
-    "export_dir", [], "a model's export, BASE of BASE/<version>/; once a model", flag_values=FLAGS
+    "export_dir", [], "an export, BASE of BASE/<version>/; once for each model", flag_values=FLAGS
 )
 flags.DEFINE_string("out_dir", "deploy", "where the files are written", flag_values=FLAGS)
-flags.DEFINE_bool("overwrite", False, "replace files that are there", flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "replace existing files", flag_values=FLAGS)
 flags.DEFINE_string(
     "image", "tensorflow/serving:2.21.0", "container image, with its tag", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
-    "label", [], "MODEL:LABEL=VERSION, such as deeprec:canary=2: serves the versions that have "
-    "labels, and no others; once a label", flag_values=FLAGS,
+    "label", [], "MODEL:LABEL=VERSION, such as deeprec:canary=2: serves only versions that have "
+    "labels; once for each label", flag_values=FLAGS,
 )  # fmt: skip
 flags.DEFINE_list(
     "batch_sizes", ["1", "4", "16", "64"], "allowed_batch_sizes, the last the largest",
     flag_values=FLAGS,
 )  # fmt: skip
 flags.DEFINE_integer(
-    "batch_timeout_micros", 1000, "that a request waits for others", 0, flag_values=FLAGS
+    "batch_timeout_micros", 1000, "wait of a request for others", 0, flag_values=FLAGS
 )
 flags.DEFINE_integer("cpus", 2, "cores and threads of one replica", 1, flag_values=FLAGS)
 flags.DEFINE_integer(

@@ -1,4 +1,4 @@
-"""Command: what a prepared directory holds: a table, its leaks, and a page with plots."""
+"""Command: describes a prepared directory: a table, checks for leaks, and a page with plots."""
 
 from absl import flags
 
@@ -18,7 +18,7 @@ def main() -> None:
 
     info = DatasetInfo.load(data_dir)
     if FLAGS.html:
-        description_page.pyplot()  # refuses before the work, not after it
+        description_page.pyplot()  # fails before the work if it is not installed
     found = description.Description(data_dir, info)
     print(description_text.table(found))
     if FLAGS.html:
@@ -29,7 +29,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Describes prepared data and looks for leaks.",
+    "Describes prepared data and checks it for leaks.",
     "python -m tfrec.describe --data_dir=data/ml1m --html=ml1m.html",
 )
 

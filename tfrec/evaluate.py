@@ -1,4 +1,4 @@
-"""Command: measures a trained run again, on validation or test."""
+"""Command: evaluates a trained run again, on validation or test."""
 
 from absl import flags
 
@@ -10,7 +10,7 @@ flags.DEFINE_string("part", "test", "validation or test", flag_values=FLAGS)
 flags.DEFINE_string(
     "sampled",
     "",
-    "rank among sampled items only, as old papers do: uniform-100 or popularity-100",
+    "rank only among sampled items, as in older papers: uniform-100 or popularity-100",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
@@ -37,7 +37,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Measures a trained run, or compares two user by user.",
+    "Evaluates a trained run, or compares two user by user.",
     "python -m tfrec.evaluate --run_dir=runs/deeprec",
 )
 

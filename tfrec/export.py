@@ -1,4 +1,4 @@
-"""Command: a trained run -> a SavedModel version for TF Serving."""
+"""Command: exports a trained run as a SavedModel version for TF Serving."""
 
 import os
 
@@ -21,7 +21,7 @@ flags.DEFINE_string(
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
-    "candidates", 200, "of each run of --retrieve", lower_bound=1, flag_values=FLAGS
+    "candidates", 200, "from each run of --retrieve", lower_bound=1, flag_values=FLAGS
 )
 flags.DEFINE_string(
     "export_dir",
@@ -29,20 +29,20 @@ flags.DEFINE_string(
     "base path (default: saved_models/<model>, or saved_models/two_stage)",
     flag_values=FLAGS,
 )
-flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_enum(
     "index",
     "exact",
     ["exact", "ivf", "tfrs"],
-    "how the best items are found: exact, by blocks where there are many; ivf: by an approximate "
-    "index of inverted lists, for models with vectors of items; tfrs: by TensorFlow Recommenders' "
-    "brute force, which is exact, too",
+    "retrieval of the best items: exact, in blocks for many items; ivf: an approximate index of "
+    "inverted lists, for models with item vectors; tfrs: brute force of TensorFlow Recommenders, "
+    "which is also exact",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
     "recall",
     0.95,
-    "ivf: share of the exact k best items that answers must hold, measured and written down",
+    "ivf: required share of the exact k best items in responses, which is measured and recorded",
     flag_values=FLAGS,
 )
 
@@ -51,7 +51,7 @@ def main() -> None:
     """Flags, one call, and the request that works."""
     check_flags()
     if FLAGS.index == "tfrs":
-        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be there before TensorFlow is
+        os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be set before TensorFlow is imported
     cli.start_tensorflow()
     from tfrec.api import run
     from tfrec.serving import about
@@ -75,7 +75,7 @@ def main() -> None:
 def check_flags() -> None:
     """Refuses flags that do not go together."""
     if FLAGS["recall"].present and FLAGS.index != "ivf":
-        raise ValueError("--recall is of --index=ivf; the other ways are exact: leave it out")
+        raise ValueError("--recall is for --index=ivf; the others are exact: leave it out")
     if not (FLAGS.rank or FLAGS.retrieve):
         cli.require(FLAGS, "run_dir")
         return

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while something is at work that can be saved first."""
+"""SIGINT and SIGTERM during work whose state can be saved first."""
 
 import contextlib
 import os
@@ -6,20 +6,20 @@ import signal
 import threading
 from collections.abc import Iterator
 
-SAVED = 75  # exit code: stopped on request, saved, to be gone on with (EX_TEMPFAIL of sysexits.h)
+SAVED = 75  # exit code: stopped on request and saved, to be resumed (EX_TEMPFAIL of sysexits.h)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _NOTICE = b"\nstopping at the end of this step; Ctrl-C once more stops at once, unsaved\n"
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work was stopped on request and saved; the text says where and how to go on."""
+    """Work was stopped on request and saved; the text says where and how to resume."""
 
 
 class Requests:
-    """What was asked for by signals.
+    """Requests to stop, received as signals.
 
     Attributes:
-        asked: Whether an end was asked for.
+        asked: Whether a stop was requested.
         postponed: Whether the next signal only sets `asked`; else it raises KeyboardInterrupt.
     """
 
@@ -27,21 +27,21 @@ class Requests:
         self.asked, self.postponed = False, False
 
     def handle(self, number: int, frame: object) -> None:
-        """The signals' handler. A second SIGINT is not postponed; a second SIGTERM changes nothing.
+        """The signal handler. A second SIGINT is not postponed; a second SIGTERM has no effect.
 
         Raises:
-            KeyboardInterrupt: the end can not wait.
+            KeyboardInterrupt: the stop is not postponed.
         """
         at_once = not self.postponed or (self.asked and number == signal.SIGINT)
         first, self.asked = not self.asked, True
         if at_once:
             raise KeyboardInterrupt
         if first:
-            os.write(2, _NOTICE)  # print may be at work in the very moment
+            os.write(2, _NOTICE)  # a print may be running at this moment
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """In the block a signal raises KeyboardInterrupt, as one does that came before it."""
+        """In the block a signal, or an earlier postponed one, raises KeyboardInterrupt."""
         before, self.postponed = self.postponed, False
         try:
             if self.asked:
@@ -53,10 +53,10 @@ class Requests:
 
 @contextlib.contextmanager
 def postponed() -> Iterator[Requests]:
-    """In the block SIGINT and SIGTERM wait to be asked about: `asked` of what is yielded.
+    """In the block SIGINT and SIGTERM only set `asked` of the yielded `Requests`.
 
-    A signal that was ignored, as SIGINT is in a shell's background, still is. Python takes handlers
-    in its main thread only: in others nothing changes.
+    Signals that were ignored, such as SIGINT in a shell's background, still are. Python accepts
+    handlers only in its main thread; in other threads this has no effect.
     """
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():

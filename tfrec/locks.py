@@ -1,4 +1,4 @@
-"""Locks between processes; the lock of a process that was killed is free."""
+"""Locks between processes, which are released when their process is killed."""
 
 import contextlib
 import fcntl
@@ -8,20 +8,20 @@ import sys
 import time
 from collections.abc import Iterator
 
-_POLL = 0.1  # seconds between two tries
+_POLL = 0.1  # seconds between attempts
 
 
 @contextlib.contextmanager
 def held(
     path: str | pathlib.Path, message: str, wait: float = 0.0, waiting: str = ""
 ) -> Iterator[None]:
-    """Holds the lock file `path`, made here and removed at the end, while the block runs.
+    """Holds a lock on the file `path`, created here and removed at the end, during the block.
 
     Args:
         path: The lock file; its folder must exist.
         message: The error if another process keeps the lock.
-        wait: Seconds to wait for the other process; 0 refuses at once.
-        waiting: Printed on stderr where there is something to wait for.
+        wait: Seconds to wait for the other process; 0 fails immediately.
+        waiting: Printed on stderr if it has to wait.
 
     Raises:
         ValueError: another process holds the lock.
@@ -45,7 +45,7 @@ def held(
 def _try(path: pathlib.Path) -> int | None:
     """The locked file's descriptor, or None if another process holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    # The process that held the lock before may remove the file between any two of these calls.
+    # The previous holder of the lock may remove the file between any two of these calls.
     with contextlib.suppress(BlockingIOError, FileNotFoundError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.stat().st_ino == os.fstat(file).st_ino:

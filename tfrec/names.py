@@ -1,8 +1,8 @@
-"""Known names, read from the source of registries: without TensorFlow, so in no time.
+"""Known names, read from the source of registries, and so quickly, without TensorFlow.
 
-What runs is looked up in the registries themselves (`tfrec.models.registry`,
-`tfrec.datasets.registry`). These functions only say early what was mistyped. Where the source is
-not installed, or a class gets its settings in another way, they let it pass.
+Commands use the registries themselves (`tfrec.models.registry`, `tfrec.datasets.registry`). These
+functions only report mistyped names early. They accept all names if the source is not installed,
+or if a class gets its settings in another way.
 """
 
 import ast
@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 
 from tfrec.config import DataConfig, TrainConfig, known_names, types_of
 
-AUTO = "auto"  # a model's name that stands for a choice among several
+AUTO = "auto"  # in place of a model: the best of several
 ROOT = pathlib.Path(__file__).parent
 SETTINGS: dict[str, type] = {"train": TrainConfig, "data": DataConfig}  # by flag
 
@@ -31,7 +31,7 @@ def models() -> list[str]:
 
 @functools.cache
 def settings_of(model: str) -> tuple[str, ...]:
-    """Names of a model's own settings; none where they are not found."""
+    """Names of a model's own settings; none if they are not found."""
     value = _entries("models/registry.py", "MODELS").get(model)
     if not isinstance(value, ast.Name):
         return ()
@@ -39,10 +39,10 @@ def settings_of(model: str) -> tuple[str, ...]:
 
 
 def refuse_data_set(name: str) -> None:
-    """Refuses an unknown data set; "" is none.
+    """Refuses an unknown data set, except "".
 
     Raises:
-        ValueError: lists the known ones.
+        ValueError: with the known names.
     """
     known = data_sets()
     if name and known and name not in known:
@@ -50,10 +50,10 @@ def refuse_data_set(name: str) -> None:
 
 
 def refuse_model(name: str, flag: str = "--model") -> None:
-    """Refuses an unknown model; "package.module:Class" may be any.
+    """Refuses an unknown model; accepts any "package.module:Class".
 
     Raises:
-        ValueError: lists the known ones.
+        ValueError: with the known names.
     """
     known = models()
     if ":" not in name and known and name not in known:
@@ -63,10 +63,10 @@ def refuse_model(name: str, flag: str = "--model") -> None:
 
 
 def refuse_settings(model: str, assignments: Iterable[str]) -> None:
-    """Refuses `--set name=value` texts of unknown names.
+    """Refuses `--set name=value` texts with unknown names.
 
     Raises:
-        ValueError: lists the known ones.
+        ValueError: with the known names.
     """
     known = settings_of(model)
     for text in assignments:
@@ -78,12 +78,12 @@ def refuse_settings(model: str, assignments: Iterable[str]) -> None:
 
 
 def written(name: str, value: str, flags: Collection[str]) -> str:
-    """What to write where a setting was given as if it were a flag; "" if it is none.
+    """The cure for a setting that was given as if it were a flag; "" if it is not a setting.
 
     Args:
-        name: What stood behind the dashes.
-        value: What stood behind the equals sign; "" if nothing did.
-        flags: Of the command.
+        name: The name after the dashes.
+        value: The value after the equals sign; "" if there was none.
+        flags: The command's flags.
     """
     own = any(name in settings_of(model) for model in models())
     flag = next((f for f, cls in SETTINGS.items() if f in flags and name in types_of(cls)), "")
@@ -93,7 +93,7 @@ def written(name: str, value: str, flags: Collection[str]) -> str:
 
 
 def listing(flags: Collection[str]) -> str:
-    """What a command's flags take: models, data sets and settings, for its `--help`."""
+    """The known values of a command's flags: models, data sets and settings, for `--help`."""
     parts = {}
     if "model" in flags:
         parts["--model"] = models()
@@ -107,14 +107,14 @@ def listing(flags: Collection[str]) -> str:
 
 @functools.cache
 def _tree(path: str) -> ast.Module:
-    """A file of the package, parsed; empty where it is not there."""
+    """A file of the package, parsed; an empty module if it is missing."""
     file = ROOT / path
     return ast.parse(file.read_text(encoding="utf-8") if file.is_file() else "")
 
 
 @functools.cache
 def _entries(path: str, name: str) -> dict[str, ast.expr]:
-    """The literal dict that a file assigns to `name`, its values as source."""
+    """The entries of the literal dict that a file assigns to `name`, with values as `ast` nodes."""
     for node in _tree(path).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
             assert isinstance(node.value, ast.Dict)
@@ -137,7 +137,7 @@ def _fields(path: str, name: str) -> list[str]:
 
 
 def _inherited(path: str, base: ast.expr) -> list[str]:
-    """Fields that a `Config` has from a base, `Class.Config` or a class of settings."""
+    """Fields that a `Config` inherits from `Class.Config` or a class of settings."""
     if isinstance(base, ast.Attribute) and isinstance(base.value, ast.Name):
         return _fields(path, base.value.id)
     if not isinstance(base, ast.Name) or base.id == "Settings":
@@ -155,7 +155,7 @@ def _annotated(cls: ast.ClassDef) -> list[str]:
 
 
 def _definition(path: str, name: str) -> tuple[str, ast.ClassDef | None]:
-    """Where a class that a file names is defined: the file, and the class; None: not in tfrec."""
+    """The file and the definition of a class that a file uses; None if it is not in tfrec."""
     for node in _tree(path).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return path, node

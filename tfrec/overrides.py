@@ -1,4 +1,4 @@
-"""Settings out of texts (`name=value` of a flag), Python values and JSON."""
+"""Parses settings from texts (`name=value` of a flag), Python values and JSON."""
 
 import dataclasses
 import numbers
@@ -30,7 +30,7 @@ def override(config: Config, assignments: Iterable[str], flag: str = "--set") ->
 
 
 def parsed(cls: type, assignments: Iterable[str], flag: str = "--set") -> dict[str, Any]:
-    """Values of a dataclass's fields by name, out of texts; as of `override`.
+    """Values of a dataclass's fields by name, parsed from texts as in `override`.
 
     Raises:
         ValueError: unknown name, or a value not of the field's type.
@@ -54,14 +54,14 @@ def parsed(cls: type, assignments: Iterable[str], flag: str = "--set") -> dict[s
 
 
 def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
-    """Returns `config` with values by name, checked as `override` checks their texts.
+    """Returns `config` with values by name, checked like the texts of `override`.
 
-    Lists become tuples, whole numbers are taken for floats, and a single value for a tuple of one.
+    Lists become tuples, whole numbers floats, and a single value a tuple of one, where needed.
 
     Args:
         config: A dataclass instance.
         values: New values by name.
-        what: What they are settings of, for error messages.
+        what: The owner of the settings, for error messages.
 
     Raises:
         ValueError: unknown name, or a value not of the field's type or out of its range.
@@ -70,7 +70,7 @@ def replaced(config: Config, values: Mapping[str, Any], what: str) -> Config:
 
 
 def typed(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Python values as the fields of a dataclass have them; as of `replaced`.
+    """Converts Python values to the types of a dataclass's fields, as in `replaced`.
 
     Raises:
         ValueError: unknown name, or a value not of the field's type.
@@ -88,7 +88,7 @@ def typed(cls: type, values: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def with_values(config: Config, values: Mapping[str, Any], where: str) -> Config:
-    """`dataclasses.replace`, whose errors name `where` the values are from."""
+    """`dataclasses.replace`, with errors that start with `where`."""
     try:
         return dataclasses.replace(config, **values)
     except SettingError as error:
@@ -96,10 +96,10 @@ def with_values(config: Config, values: Mapping[str, Any], where: str) -> Config
 
 
 def _typed(value: Any, hint: Any) -> Any:
-    """A Python value as one of type `hint`.
+    """Converts a Python value to type `hint`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is of another type.
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):  # Optional
@@ -121,8 +121,8 @@ def _typed(value: Any, hint: Any) -> Any:
 def to_dict(config: Any) -> dict:
     """The dataclass as plain JSON types: tuples become lists.
 
-    Settings that came later (see `tfrec.settings.setting`) are left out while they have their
-    default, so that what was written before stays what it is.
+    Settings that were added later (see `tfrec.settings.setting`) are left out if they have their
+    default, so that files and fingerprints of earlier versions stay the same.
     """
     later = {f.name: f.default for f in dataclasses.fields(config) if f.metadata.get("later")}
     return {
@@ -133,7 +133,7 @@ def to_dict(config: Any) -> dict:
 
 
 def from_dict(cls: type[Config], fields: dict) -> Config:
-    """The inverse of `to_dict`; also reads what older versions wrote.
+    """The inverse of `to_dict`; also accepts dicts of older versions.
 
     Raises:
         ValueError: a field that `cls` does not have, or a value that it refuses.
@@ -153,7 +153,7 @@ def from_dict(cls: type[Config], fields: dict) -> Config:
 
 
 def _parse(text: str, hint: Any) -> Any:
-    """Turns flag text into a value of type `hint`."""
+    """Parses the text of a flag as a value of type `hint`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):  # Optional
         return (

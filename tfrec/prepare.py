@@ -1,4 +1,4 @@
-"""Command: raw ratings -> TFRecords of rows, vocabularies and `info.json`."""
+"""Command: prepares raw ratings as TFRecords of rows, vocabularies and `info.json`."""
 
 from absl import flags
 
@@ -6,8 +6,8 @@ from tfrec import cli, data_flags, names
 from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
-data_flags.define(FLAGS, "where the prepared data goes")
-flags.DEFINE_bool("overwrite", False, "replace what is prepared there", flag_values=FLAGS)
+data_flags.define(FLAGS, "directory of the prepared data")
+flags.DEFINE_bool("overwrite", False, "replace data that is prepared there", flag_values=FLAGS)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Interactions as arrays of numbers, which is how splits and filters see them."""
+"""`Ratings`: interactions as arrays of numbers, for splits and filters."""
 
 import dataclasses
 
@@ -14,8 +14,8 @@ class Ratings:
         items: int32 `[n]`, code or position of the item.
         values: float32 `[n]`.
         times: int64 `[n]`, seconds since 1970.
-        test: int8 `[n]`, which of the fold's files it is from: 0 training, 1 test, 2 validation;
-            None where no fold was asked for.
+        test: int8 `[n]`, the part of the fold that it is from: 0 training, 1 test, 2 validation;
+            None without a fold.
         context: The event's own fields by name, `[n]`: int32 codes of categories, float32
             numbers (NaN where missing).
     """
@@ -31,8 +31,8 @@ class Ratings:
         return len(self.users)
 
     def take(self, kept: np.ndarray) -> "Ratings":
-        """The ratings that `kept` (a mask or indices) picks, in that order."""
-        if kept.dtype == bool and kept.all():  # spares a second copy of all columns
+        """The ratings selected by `kept` (a mask or indices), in that order."""
+        if kept.dtype == bool and kept.all():  # avoids a second copy of all columns
             return self
         return Ratings(
             users=self.users[kept],
@@ -45,7 +45,7 @@ class Ratings:
 
 
 def occurs(codes: np.ndarray, n: int) -> np.ndarray:
-    """Which of the n codes occur, bool `[n]`."""
+    """Whether each of n codes occurs, bool `[n]`."""
     mask = np.zeros(n, bool)
     mask[codes] = True
     return mask

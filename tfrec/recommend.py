@@ -1,4 +1,4 @@
-"""Command: recommendations for a known user or for any history, by a trained run."""
+"""Command: recommends items for a known user or for any history, with a trained run."""
 
 from absl import flags
 
@@ -13,28 +13,28 @@ flags.DEFINE_string(
     "a history, item:rating,...: 1:5,50:3; without a rating: the highest of the data",
     flag_values=FLAGS,
 )
-flags.DEFINE_string("similar", "", "raw id of an item: the items most alike", flag_values=FLAGS)
-flags.DEFINE_bool("all", False, "all users, into --output", flag_values=FLAGS)
+flags.DEFINE_string("similar", "", "raw id of an item: the most similar items", flag_values=FLAGS)
+flags.DEFINE_bool("all", False, "all users, written to --output", flag_values=FLAGS)
 flags.DEFINE_string("users", "", "a file of raw user ids, one a line", flag_values=FLAGS)
 flags.DEFINE_string(
-    "histories", "", "a table of histories: user, item and maybe value, time", flag_values=FLAGS
+    "histories", "", "a table of histories: user, item, optionally value, time", flag_values=FLAGS
 )
 flags.DEFINE_string(
     "output", "", "a .parquet or .csv file, for --all, --users and --histories", flag_values=FLAGS
 )
-flags.DEFINE_integer("k", 10, "how many items", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("k", 10, "number of items", lower_bound=1, flag_values=FLAGS)
 
 
-ASKED = ("user", "items", "similar", "all", "users", "histories")
+REQUESTS = ("user", "items", "similar", "all", "users", "histories")
 
 
 def main() -> None:
     """Flags, one call, a table or a file."""
     path = cli.require(FLAGS, "run_dir")
-    asked = [name for name in ASKED if FLAGS[name].value]
-    if len(asked) != 1:
-        raise ValueError("give one of " + ", ".join(f"--{name}" for name in ASKED))
-    output = cli.require(FLAGS, "output") if asked[0] in ASKED[3:] else ""
+    wanted = [name for name in REQUESTS if FLAGS[name].value]
+    if len(wanted) != 1:
+        raise ValueError("give one of " + ", ".join(f"--{name}" for name in REQUESTS))
+    output = cli.require(FLAGS, "output") if wanted[0] in REQUESTS[3:] else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
 
@@ -48,33 +48,33 @@ def main() -> None:
 
 
 def write(found, output: str) -> str:
-    """Writes the recommendations for many to a file; says what is there."""
+    """Writes the recommendations for many users to a file; returns a summary."""
     from tfrec.api import request_files
 
     if FLAGS["all"].value:
         n = found.recommend_all(output, FLAGS.k)
     else:
         request_files.check_output(output)
-        asked = (
+        wanted = (
             {"users": request_files.read_users(FLAGS.users)}
             if FLAGS.users
             else {
                 "histories": request_files.read_histories(FLAGS.histories, found.model.usual_value)
             }
         )
-        answers = found.recommend(k=FLAGS.k, **asked)
+        answers = found.recommend(k=FLAGS.k, **wanted)
         request_files.write(answers, output)
-        n = len(next(iter(asked.values())))
-        unknown = sum(user not in found.users for user in asked.get("users", ()))
+        n = len(next(iter(wanted.values())))
+        unknown = sum(user not in found.users for user in wanted.get("users", ()))
         if unknown:
-            output += f"; {unknown:,} of them are unknown and have popular items"
+            output += f"; {unknown:,} of them are unknown and get popular items"
     return f"{n:,} users, at most {FLAGS.k} items each: {output}"
 
 
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Prints recommendations; what the history holds is left out.",
+    "Prints recommendations; items of the history are left out.",
     'python -m tfrec.recommend --run_dir=runs/deeprec --items "1:5,50:3" --k=10',
 )
 

@@ -1,4 +1,4 @@
-"""Settings as a reference lists them: name, default, type, range, what they mean."""
+"""A reference of settings: name, default, type, range and meaning."""
 
 import dataclasses
 import inspect
@@ -16,10 +16,10 @@ class Entry(NamedTuple):
 
     Attributes:
         name: Its name.
-        type: Its type, as source has it.
-        value: What it is without a flag, as a flag would write it.
+        type: Its type, as in source code.
+        value: Its default, as in a flag.
         must_be: Its range, or "one of" its known names; empty: no limits.
-        help: What the docstring says of it.
+        help: Its description in the docstring.
     """
 
     name: str
@@ -33,8 +33,8 @@ def describe(config: Any) -> list[Entry]:
     """The settings of a dataclass instance, whose values are shown as the defaults.
 
     Args:
-        config: Such as `SASRec.Config()`, `SASRec.defaults` or `DataConfig()`; ranges are known of
-            fields made by `tfrec.config.setting`. Settings of a split are described by its rule,
+        config: Such as `SASRec.Config()`, `SASRec.defaults` or `DataConfig()`; only fields made
+            by `tfrec.config.setting` have ranges. Settings of a split are described by its rule,
             `DataConfig().rule`.
     """
     cls = type(config)
@@ -73,9 +73,9 @@ def _limits(cls: type, name: str) -> str:
 
 
 def help_of(cls: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say below `Attributes:`, by field.
+    """Descriptions of fields in the `Attributes:` of a class and its bases.
 
-    The nearest class counts; a field that none of them names has an empty text.
+    The nearest class counts; a field without a description has an empty text.
     """
     found = dict.fromkeys(types_of(cls), "")
     for base in reversed(cls.__mro__):

@@ -1,4 +1,4 @@
-"""Command: a request for TensorFlow Serving as text, and its answer; without TensorFlow."""
+"""Command: prints a request for TensorFlow Serving, and its response; without TensorFlow."""
 
 import pathlib
 
@@ -7,15 +7,15 @@ from absl import flags
 from tfrec import cli
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("model_name", "", "as the server knows it", flag_values=FLAGS)
+flags.DEFINE_string("model_name", "", "the model's name on the server", flag_values=FLAGS)
 flags.DEFINE_string(
     "export_dir", "", "the model's export: its name, and the length of histories", flag_values=FLAGS
 )
 flags.DEFINE_string("items", "", "a history, item:rating,...: 1:5,50:3", flag_values=FLAGS)
 flags.DEFINE_string("user", "", "raw id of a known user, instead", flag_values=FLAGS)
-flags.DEFINE_string("exclude", "", "raw item ids that must not come: 1,2", flag_values=FLAGS)
-flags.DEFINE_string("allow", "", "the only raw item ids that may come", flag_values=FLAGS)
-flags.DEFINE_float("rating", 5.0, "of items given without one", flag_values=FLAGS)
+flags.DEFINE_string("exclude", "", "raw item ids to exclude: 1,2", flag_values=FLAGS)
+flags.DEFINE_string("allow", "", "the only raw item ids to recommend", flag_values=FLAGS)
+flags.DEFINE_float("rating", 5.0, "rating of items given without one", flag_values=FLAGS)
 flags.DEFINE_string(
     "url", "", "REST address to send it to: http://localhost:8501", flag_values=FLAGS
 )
@@ -24,15 +24,17 @@ flags.DEFINE_float("timeout", 10.0, "seconds to wait for an answer", flag_values
 
 
 def main() -> None:
-    """Flags, the texts, and the answer where one was asked for."""
+    """Prints the request, sends it if an address is given, and prints the response."""
     from tfrec.serving import request_text
 
     name = FLAGS.model_name or pathlib.Path(FLAGS.export_dir).name
     if not name:
-        raise ValueError("--model_name is missing: as the server knows it (or --export_dir)")
+        raise ValueError(
+            "--model_name is missing: give the model's name on the server, or --export_dir"
+        )
     length = request_text.fixed_length(FLAGS.export_dir)
-    asked = (FLAGS["items"].value, FLAGS.user, FLAGS.exclude, FLAGS.allow, FLAGS.rating)
-    signature, row = request_text.inputs(*asked, length)
+    given = (FLAGS["items"].value, FLAGS.user, FLAGS.exclude, FLAGS.allow, FLAGS.rating)
+    signature, row = request_text.inputs(*given, length)
     body = request_text.rest(signature, row)
     url = f"{(FLAGS.url or 'http://localhost:8501').rstrip('/')}/v1/models/{name}:predict"
     print(f"REST:\n{request_text.curl(body, url)}\n")

@@ -1,8 +1,8 @@
-"""Names and shapes that every part of tfrec agrees on: the row, the batch, `info.json`.
+"""Names and shapes that all of tfrec shares: the row, the batch, `info.json`.
 
-A row is one user's history in time order with the held-out targets beside it. It is
-stored as one `tf.train.Example`; random, fold, time, held-out-user and leave-one-out
-splits differ only in which ratings go to which list of the row. Rows may also be items
+A row is one user's history in time order together with the held-out targets. It is stored as one
+`tf.train.Example`; random, fold, time, held-out-user and leave-one-out splits differ only in the
+assignment of ratings to the lists of the row. Rows may also be items
 (`rows="item"`): then `user` is the item's position and `items` are positions of users.
 """
 
@@ -45,7 +45,7 @@ def context_name(part: str, field: str) -> str:
 class Field:
     """One piece of side information: of users, of items, or of the event itself.
 
-    Codes start at 1; 0 is whatever training did not know.
+    Codes start at 1; 0 is for entries that are missing or not in training.
 
     Attributes:
         name: Column of the side table or of the events.
@@ -53,13 +53,13 @@ class Field:
         kind: "category" (one code), "set" (up to `length` codes, padded with 0), "bucket"
             (the number of a quantile), "number" (standardised, 0 where missing), "text"
             (up to `length` word pieces), "vector" (`length` numbers), or one of `TIME_KINDS`.
-        size: Codes, 0 among them; 1 for a number.
-        length: Most codes of one entry.
+        size: Number of codes, including 0; 1 for a number.
+        length: Maximum number of codes in one entry.
         boundaries: bucket: upper ends of all buckets but the last. day: the first day in
             training, counted since 1970.
-        mean: number: mean in training of sign(x) log(1 + |x|), in which it is measured.
-        deviation: number: their standard deviation.
-        unknown: Entries with something in it that training did not have (all mapped to 0).
+        mean: number: mean in training of sign(x) log(1 + |x|), by which it is standardised.
+        deviation: number: its standard deviation.
+        unknown: Number of entries with a category that is not in training (mapped to 0).
     """
 
     name: str
@@ -82,22 +82,22 @@ def feature_names(part: str) -> tuple[str, str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """What a prepared data directory holds; written as `info.json`.
+    """Description of a prepared data directory, stored as `info.json`.
 
     Attributes:
         name: Data set, as in the registry.
-        protocol: The split in words; printed beside every number measured on it.
-        rows: "user" or "item": what a row is.
+        protocol: A description of the split, printed with every number measured on it.
+        rows: "user" or "item".
         n_users: Users in `users.txt`.
         n_items: Items in `items.txt`.
         n_ratings: Ratings by part: train, validation, test. For held-out users,
             "validation_fold_in" and "test_fold_in" count the ratings of their histories.
-        row_counts: Rows that each split of `tfrec.data.inputs` reads: "train" and
-            "train+validation" those with something to train on, "validation" and "test"
-            those with targets.
-        groups: File groups, each written as `<group>-00000-of-0000N.tfrecord`. Just
-            ("train",) where the splits cut ratings; ("train", "validation", "test")
-            where they cut users.
+        row_counts: Number of rows that each split of `tfrec.data.inputs` reads: for "train" and
+            "train+validation" those with training ratings, for "validation" and "test" those
+            with targets.
+        groups: File groups, each written as `<group>-00000-of-0000N.tfrecord`. Only
+            ("train",) if the split divides ratings; ("train", "validation", "test")
+            if it divides users.
         test_history: Parts that a test row may see as input.
         rating_min: Lowest rating the data set allows.
         rating_max: Highest rating the data set allows.
@@ -108,10 +108,10 @@ class DatasetInfo:
         dropped: Ratings left out while preparing, by reason.
         fingerprint: SHA-256 over source and settings; equal means the same bytes.
         config: The `DataConfig` used, as a dict.
-        format: Version of the record format; 1 where a file does not say.
+        format: Version of the record format; 1 if it is not in the file.
         fields: Side information, in the order of its columns.
-        has_ids: Whether users and items mean anything: False for rows of a log that name
-            neither (Criteo); then a row is a block of such rows in file order.
+        has_ids: Whether users and items are real: False for logs without them (Criteo); then a
+            row is a block of such events in file order.
     """
 
     name: str
@@ -138,17 +138,17 @@ class DatasetInfo:
 
     @property
     def n_rows(self) -> int:
-        """How many different rows there can be: users, or items for item rows."""
+        """Number of possible rows: users, or items for item rows."""
         return self.n_users if self.rows == "user" else self.n_items
 
     @property
     def n_columns(self) -> int:
-        """The width of a row: items, or users for item rows."""
+        """Number of columns: items, or users for item rows."""
         return self.n_items if self.rows == "user" else self.n_users
 
     @property
     def has_times(self) -> bool:
-        """Whether it is known when anything happened."""
+        """Whether any time is known."""
         return any(field.kind in TIME_KINDS for field in self.fields)
 
     def to_dict(self) -> dict:
@@ -157,7 +157,7 @@ class DatasetInfo:
 
     @classmethod
     def from_dict(cls, fields: dict) -> "DatasetInfo":
-        """The inverse of `to_dict`; lists become tuples again.
+        """The inverse of `to_dict`; lists become tuples.
 
         Raises:
             ValueError: an attribute is unknown, missing or of another type.
@@ -184,7 +184,7 @@ class DatasetInfo:
 
 
 def prepare_again(data_dir: str | pathlib.Path) -> str:
-    """What to do about a directory that does not tell the settings it was prepared with."""
+    """The cure for a directory whose settings are unknown."""
     return (
         f"prepare it again with `python -m tfrec.prepare --overwrite --data_dir={data_dir}` and "
         "the flags it was prepared with (--dataset, --raw, --split, --data)"
@@ -192,7 +192,7 @@ def prepare_again(data_dir: str | pathlib.Path) -> str:
 
 
 def _made(cls: type, fields: Any) -> Any:
-    """A `DatasetInfo` or `Field` of plain JSON types, each checked."""
+    """A `DatasetInfo` or `Field` made of plain JSON types, which are checked."""
     if not isinstance(fields, dict):
         raise ValueError(f"{cls.__name__} is of type {type(fields).__name__}, not an object")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}

@@ -1,4 +1,4 @@
-"""Command: a local server that speaks TensorFlow Serving's gRPC and REST."""
+"""Command: a local server with TensorFlow Serving's gRPC and REST APIs."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ SETTINGS = [field for field in dataclasses.fields(Options) if "help" in field.me
 for field in SETTINGS:
     DEFINE[field.type](field.name, field.default, field.metadata["help"], flag_values=FLAGS)
 for name, kind in WITHOUT_EFFECT.items():
-    DEFINE[kind](name, None, "no effect here", flag_values=FLAGS)
+    DEFINE[kind](name, None, "no effect in this server", flag_values=FLAGS)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a setting is: a field of a frozen dataclass, with a range that its value must be in."""
+"""Settings: fields of frozen dataclasses, with ranges that their values are checked against."""
 
 import dataclasses
 import difflib
@@ -31,10 +31,10 @@ class Range:
     Args:
         low: The smallest one.
         high: The largest one.
-        log: Whether tenfold steps, not equal ones, are equally likely; then `low` is above 0.
+        log: Whether to sample on a logarithmic scale; then `low` must be above 0.
 
     Raises:
-        ValueError: no number is between them.
+        ValueError: the range is empty.
     """
 
     low: float
@@ -45,7 +45,7 @@ class Range:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"{self} must go from a number to a greater one")
         if self.log and self.low <= 0:
-            raise ValueError(f"{self}: a range of tenfold steps starts above 0")
+            raise ValueError(f"{self}: a logarithmic range starts above 0")
 
     def __contains__(self, value: Any) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -55,7 +55,7 @@ class Range:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """Values that the setting must allow if it allows all."""
+        """Values that must be allowed for all of the range to be."""
         return self.low, self.high
 
 
@@ -71,7 +71,7 @@ class OneOf:
 
     def __init__(self, *values: Any):
         if len(values) < 2:
-            raise ValueError(f"a search among {values} has nothing to find: give two values")
+            raise ValueError(f"a search among {values} has no choice: give at least two values")
         self.values = values
 
     def __contains__(self, value: Any) -> bool:
@@ -93,8 +93,8 @@ class SettingError(ValueError):
     """A setting that is refused.
 
     Args:
-        text: The setting, its value and what is wrong with it: "dropout=-3 must be 0 or more".
-        where: What comes before it: the flag, or what it is a setting of.
+        text: The setting, its value and the problem: "dropout=-3 must be 0 or more".
+        where: What comes before it: the flag, or the owner of the setting.
     """
 
     def __init__(self, text: str, where: str = ""):
@@ -111,19 +111,19 @@ def setting(
     later: bool = False,
     search: Search | None = None,
 ) -> Any:
-    """A field of a `Settings` class, with what its values must be.
+    """A field of a `Settings` class, with the limits of its values.
 
-    A subclass that gives the field another default (`width: int = 50`) keeps them. What the
-    setting means stands in the docstring of the class, below `Attributes:`.
+    A subclass that gives the field another default (`width: int = 50`) keeps the limits. The
+    setting is described in the docstring of the class, below `Attributes:`.
 
     Args:
         default: Its default.
-        must_be: A key of `RANGES`: what a number, or each of a tuple, must be.
+        must_be: A key of `RANGES`: the range of a number, or of each number of a tuple.
         choices: The known names of a text.
-        may_be_empty: Of a tuple whose default has something in it; others may be.
-        later: It came after files of settings were written: they have it only where it is not
-            its default.
-        search: Where `tfrec.tune` looks for its best value; None: it keeps its default.
+        may_be_empty: Whether a tuple may be empty; only needed if its default is not.
+        later: Added after files of settings were written, which have it only if it is not its
+            default.
+        search: Values that `tfrec.tune` searches; None: it keeps its default.
 
     Raises:
         ValueError: no such range, or a search beyond it.
@@ -145,10 +145,10 @@ def setting(
 
 
 class Settings:
-    """Base of the frozen dataclasses of settings: an object that exists holds good values.
+    """Base of the frozen dataclasses of settings, whose values are always valid.
 
-    Values are compared with their fields' types and with what `setting` says of them, and never
-    changed. Attributes that are no fields:
+    Values are checked against their fields' types and the limits of `setting`, and never
+    changed. Attributes that are not fields:
 
     Attributes:
         flag: The flag that sets the fields, for errors.
@@ -165,15 +165,15 @@ class Settings:
             raise SettingError(error.text, self.flag) from None
 
     def check(self) -> None:
-        """Refuses settings that do not go together; each of them is within its own range.
+        """Refuses inconsistent settings; each of them is within its own range.
 
         Raises:
-            SettingError: it starts with a setting, as in "heads=3 does not divide width=50".
+            SettingError: a text that starts with a setting: "heads=3 does not divide width=50".
         """
 
     @classmethod
     def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings that an older version wrote, by name, as this one writes them."""
+        """Converts settings of an older version, by name, to this version's."""
         return dict(fields)
 
 
@@ -184,9 +184,9 @@ def types_of(cls: type) -> dict[str, Any]:
 
 
 def limits_of(cls: type, name: str) -> Mapping[str, Any]:
-    """What `setting` was given for a field: all its keys but the default, or none.
+    """The arguments of `setting` for a field, except the default; empty if there are none.
 
-    The nearest class counts whose field was made by `setting`.
+    The nearest class whose field was made by `setting` counts.
     """
     for base in cls.__mro__:
         field = getattr(base, "__dataclass_fields__", {}).get(name)
@@ -199,7 +199,7 @@ def _check(config: Settings, name: str, hint: Any) -> None:
     """Refuses a value of one field.
 
     Raises:
-        SettingError: it is of another type, out of its range, or no known name.
+        SettingError: it is of another type, out of its range, or an unknown name.
     """
     value, limits = getattr(config, name), limits_of(type(config), name)
     if not _fits(value, hint):
@@ -223,7 +223,7 @@ def _check_range(name: str, value: Any, must_be: str, must_not_be_empty: bool) -
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a field's type, which it keeps; types not known here fit all."""
+    """Whether a value is of a field's type; True for types that are not known here."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, arg) for arg in args)
@@ -237,19 +237,19 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value as `name=value` of a flag writes it."""
+    """A value as text, as in `name=value` of a flag."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def type_name(hint: Any) -> str:
-    """A type as source has it."""
+    """A type as in source code."""
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def known_names(name: str, known: Iterable[str]) -> str:
-    """Ends an error about a mistyped name: the closest known one, then all of them."""
+    """The end of an error about an unknown name: the closest known one, then all of them."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

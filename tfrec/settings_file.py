@@ -1,4 +1,4 @@
-"""A file of settings: what `tfrec.tune` found, or what a hand wrote, for `--settings`."""
+"""Files of settings for `--settings`, written by `tfrec.tune` or by hand."""
 
 import dataclasses
 import json
@@ -15,17 +15,17 @@ Values = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class SettingsFile:
-    """Settings of a model and of its training, as a JSON file has them.
+    """Settings of a model and of its training, stored as a JSON file.
 
         {"model": "deeprec", "settings": {"dropout": 0.3}, "train": {"learning_rate": 0.002}}
 
-    What it leaves out has the model's defaults.
+    Settings that are left out have the model's defaults.
 
     Attributes:
-        model: As `--model`.
-        settings: The model's own, by name.
-        train: Those of training, by name.
-        found: How they were found; nothing reads it.
+        model: As in `--model`.
+        settings: The model's settings, by name.
+        train: Settings of training, by name.
+        found: Information about the search, which is not used.
     """
 
     model: str
@@ -41,11 +41,11 @@ class SettingsFile:
     def laid_over(
         self, own: Any, train: TrainConfig, path: str | pathlib.Path
     ) -> tuple[Any, TrainConfig]:
-        """A model's settings and those of training with these in their place.
+        """Settings of a model and of training, with these applied.
 
         Args:
             own: The model's `Config`.
-            train: Those of training.
+            train: Settings of training.
             path: The file, for errors.
 
         Raises:
@@ -55,7 +55,7 @@ class SettingsFile:
         return settings, configs.replaced(train, self.train, str(path))
 
     def refuse_other_model(self, model: str, path: str | pathlib.Path) -> None:
-        """Refuses a model that the settings are not of.
+        """Refuses another model than that of the settings.
 
         Raises:
             ValueError: `model` is another one.
@@ -68,15 +68,15 @@ class SettingsFile:
 
 
 def load(path: str | pathlib.Path) -> SettingsFile:
-    """Reads a file of settings; names and values of settings are checked by who uses them.
+    """Reads a file of settings; callers check the names and values of its settings.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no file of settings.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a file of settings.
     """
     cure = 'it should be JSON such as {"model": "ease", "settings": {"regularization": 100}}'
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"--settings={path} is no file")
+        raise FileNotFoundError(f"--settings={path} does not exist")
     with damage.refused(path, cure):
         return SettingsFile(**json.loads(path.read_text(encoding="utf-8")))

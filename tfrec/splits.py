@@ -1,10 +1,11 @@
-"""The splits as functions of frames: no TensorFlow, nothing written.
+"""The splits as functions of frames, without TensorFlow and without files.
 
     train, validation, test = tfrec.splits.last(orders, user="customer", time="bought_at")
 
-Parts are rows of the given frame, in its order and with its index. The same settings and seed give
-the parts that `Dataset.split` prepares; its filters and its check for duplicates are not applied.
-The rules themselves, such as `tfrec.splits.LastOut`, are what `Dataset.split` takes.
+Parts are rows of the given frame, in its order and with its index. With equal settings and seed
+they are the parts that `Dataset.split` prepares; its filters and its check for duplicates are not
+applied.
+The rules themselves, such as `tfrec.splits.LastOut`, are arguments of `Dataset.split`.
 """
 
 from typing import NamedTuple
@@ -49,7 +50,7 @@ __all__ = [
 
 
 class Parts(NamedTuple):
-    """Rows to train on, to choose settings with and to test on; `validation` may be empty."""
+    """Rows for training, for validation (may be empty) and for test."""
 
     train: pd.DataFrame
     validation: pd.DataFrame
@@ -57,7 +58,7 @@ class Parts(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """Rows of held-out users: what a model may see of them, and what it is to find."""
+    """Rows of held-out users: the input of a model, and its targets."""
 
     fold_in: pd.DataFrame
     targets: pd.DataFrame
@@ -77,13 +78,13 @@ def random(
     """Splits rows at random.
 
     Args:
-        frame: A row an interaction; no column is looked at.
+        frame: One interaction a row; its columns are not used.
         test: Share of all rows.
-        validation: Share of the rows that `test` leaves; 0 for none.
-        seed: Of both draws. Test rows do not depend on `validation`.
+        validation: Share of the remaining rows; 0 for none.
+        seed: Seed of both draws. Test rows do not depend on `validation`.
 
     Raises:
-        ValueError: a share that is none; nothing is left to train on.
+        ValueError: an invalid share, or no row is left to train on.
     """
     rule = RandomRatings(test, validation, seed)
     return _parts(frame, _split(_without_ids(len(frame)), rule))
@@ -92,16 +93,16 @@ def random(
 def given(
     train: pd.DataFrame, test: pd.DataFrame, *, validation: float = 0.1, seed: int = 0
 ) -> Parts:
-    """Takes validation rows out of the training rows of a split that is given.
+    """Draws validation rows from the training rows of a given split.
 
     Args:
         train: Training rows.
         test: Test rows, returned as they are.
         validation: Share of `train`, drawn at random; 0 for none.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: a share that is none; nothing is left to train on.
+        ValueError: an invalid share, or no row is left to train on.
     """
     of_test = np.repeat(np.array([0, 1], np.int8), [len(train), len(test)])
     rule = GivenFiles("given", validation, seed)
@@ -120,8 +121,7 @@ def last(
 ) -> Parts:
     """Leave-one-out: the last row of each user is test, the one before it validation.
 
-    Users with fewer than 3 rows are in train only. Of equal times the later row of the frame is
-    the later one.
+    Users with fewer than 3 rows are only in train. Rows with equal times are in the frame's order.
 
     Args:
         frame: A row an interaction.
@@ -157,15 +157,15 @@ def by_time(
         user: Column of users.
         item: Column of items.
         time: Column of times: seconds since 1970, datetimes or ISO texts.
-        test: Share of the rows that is held out, unless `test_since` says it.
+        test: Share of the rows that is held out, unless `test_since` is given.
         validation: Share of the held-out rows that is drawn for validation; the rest is test.
         since: Rows before this day (2005-09-01, UTC) are in no part; "": none.
-        test_since: The day on which the held-out rows start; "": `test` says it.
+        test_since: The day on which the held-out rows start; "": given by `test`.
         until: Rows from this day on are in no part; "": none.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: a column or a value is missing; days that leave nothing to train or test on.
+        ValueError: a column or a value is missing, or no row is left to train or test on.
     """
     rule = ByTime(test, validation, since, test_since, until, seed)
     return _parts(frame, _split(_read(frame, user, item, time), rule))
@@ -191,7 +191,7 @@ def month(
         validation: Whether to hold out the month before the latest.
 
     Raises:
-        ValueError: a column or a value is missing; a month has no rows.
+        ValueError: a column or a value is missing, or a month has no rows.
     """
     read = _read(frame, user, item, time)
     return _parts(frame, _split(read, ByMonth(float(validation))))
@@ -209,28 +209,28 @@ def users(
     fold_in_share: float = 0.8,
     seed: int = 0,
 ) -> UserParts:
-    """Holds out whole users, as Liang et al. (WWW 2018) do.
+    """Holds out whole users, as in Liang et al. (WWW 2018).
 
-    A model sees the `fold_in` rows of a held-out user and is to find the `targets`. Users with
-    fewer than 5 rows have no targets. Held-out rows of items without a training row are in no
-    part.
+    The `fold_in` rows of a held-out user are the input of a model, the `targets` are to be
+    predicted. Users with fewer than 5 rows have no targets. Held-out rows of items without a
+    training row are in no part.
 
     Args:
         frame: A row an interaction.
         user: Column of users.
         item: Column of items.
-        time: Column of times, where `fold_in` is "time".
+        time: Column of times, needed if `fold_in` is "time".
         test: Number of test users, or below 1 their share.
         validation: Number of validation users, or their share.
-        fold_in: Which rows of a held-out user a model sees: "random" or "time", the earliest.
-        fold_in_share: How many of them, as a share.
-        seed: Of the draws.
+        fold_in: Rows of a held-out user that are input: "random" or "time", the earliest.
+        fold_in_share: Share of the rows that is input.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: a column or a value is missing; no user is left to train on.
+        ValueError: a column or a value is missing, or no user is left to train on.
     """
     if fold_in == "time" and time is None:
-        raise ValueError("fold_in='time' goes by time: name the column with time=COLUMN")
+        raise ValueError("fold_in='time' needs times: give the column with time=COLUMN")
     read = _read(frame, user, item, time)
     split = _split(read, HeldOutUsers(test, validation, fold_in, fold_in_share, seed))
     group = split.group[read.users]
@@ -244,23 +244,23 @@ def users(
 
 
 def _read(frame: pd.DataFrame, user: str, item: str, time: str | None) -> Ratings:
-    """The frame as the rules see it: positions in sorted order of the ids, which are text."""
+    """The frame as `Ratings`, with positions in sorted order of the ids as text."""
     columns = {"user": user, "item": item, "time": time}
     found, user_ids, item_ids, _ = ratings.collect(frames.chunks(frame, columns))
     return ratings.to_positions(found, user_ids, item_ids)[0]
 
 
 def _without_ids(n: int, test: np.ndarray | None = None) -> Ratings:
-    """Ratings of which only the number is known, and perhaps the part each is given to."""
+    """Ratings without ids, and optionally with given parts."""
     none = np.zeros(n, np.int32)
     return Ratings(none, none, none, none, test)
 
 
 def _split(found: Ratings, rule: SplitRule) -> Split:
-    """Where each row goes.
+    """The part of each row.
 
     Raises:
-        ValueError: nothing is left to train on.
+        ValueError: no row is left to train on.
     """
     if not len(found):
         raise ValueError("the frame is empty: it has no rows")

@@ -1,4 +1,4 @@
-"""Command: trains a model, keeps the best epoch by validation, reports the test set once."""
+"""Command: trains a model, keeps the best epoch by validation, evaluates the test set once."""
 
 import dataclasses
 import itertools
@@ -16,14 +16,14 @@ flags.DEFINE_bool("list_presets", False, "print all presets and exit", flag_valu
 flags.DEFINE_bool(
     "list_settings",
     False,
-    "print what can be set, with what the other flags say, and exit",
+    "print all settings with the values of the other flags, and exit",
     flag_values=FLAGS,
 )
 flags.DEFINE_string(
     "model",
     "",
-    "which model; auto: the best of a few quick ones by validation (default: deeprec, where the "
-    "data have no ratings auto)",
+    "the model; auto: the best of a few quick ones by validation (default: deeprec, or auto if "
+    "the data has no ratings)",
     flag_values=FLAGS,
 )
 data_flags.define(FLAGS, "prepared data (default: a folder of the cache)")
@@ -36,7 +36,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_string(
     "settings", "", "a file of settings, such as best.json of tfrec.tune", flag_values=FLAGS
 )
-flags.DEFINE_integer("seed", None, "of weights, shuffling and dropout", flag_values=FLAGS)
+flags.DEFINE_integer("seed", None, "seed of weights, shuffling, dropout", flag_values=FLAGS)
 flags.DEFINE_string("strategy", "one", "one, mirrored or multiworker", flag_values=FLAGS)
 flags.DEFINE_integer("replicas", 0, "mirrored: devices, 0 for all", flag_values=FLAGS)
 flags.DEFINE_string(
@@ -51,15 +51,15 @@ flags.DEFINE_bool(
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
-flags.DEFINE_bool("dry_run", True, "first see whether the model can be exported", flag_values=FLAGS)
+flags.DEFINE_bool("dry_run", True, "first check that the model can be exported", flag_values=FLAGS)
 
 
 def resolve(preset: str, model: str = ""):
-    """The run that the flags ask for: preset or prepared data first, then each flag over it.
+    """The run given by the flags: preset or prepared data, overridden by the other flags.
 
     Args:
         preset: A preset's name, or "".
-        model: In the place of --model.
+        model: Used instead of --model.
     """
     from tfrec.data import prepared
     from tfrec.models import registry
@@ -93,10 +93,10 @@ def resolve(preset: str, model: str = ""):
 
 
 def model_name(preset: presets.Preset) -> str:
-    """The model that the flags name, or the file of settings, or the preset.
+    """The model given by the flags, the file of settings, or the preset.
 
     Raises:
-        ValueError: --model is not the one that --settings are of.
+        ValueError: --model differs from the model of --settings.
     """
     found = settings_file.load(FLAGS.settings) if FLAGS.settings else None
     name = FLAGS.model or (found.model if found else preset.model)
@@ -106,7 +106,7 @@ def model_name(preset: presets.Preset) -> str:
 
 
 def training() -> dict:
-    """What the flags say of training, by name."""
+    """Settings of training given by the flags, by name."""
     seed = {} if FLAGS.seed is None else {"seed": FLAGS.seed}
     return config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train") | seed
 
@@ -118,11 +118,11 @@ def resolve_auto(preset: str):
 
 
 def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
-    """What is prepared: as in --data_dir, else by the preset, with the flags over it.
+    """Settings of the data: those of --data_dir, else of the preset, overridden by the flags.
 
     Args:
-        preset: What the run starts from.
-        rows: What a row is for the model; prepared data has its own.
+        preset: The preset.
+        rows: The kind of rows that the model needs; prepared data has its own.
     """
     there = prepared_data()
     base = there or preset.data or DataConfig()
@@ -130,12 +130,12 @@ def data_settings(preset: presets.Preset, rows: str = "") -> DataConfig:
 
 
 def absolute(path: str) -> str:
-    """The path from whatever folder it is asked for later; nothing stays nothing."""
+    """The absolute path, so that it is valid from any folder; "" stays ""."""
     return str(pathlib.Path(path).absolute()) if path else ""
 
 
 def prepared_data() -> DataConfig | None:
-    """The settings that --data_dir was prepared with, unless a preset says others."""
+    """The settings that --data_dir was prepared with, unless a preset is given."""
     from tfrec import schema
 
     if not FLAGS.data_dir or (FLAGS.preset and presets.preset(FLAGS.preset).data):
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def listing(config) -> str:
-    """The settings of a run by flag, with their values, ranges and what they mean.
+    """The settings of a run by flag, with values, ranges and descriptions.
 
     Args:
         config: A `RunConfig`.
@@ -184,18 +184,18 @@ def listing(config) -> str:
 
 
 def refuse_flags_of(members: tuple[str, ...]) -> None:
-    """Refuses flags that each member of a blend would read in its own way."""
+    """Refuses flags whose meaning differs between the members of a blend."""
     own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
     for name in (*own, "settings", "items", "users", "train_raw", "validation_raw", "test_raw"):
         if members and FLAGS[name].value:
             raise ValueError(
-                f"--{name} beside --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
+                f"--{name} with --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
                 "each by itself with the flags it needs, then `python -m tfrec.blend`"
             )
 
 
 def refuse_unknown_names() -> None:
-    """Refuses what is mistyped, before TensorFlow is imported; `resolve` refuses the rest."""
+    """Refuses mistyped names before TensorFlow is imported; `resolve` refuses the rest."""
     preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec")
     if FLAGS.model == names.AUTO:
         refuse_flags_of_one_model()
@@ -209,12 +209,12 @@ def refuse_unknown_names() -> None:
 
 
 def refuse_flags_of_one_model() -> None:
-    """Refuses flags that say something of one model, where several are tried."""
+    """Refuses flags for a single model if several are tried."""
     own = ("set", "settings", "warm_start", "list_settings")
     given = [name for name in own if FLAGS[name].value]
     if given:
         raise ValueError(
-            f"--{given[0]} is of one model, --model=auto tries several: name a model, or leave "
+            f"--{given[0]} is for one model, --model=auto tries several: give a model, or leave "
             f"--{given[0]} out"
         )
 
@@ -236,7 +236,7 @@ def run(preset: str, path: str, strategy) -> None:
 
     config = resolve_auto(preset) if FLAGS.model == names.AUTO else resolve(preset)
     if not (preset or FLAGS.model or FLAGS.settings) and not has_ratings(config):
-        print("no --model is named, and these data have no ratings: --model=auto", flush=True)
+        print("no --model is given, and the data has no ratings: --model=auto", flush=True)
         refuse_flags_of_one_model()
         config = resolve_auto(preset)
     path = path or f"runs/{preset or config.model}"
@@ -259,7 +259,7 @@ def run(preset: str, path: str, strategy) -> None:
 
 
 def has_ratings(config) -> bool:
-    """Whether the data of a `RunConfig` have ratings; prepares them where only that tells."""
+    """Whether the data of a `RunConfig` has ratings; prepares it if this is unknown before."""
     from tfrec.data import prepared
     from tfrec.datasets import registry
     from tfrec.training import candidates
@@ -273,7 +273,7 @@ def has_ratings(config) -> bool:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Trains a model and measures it.",
+    "Trains a model and evaluates it.",
     "python -m tfrec.train --model=deeprec --dataset=ml-latest-small --run_dir=runs/deeprec",
 )
 

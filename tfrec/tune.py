@@ -1,4 +1,4 @@
-"""Command: looks for the settings of a model that are best on validation.
+"""Command: searches for the settings of a model that are best on validation.
 
 The function `tfrec.tune` has the name of this module, as in `tfrec.compare`.
 """
@@ -12,16 +12,16 @@ from tfrec.config import TrainConfig
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model", "deeprec", "which model", flag_values=FLAGS)
 data_flags.define(FLAGS, "prepared data that trials are trained on")
-flags.DEFINE_integer("trials", 20, "of the whole study, earlier ones included", flag_values=FLAGS)
+flags.DEFINE_integer("trials", 20, "trials of the study, including earlier ones", flag_values=FLAGS)
 flags.DEFINE_multi_string(
     "search",
     [],
-    "name=low..high, name=low..high,log or name=a|b|c: where to look for a setting's value, beside "
-    "or instead of what --list_space shows",
+    "name=low..high, name=low..high,log or name=a|b|c: values of a setting to search, in addition "
+    "to or instead of those of --list_space",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool(
-    "list_space", False, "print what is searched for, and where, and exit", flag_values=FLAGS
+    "list_space", False, "print the searched settings and their values, and exit", flag_values=FLAGS
 )
 flags.DEFINE_multi_string(
     "set", [], "name=value of the model's settings, for all trials", flag_values=FLAGS
@@ -30,9 +30,9 @@ flags.DEFINE_multi_string(
     "train", [], "name=value of training, such as epochs=15, for all trials", flag_values=FLAGS
 )
 flags.DEFINE_string("settings", "", "a file of settings to start from", flag_values=FLAGS)
-flags.DEFINE_bool("pruning", True, "end trials early that do badly", flag_values=FLAGS)
+flags.DEFINE_bool("pruning", True, "stop unpromising trials early", flag_values=FLAGS)
 flags.DEFINE_bool(
-    "test", True, "train the winner and measure it on test at the end", flag_values=FLAGS
+    "test", True, "train the winner and evaluate it on test at the end", flag_values=FLAGS
 )
 flags.DEFINE_string(
     "run_dir", "", "the study's folder (default: runs/tune-<model>)", flag_values=FLAGS
@@ -78,7 +78,7 @@ cli.make_callable("tfrec.tune", "tfrec.api.tuning")
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Looks for the settings of a model that are best on validation.",
+    "Searches for the settings of a model that are best on validation.",
     "python -m tfrec.tune --model=deeprec --dataset=ml-latest-small --trials=20",
 )
 

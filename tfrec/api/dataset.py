@@ -83,7 +83,7 @@ class Dataset:
         """
         given = {"user": user, "item": item, "value": rating, "time": time}
         given |= {"title": title, "part": part, **fields}
-        columns = roles.named({n: c for n, c in given.items() if c}, "Dataset.from_pandas:")
+        columns = roles.from_mapping({n: c for n, c in given.items() if c}, "Dataset.from_pandas:")
 
         @functools.cache
         def opened(missing: str, by_part: bool) -> RawDataset:
@@ -216,7 +216,7 @@ class Dataset:
                 words = ",".join(f"{n}={c}" for n, c in given.items())
                 return tabular.read(name, found, GIVEN, words, config.missing, users, items)
             tables = {n: side_tables.load(part, "part")[1] for n, part in parts.items()}
-            columns = roles.named(given, "Dataset.split_files:")
+            columns = roles.from_mapping(given, "Dataset.split_files:")
             return frames.read(tables, columns, users, items, name, config.missing, by_part=True)
 
         data = cls(open_raw, DataConfig(dataset=name, missing=missing, **_BY_PART))

@@ -1,9 +1,9 @@
-"""Rows are written block by block: scattered by row, sorted and encoded, gathered in files.
+"""Writes rows block by block: ratings are scattered to blocks, sorted, encoded and gathered.
 
-Once each rating has its part of its row, nothing needs all ratings at once: `scatter` cuts
-them into blocks of neighbouring rows on disk, `encode` makes the records of a block, `gather`
-writes one record file. The latter two are functions of a small task, so that they run one
-after the other here, or side by side in the workers of a pipeline, and write the same bytes.
+Once each rating is assigned to a part of a row, no step needs all ratings in memory: `scatter`
+splits them into blocks of consecutive rows on disk, `encode` makes the records of one block,
+`gather` writes one record file. The latter two take a small task each, so that they run one
+after the other here or in parallel in the workers of a pipeline, and write the same bytes.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from tfrec import schema
-from tfrec.data import wire
+from tfrec.data import example_encoding
 from tfrec.data.ratings import Ratings
 
-_RATINGS = 1_000_000  # of a block: its sorting and encoding takes about 100 MB
-_SLICE = 4_000_000  # ratings scattered at once
+_RATINGS = 1_000_000  # in a block; sorting and encoding it takes about 100 MB
+_SLICE = 4_000_000  # ratings scattered in one step
 _CUT = "cut.json"
 
 Run = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
@@ -71,13 +71,13 @@ def scatter(
 
     Args:
         directory: An empty directory.
-        ratings: With positions, in file order.
-        part: int8 `[n]`, the part of each rating, none dropped.
+        ratings: With users and items as positions, in file order.
+        part: int8 `[n]`, the part of each rating; no rating is dropped.
         rows: "user" or "item".
         counts: Ratings by row and part, `[n_rows, 3]`.
 
     Returns:
-        The blocks, tasks of `encode`.
+        The blocks, as tasks of `encode`.
     """
     block_of_row = ((np.cumsum(counts.sum(1)) - 1).clip(0) // _RATINGS).astype(np.uint16)
     n_blocks = int(block_of_row[-1]) + 1
@@ -110,7 +110,7 @@ def scatter(
 
 
 def encode(block: Block) -> int:
-    """Sorts a block's ratings into rows and writes the rows' records; returns how many."""
+    """Sorts a block's ratings into rows and writes their records; returns the number of rows."""
     directory = pathlib.Path(block.directory)
     cut = json.loads((directory / _CUT).read_text())
     first, end = cut["rows"][block.number : block.number + 2]
@@ -133,7 +133,7 @@ def encode(block: Block) -> int:
         starts |= dict.fromkeys(features, np.concatenate([[0], np.cumsum(per_row[:, p])]))
     sizes = []
     with (directory / f"records-{block.number}").open("wb") as file:
-        for record in wire.examples(found, starts):
+        for record in example_encoding.examples(found, starts):
             sizes.append(len(record))
             file.write(record)
     np.save(directory / f"sizes-{block.number}.npy", np.array(sizes, np.int64))
@@ -141,9 +141,9 @@ def encode(block: Block) -> int:
 
 
 def _order(lists: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """The order by list, then time; ties stay in file order."""
+    """The order by list, then by time; ties keep file order."""
     if len(times) and times.min() >= 0 and times.max() < 2**32:
-        return np.argsort(lists << 32 | times, kind="stable")  # one key: in less than half the time
+        return np.argsort(lists << 32 | times, kind="stable")  # one key: twice as fast
     return np.lexsort((times, lists))
 
 
@@ -158,7 +158,7 @@ def files(
 
 def gather(file: File) -> int:
     """Writes one record file from the encoded blocks; returns its number of records."""
-    import tensorflow as tf  # for this writer alone: planning and encoding go without
+    import tensorflow as tf  # only here: planning and encoding do not need it
 
     directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
     first = np.array(json.loads((directory / _CUT).read_text())["rows"])
@@ -171,19 +171,19 @@ def gather(file: File) -> int:
             for b in range(len(ends))
         ]
         writer = stack.enter_context(tf.io.TFRecordWriter(str(path)))
-        for b, place in zip(block.tolist(), (rows - first[block]).tolist(), strict=True):
-            start, end = int(ends[b][place - 1]) if place else 0, int(ends[b][place])
+        for b, index in zip(block.tolist(), (rows - first[block]).tolist(), strict=True):
+            start, end = int(ends[b][index - 1]) if index else 0, int(ends[b][index])
             writer.write(os.pread(sources[b], end - start, start))
     return len(rows)
 
 
 def shuffled(candidates: np.ndarray, seed: int, group: int) -> np.ndarray:
-    """The order in which a group's rows are stored, so that small shuffle buffers suffice."""
+    """A random order in which to store a group's rows, so that small shuffle buffers suffice."""
     return np.random.default_rng([seed, 2, group]).permutation(candidates)
 
 
-def dealt(group: str, shards: int, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Deals rows out to `shards` files, never more than there are rows: by file name."""
+def shards_of(group: str, shards: int, order: np.ndarray) -> dict[str, np.ndarray]:
+    """Distributes rows over `shards` files (at most one file a row); rows by file name."""
     shards = max(1, min(shards, len(order)))
     names = [f"{group}-{i:05d}-of-{shards:05d}.tfrecord" for i in range(shards)]
     return {name: order[i::shards] for i, name in enumerate(names)}

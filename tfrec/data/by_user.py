@@ -1,4 +1,4 @@
-"""Rows by user, of data whose rows are by user or by item."""
+"""Reads rows of users from data that is stored by user or by item."""
 
 import pathlib
 
@@ -12,9 +12,9 @@ from tfrec.schema import PAD, DatasetInfo
 def histories(
     data_dir: str | pathlib.Path, info: DatasetInfo, split: str, batch_size: int
 ) -> tf.data.Dataset:
-    """`inputs.histories` with the last batch filled, where a row is a user's in any case.
+    """`inputs.histories` with the last batch filled, and always one row a user.
 
-    Data with rows by item are turned around in memory, about 16 bytes a rating.
+    Data stored by item is transposed in memory, which takes about 16 bytes a rating.
 
     Args:
         data_dir: A prepared directory.
@@ -24,7 +24,7 @@ def histories(
     """
     if info.rows == "user":
         return inputs.histories(data_dir, info, split, batch_size, fill=True)
-    # A row of "validation" or "test" is not there for an item without targets.
+    # "validation" and "test" have no row for an item without targets.
     validated = split == "test" and "validation" in info.test_history
     before = {"validation": "train", "test": "train+validation" if validated else "train"}
     seen = _entries(data_dir, info, before.get(split, split), "items", "values", 0)
@@ -54,8 +54,8 @@ def _entries(
     parts = []
     for batch in inputs.histories(data_dir, info, split, 512, fill=True):
         columns, ratings = batch[which][items].numpy(), batch[which][values].numpy()
-        row, place = np.nonzero(columns >= 0)
-        parts.append((columns[row, place], batch[0]["user"].numpy()[row], ratings[row, place]))
+        row, at = np.nonzero(columns >= 0)
+        parts.append((columns[row, at], batch[0]["user"].numpy()[row], ratings[row, at]))
     user, item, value = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(user, kind="stable")
     return user[order], item[order], value[order]
@@ -67,7 +67,7 @@ def _padded(
     """Items (padding -1) and values (padding 0) of users, `[n, longest]` each."""
     owner, item, value = entries
     starts, stops = (np.searchsorted(owner, users, side) for side in ("left", "right"))
-    places = np.arange(max(1, (stops - starts).max())) + starts[:, np.newaxis]
-    real = places < stops[:, np.newaxis]
-    places = np.where(real, places, 0)
-    return np.where(real, item[places], PAD), np.where(real, value[places], np.float32(0))
+    positions = np.arange(max(1, (stops - starts).max())) + starts[:, np.newaxis]
+    real = positions < stops[:, np.newaxis]
+    positions = np.where(real, positions, 0)
+    return np.where(real, item[positions], PAD), np.where(real, value[positions], np.float32(0))

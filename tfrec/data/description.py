@@ -1,6 +1,6 @@
-"""What lies in a prepared directory, counted in two passes over its records.
+"""Statistics of a prepared directory, counted in two passes over its records.
 
-Memory goes with the number of users and items, not with that of ratings.
+Memory grows with the number of users and items, not with the number of ratings.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from tfrec.data import records
 from tfrec.schema import DatasetInfo
 
 GRID = 40  # cells of the density map in each direction
-_ROWS = 4096  # parsed at once
-_BINS = 40  # of values without a known step
+_ROWS = 4096  # parsed in one step
+_BINS = 40  # of a histogram of values without a known step
 _TRAIN = ("train", "history")
 
 
@@ -27,8 +27,8 @@ class Batch:
     Attributes:
         group: File group.
         part: One of `schema.PARTS`.
-        row: int64 `[n]`, the rating's row.
-        column: int64 `[n]`.
+        row: int64 `[n]`, the position of the rating's row (user or item).
+        column: int64 `[n]`, the position of its column.
         value: float32 `[n]`.
         time: int64 `[n]`, seconds since 1970, 0 where unknown.
     """
@@ -42,13 +42,13 @@ class Batch:
 
 
 class Description:
-    """Counts of a prepared directory.
+    """Statistics of a prepared directory.
 
     Attributes:
         info: Its info.
         lists: Ratings by (group, part).
-        values: `[parts, bins]`, ratings by value; those of `edges`.
-        edges: `[bins + 1]`.
+        values: `[parts, bins]`, ratings by value.
+        edges: `[bins + 1]`, the edges of those bins.
         months: Calendar months since 1970 and `[3]` ratings by part.
         first: Earliest time by (group, part), unknown times left out.
         last: Latest time.
@@ -56,8 +56,8 @@ class Description:
         column_counts: int64 `[n_columns]`.
         train_counts: int64 `[n_columns]`, training ratings only.
         test_counts: int64 `[n_columns]`, test ratings only.
-        twice: Ratings by the two parts they are both in ("history and test"), or the one part
-            that has them twice ("test").
+        twice: Number of duplicated ratings by where they are: in two parts ("history and test"),
+            or twice in one ("test").
         rows_twice: Rows that are stored more than once.
         without_history: Rows with test ratings but no input.
         before_own: Test ratings earlier than the latest input of their row.
@@ -127,7 +127,7 @@ class Description:
                 self.months.setdefault(int(month), np.zeros(3, np.int64))[p] += n
 
     def _find_overlaps(self, parts: dict[str, Batch]) -> None:
-        """Counts ratings that stand in two lists, or twice in one."""
+        """Counts ratings that are in two lists, or twice in one."""
         codes = {n: b.row * self.info.n_columns + b.column for n, b in parts.items()}
         for i, (name, ours) in enumerate(codes.items()):
             self._add_twice(name, len(ours) - len(np.unique(ours)))
@@ -139,7 +139,7 @@ class Description:
             self.twice[where] = self.twice.get(where, 0) + n
 
     def _compare_with_history(self, rows: np.ndarray, parts: dict[str, Batch]) -> None:
-        """Which test ratings have no input before them, or come before it."""
+        """Counts test rows without input, and test ratings earlier than their row's input."""
         test, n = parts["test"], self.info.n_rows
         latest = np.full(n, -1, np.int64)
         for part in self.info.test_history:
@@ -148,7 +148,7 @@ class Description:
         self.before_own += int(((test.time < latest[test.row]) & (test.time > 0)).sum())
 
     def _second_pass(self, data_dir: str | pathlib.Path) -> np.ndarray:
-        """What needs the totals: the density map, and test ratings before the end of training."""
+        """Counts what needs the totals: density map, test ratings before the end of training."""
         row_cell, column_cell = _cells(self.row_counts), _cells(self.column_counts)
         height, width = (int(cell.max()) + 1 for cell in (row_cell, column_cell))
         found = np.zeros(height * width, np.int64)
@@ -164,7 +164,7 @@ class Description:
 
 
 def _edges(info: DatasetInfo) -> np.ndarray:
-    """Ends of the bins of values: a bin for each possible rating where these are few."""
+    """Edges of the bins of values: a bin for each possible rating where these are few."""
     low, high, step = info.rating_min, info.rating_max, info.rating_step
     if low == high:
         return np.array([low - 0.5, low + 0.5])

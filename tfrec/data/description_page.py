@@ -23,7 +23,7 @@ figure { margin: 0 } svg { width: 100%; height: auto }
 
 
 def write(description: Description, path: str | pathlib.Path) -> None:
-    """Writes the page, aside first; it needs no other file.
+    """Writes the page atomically; it needs no other file.
 
     Raises:
         ValueError: matplotlib is not installed.
@@ -99,7 +99,7 @@ def draw_values(d: Description, axes) -> None:
 
 
 def draw_tail(d: Description, axes) -> None:
-    """Ratings of each column, the most rated first, and the share of them so far."""
+    """Ratings of each column, most rated first, and their cumulative share."""
     ordered = np.sort(d.column_counts)[::-1]
     ordered = ordered[ordered > 0]
     rank = np.arange(1, len(ordered) + 1)
@@ -132,7 +132,7 @@ def draw_activity(d: Description, axes) -> None:
 
 
 def _legend(axes, heights: np.ndarray) -> None:
-    """The parts' colours, above the bars."""
+    """A legend of the parts above the plot."""
     axes.set_ylim(0, 1.2 * max(1, heights.max()))
     axes.legend(frameon=False, ncols=3, loc="upper center")
 
@@ -164,7 +164,7 @@ def draw_sizes(d: Description, axes) -> None:
 
 
 def draw_density(d: Description, axes) -> None:
-    """Share of filled pairs: the most active rows at the top, the most rated columns left."""
+    """Share of filled pairs, with the most active rows on top and the most rated columns left."""
     from matplotlib.colors import LogNorm
 
     filled = d.density[d.density > 0]

@@ -1,4 +1,4 @@
-"""A description as text: a table, and what was found about leaks."""
+"""A description as text: a table of statistics, and the checks for leaks."""
 
 import datetime
 
@@ -7,7 +7,7 @@ import numpy as np
 from tfrec.data.description import Description
 
 PART_NAMES = {"history": "train", "validation": "validation", "test": "test"}
-_SHARES = (0.01, 0.1, 0.5)  # of the columns, those with the most ratings
+_SHARES = (0.01, 0.1, 0.5)  # of the columns, most rated first
 _LATER = ("time", "month")  # splits whose test comes after all training
 
 
@@ -70,7 +70,7 @@ def _note(n: int, sentence: str) -> tuple[str, str]:
 
 
 def _by_time(d: Description, n_test: int) -> tuple[str, str]:
-    """Whether test comes after training, as the split says or does not say."""
+    """Whether test comes after training, which is a leak only where the split promises it."""
     split = d.info.config.get("split", "")
     if split in _LATER:
         n, what = d.before_train, "earlier than the last training rating"
@@ -85,7 +85,7 @@ def _by_time(d: Description, n_test: int) -> tuple[str, str]:
 
 
 def by_part(description: Description) -> dict[str, int]:
-    """Ratings by part in the order of time: train, validation, test, and their fold-ins."""
+    """Ratings by part: train, validation, test, and their fold-ins."""
     n = description.info.n_ratings
     names = [name for part in PART_NAMES.values() for name in sorted(n) if name.startswith(part)]
     return {name.replace("_", " "): n[name] for name in names}
@@ -99,7 +99,7 @@ def _ratings(d: Description) -> str:
 def _values(d: Description) -> str:
     counts = d.values.sum(0)
     middles = (d.edges[1:] + d.edges[:-1]) / 2
-    middles[np.abs(middles) < 1e-6 * np.ptp(d.edges)] = 0  # what rounding leaves of it
+    middles[np.abs(middles) < 1e-6 * np.ptp(d.edges)] = 0  # rounding errors
     total = max(1, counts.sum())
     if len(counts) > 10:
         mean = d.info.rating_mean

@@ -47,11 +47,11 @@ def of_table(
     Args:
         table: Aligned with the positions, all text, "" where unknown.
         of: "user" or "item".
-        kinds: Kind by column; other columns are no fields.
-        used: bool `[n]`, which positions training has.
+        kinds: Kind by column; other columns do not become fields.
+        used: bool `[n]`, which positions occur in training.
 
     Raises:
-        ValueError: a bucket's or number's column holds other text.
+        ValueError: a column of kind "bucket" or "number" holds text that is not a number.
     """
     for name in (name for name in table.columns if name in kinds):
         texts = table[name].to_numpy(object)
@@ -69,9 +69,9 @@ def of_events(
 
     Args:
         context: By column `[n]`: int32 codes (-1 where missing) or float32 numbers.
-        categories: The category by code, for columns of codes.
+        categories: For each column of codes, the category by code.
         used: bool `[n]`, which events are trained on.
-        least: Categories that training has less often are unknown.
+        least: Categories with fewer training events than this become unknown.
     """
     for name, entries in context.items():
         if name in categories:
@@ -131,7 +131,7 @@ def _standardised(field: Field, numbers: np.ndarray, used: np.ndarray) -> Column
     logs = signed_log(numbers.astype(np.float64))
     known = logs[used & ~np.isnan(logs)]
     mean, deviation = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
-    # That of equal numbers is not just 0, but what rounding leaves.
+    # Of equal numbers it is not exactly 0, because of rounding.
     deviation = deviation if deviation > _LEAST_DEVIATION else 1.0
     field = dataclasses.replace(field, mean=float(mean), deviation=float(deviation))
     return Column(field, np.nan_to_num(standardised(field, logs)).astype(np.float32))
@@ -148,7 +148,7 @@ def signed_log(numbers: Any, operations: Any = np) -> Any:
 
 
 def standardised(field: Field, logs: Any) -> Any:
-    """What training and serving read of a number: `signed_log`, less its mean, in deviations."""
+    """A number as models read it: its `signed_log`, less the mean, in standard deviations."""
     return (logs - field.mean) / field.deviation
 
 
@@ -159,12 +159,12 @@ def raw_number(field: Field, entries: np.ndarray) -> np.ndarray:
 
 
 def _text(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
-    """Word pieces in lower case, by a vocabulary learned on the texts that training has."""
+    """Word pieces in lower case, with a vocabulary learned on the texts of training."""
     import tokenizers  # only data sets with texts need it
 
     learner, known = _tokenizer(), texts[used].tolist()
-    # Inner letters are named beforehand: left alone, the trainer numbers them in an order that
-    # differs from run to run, and settles ties between pairs by it.
+    # Inner letters are given beforehand: otherwise the trainer numbers them in an order that
+    # differs from run to run, and breaks ties between pairs by it.
     letters = sorted({x for t in known for x in learner.normalizer.normalize_str(t)} - {" "})
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=_PIECES,
@@ -173,7 +173,7 @@ def _text(field: Field, texts: np.ndarray, used: np.ndarray) -> Column:
         show_progress=False,
     )
     learner.train_from_iterator(known, trainer)
-    # A new one: for the learner "##a" is special where a text holds just that.
+    # A new tokenizer: the trained one treats a literal "##a" in a text as a special token.
     found = _tokenizer(vocab=learner.get_vocab()).encode_batch(texts.tolist())
     owner = np.repeat(np.arange(len(texts)), [len(f.tokens) for f in found])
     codes, names = _coded(np.array([t if t != "[UNK]" else "" for f in found for t in f.tokens]))
@@ -209,7 +209,7 @@ def _coded(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _recoded(
     field: Field, codes: np.ndarray, names: np.ndarray, used: np.ndarray, least: int = 1
 ) -> Column:
-    """Codes in order of the names that training has often enough, from 1; 0 for others."""
+    """Codes from 1, in order of the names that are frequent enough in training; 0 for others."""
     counts = np.bincount(codes[used & (codes >= 0)], minlength=len(names))
     kept = np.flatnonzero(counts >= least)
     kept = kept[vocabulary.sort_ids([names[code] for code in kept])]
@@ -221,14 +221,14 @@ def _recoded(
 
 
 def _rows_of(flat: Column, owner: np.ndarray, n: int, longest: int | None = None) -> Column:
-    """A column of members as rows of codes, in order, the unknown ones left out."""
+    """Gathers members into rows of codes in their order; unknown members are left out."""
     known = flat.entries > 0
     owner, codes = owner[known], flat.entries[known]
     counts = np.bincount(owner, minlength=n)
     length = max(1, min(int(counts.max()), longest or len(codes)))
-    place = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    position = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
     entries = np.zeros((n, length), np.int32)
-    entries[owner[place < length], place[place < length]] = codes[place < length]
+    entries[owner[position < length], position[position < length]] = codes[position < length]
     field = dataclasses.replace(flat.field, length=length)
     return dataclasses.replace(flat, field=field, entries=entries)
 
@@ -259,8 +259,8 @@ def read(data_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
     """The tables of users and items by field: `[n]` or `[n, length]`.
 
     Raises:
-        FileNotFoundError: the file is missing, though `info.json` names such fields.
-        ValueError: it is damaged, or has not the entries that `info.json` says.
+        FileNotFoundError: the file is missing although `info.json` lists such fields.
+        ValueError: it is damaged, or its sizes differ from those in `info.json`.
     """
     path = pathlib.Path(data_dir) / schema.TABLES_FILE
     info = stored.info_beside(path)
@@ -273,5 +273,5 @@ def read(data_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
             tables = dict(file)
         found = {name: len(table) for name, table in tables.items()}
         if info and found != due:
-            raise ValueError(f"tables of the lengths {found}, not {due}")
+            raise ValueError(f"tables have the lengths {found}, expected {due}")
     return tables

@@ -1,8 +1,8 @@
 """tf.data readers: rows as padded histories, or flattened to events.
 
-Both batch the serialized records first and parse a batch with one op that asks only for what
-is needed; that is several times faster than parsing record by record. Batches are flat
-dicts of dense tensors with one first dimension throughout, so that they can be distributed.
+Both batch the serialized records first and parse a batch with one op that reads only the
+features needed, which is several times faster than parsing record by record. Batches are flat
+dicts of dense tensors that share their first dimension, so that they can be distributed.
 """
 
 import pathlib
@@ -16,10 +16,10 @@ from tfrec.data import parsing, records
 from tfrec.schema import DatasetInfo
 
 _BUFFER = 10_000  # serialized records in the shuffle buffer; the files are shuffled already
-_BLOCK = 512  # records looked at together where rows without ratings are left out
+_BLOCK = 512  # records filtered in one step where rows without ratings are left out
 _WINDOW = 1 << 20  # events shuffled together
-_SCORES = 1 << 23  # of a batch that is evaluated; ranking them takes several times as much
-_POOL = 32  # batches among which rows of like length are sought
+_SCORES = 1 << 23  # of a batch in evaluation; ranking them takes several times this memory
+_POOL = 32  # batches whose rows are sorted by length together
 
 _SPLITS = {
     # split: (parts of the input, parts of the targets)
@@ -59,15 +59,15 @@ def histories(
             same with the validation ratings merged in, in time order. "validation": input is
             the history, targets the validation ratings. "test": input is the parts that
             `info.test_history` allows, targets the test ratings. "all": input and targets are
-            everything known; for serving, never for measuring.
+            everything known; for serving, never for evaluation.
         batch_size: Rows a batch, over all replicas. Training drops the last, smaller batch
             and lowers a `batch_size` above the number of rows; evaluation fills the last
             batch up with empty rows (user -1, all items -1).
         shuffle: Shuffle the rows.
         seed: With `epoch`, seeds the shuffling: equal pairs give equal orders.
         epoch: Number of the pass; each has its own order.
-        by_length: Batch rows with others of like length, counted up to this: sequence models then
-            compute little for padding.
+        by_length: Batch rows of similar length, where longer ones count as this long: sequence
+            models then compute little on padding.
         fill: Fill the last batch in training too.
 
     Returns:
@@ -131,12 +131,12 @@ def events(
         seed: As for `histories`.
         epoch: As for `histories`.
         fill: Fill the last batch in training too.
-        context: What else to read of each event: "time", or the event's own fields.
+        context: Further features to read of each event: "time", or the event's own fields.
 
     Returns:
         Batches of `(features, targets)`: features "user" and "item" int32 `[B]` and those of
         `context` (times int64, codes int32, numbers float32; 0 in fillers), targets "value"
-        float32 `[B]`. Item rows are turned around: "user" is always a user.
+        float32 `[B]`. "user" is always a user, also in data with rows by item.
 
     Raises:
         ValueError: unknown split, or it has no rows here.
@@ -213,14 +213,14 @@ def _rows(
     seed: int,
     epoch: int,
 ) -> tf.data.Dataset:
-    """Serialized rows of the split, one a element, without those that have nothing to give."""
+    """Serialized rows of the split, one an element, without those that have no ratings in it."""
     paths = records.files(data_dir, info, _groups(info, split))
     if shuffle:
         paths = np.random.default_rng(_mix(seed, epoch)).permutation(paths).tolist()
-    # One file after the other: interleaving them takes twice the time from a local disk and
-    # mixes nothing more, since each file is a random draw from all rows.
+    # One file after the other: interleaving takes twice the time from a local disk and does not
+    # mix better, since each file is a random sample of all rows.
     rows = tf.data.TFRecordDataset(paths)
-    # Where every possible row is in use, or rows of the group cannot be empty, skip looking.
+    # Nothing to filter where all rows are in use, or rows of the group cannot be empty.
     cut_by_user = len(info.groups) > 1 and split.startswith("train")
     if info.row_counts[split] < info.n_rows and not cut_by_user:
         keep = _keep(_parts(info, split)[1])
@@ -233,7 +233,7 @@ def _rows(
 def _of_like_length(
     rows: tf.data.Dataset, parts: Sequence[str], batch_size: int, longest: int, seed: int
 ) -> tf.data.Dataset:
-    """Reorders rows so that a batch's are about as long, its place being random.
+    """Reorders rows so that batches hold rows of similar length, and batches are shuffled.
 
     Pools of `_POOL` batches are sorted by length and cut into batches, which are shuffled.
     """
@@ -244,7 +244,7 @@ def _of_like_length(
         parsed = tf.io.parse_example(serialized, spec)
         lengths = tf.add_n([parsed[name].row_lengths() for name in names])
         n_batches = tf.size(lengths) // batch_size
-        whole = n_batches * batch_size  # the rest, too few for a batch, stays behind
+        whole = n_batches * batch_size  # the rest, too few for a batch, comes last
         order = tf.argsort(tf.minimum(lengths[:whole], longest), stable=True)
         order = tf.random.experimental.stateless_shuffle(
             tf.reshape(order, [n_batches, batch_size]), [seed, index]
@@ -270,14 +270,14 @@ def _keep(parts: Sequence[str]) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _mix(seed: int, epoch: int) -> int:
-    """One number for the order of one pass; neighbouring seeds and epochs share no order."""
+    """The seed of one epoch's order; neighbouring seeds and epochs share none."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
 
 
 def _finish(batches: tf.data.Dataset, n: int, batch_size: int, fill: bool) -> tf.data.Dataset:
-    """Prefetches, and has several workers take different batches instead of different files.
+    """Prefetches, and shards by batches instead of by files where there are several workers.
 
-    The number of batches is told (and checked), since Keras complains about unknown ones.
+    The number of batches is asserted, since Keras complains where it is unknown.
     """
     batches = batches.apply(
         tf.data.experimental.assert_cardinality(-(-n // batch_size) if fill else n // batch_size)

@@ -1,4 +1,4 @@
-"""Users and items of interactions, whatever a row of the data is."""
+"""Users and items of interactions, for data with rows by user or by item alike."""
 
 import collections
 import pathlib
@@ -16,7 +16,7 @@ _DAY = 86_400
 def read(
     data_dir: str | pathlib.Path, info: DatasetInfo, split: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions of users and of items, int32 `[n]` each, some at a time.
+    """Yields positions of users and of items, int32 `[n]` each, in batches.
 
     Args:
         data_dir: The prepared data.
@@ -28,10 +28,10 @@ def read(
         yield users[users >= 0], items[users >= 0]
 
 
-def together(
+def read_all(
     data_dir: str | pathlib.Path, info: DatasetInfo, split: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `read` gives, in one piece."""
+    """All that `read` yields, concatenated."""
     users, items = zip(*read(data_dir, info, split), strict=True)
     return np.concatenate(users), np.concatenate(items)
 
@@ -47,14 +47,14 @@ def counts(data_dir: str | pathlib.Path, info: DatasetInfo, split: str) -> np.nd
 def recent_counts(
     data_dir: str | pathlib.Path, info: DatasetInfo, split: str, share: float
 ) -> np.ndarray:
-    """Interactions with each item among the newest, int64 `[n_items]`.
+    """Interactions with each item among the most recent ones, int64 `[n_items]`.
 
     Args:
         data_dir: The prepared data.
         info: Its info.
         split: As for `read`.
-        share: Which are the newest: those of the last days that hold this share of all; days are
-            whole (UTC), and the first of them is taken in full.
+        share: The most recent interactions are those of the last whole days (UTC) that hold at
+            least this share of all.
 
     Returns:
         Zeros where the data has no times.
@@ -77,7 +77,7 @@ def recent_counts(
 def _items_and_days(
     data_dir: str | pathlib.Path, info: DatasetInfo, split: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions of items and days since 1970, `[n]` each, some interactions at a time."""
+    """Yields positions of items and days since 1970, `[n]` each, in batches."""
     for features, _ in inputs.events(data_dir, info, split, _AT_ONCE, fill=True, context=("time",)):
         real = features["user"].numpy() >= 0
         yield features["item"].numpy()[real], features["time"].numpy()[real] // _DAY

@@ -32,43 +32,43 @@ def merged(parsed: dict, parts: Sequence[str]) -> tuple[tf.RaggedTensor, tf.Ragg
 
     Among equal times the earlier part comes first. Both are ragged `[rows, None]`.
     """
-    columns = 2 if len(parts) == 1 else 3  # times are read only where they are needed
+    columns = 2 if len(parts) == 1 else 3  # times are read only where needed
     lists = [[parsed[name] for name in schema.feature_names(part)[:columns]] for part in parts]
     items, values, *_ = functools.reduce(_merge, lists)
-    # Cast before padding: there are fewer numbers to convert.
+    # Cast before padding, while there are fewer numbers to convert.
     return tf.cast(items, tf.int32), values
 
 
 def _merge(first: list[tf.RaggedTensor], second: list[tf.RaggedTensor]) -> list[tf.RaggedTensor]:
     """Two lists of items, values and times as one."""
-    places = _merge_order(first[2], second[2])
+    indices = _merge_order(first[2], second[2])
     splits = first[2].row_splits + second[2].row_splits
     return [
         tf.RaggedTensor.from_row_splits(
-            tf.dynamic_stitch(places, [a.flat_values, b.flat_values]), splits, validate=False
+            tf.dynamic_stitch(indices, [a.flat_values, b.flat_values]), splits, validate=False
         )
         for a, b in zip(first, second, strict=True)
     ]
 
 
 def _merge_order(first: tf.RaggedTensor, second: tf.RaggedTensor) -> list[tf.Tensor]:
-    """Where the entries of two lists of times land in the merged one, int32 indices.
+    """The indices, int32, of the entries of two lists of times in the merged list.
 
-    Both are in time order within each row already, so one binary search each is enough; it is
-    several times faster than sorting.
+    Both are in time order within each row, so one binary search each is enough; that is several
+    times faster than sorting.
     """
     both = tf.concat([first.flat_values, second.flat_values], 0)
     start = tf.reduce_min(both)
     span = tf.reduce_max(both) - start + 1  # keys order by row, then by time
     keys = [t.flat_values - start + t.value_rowids() * span for t in (first, second)]
-    places = []
+    indices = []
     for own, other, side in ((keys[0], keys[1], "left"), (keys[1], keys[0], "right")):
-        places.append(tf.range(tf.size(own)) + tf.searchsorted(other, own, side))
-    return places
+        indices.append(tf.range(tf.size(own)) + tf.searchsorted(other, own, side))
+    return indices
 
 
 def flat_spec(info: schema.DatasetInfo, parts: Sequence[str], context: Sequence[str]) -> dict:
-    """Spec of what `flat` reads."""
+    """Spec of the features that `flat` reads."""
     features = _example_spec(parts)
     kinds = {field.name: field.kind for field in info.fields if field.of == "event"}
     for part in parts:

@@ -12,7 +12,7 @@ import tqdm
 
 from tfrec import aside, locks, schema
 from tfrec.config import DataConfig
-from tfrec.data import blocks, first_look, protocol, scattered, stages, stored
+from tfrec.data import blocks, pending_rows, protocol, raw_summary, stages, stored
 from tfrec.data.stages import Indexed
 from tfrec.data.summary import fingerprint
 from tfrec.datasets.raw_dataset import RawDataset
@@ -27,7 +27,7 @@ def prepare(
     overwrite: bool = False,
     run: blocks.Run | None = None,
 ) -> DatasetInfo:
-    """Prepares `raw` in `data_dir`; does nothing where just that is prepared already.
+    """Prepares `raw` in `data_dir`; does nothing if the same is prepared there already.
 
     Everything is written to a directory beside `data_dir` and renamed at the end, so that a
     failure leaves nothing half-written. The same source and settings give the same bytes.
@@ -36,16 +36,16 @@ def prepare(
         raw: A raw data set, as from `tfrec.datasets.registry.load`.
         config: How ratings become rows.
         data_dir: The directory to make.
-        progress: Show bars on stderr.
-        overwrite: Replace what is prepared in `data_dir` with other settings.
+        progress: Show progress bars on stderr.
+        overwrite: Replace data in `data_dir` that was prepared with other settings.
         run: Runs the tasks that write rows (see `blocks`); default: one after the other.
 
     Returns:
-        What `data_dir` holds now.
+        The info of the prepared data.
 
     Raises:
-        ValueError: the settings cannot work with this data set, the data are wrong, or
-            `data_dir` holds something else.
+        ValueError: the settings do not fit this data set, the data is invalid, or `data_dir`
+            holds something else.
     """
     data_dir = pathlib.Path(data_dir)
     mark = fingerprint(raw, config)
@@ -60,7 +60,7 @@ def prepare(
     if (info := found()) is not None:
         return info
     with _alone(data_dir):
-        if (info := found()) is not None:  # by the process that was waited for
+        if (info := found()) is not None:  # prepared by the process that held the lock
             return info
         with aside.folder(data_dir) as directory:
             return write(directory, raw, config, progress, run)
@@ -73,7 +73,7 @@ def write(
     progress: bool = True,
     run: blocks.Run | None = None,
 ) -> DatasetInfo:
-    """Does the work of `prepare` in an empty directory, stage after stage.
+    """Prepares in an empty directory, stage after stage.
 
     Args:
         directory: Where to write.
@@ -83,15 +83,15 @@ def write(
         run: As of `prepare`.
 
     Raises:
-        ValueError: the settings cannot work with this data set, or the data are wrong.
+        ValueError: the settings do not fit this data set, or the data is invalid.
     """
     protocol.check_source(config, raw)
     found = indexed(raw, config, progress)
     if progress:
-        print("\n".join(first_look.lines(raw, found)), flush=True)
-    rows = scattered.scatter(directory, found, raw, config)
-    del found  # the ratings, which are on disk now
-    info = scattered.gather(directory, rows, run or _one_by_one(progress))
+        print("\n".join(raw_summary.lines(raw, found)), flush=True)
+    rows = pending_rows.scatter(directory, found, raw, config)
+    del found  # frees the ratings, which are on disk now
+    info = pending_rows.gather(directory, rows, run or _one_by_one(progress))
     text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
     (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
     return info
@@ -99,7 +99,7 @@ def write(
 
 def indexed(raw: RawDataset, config: DataConfig, progress: bool = True) -> Indexed:
     """The stages in memory, from raw ratings to all that is written; arguments as of `write`."""
-    # Nested: what has a name here would stay in memory beside what the next stage makes of it.
+    # Nested calls: a variable would keep a stage's result in memory during the next stage.
     return stages.index(
         stages.split(stages.clean(stages.read(raw, progress), config, raw.locate), config),
         raw,
@@ -121,7 +121,7 @@ def _one_by_one(progress: bool) -> blocks.Run:
 def _existing(
     data_dir: pathlib.Path, config: DataConfig, mark: str, overwrite: bool
 ) -> DatasetInfo | None:
-    """The info of what is prepared already; None where nothing is, or it is to be overwritten."""
+    """The info of data that is prepared already; None if there is none or it is overwritten."""
     if not data_dir.exists() or not any(data_dir.iterdir()):
         return None
     if not (data_dir / schema.INFO_FILE).exists():
@@ -139,10 +139,10 @@ def _existing(
 
 @contextlib.contextmanager
 def _alone(data_dir: pathlib.Path) -> Iterator[None]:
-    """Only one process at a time prepares `data_dir`; another waits for its end."""
+    """Locks `data_dir` while one process prepares it; others wait until it has finished."""
     data_dir = data_dir.absolute()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     lock = data_dir.with_name(f".{data_dir.name}.lock")
-    note = f"another process is preparing {data_dir}: waiting for its end"
+    note = f"another process is preparing {data_dir}: waiting for it to finish"
     with locks.held(lock, note, wait=math.inf, waiting=note):
         yield

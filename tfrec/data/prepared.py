@@ -1,4 +1,4 @@
-"""Prepared data by its settings: found where it lies already, else prepared."""
+"""Prepared data by its settings: used if it exists already, else prepared."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ from tfrec.schema import INFO_FILE, DatasetInfo
 
 
 def default_dir(data: DataConfig, raw: str | Sources | None = None) -> str:
-    """Where `data` is prepared when no --data_dir is given: a folder of the cache.
+    """The folder of the cache in which `data` is prepared when no --data_dir is given.
 
     Args:
-        data: How it is prepared.
-        raw: Its raw files: a user's own tables all have the same name.
+        data: Settings of preparing.
+        raw: The raw files, which distinguish a user's own tables.
     """
     text = json.dumps(config_lib.to_dict(data), sort_keys=True)
     entry = datasets.DATASETS.get(data.dataset)
-    if entry and entry.named_columns:
+    if entry and entry.own_tables:
         text += sources.identity(raw)
     name = f"{data.dataset}-{data.split}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return str(datasets.cache_dir() / "prepared" / name)
@@ -36,19 +36,19 @@ def ensure(
     raw: str | Sources | None = None,
     check: Callable[[float, float], None] = lambda low, high: None,
 ) -> DatasetInfo:
-    """Returns what `data_dir` holds; prepares it first where nothing is there, and says so.
+    """Returns the info of `data_dir`; prepares it first if it is empty, and prints that.
 
     Args:
-        data: How it should be prepared.
+        data: Settings of preparing.
         data_dir: The directory.
-        raw: The raw files. Where they are given, `data_dir` must have been made of them;
-            else they are not needed any more.
-        check: Takes the lowest and the highest value before anything is prepared, where they
-            are known by then; raises what it has against them.
+        raw: The raw files. If given, `data_dir` must have been made of them; else they are not
+            needed once the data is prepared.
+        check: Called with the lowest and the highest value before anything is prepared, where
+            they are known by then; raises an error if it rejects them.
 
     Raises:
-        ValueError: settings that cannot work, or it was prepared with other settings, of
-            other files or in another format.
+        ValueError: invalid settings, or `data_dir` was prepared with other settings, from other
+            files or in another format.
     """
     path = pathlib.Path(data_dir).absolute()
     aside.sweep(path.parent, path.name)

@@ -1,18 +1,18 @@
-"""The protocol of a prepared data set: settings and source compared, and put in one sentence."""
+"""The protocol of a prepared data set: checks settings against the source, and describes both."""
 
 from tfrec.config import DataConfig
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 from tfrec.split_rules import GivenFiles
 
-_BY_IDS = (  # the default of each is what rows without users and items allow
+_BY_IDS = (  # rows without users and items allow only the default of each
     *("split", "rows", "min_user_ratings", "max_user_ratings", "min_item_ratings", "core"),
     *("duplicates", "missing", "min_rating", "drop_rating", "label_above", "title_vectors"),
 )
 
 
 def check_source(config: DataConfig, raw: RawDataset) -> None:
-    """Refuses settings that cannot work with this data set, before its ratings are read.
+    """Refuses settings that do not fit this data set, before its ratings are read.
 
     Args:
         config: The settings.
@@ -31,7 +31,7 @@ def check_source(config: DataConfig, raw: RawDataset) -> None:
 
 
 def _check_without_ids(config: DataConfig, raw: RawDataset) -> None:
-    """Refuses whatever goes by users, by items or by how much they are rated."""
+    """Refuses settings that need users, items or ratings."""
     for name in _BY_IDS:
         value, only = getattr(config, name), getattr(DataConfig(), name)
         if value != only:
@@ -42,7 +42,7 @@ def _check_without_ids(config: DataConfig, raw: RawDataset) -> None:
 
 
 def describe(config: DataConfig, raw: RawDataset) -> str:
-    """The protocol in one sentence, to stand beside every number measured on it.
+    """The protocol in one sentence, to be printed with every number measured on it.
 
     Args:
         config: The settings.
@@ -53,16 +53,16 @@ def describe(config: DataConfig, raw: RawDataset) -> str:
         sentence = rule.describe(raw.brings_validation)
     else:
         sentence = rule.describe()
-    if not raw.has_ids:  # only a random split is left to these
+    if not raw.has_ids:  # these allow only a random split
         sentence = sentence.replace("by rating", "by row")
     rows = [f"rows by {config.rows}"] if raw.has_ids else []
     return ", ".join([f"{raw.name}, {sentence}", *_filters(config), *rows])
 
 
 def ignored_values(info: DatasetInfo) -> str:
-    """Words for the protocol of a model that only reads which interactions there are.
+    """The addition to the protocol of a model that ignores the values of interactions.
 
-    Nothing where all values are alike, so that there is nothing to ignore.
+    Empty where all values are equal, so that there is nothing to ignore.
     """
     low, high = info.rating_min, info.rating_max
     if low == high or info.rating_mean in (low, high):
@@ -79,7 +79,7 @@ _DUPLICATES = {
 
 
 def _filters(c: DataConfig) -> list[str]:
-    """The filters in use, in words."""
+    """Descriptions of the filters in use."""
     kept = []
     if c.min_rating is not None:
         kept.append(f"ratings >= {c.min_rating:g}")

@@ -1,4 +1,4 @@
-"""Raw ratings as compact arrays: collected chunk by chunk, checked for duplicates, filtered."""
+"""Raw ratings as compact arrays: collects chunks, drops duplicates, filters."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +18,7 @@ _DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
 def collect(
     chunks: Iterable[pd.DataFrame], kinds: Mapping[str, str] | None = None
 ) -> tuple[Ratings, list[str], list[str], dict[str, list[str]]]:
-    """Reads all chunks; only codes and numbers are kept, never the raw text.
+    """Reads all chunks, and keeps codes and numbers but no raw text.
 
     Args:
         chunks: Frames of a raw data set.
@@ -51,7 +51,7 @@ def collect(
             context.setdefault(name, []).append(column)
     if not n:
         raise ValueError("the data set has no ratings")
-    # One column at a time, freeing its pieces: the peak stays near the arrays themselves.
+    # One column at a time, freeing its pieces: peak memory stays near the size of the arrays.
     arrays = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
     arrays["context"] = {name: np.concatenate(context.pop(name)) for name in list(context)}
     found = {name: coder.ids for name, coder in categories.items() if name in arrays["context"]}
@@ -110,7 +110,7 @@ def drop_duplicates(
             the sum of the values or their number; or "error".
         user_ids: Raw ids by code, for the error.
         item_ids: Raw ids by code, for the error.
-        locate: From the position of a rating to its place in the files, for the error.
+        locate: Returns file and line of a rating, given its number from 0; for the error.
 
     Returns:
         The remaining ratings, still in file order, and how many were dropped.
@@ -125,7 +125,7 @@ def drop_duplicates(
     if not n:
         return ratings, 0
     pairs = _pairs(ratings, len(item_ids))
-    order = np.lexsort((ratings.times, pairs))  # stable: ties stay in file order
+    order = np.lexsort((ratings.times, pairs))  # stable: ties keep file order
     same = pairs[order[1:]] == pairs[order[:-1]]
     if keep == "error":
         i = int(np.argmax(same))
@@ -144,7 +144,7 @@ def drop_duplicates(
 
 
 def _summed(ratings: Ratings, order: np.ndarray, same: np.ndarray) -> Ratings:
-    """The last of each pair has the sum of the values; `same` says which continue a pair."""
+    """Gives the last rating of each pair the pair's sum; `same` marks ratings after a first."""
     if ratings.test is not None:
         parts = ratings.test[order]
         if (same & (parts[1:] != parts[:-1])).any():
@@ -160,7 +160,7 @@ def _summed(ratings: Ratings, order: np.ndarray, same: np.ndarray) -> Ratings:
 
 
 def _pairs(ratings: Ratings, n_items: int) -> np.ndarray:
-    """A number for each pair of user and item, int64 `[n]`."""
+    """The pairs of user and item as numbers, int64 `[n]`."""
     pairs = ratings.users.astype(np.int64)
     pairs *= n_items
     pairs += ratings.items
@@ -168,7 +168,7 @@ def _pairs(ratings: Ratings, n_items: int) -> np.ndarray:
 
 
 def _repeats(numbers: np.ndarray) -> int:
-    """How many of the numbers came before; sorts them in place."""
+    """How many of the numbers repeat an earlier one; sorts them in place."""
     numbers.sort()
     return int(np.count_nonzero(numbers[1:] == numbers[:-1]))
 
@@ -176,8 +176,8 @@ def _repeats(numbers: np.ndarray) -> int:
 def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[str, int]]:
     """Drops ratings below `min_rating`, then rare items, then users with too few or too many.
 
-    That order, each once, is that of Liang et al. (2018); `core` repeats the counts until
-    nothing more is dropped.
+    Applying each once, in this order, is the protocol of Liang et al. (2018); `core` repeats the
+    counts until nothing more is dropped.
 
     Returns:
         The remaining ratings and how many were dropped by reason (reasons with 0 left out).
@@ -218,12 +218,12 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
 
 
 def labelled(ratings: Ratings, config: DataConfig) -> Ratings:
-    """Turns ratings above `label_above` into 1 and all others into 0, where that is asked for."""
+    """Turns ratings above `label_above` into 1 and all others into 0, if it is set."""
     if config.label_above is None:
         return ratings
     return dataclasses.replace(ratings, values=np.float32(ratings.values > config.label_above))
 
 
 def _counts(codes: np.ndarray) -> np.ndarray:
-    """How often each entry's code occurs, `[n]`."""
+    """The number of occurrences of each entry's code, `[n]`."""
     return np.bincount(codes)[codes] if len(codes) else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""The record files of a prepared directory: finding them, reading rows back."""
+"""The record files of a prepared directory: lists and checks them, and reads rows back."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from tfrec import schema
 from tfrec.data import stored
 
 FORMAT_VERSION = schema.FORMAT_VERSION
-_SCAN = 1024  # records parsed at once while looking for one row
+_SCAN = 1024  # records parsed in one step while searching for rows
 _LENGTH = struct.Struct("<Q")
 _FRAME = 16  # bytes of a record beside its data: the length and two checksums
 
@@ -25,8 +25,8 @@ def files(
 ) -> list[str]:
     """Paths of the groups' record files, sorted.
 
-    The lengths and the number of the records are checked in all groups, once a process; their
-    checksums are what TensorFlow checks while it reads them (see `naming_damage`).
+    Lengths and numbers of the records are checked in all groups, once a process; TensorFlow
+    checks their checksums while it reads them (see `naming_damage`).
 
     Raises:
         FileNotFoundError: a group has no files, or some of its shards are missing.
@@ -69,7 +69,7 @@ def _count(path: pathlib.Path) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _walk(path: pathlib.Path, size: int, modified: int) -> int:
-    """Goes from record to record; `modified` keeps apart what the same name held at other times."""
+    """Counts records by their lengths; `size` and `modified` are part of the cache's key."""
     n = at = 0
     with path.open("rb") as file:
         while at < size:
@@ -78,15 +78,15 @@ def _walk(path: pathlib.Path, size: int, modified: int) -> int:
             at += length + _FRAME
             n += 1
             if not length or at > size:
-                raise ValueError(f"its record {n:,} is cut short or none")
+                raise ValueError(f"record {n:,} is truncated or invalid")
     return n
 
 
 @contextlib.contextmanager
 def naming_damage(data_dir: str | pathlib.Path, info: schema.DatasetInfo) -> Iterator[None]:
-    """Names the record file in which the block comes across bytes that have changed.
+    """Turns TensorFlow's error about damaged records into one that names the file.
 
-    TensorFlow's own error names none, so all files are read once more.
+    TensorFlow's own error names no file, so all files are read again to find it.
 
     Raises:
         ValueError: a file is damaged.
@@ -138,7 +138,7 @@ def find_rows(
     positions: Sequence[int],
     parts: Sequence[str] = ("history",),
 ) -> dict[int, dict[str, np.ndarray]]:
-    """Looks rows up by one scan of the files.
+    """Finds rows by one scan of the files.
 
     Args:
         data_dir: A prepared directory.

@@ -1,4 +1,4 @@
-"""Rows as scipy's sparse matrices, for what is solved instead of trained."""
+"""Rows as scipy sparse matrices, for closed-form models."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,16 +11,16 @@ from tfrec.schema import PAD
 _ENTRIES = 1 << 20  # of a padded block
 _CELLS = 1 << 24  # of a Gram matrix computed at once
 _ROWS = 2048  # few, large rank-k updates
-_PAIR = 400  # a pair of entries costs as much as so many multiplications of BLAS
+_PAIR = 400  # multiplications in BLAS that take as long as one pair of entries
 
 
 def matrix(items: np.ndarray, values: np.ndarray, n_columns: int) -> scipy.sparse.csr_matrix:
-    """Padded rows as a CSR matrix; values of 0 are entries like others.
+    """Padded rows as a CSR matrix; values of 0 are stored like others.
 
     Args:
         items: int `[batch, length]`, padding -1.
         values: `[batch, length]`.
-        n_columns: The width of a row.
+        n_columns: The number of columns.
 
     Returns:
         float32 `[batch, n_columns]`.
@@ -34,7 +34,7 @@ def matrix(items: np.ndarray, values: np.ndarray, n_columns: int) -> scipy.spars
 def read(rows: Iterable, n_columns: int) -> scipy.sparse.csr_matrix:
     """The inputs of a dataset of `(features, targets)`, float32 `[n rows, n_columns]`.
 
-    Fillers, and other rows without an item, are left out.
+    Rows without an item are left out, among them those that fill up the last batch.
     """
     parts = []
     for features, _ in rows:
@@ -47,8 +47,8 @@ def read(rows: Iterable, n_columns: int) -> scipy.sparse.csr_matrix:
 def gram(x: scipy.sparse.csr_matrix) -> np.ndarray:
     """X'X, float32 `[n_columns, n_columns]`; its upper half may be empty.
 
-    The sum over pairs of a row's entries, or, where the rows are so full that it is quicker, the
-    product of dense blocks of rows by BLAS.
+    Computed as the sum over pairs of a row's entries or, where rows are so full that it is
+    faster, as products of dense blocks of rows by BLAS.
     """
     n_rows, n = x.shape
     result = np.zeros([n, n], np.float32, order="F")
@@ -66,7 +66,7 @@ def gram(x: scipy.sparse.csr_matrix) -> np.ndarray:
 
 
 def padded(x: scipy.sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The rows that have entries as padded blocks, each of rows of like length.
+    """Yields the rows that have entries as padded blocks of rows of similar length.
 
     Yields:
         Numbers of the rows `[n]`, their columns int32 `[n, length]` with padding -1, and their
@@ -89,11 +89,11 @@ def padded(x: scipy.sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray,
 
 
 def singular(x: scipy.sparse.csr_matrix, start: np.ndarray) -> np.ndarray:
-    """About the first right singular vectors of x, times the roots of their singular values.
+    """Approximates the first right singular vectors, times the roots of their singular values.
 
-    By two rounds of subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011) from
-    `start`, `[n_columns, size]`; zeros where `size` is more than the columns. From here few
-    iterations are enough, and from a small random start, many.
+    Two rounds of subspace iteration (Halko, Martinsson and Tropp, SIAM Review 2011) from
+    `start`, `[n_columns, size]`; columns beyond `n_columns` are zeros. ALS needs few iterations
+    from this start, and many from a small random one.
     """
     basis = start
     for _ in range(2):

@@ -20,7 +20,7 @@ from tfrec.split_rules import DROPPED, HISTORY
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """Ratings and what their codes mean.
+    """Ratings and the meaning of their codes.
 
     Attributes:
         ratings: In file order.
@@ -39,7 +39,7 @@ class Interactions:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Interactions, none of them dropped any more, and where each goes.
+    """The interactions that are kept, and the part that each is assigned to.
 
     Attributes:
         kept: The interactions; codes are positions in the sorted ids.
@@ -47,7 +47,7 @@ class Parts:
         group: int8 `[n_rows]`, the file group of each row, an index into `groups`.
         groups: Names of the file groups.
         test_history: Parts that a test row may see as input.
-        note: What only the data could tell of the split; may be empty.
+        note: Details of the split that only the data determines; may be empty.
     """
 
     kept: Interactions
@@ -68,13 +68,13 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Indexed:
-    """All that is written.
+    """All data that is written.
 
     Attributes:
         parts: The interactions; their context holds what models read.
-        tables: By "user" and "item": the id and the side fields as text, aligned with the ids.
+        tables: By "user" and "item": ids and side fields as text, aligned with the ids.
         columns: Side information as numbers.
-        fields: What models may read, those of the time last.
+        fields: The fields that models may read, those computed from the time last.
     """
 
     parts: Parts
@@ -87,8 +87,8 @@ def read(raw: RawDataset, progress: bool = False) -> Interactions:
     """Reads all chunks; codes are in order of appearance.
 
     Args:
-        raw: Where the ratings come from.
-        progress: Show a bar on stderr, on a terminal.
+        raw: The source of the ratings.
+        progress: Show a progress bar on stderr if it is a terminal.
 
     Raises:
         ValueError: there are no ratings, an id is missing, or a value is not a finite number.
@@ -100,12 +100,12 @@ def read(raw: RawDataset, progress: bool = False) -> Interactions:
 def clean(
     found: Interactions, config: DataConfig, locate: Callable[[int], str] = rating_number
 ) -> Interactions:
-    """Drops duplicates, filters and labels; codes stay what they are.
+    """Drops duplicates, filters and labels; codes do not change.
 
     Args:
         found: As from `read`.
         config: `duplicates`, `label_above` and the filters are used.
-        locate: Names a rating by its number, for the error.
+        locate: Returns file and line of a rating, given its number from 0; for the error.
 
     Raises:
         ValueError: there are duplicates that no setting allows, or nothing passes the filters.
@@ -121,14 +121,14 @@ def clean(
 
 
 def split(found: Interactions, config: DataConfig) -> Parts:
-    """Gives each interaction its part of its row; leaves out what the split drops.
+    """Assigns each interaction to a part; leaves out what the split drops.
 
     Args:
         found: As from `clean`.
         config: `rule` and `rows` are used.
 
     Raises:
-        ValueError: settings that this split cannot work with.
+        ValueError: settings that do not fit this data.
     """
     found = _by_position(found)
     cut = config.rule.split(found.ratings, len(found.user_ids), len(found.item_ids))
@@ -136,7 +136,7 @@ def split(found: Interactions, config: DataConfig) -> Parts:
     found = dataclasses.replace(
         found, ratings=found.ratings.take(kept), dropped=found.dropped | cut.dropped
     )
-    # Held-out users keep their position even without a rating left; other ids must occur.
+    # Held-out users keep their position even if no rating is left; other ids must occur.
     everyone = len(cut.groups) > 1
     found = _by_position(found, everyone)
     n_rows = len(found.user_ids) if config.rows == "user" else len(found.item_ids)
@@ -151,7 +151,7 @@ def split(found: Interactions, config: DataConfig) -> Parts:
 
 
 def _by_position(found: Interactions, every_user: bool = False) -> Interactions:
-    """Codes become positions in the sorted ids that occur, or in those of every user."""
+    """Replaces codes by positions among the sorted ids that occur (or those of all users)."""
     data, user_ids, item_ids = ratings.to_positions(
         found.ratings, found.user_ids, found.item_ids, every_user
     )
@@ -159,7 +159,7 @@ def _by_position(found: Interactions, every_user: bool = False) -> Interactions:
 
 
 def index(parts: Parts, raw: RawDataset, config: DataConfig) -> Indexed:
-    """Makes numbers of all side information, their codes learned on training data only.
+    """Encodes all side information as numbers, with codes learned on training data only.
 
     Args:
         parts: As from `split`.
@@ -167,7 +167,7 @@ def index(parts: Parts, raw: RawDataset, config: DataConfig) -> Indexed:
         config: `min_category` and `title_vectors` are used.
 
     Raises:
-        ValueError: a side table has two rows for one id, or holds what its kind can not be.
+        ValueError: a side table has two rows for one id, or an entry that is not of its kind.
     """
     kept, in_train = parts.kept, parts.in_train
     tables = {

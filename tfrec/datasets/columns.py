@@ -1,4 +1,4 @@
-"""Delimited text to frames: whole blocks at once, bad lines named by `complaints`."""
+"""Reads delimited text into frames, a block of lines at a time; `bad_line` makes the errors."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,10 +8,10 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
-from tfrec.datasets import complaints, files, layouts
+from tfrec.datasets import bad_line, files, layouts
 
 CHUNK_ROWS = 1_000_000
-_UNIT = "\x1f"  # one byte that no file holds, in place of separators of several
+_UNIT = "\x1f"  # occurs in no file; replaces separators of several bytes
 
 _TYPES = {"value": pyarrow.float32(), "time": pyarrow.int64()}
 
@@ -22,7 +22,7 @@ def read_ratings(
     """Yields the ratings of one file: the layout's columns and a time, in file order.
 
     Raises:
-        ValueError: a bad line, named with its column and the cure.
+        ValueError: a bad line; the error gives its number, the column and the cure.
     """
     for first_line, block, columns in _blocks(file, layout):
         try:
@@ -34,7 +34,7 @@ def read_ratings(
         else:
             problem = "a value is out of range"
         if not good:
-            complaints.complain(file.where, first_line, block, columns, layout, scale, problem)
+            bad_line.raise_error(file.where, first_line, block, columns, layout, scale, problem)
         frame = table.to_pandas()
         if "time" not in frame:
             frame["time"] = numpy.zeros(len(frame), numpy.int64)
@@ -45,14 +45,14 @@ def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame
     """A small file (users, items) as a frame of strings.
 
     Raises:
-        ValueError: a bad line, named.
+        ValueError: a bad line; the error gives its number.
     """
     frames = []
     for first_line, block, columns in _blocks(file, layout):
         try:
             table = _parse(block, columns, layout)
         except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
-            complaints.complain(file.where, first_line, block, columns, layout, None, str(error))
+            bad_line.raise_error(file.where, first_line, block, columns, layout, None, str(error))
         frames.append(table.select(layout.columns).to_pandas())
     return pandas.concat(frames, ignore_index=True)
 
@@ -60,12 +60,12 @@ def read_table(file: files.TextFile, layout: layouts.Layout) -> pandas.DataFrame
 def ratings_are_good(
     table: pyarrow.Table, scale: layouts.RatingScale, empty_ids: bool = False
 ) -> bool:
-    """Whether every value and time, where there, is in its range, and no id is empty.
+    """Whether all values and times (if any) are in their ranges, and no id is empty.
 
     Args:
         table: Rows.
         scale: The range of the values.
-        empty_ids: Ids may be.
+        empty_ids: Allow empty ids.
     """
     for name in ("user", "item"):
         if (
@@ -87,13 +87,13 @@ def ratings_are_good(
 
 
 def _are_finite(table: pyarrow.Table, numbers: Iterable[str]) -> bool:
-    """Whether all numbers that are there are finite."""
+    """Whether all numbers are finite; missing ones are ignored."""
     finite = (pyarrow.compute.all(pyarrow.compute.is_finite(table[name])) for name in numbers)
     return all(found.as_py() is not False for found in finite)  # None: all are missing
 
 
 def gather(frames: Iterable[pandas.DataFrame]) -> Iterator[pandas.DataFrame]:
-    """Joins small frames to chunks of about `CHUNK_ROWS` rows."""
+    """Concatenates small frames to chunks of about `CHUNK_ROWS` rows."""
     held: list[pandas.DataFrame] = []
     rows = 0
     for frame in frames:
@@ -123,7 +123,7 @@ def _blocks(
 
 
 def _columns(file: files.TextFile, layout: layouts.Layout) -> tuple[str, ...]:
-    """The columns in file order; those we do not know keep the file's name."""
+    """The columns in file order; those that the layout lacks keep the file's names."""
     line = file.first_line(layout.encoding)
     found = [name.strip('" ') for name in line.split(layout.separator)]
     for name in layout.header:
@@ -137,7 +137,7 @@ def _columns(file: files.TextFile, layout: layouts.Layout) -> tuple[str, ...]:
 
 
 def _parse(block: bytes, columns: tuple[str, ...], layout: layouts.Layout) -> pyarrow.Table:
-    """Lines to columns; raises `ArrowInvalid` without saying on which line."""
+    """Parses lines to columns; raises `ArrowInvalid`, which does not give the line."""
     separator = layout.separator
     types = _TYPES | dict.fromkeys(layout.numbers, pyarrow.float32())
     if layout.encoding != "utf-8":

@@ -1,4 +1,4 @@
-"""Fetches a file over HTTP: progress, resume, SHA-256, and nothing half-written left in place."""
+"""Downloads a file over HTTP, with progress, resume, SHA-256 and an atomic rename at the end."""
 
 import hashlib
 import http.client
@@ -22,23 +22,23 @@ _NETWORK = (
 
 
 def download(url: str, path: str | pathlib.Path, sha256: str | None = None) -> pathlib.Path:
-    """Downloads `url` to `path`, unless it is there already.
+    """Downloads `url` to `path`, unless the file exists already.
 
-    Bytes go to `<path>.part`, which is renamed once it is complete and its hash is right. A
-    broken transfer leaves it, and the next call goes on where it stopped if the server can;
-    without a known hash it starts anew, since the file may have changed in between.
+    Bytes go to `<path>.part`, which is renamed once it is complete and its hash is right. After
+    a broken transfer the next call resumes if the server supports it; without a known hash it
+    starts over, since the file may have changed in between.
 
     Args:
         url: http or https address.
         path: File to write.
-        sha256: The hash the file must have; None prints the one it has.
+        sha256: The expected hash; if None, the file's hash is printed.
 
     Returns:
         `path`.
 
     Raises:
         ConnectionError: the network, the server or the address failed.
-        ValueError: the file has another hash; what was fetched is removed.
+        ValueError: the file has another hash; it is removed.
     """
     path = pathlib.Path(path)
     if path.exists():
@@ -55,7 +55,7 @@ def download(url: str, path: str | pathlib.Path, sha256: str | None = None) -> p
         again = " to go on where it stopped" if sha256 else ""
         raise ConnectionError(
             f"download of {url} failed: {code}{reason}; run it again{again}, "
-            "or fetch the file by other means and pass it with --raw"
+            "or download the file by other means and pass it with --raw"
         ) from e
     _check(url, part, sha256)
     return part.replace(path)
@@ -68,7 +68,7 @@ def file_sha256(path: pathlib.Path) -> str:
 
 
 def _fetch(url: str, part: pathlib.Path) -> None:
-    """Appends to `part` what it lacks, or starts it anew."""
+    """Downloads to `part`; resumes if it exists and the server supports it."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "tfrec", "Accept-Encoding": "identity"}
     if have:
@@ -81,8 +81,8 @@ def _fetch(url: str, part: pathlib.Path) -> None:
             if not (error.code == 416 and have):
                 raise
             if error.headers.get("Content-Range") == f"bytes */{have}":
-                return None  # complete already; only its hash was not looked at
-        part.unlink()  # longer than the file: of no use
+                return None  # complete already; only its hash was not checked
+        part.unlink()  # longer than the file
         return _fetch(url, part)
     with response:
         resumed = response.status == 206 and _start(response) == have
@@ -94,7 +94,7 @@ def _fetch(url: str, part: pathlib.Path) -> None:
 
 
 def _append(response: http.client.HTTPResponse, part: pathlib.Path, have: int) -> None:
-    """Writes the response's bytes behind the first `have` of `part`."""
+    """Writes the response's bytes after the first `have` bytes of `part`."""
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
     bar = tqdm.tqdm(
@@ -115,7 +115,7 @@ def _append(response: http.client.HTTPResponse, part: pathlib.Path, have: int) -
 
 
 def _start(response: http.client.HTTPResponse) -> int:
-    """Where the bytes of a 206 answer begin; -1 if it does not say."""
+    """The offset of a 206 response's first byte; -1 if it gives none."""
     text = response.headers.get("Content-Range", "")
     start = text.removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdigit() else -1
@@ -128,6 +128,7 @@ def _check(url: str, part: pathlib.Path, sha256: str | None) -> None:
     elif found != sha256.lower():
         part.unlink()
         raise ValueError(
-            f"{url} has SHA-256 {found}, expected {sha256}; what was fetched is removed. Try "
-            "again; if it stays so the file has changed: fetch it yourself and pass it with --raw"
+            f"{url} has SHA-256 {found}, expected {sha256}; the download is removed. Try "
+            "again; if the hash stays, the file has changed: download it yourself and pass it with "
+            "--raw"
         )

@@ -21,20 +21,20 @@ PARTS = {
     "test": 1,
     **dict.fromkeys(("validation", "valid", "val", "dev"), 2),
 }
-_MOST_STEPS = 100  # distinct values of which the step between ratings is found out
+_MOST_STEPS = 100  # distinct values, at most, from which the step between ratings is inferred
 
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """Tables and what is wanted of them.
+    """Tables of events, and what to read of them.
 
     Attributes:
-        tables: By part, 0 training, 1 test, 2 validation, read one after the other; just 0 where
-            they are one whole, or a column says the part. They have `found`, `frames`, `locate`
-            and `count`, as `tabular_text.TextTable` has.
-        fields: What is read besides; each name is one of the tables' `found`.
+        tables: By part, 0 training, 1 test, 2 validation, read one after the other; only 0 where
+            they are not split, or a column gives the part. They have `found`, `frames`, `locate`
+            and `count`, like `tabular_text.TextTable`.
+        fields: Further columns to read; each name is one of the tables' `found`.
         drop: Leave out rows without user or item.
-        by_part: Whether the parts are wanted.
+        by_part: Whether the parts are read.
     """
 
     tables: Mapping[int, Sequence[Any]]
@@ -51,7 +51,7 @@ class Events:
                     yield code, rows if kept is None else rows.filter(kept), _missing(kept)
 
     def _kept(self, rows: pyarrow.Table) -> pyarrow.Array | None:
-        """Which rows have both ids; None where all have, or all are wanted."""
+        """Mask of the rows that have both ids; None if all are kept."""
         if not self.drop:
             return None
         equal = pyarrow.compute.not_equal
@@ -59,7 +59,7 @@ class Events:
         return None if pyarrow.compute.all(kept).as_py() else kept
 
     def locate(self, number: int) -> str:
-        """The place of a row that is kept, counted from 0."""
+        """File and line of a row that is kept, given its number from 0."""
         left = number
         for table in (table for tables in self.tables.values() for table in tables):
             before = 0
@@ -70,8 +70,8 @@ class Events:
                     return table.locate(before + int(at[left]))
                 left, before = left - len(at), before + len(rows)
             if not self.drop:
-                if place := table.locate(left):
-                    return place
+                if found := table.locate(left):
+                    return found
                 left -= table.count()
         return rating_number(number)  # the files have changed meanwhile
 
@@ -108,7 +108,7 @@ class Events:
         if len(wrong):
             raise ValueError(
                 f"{self.locate(before + int(wrong[0]))}, column {field.column}: "
-                f"{texts[wrong[0]]!r} is not a number; mend it, or read it as a category with "
+                f"{texts[wrong[0]]!r} is not a number; correct it, or read it as a category with "
                 f"--columns ...,{field.name}={field.column}:category:event"
             )
         return numbers
@@ -119,8 +119,8 @@ class Events:
         if codes.isna().any():
             row = int(numpy.argmax(codes.isna()))
             raise ValueError(
-                f"{self.locate(before + row)}: {texts[row]!r} is no part; "
-                f"{known_names(texts[row], PARTS)}; mend it, or name another column with "
+                f"{self.locate(before + row)}: {texts[row]!r} is not a part; "
+                f"{known_names(texts[row], PARTS)}; correct it, or name another column with "
                 "--columns ...,part=COLUMN"
             )
         return codes.to_numpy()
@@ -133,14 +133,14 @@ def dataset(
     fingerprint: str,
     read_as: Mapping[str, str],
 ) -> RawDataset:
-    """The data set that tables of events and those beside them make; takes one pass over them.
+    """Makes a data set of tables of events and side tables, in one pass over the events.
 
     Args:
         name: Name of the data set.
-        events: Where the interactions are.
+        events: The tables of interactions.
         sides: Tables of items and users.
         fingerprint: SHA-256 over all their contents.
-        read_as: The events' names of our columns, for people.
+        read_as: The events' names of our columns, for messages.
     """
     there = {name for found in events.tables.values() for table in found for name in table.found}
     if "title" in there - {name for side in sides for name in side.kinds}:
@@ -173,7 +173,7 @@ def dataset(
 
 
 class _Measured:
-    """What one pass tells: the values' range and step, the first entries of users and items."""
+    """Results of one pass: range and step of the values, first entries of users and items."""
 
     def __init__(self, events: Events):
         self.lowest, self.highest, self.dropped = numpy.inf, -numpy.inf, 0
@@ -184,7 +184,7 @@ class _Measured:
         self._values: set[float] = set()
         self._numbers = {f.name: True for f in events.fields}
         self._sets = {f.name: False for f in events.fields}
-        bar = tqdm.tqdm(desc="looking at values", unit=" rows", unit_scale=True, disable=None)
+        bar = tqdm.tqdm(desc="scanning values", unit=" rows", unit_scale=True, disable=None)
         with bar:
             for code, rows, dropped in events.frames():
                 bar.update(len(rows))
@@ -195,12 +195,12 @@ class _Measured:
 
     @property
     def step(self) -> float:
-        """The least distance between two values, 0 if there are too many to tell."""
+        """The least distance between two values, 0 if there are too many distinct ones."""
         known = 1 < len(self._values) <= _MOST_STEPS
         return float(min(numpy.diff(sorted(self._values)))) if known else 0.0
 
     def kind(self, field: NamedField) -> str:
-        """The field's kind, found out where it is not given."""
+        """The field's kind, inferred if it is not given."""
         if field.kind:
             return field.kind
         if self._numbers[field.name]:
@@ -234,9 +234,11 @@ class _Measured:
         if field.of == "event":
             return
         owner = rows[field.of].filter(known)
-        named = pandas.DataFrame({"id": owner.to_pandas(), "text": rows[field.name].filter(known)})
+        entries = pandas.DataFrame(
+            {"id": owner.to_pandas(), "text": rows[field.name].filter(known)}
+        )
         first = self.entries[field.name]
-        for raw_id, text in named.drop_duplicates("id").itertuples(index=False, name=None):
+        for raw_id, text in entries.drop_duplicates("id").itertuples(index=False, name=None):
             first.setdefault(raw_id, text)
 
 
@@ -247,7 +249,7 @@ def _missing(kept: pyarrow.Array | None) -> int:
 def _joined(
     of: str, about: _Measured, fields: Sequence[NamedField], sides: Sequence[SideTable]
 ) -> pandas.DataFrame:
-    """The table of users or items: what stands beside the events, then what stands in them."""
+    """The table of users or items: fields of the side table, then those of the events."""
     own = {f.name: about.entries[f.name] for f in fields if f.of == of and about.entries[f.name]}
     found = pandas.DataFrame(own, dtype=object)
     for side in (side for side in sides if side.of == of):

@@ -1,4 +1,4 @@
-"""The text files of a data set, in a zip, in a folder or loose: found, opened, hashed alike."""
+"""The text files of a data set: one interface for zips, folders and single files."""
 
 import contextlib
 import dataclasses
@@ -18,8 +18,8 @@ BLOCK_BYTES = 20 << 20  # about a million ratings
 
 _DAMAGE = (
     *(zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, pyarrow.ArrowException),
-    RuntimeError,  # encrypted, or packed by a method that is not known
-    OSError,  # where it has no number: bzip2, gzip and Parquet
+    RuntimeError,  # encrypted, or an unknown compression method
+    OSError,  # without an errno: from bzip2, gzip and Parquet
 )
 
 
@@ -30,7 +30,7 @@ class TextFile:
     Attributes:
         where: Its full name in errors, such as "data/ml-1m.zip/ml-1m/ratings.dat".
         name: Its path inside the zip or folder.
-        opener: Opens it for reading bytes; contents of `.gz` files are unpacked.
+        opener: Opens it for reading bytes; `.gz` files are decompressed.
     """
 
     where: str
@@ -41,7 +41,7 @@ class TextFile:
         """Yields (number of the first line, some whole lines), in bounded memory.
 
         Raises:
-            ValueError: the file is damaged, cut short or has no content.
+            ValueError: the file is damaged, truncated or empty.
         """
         line, rest = 1, b""
         with naming(self.where), self.opener() as stream:
@@ -57,11 +57,11 @@ class TextFile:
             raise ValueError(f"{self.where} is empty; get the data set again")
 
     def read(self) -> bytes:
-        """The whole content; for small files."""
+        """The file's content, for small files."""
         return b"".join(block for _, block in self.blocks())
 
     def first_line(self, encoding: str = "utf-8") -> str:
-        """The first line, without its end and without a byte order mark."""
+        """The first line, without line ending and byte order mark."""
         with naming(self.where), self.opener() as stream:
             line = stream.readline(1 << 20)
         if not line:
@@ -74,7 +74,7 @@ class Files:
 
     Args:
         where: The zip or folder, for errors.
-        openers: What opens each file, by its path inside.
+        openers: Functions that open the files, by path inside.
     """
 
     def __init__(self, where: str, openers: dict[str, Callable[[], BinaryIO]]) -> None:
@@ -96,7 +96,7 @@ class Files:
         )
 
     def find(self, base_name: str) -> TextFile | None:
-        """The file of that name, whatever the inner folder is called; None if absent.
+        """The file of that name in any inner folder; None if absent.
 
         Raises:
             ValueError: two inner folders hold such a file.
@@ -128,7 +128,7 @@ class Files:
 
 
 def from_path(path: pathlib.Path) -> Files:
-    """The files of a zip, of a folder (two levels deep), or one loose file."""
+    """The files of a zip, of a folder (two levels deep), or a single file."""
     if path.is_dir():
         inside = [p for pattern in ("*", "*/*") for p in path.glob(pattern) if p.is_file()]
         openers = {p.relative_to(path).as_posix(): _opener(p) for p in inside}
@@ -139,7 +139,7 @@ def from_path(path: pathlib.Path) -> Files:
 
 
 def from_paths(paths: Iterable[pathlib.Path]) -> Files:
-    """Loose files of one folder."""
+    """Single files of one folder."""
     paths = list(paths)
     return Files(str(paths[0].parent), {p.name: _opener(p) for p in paths})
 
@@ -152,7 +152,7 @@ def from_zip(source: pathlib.Path | bytes, where: str) -> Files:
         where: Its name in errors.
 
     Raises:
-        ValueError: it is damaged or no zip.
+        ValueError: it is damaged or not a zip.
     """
 
     def archive() -> zipfile.ZipFile:
@@ -172,7 +172,7 @@ def from_zip(source: pathlib.Path | bytes, where: str) -> Files:
 
 
 def fingerprint(files: Iterable[TextFile]) -> str:
-    """SHA-256 (hex) over the contents of `files`, in order, whatever they are called."""
+    """SHA-256 (hex) over the contents of `files` in order, independent of their names."""
     total = hashlib.sha256()
     for file in files:
         digest = hashlib.sha256()
@@ -191,7 +191,7 @@ def _unpacked(stream: BinaryIO, packed: bool) -> BinaryIO:
 
 
 class _Gunzip(gzip.GzipFile):
-    """A GzipFile that closes the stream under it, too."""
+    """A GzipFile that also closes the underlying stream."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(fileobj=stream)
@@ -204,7 +204,7 @@ class _Gunzip(gzip.GzipFile):
 
 @contextlib.contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Turns the many errors of damaged archives into one that names the file."""
+    """Turns the various errors of damaged archives into one that names the file."""
     try:
         yield
     except _DAMAGE as error:
@@ -212,5 +212,5 @@ def naming(where: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{where} is damaged, cut short or not what its name says ({reason}); get it again"
+            f"{where} is damaged, truncated or not of its format ({reason}); download it again"
         ) from error

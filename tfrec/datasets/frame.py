@@ -1,4 +1,4 @@
-"""A pandas frame as a raw data set, with frames of user and item fields beside it."""
+"""A pandas frame of events as a raw data set, with optional frames of user and item fields."""
 
 import dataclasses
 import hashlib
@@ -55,16 +55,16 @@ def read(
     Args:
         frame: A row an event; ids of any type become strings, times are seconds since 1970,
             datetimes or ISO texts. By part: 0 training, 1 test, 2 validation.
-        columns: The frame's names of "user", "item" and of what else is to be read.
-        users: A table of users, with the id in the column that `columns` names (or "user"); all
+        columns: The frame's names of "user", "item" and of other columns to read.
+        users: A table of users, with the id in the column given by `columns` (or "user"); all
             other columns become fields.
-        items: The same of items; a column "title" names them in answers.
+        items: The same for items; a column "title" is shown with recommendations.
         name: Name of the data set, part of its protocol.
         missing: "error", or "drop": rows without user or item are left out.
-        by_part: Whether the parts are wanted.
+        by_part: Whether the parts are read.
 
     Raises:
-        ValueError: a column is not there, a value is missing or of the wrong kind, an id has two
+        ValueError: a column is missing, a value is missing or of the wrong type, an id has two
             rows in `users` or `items`, or the frame is empty.
     """
     parts = {0: frame} if isinstance(frame, pandas.DataFrame) else frame
@@ -96,7 +96,7 @@ def chunks(
 
 
 def _wanted(frame: pandas.DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns to read by our names, all of them there."""
+    """The columns to read by our names, checked to exist."""
     for ours, column in columns.items():
         if column not in frame.columns:
             names = [str(name) for name in frame.columns]

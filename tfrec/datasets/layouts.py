@@ -1,4 +1,4 @@
-"""How a file of ratings is cut into columns, and which numbers it may hold."""
+"""Layouts of delimited files, and the range of ratings."""
 
 import dataclasses
 
@@ -7,16 +7,16 @@ LAST_TIME = 2**32  # year 2106: later "seconds" are milliseconds
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the lines of a file are cut.
+    """The format of a file's lines.
 
     Attributes:
         columns: Our names of the columns, in file order.
-        separator: What stands between two columns.
+        separator: The separator between columns.
         encoding: "utf-8" or "latin-1".
         header: The names in the file's first line, aligned with `columns`; () if it has none.
-            Named columns may stand in any order, and others beside them.
-        quoted: Fields may stand in double quotes.
-        numbers: Columns of numbers beside the value and the time; empty ones are missing.
+            With a header, columns may be in any order, and others are ignored.
+        quoted: Fields may be in double quotes.
+        numbers: Further columns of numbers, besides value and time; empty ones are missing.
     """
 
     columns: tuple[str, ...]
@@ -35,7 +35,7 @@ class RatingScale:
         minimum: Lowest rating.
         maximum: Highest rating.
         step: Distance between two neighbouring ratings, 0 if unknown.
-        labels: Only the lowest and the highest rating themselves are allowed.
+        labels: Only the lowest and the highest rating are allowed.
     """
 
     minimum: float

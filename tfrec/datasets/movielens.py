@@ -1,7 +1,7 @@
 """MovieLens in its three layouts: tabs (100K), `::` (1M, 10M), CSV (20M, 25M, latest).
 
 F. Maxwell Harper and Joseph A. Konstan, The MovieLens Datasets: History and Context,
-ACM TiiS 5(4), 2015. Each reader takes a zip or a folder, whatever the inner folder is called.
+ACM TiiS 5(4), 2015. Each reader takes a zip or a folder, with an inner folder of any name.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, places
+from tfrec.datasets import columns, files, layouts, rating_locator
 from tfrec.datasets.raw_dataset import RawDataset
 
 FOLDS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
@@ -72,7 +72,7 @@ def read_1m(
 ) -> RawDataset:
     """MovieLens 1M: `ratings.dat`, `movies.dat`, `users.dat`, the latter two in Latin-1.
 
-    `age` and `occupation` stay the codes that the set's README explains.
+    `age` and `occupation` are codes that the data set's README explains.
     Arguments and errors as in `read_100k`; there are no folds.
     """
     _refuse_fold(name, fold)
@@ -91,7 +91,7 @@ def read_1m(
 def read_10m(
     name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None
 ) -> RawDataset:
-    """MovieLens 10M: `ratings.dat`, `movies.dat` in UTF-8; nothing about users, no folds."""
+    """MovieLens 10M: `ratings.dat`, `movies.dat` in UTF-8; no fields of users, no folds."""
     return _without_users(name, found, scale, fold, "dat", _COLONS, _MOVIES_10M)
 
 
@@ -134,7 +134,7 @@ def _dataset(
     items: pandas.DataFrame,
     also_read: list[files.TextFile],
 ) -> RawDataset:
-    """Two files of ratings are a fold: training, then test."""
+    """Makes the data set; two files of ratings are a fold: training, then test."""
 
     def chunks() -> Iterator[pandas.DataFrame]:
         for part, file in enumerate(ratings):
@@ -152,7 +152,7 @@ def _dataset(
         rating_step=scale.step,
         has_times=True,
         kinds=_KINDS,
-        locate=places.locator(ratings, header=bool(layout.header)),
+        locate=rating_locator.locator(ratings, header=bool(layout.header)),
     )
 
 

@@ -2,8 +2,8 @@
 
 Neither may be redistributed. DeepRec (Kuchaiev and Ginsburg 2017) writes
 `user TAB item TAB rating` without a header, as one file, as parts, or as folders
-`<fold>_TRAIN`, `<fold>_VALID`, `<fold>_TEST` cut by time. Parts made for item rows (a path
-that contains "iRec") have the item first. Prize files are in `prize`.
+`<fold>_TRAIN`, `<fold>_VALID`, `<fold>_TEST` split by time. Parts made for item rows (a path
+that contains "iRec") have the item first. `prize` reads the Prize's files.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, places, prize
+from tfrec.datasets import columns, files, layouts, prize, rating_locator
 from tfrec.datasets.raw_dataset import RawDataset
 
 _TRAIN_ROWS, _TEST_ROWS, _VALIDATION_ROWS = 0, 1, 2  # as `RawDataset` has them
@@ -25,19 +25,19 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}$")
 
 
 def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None) -> RawDataset:
-    """Reads whichever of the layouts is there.
+    """Reads either of the layouts.
 
     Args:
         name: Name of the data set.
-        found: A folder or zip of parts (those called `part-*`, if any), loose parts, or
+        found: A folder or zip of parts (those called `part-*`, if any), single parts, or
             the Prize's files.
         scale: Allowed ratings.
         fold: None, or the prefix of DeepRec's folders: "N3M" reads N3M_TRAIN, then N3M_VALID
-            (if it is there) as the validation rows and N3M_TEST as the test rows; "N3M_VALID"
+            (if it exists) as the validation rows and N3M_TEST as the test rows; "N3M_VALID"
             takes N3M_VALID as the test rows.
 
     Raises:
-        FileNotFoundError: no ratings there.
+        FileNotFoundError: there is no file of ratings.
         ValueError: unknown fold, or a damaged or malformed file.
     """
     prize_files = prize.rating_files(found)
@@ -65,14 +65,14 @@ def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | 
         rating_step=scale.step,
         has_times=has_times,
         brings_validation=_VALIDATION_ROWS in codes,
-        locate=places.locator(ratings, is_rating=prize.is_rating if prize_files else bool),
+        locate=rating_locator.locator(ratings, is_rating=prize.is_rating if prize_files else bool),
     )
 
 
 def _parts(
     name: str, found: files.Files, fold: str | None
 ) -> tuple[list[files.TextFile], list[int]]:
-    """The parts to read, in order, and what they are."""
+    """The files to read, in order, and the part that each is."""
     names = [n for n in found.names if not _NOT_RATINGS.search(n)]
     names = [n for n in names if n.endswith((".txt", ".txt.gz", ".tsv", ".tsv.gz"))]
     if not names:

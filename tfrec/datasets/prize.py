@@ -1,6 +1,6 @@
 """The Netflix Prize's files: `mv_*.txt`, `combined_data_*.txt` and `movie_titles`.
 
-A line "1234:" opens an item; below it every line is `user,rating,YYYY-MM-DD`.
+A line "1234:" starts an item; every line below it is `user,rating,YYYY-MM-DD`.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.csv
 
-from tfrec.datasets import columns, complaints, files, layouts
+from tfrec.datasets import bad_line, columns, files, layouts
 
 _RATINGS = re.compile(r"(mv_\d+|combined_data_\d+)\.txt(\.gz)?$")
 _TITLES = ("movie_titles.txt", "movie_titles.csv")
@@ -31,7 +31,7 @@ def rating_files(found: files.Files) -> list[files.TextFile]:
 
 
 def titles(found: files.Files) -> tuple[pandas.DataFrame, list[files.TextFile]]:
-    """Items with title and year, and the file they are from; empty if it is not there."""
+    """Items with title and year, and the file they are from; both empty if it is missing."""
     file = next((file for name in _TITLES if (file := found.find(name))), None)
     if file is None:
         return no_titles(), []
@@ -41,14 +41,14 @@ def titles(found: files.Files) -> tuple[pandas.DataFrame, list[files.TextFile]]:
         if len(fields) != 3:
             raise ValueError(
                 f"{file.where}, line {number}: expected item,year,title, found {line[:60]!r}; "
-                f"{complaints.CURE}"
+                f"{bad_line.CURE}"
             )
         rows.append((fields[0], fields[2], "", fields[1] if fields[1].isdigit() else ""))
     return pandas.DataFrame(rows, columns=["item", "title", "genres", "year"], dtype="str"), [file]
 
 
 def no_titles() -> pandas.DataFrame:
-    """The frame of items where nothing is known about them."""
+    """An empty frame of items."""
     return pandas.DataFrame({name: pandas.Series([], dtype="str") for name in ("item",)})
 
 
@@ -56,7 +56,7 @@ def read_ratings(file: files.TextFile, scale: layouts.RatingScale) -> Iterator[p
     """Yields user, item, value and time, in file order; dates become seconds at midnight UTC.
 
     Raises:
-        ValueError: a bad line, named.
+        ValueError: a bad line; the error gives its number.
     """
     item = ""
     for first_line, block in file.blocks():
@@ -66,7 +66,7 @@ def read_ratings(file: files.TextFile, scale: layouts.RatingScale) -> Iterator[p
         except pyarrow.ArrowInvalid:
             good = False
         if not good:
-            _complain(file.where, first_line, block, item, scale)
+            _raise_error(file.where, first_line, block, item, scale)
         if len(table):
             yield table.to_pandas()
 
@@ -77,14 +77,14 @@ def is_rating(line: bytes) -> bool:
 
 
 def _parse(block: bytes, item: str) -> tuple[pyarrow.Table, str]:
-    """Lines to columns; "1234:" is read as a row without value and time.
+    """Parses lines to columns; "1234:" is read as a row without value and time.
 
     Args:
         block: Whole lines.
-        item: The item that is open when the block starts; "" at the file's start.
+        item: The current item at the start of the block; "" at the start of the file.
 
     Returns:
-        The ratings, and the item that is open when the block ends.
+        The ratings, and the current item at the end of the block.
     """
     block = (block.replace(b"\r\n", b"\n") + b"\n").replace(b":\n", b":,,\n")
     rows = pyarrow.csv.read_csv(
@@ -106,27 +106,27 @@ def _parse(block: bytes, item: str) -> tuple[pyarrow.Table, str]:
     return pyarrow.table({**columns_, "time": seconds}), (opened or [item])[-1]
 
 
-def _complain(
+def _raise_error(
     where: str, first_line: int, block: bytes, item: str, scale: layouts.RatingScale
 ) -> NoReturn:
-    """Raises `ValueError` naming the first bad line of `block`."""
+    """Raises `ValueError` with the number of the first bad line of `block`."""
     for number, raw in enumerate(block.split(b"\n"), start=first_line):
         raw = raw.rstrip(b"\r")
         if _ITEM.match(raw):
             item = raw.decode("utf-8", "replace")
         elif raw and (reason := _reason(raw.decode("utf-8", "replace"), item, scale)):
-            raise ValueError(f"{where}, line {number}{reason}; {complaints.CURE}")
-    raise ValueError(f"{where}, from line {first_line}: cannot be read; {complaints.CURE}")
+            raise ValueError(f"{where}, line {number}{reason}; {bad_line.CURE}")
+    raise ValueError(f"{where}, from line {first_line}: cannot be read; {bad_line.CURE}")
 
 
 def _reason(line: str, item: str, scale: layouts.RatingScale) -> str:
     if not item:
-        return f": {line[:40]!r} stands before any 'item:' line"
+        return f": {line[:40]!r} comes before any 'item:' line"
     fields = line.split(",")
     if len(fields) != 3:
         return f": expected 'item:' or user,rating,YYYY-MM-DD, found {line[:60]!r}"
     for number, name in enumerate(("user", "value"), start=1):
-        if reason := complaints.field_reason(name, fields[number - 1], scale):
+        if reason := bad_line.field_reason(name, fields[number - 1], scale):
             return f", column {number} ({name}): {reason}"
     if pandas.isna(pandas.to_datetime(fields[2], format="%Y-%m-%d", errors="coerce")):
         return f", column 3 (time): {fields[2]!r} is not a date YYYY-MM-DD"

@@ -1,4 +1,4 @@
-"""`RawDataset`: what every reader returns and `tfrec.data` consumes."""
+"""`RawDataset`, which every reader returns and `tfrec.data` consumes."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ def _nothing_about(key: str) -> Callable[[], pandas.DataFrame]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RawDataset:
-    """A data set as its files have it: raw ids, nothing filtered, nothing reordered.
+    """A data set as in its files: raw ids, unfiltered, in file order.
 
-    Anything that can say what stands before the defaults can be prepared:
+    The arguments without a default are enough to prepare a data set:
 
         raw = RawDataset(
             name="clicks", chunks=lambda: iter([frame]), fingerprint="clicks of May",
@@ -31,28 +31,28 @@ class RawDataset:
         name: Key of the registry.
         chunks: Starts a new pass over the ratings in file order. Each chunk is a frame of
             about a million rows: `user` (str), `item` (str), `value` (float32), `time`
-            (int64, unix seconds, 0 where unknown), and `test` only where a fold was asked for:
-            1 (or True) for its test rows, 2 for validation rows that it brings, 0 for training.
+            (int64, unix seconds, 0 where unknown), and `test` only if a fold was requested:
+            1 (or True) for its test rows, 2 for its validation rows, 0 for training.
             Raises `ValueError` at the first bad line.
-        fingerprint: SHA-256 over the contents of the files read, the same whether they lie
-            in a zip or a folder.
-        rating_min: Lowest rating the set allows.
-        rating_max: Highest rating the set allows.
-        users: Column `user` and the side fields the set has, all strings: `gender`,
-            `age`, `occupation`, `zip`. No rows where the set says nothing about users.
-        items: Column `item` and side fields, all strings: `title`, `genres` (joined by
-            "|"), `year` ("" if unknown). No rows where the set says nothing about items.
+        fingerprint: SHA-256 over the contents of the files read, the same for a zip and a
+            folder.
+        rating_min: Lowest rating allowed.
+        rating_max: Highest rating allowed.
+        users: Column `user` and the side fields of users, all strings: `gender`, `age`,
+            `occupation`, `zip`. No rows if there are no fields of users.
+        items: Column `item` and the side fields of items, all strings: `title`, `genres` (joined
+            by "|"), `year` ("" if unknown). No rows if there are no fields of items.
         rating_step: Distance between two neighbouring ratings, 0 if unknown.
         has_times: False if every `time` is 0.
-        kinds: Which columns are fields for models that read side information: kind by
-            column of `users`, of `items`, or of the chunks. Kinds as in `schema.Field`;
-            "prefix" is the category of a text's first three characters.
-        brings_validation: Whether the fold brings validation rows.
-        has_ids: False where users and items are only positions in the files.
-        read_as: The files' names of our columns, where they have their own.
-        dropped: Rows that the reader leaves out, by reason.
-        locate: Names file and line of a rating, given its number (from 0, over all chunks). May
-            be slow: it is for errors.
+        kinds: Columns of `users`, of `items` or of the chunks that are fields for models with
+            side information: kind by column. Kinds as in `schema.Field`; "prefix" is the category
+            of a text's first three characters.
+        brings_validation: Whether the fold has validation rows.
+        has_ids: False if users and items are only positions in the files.
+        read_as: The files' names of our columns, where they differ.
+        dropped: Number of rows that the reader leaves out, by reason.
+        locate: Returns file and line of a rating, given its number (from 0, over all chunks). May
+            be slow: it is used for errors.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The known data sets and where their files are looked for."""
+"""The known data sets, and the search for their files."""
 
 import dataclasses
 import glob
@@ -42,14 +42,14 @@ class Entry:
     Attributes:
         reader: Reads its files.
         scale: Allowed ratings.
-        names: Zips and folders to look for in the data folder and the cache, first choice
+        names: Zips and folders to search for in the data folder and the cache, first choice
             first.
         licence: Terms and citation, in short.
-        url: Where it may be downloaded; "" where it may not.
-        sha256: Hash of the file at `url`; None where nobody has published it.
-        how_to_get: For sets without `url`: where the user gets it.
+        url: Address for downloads; "" if the data may not be downloaded.
+        sha256: Hash of the file at `url`; None if none is published.
+        how_to_get: For data sets without `url`: how to get the files.
         embedded: A copy in this package, as a path below `tfrec/datasets`; "" if none.
-        named_columns: It is a user's own tables, read by `tabular.read` with all its arguments.
+        own_tables: The user's own tables, read by `tabular.read` with all its arguments.
     """
 
     reader: Reader
@@ -60,7 +60,7 @@ class Entry:
     sha256: str | None = None
     how_to_get: str = ""
     embedded: str = ""
-    named_columns: bool = False
+    own_tables: bool = False
 
 
 DATASETS: dict[str, Entry] = {
@@ -83,7 +83,7 @@ DATASETS: dict[str, Entry] = {
         _HALVES,
         ("ml-10m.zip", "ml-10M100K", "ml-10m"),
         url=_GROUPLENS + "ml-10m.zip",
-        sha256=None,  # GroupLens publishes only an MD5 beside the zip
+        sha256=None,  # GroupLens publishes only an MD5
     ),
     "ml-20m": Entry(
         movielens.read_csv,
@@ -121,7 +121,7 @@ DATASETS: dict[str, Entry] = {
         licence="Netflix Prize: no redistribution, no commercial use. The README has the terms.",
         how_to_get=(
             "it may not be redistributed: get the Netflix Prize files (combined_data_*.txt or "
-            "mv_*.txt) from whoever licenses them to you, or DeepRec's tab-separated parts"
+            "mv_*.txt) from a licensed source, or DeepRec's tab-separated parts"
         ),
     ),
     "santander": Entry(
@@ -133,7 +133,7 @@ DATASETS: dict[str, Entry] = {
             "passed on; the competition's rules have the exact terms."
         ),
         how_to_get=(
-            "Kaggle gives it to whoever accepts the competition's rules: get train_ver2.csv from "
+            "accept the competition's rules and download train_ver2.csv from "
             "kaggle.com/c/santander-product-recommendation"
         ),
     ),
@@ -146,27 +146,27 @@ DATASETS: dict[str, Entry] = {
             "that comes with the data has the exact terms."
         ),
         how_to_get=(
-            "Criteo gives it to whoever accepts its terms: get the Display Advertising Challenge "
-            "data (dac.tar.gz) from Criteo AI Lab and unpack its train.txt"
+            "accept Criteo's terms, download the Display Advertising Challenge data (dac.tar.gz) "
+            "from Criteo AI Lab and unpack its train.txt"
         ),
     ),
     "tabular": Entry(
         tabular.read,
-        layouts.RatingScale(0, 0, 0),  # found out
+        layouts.RatingScale(0, 0, 0),  # inferred
         (),
         licence="your own",
         how_to_get="it is your own table, a .csv, .tsv or .parquet: pass it with --raw=FILE",
-        named_columns=True,
+        own_tables=True,
     ),
 }
 
 
 def known_range(data: DataConfig, raw: RawDataset | None = None) -> tuple[float, float] | None:
-    """The lowest and the highest value that data will have, as far as it is known.
+    """The lowest and the highest value that prepared data will have; None if unknown.
 
     Args:
-        data: How it is prepared.
-        raw: What it is prepared from; None: files are not opened yet.
+        data: Settings of preparing.
+        raw: The raw data set; None if its files are not opened yet.
     """
     if data.label_above is not None or data.duplicates in ("sum", "count"):
         return None
@@ -175,14 +175,14 @@ def known_range(data: DataConfig, raw: RawDataset | None = None) -> tuple[float,
     entry = DATASETS.get(data.dataset)
     if entry is None:
         return None
-    if entry.named_columns:
-        named = roles.parse(data.columns).roles
-        return (1, 1) if named and "value" not in named else None
+    if entry.own_tables:
+        given = roles.parse(data.columns).roles
+        return (1, 1) if given and "value" not in given else None
     return entry.scale.minimum, entry.scale.maximum
 
 
 def open_as(data: DataConfig, raw: str | pathlib.Path | Sources | None = None) -> RawDataset:
-    """Opens what the settings name; arguments and errors as those of `load`."""
+    """Opens the data set of some settings; errors as of `load`."""
     fold = data.fold if data.split == "folds" else None
     return load(data.dataset, raw, fold, data.columns, data.missing)
 
@@ -196,16 +196,16 @@ def load(
 ) -> RawDataset:
     """Opens a data set.
 
-    Its files are looked for at `raw`; else in the folder that the environment variable
-    TFREC_DATA names; else in this package; else they are downloaded into the folder
-    TFREC_CACHE, or ~/.cache/tfrec.
+    Its files are searched for at `raw`; else in the folder given by the environment variable
+    TFREC_DATA; else in this package; else they are downloaded into the folder TFREC_CACHE, or
+    ~/.cache/tfrec.
 
     Args:
         name: Key of `DATASETS`.
         raw: The zip, a folder with its files, a folder that holds the zip, or (netflix) a
             file or a glob pattern; tabular: also parts and side tables.
-        fold: A ready split that comes with the set: its chunks have the column `test`.
-        columns: tabular: which columns are what, see `roles`.
+        fold: A ready split that comes with the data set; chunks then have the column `test`.
+        columns: tabular: the roles of the columns, see `roles`.
         missing: tabular: "error", or "drop" rows without user or item.
 
     Raises:
@@ -216,32 +216,32 @@ def load(
     if name not in DATASETS:
         raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, DATASETS))
     entry, given = DATASETS[name], sources.of(raw)
-    if entry.named_columns:
+    if entry.own_tables:
         parts = given.parts or {0: given.raw}
         if parts[0] is None:
             raise FileNotFoundError(f"--raw is missing: {entry.how_to_get}")
         found = {code: _files(name, entry, path) for code, path in parts.items()}
         return tabular.read(name, found, fold, columns, missing, given.users, given.items)
-    for flag in given.beside:
+    for flag in given.own_flags:
         raise ValueError(
             f"{flag} is for tables of your own: {name} has its own files; leave it out, or use "
             "--dataset=tabular"
         )
     if columns:
         raise ValueError(
-            f"--columns={columns}: {name} knows its own columns; leave it out, or read the files "
-            "with --dataset=tabular"
+            f"--columns={columns}: the columns of {name} are fixed; leave it out, or read the "
+            "files with --dataset=tabular"
         )
     return entry.reader(name, _files(name, entry, given.raw), entry.scale, fold)
 
 
 def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Where a data set lies in a folder of data sets; None if it is not there."""
+    """The path of a data set in a folder of data sets; None if it is not there."""
     return _among(folder, DATASETS[name])
 
 
 def cache_dir() -> pathlib.Path:
-    """Where downloads and, without --data_dir, prepared data go."""
+    """The folder of downloads and, without --data_dir, of prepared data."""
     return pathlib.Path(os.environ.get("TFREC_CACHE") or "~/.cache/tfrec").expanduser()
 
 
@@ -251,7 +251,7 @@ def _files(name: str, entry: Entry, raw: str | pathlib.Path | None) -> files.Fil
     folder = os.environ.get("TFREC_DATA", "")
     if folder:
         if not pathlib.Path(folder).is_dir():
-            raise FileNotFoundError(f"TFREC_DATA={folder} is no folder; mend or unset it")
+            raise FileNotFoundError(f"TFREC_DATA={folder} is not a folder; correct or unset it")
         if (path := _among(pathlib.Path(folder), entry)) is not None:
             return files.from_path(path)
     inside = importlib.resources.files("tfrec.datasets") / entry.embedded
@@ -270,7 +270,7 @@ def _files(name: str, entry: Entry, raw: str | pathlib.Path | None) -> files.Fil
 
 
 def _explicit(name: str, entry: Entry, raw: str) -> files.Files:
-    """What --raw names: a file, a folder, a folder that holds either, or a pattern."""
+    """The files at --raw: a file, a folder, a folder that holds either, or a pattern."""
     path = pathlib.Path(raw).expanduser()
     if path.is_dir():
         return files.from_path(_among(path, entry) or path)
@@ -286,6 +286,6 @@ def _explicit(name: str, entry: Entry, raw: str) -> files.Files:
 
 
 def _among(folder: pathlib.Path, entry: Entry) -> pathlib.Path | None:
-    """The first of the entry's names that lies in `folder`."""
+    """The first of the entry's names that exists in `folder`."""
     found = (folder / name for name in entry.names)
     return next((path for path in found if path.exists()), None)

@@ -1,4 +1,4 @@
-"""Which columns of a table are what: `--columns`, and keywords in Python."""
+"""The roles of a table's columns, as given by `--columns` or by keywords in Python."""
 
 import dataclasses
 import difflib
@@ -17,19 +17,19 @@ SETTINGS = {
 }
 RESERVED = ("user", "item", "value", "time", "part", "test", "weekday", "hour", "day")
 _OF_EVENTS = ("category", "number")
-_ALIKE = 0.7  # a name without a kind that is as close to a role is a mistyped one
+_ALIKE = 0.7  # similarity to a role from which a name without a kind counts as mistyped
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedField:
-    """A column of the user's own that models may read.
+    """A further column that models may read.
 
     Attributes:
-        name: What the field is called.
+        name: Name of the field.
         column: The table's name of it, or its position from 1.
-        kind: As of `schema.Field`, or "prefix"; empty: found out.
-        of: Whose it is: "item", "user" or "event"; empty: that of the side table that has it,
-            else the item.
+        kind: As of `schema.Field`, or "prefix"; inferred if empty.
+        of: What it describes: "item", "user" or "event"; if empty, the kind of the side table
+            that has it, else the item.
     """
 
     name: str
@@ -40,13 +40,13 @@ class NamedField:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What is known of the columns.
+    """Roles of columns, further fields, and settings of the reader.
 
     Attributes:
-        roles: The table's name of "user", "item" and of other `ROLES`; empty: those that are
-            called so.
-        fields: Columns of the user's own.
-        settings: Those of the reader, by name.
+        roles: The table's names of "user", "item" and other `ROLES`; empty: the columns have
+            those names.
+        fields: Further columns.
+        settings: Settings of the reader, by name.
     """
 
     roles: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -55,11 +55,11 @@ class Columns:
 
 
 def parse(text: str) -> Columns:
-    """What --columns says: `user=customer_id,item=sku,price=unit_price:number`.
+    """Parses --columns, such as `user=customer_id,item=sku,price=unit_price:number`.
 
     Raises:
-        ValueError: not of the form name=column, an unknown name or kind, one twice, or neither
-            user nor item among them.
+        ValueError: not of the form name=column, an unknown name or kind, a duplicate, or user or
+            item is missing.
     """
     given: dict[str, str] = {}
     for part in (part for part in text.split(",") if part.strip()):
@@ -70,17 +70,17 @@ def parse(text: str) -> Columns:
                 "--columns=user=customer_id,item=sku,value=stars,time=bought_at"
             )
         if name in given:
-            raise ValueError(f"--columns={text}: {name!r} is given twice; name it once")
+            raise ValueError(f"--columns={text}: {name!r} is given twice; give it once")
         given[name] = value
-    return named(given, f"--columns={text}:")
+    return from_mapping(given, f"--columns={text}:")
 
 
-def named(given: Mapping[str, str], where: str) -> Columns:
+def from_mapping(given: Mapping[str, str], where: str) -> Columns:
     """Roles, fields and settings of the reader, distinguished by their names.
 
     Args:
         given: Columns by name; those of fields may end in `:KIND` or `:KIND:OWNER`.
-        where: Starts an error.
+        where: The beginning of an error.
 
     Raises:
         ValueError: as `parse`.
@@ -102,7 +102,7 @@ def named(given: Mapping[str, str], where: str) -> Columns:
     used = [*roles.items(), *((field.name, field.column) for field in fields)]
     for i, (name, column) in enumerate(used):
         if column in dict(used[:i]).values():
-            raise ValueError(f"{where} {name}={column}: that column is named before; name it once")
+            raise ValueError(f"{where} {name}={column}: that column is given twice; give it once")
     return Columns(roles, tuple(fields), settings)
 
 
@@ -117,7 +117,7 @@ def _field(name: str, value: str, where: str) -> NamedField:
         )
     if not (name.isascii() and name.isidentifier()) or name in RESERVED:
         raise ValueError(
-            f"{where} {name!r} can not be the name of a field: choose another, of letters, digits "
+            f"{where} {name!r} cannot be the name of a field: choose another, of letters, digits "
             f"and _, such as {name.strip('_') or 'my'}_field={value}"
         )
     for word, what, known in ((kind, "kind", KINDS), (of, "owner", OWNERS)):

@@ -1,9 +1,9 @@
 """Santander Product Recommendation (Kaggle 2016): which products a bank's customers add.
 
 `train_ver2.csv` has a row for each customer and month: 13.6 million rows, about 956,000 customers,
-24 products, January 2015 to May 2016. Its rows are states; what is recommended are changes. So
-the file is read once, in order of months, with one small state a customer, and becomes events:
-a product that a customer holds, and the month in which he added it.
+24 products, January 2015 to May 2016. Its rows are states, but additions are recommended. So the
+file is read once, in order of months, with a small state for each customer, and becomes events:
+a product that a customer holds, and the month in which it was added.
 """
 
 import collections
@@ -27,27 +27,27 @@ _ITEMS = numpy.array(list(layout.PRODUCTS), object)
 def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | None) -> RawDataset:
     """Reads the months into events of value 1.
 
-    A product is added in a month if the customer holds it then and did not in his row before.
-    Each customer and product gives one event at most, of its latest addition; `time` is the
-    first day of that month (UTC). What a customer holds when he is first seen was added nobody
-    knows when: its time is the month before.
+    A product is added in a month if the customer holds it then and did not in the previous row.
+    Each pair of customer and product gives at most one event, its latest addition; `time` is the
+    first day of that month (UTC). Products in a customer's first row were added at an unknown
+    time; theirs is the month before.
 
-    Products given up are no events, but for those given up in the file's last month: with
-    `--split=month` that month is the test, whose input must be what was held before it. Hence
-    the test is the competition's own question: given the products of the month before, which
-    ones are added? For the same reason `users` has each customer's fields as of two months
-    before the last one, the last that training sees; customers who came later have none.
+    Products that were given up give no events, except those given up in the file's last month:
+    with `--split=month` that month is the test, whose input must be what was held before it.
+    Hence the test is that of the competition: given the products of the month before, which ones
+    are added? For the same reason `users` has each customer's fields as of two months before the
+    last one, the last in training; customers who joined later have none.
 
     Args:
         name: Name of the data set.
-        found: `train_ver2.csv`, or monthly parts of it in order of names; packed or not.
+        found: `train_ver2.csv`, or monthly parts of it in order of names; compressed or not.
         scale: Not used: every value is 1.
         fold: Must be None.
 
     Raises:
-        FileNotFoundError: no rows there.
-        ValueError: a fold is asked for, months out of order, two rows of a customer in one
-            month, or a damaged or malformed file.
+        FileNotFoundError: there is no file of rows.
+        ValueError: `fold` is given, months out of order, two rows of a customer in one month, or
+            a damaged or malformed file.
     """
     if fold is not None:
         raise ValueError(f"--data split=folds: {name} comes without folds; use --split=month")
@@ -84,7 +84,7 @@ def _row_files(found: files.Files) -> list[files.TextFile]:
 
 
 def _read_into(customers: "_Customers", file: files.TextFile, bar: tqdm.tqdm) -> None:
-    """All rows of a file, month by month."""
+    """Adds all rows of a file, month by month."""
     names = layout.header(file)
     for first_line, block in file.blocks():
         if first_line == 1:
@@ -100,7 +100,7 @@ def _read_into(customers: "_Customers", file: files.TextFile, bar: tqdm.tqdm) ->
 
 
 class _Customers:
-    """What is known of every customer after the rows read so far.
+    """The state of every customer after the rows read so far.
 
     Attributes:
         month: The latest month, counted from January 1970.
@@ -119,47 +119,47 @@ class _Customers:
         self._before: collections.deque[numpy.ndarray] = collections.deque(maxlen=2)
 
     def add(self, rows: layout.Rows, start: int, end: int) -> None:
-        """Takes over the rows from `start` up to `end`, all of one month."""
+        """Adds the rows from `start` up to `end`, all of one month."""
         month = int(rows.months[start])
         if month < self.month:
             raise ValueError(
-                f"{rows.locate(start)}: {_name(month)} stands after {_name(self.month)}; sort the "
+                f"{rows.locate(start)}: {_name(month)} comes after {_name(self.month)}; sort the "
                 "rows by fecha_dato"
             )
         if month > self.month:
             if self.month:
                 self._before.append(self._fields.copy())
             self.month = month
-        who = self._place(rows.customers[start:end])
-        self._refuse_twice(rows, start, who)
-        held, before = rows.held[start:end], self._held[who]
-        first = self._seen[who] == 0
-        added = numpy.where(before, self._added[who], 0)
+        at = self._positions_of(rows.customers[start:end])
+        self._refuse_twice(rows, start, at)
+        held, before = rows.held[start:end], self._held[at]
+        first = self._seen[at] == 0
+        added = numpy.where(before, self._added[at], 0)
         new = held & ~before
         added[new] = numpy.where(first, month - 1, month)[new.nonzero()[0]]
-        self._added[who], self._held[who], self._seen[who] = added, held, month
-        for place, (name, (texts, codes)) in enumerate(rows.fields.items()):
+        self._added[at], self._held[at], self._seen[at] = added, held, month
+        for index, (name, (texts, codes)) in enumerate(rows.fields.items()):
             known = self._texts[name]
             ours = [known.setdefault(text, len(known)) for text in texts]
-            self._fields[who, place] = numpy.array(ours, numpy.int32)[codes[start:end]]
+            self._fields[at, index] = numpy.array(ours, numpy.int32)[codes[start:end]]
 
-    def _place(self, customers: numpy.ndarray) -> numpy.ndarray:
-        """Positions of raw ids; makes room for new ones."""
+    def _positions_of(self, customers: numpy.ndarray) -> numpy.ndarray:
+        """Positions of raw ids; extends the arrays for new ones."""
         positions = self._positions
-        who = [positions.setdefault(raw_id, len(positions)) for raw_id in customers]
+        at = [positions.setdefault(raw_id, len(positions)) for raw_id in customers]
         missing = len(positions) - len(self._seen)
         if missing:
             for name in ("_added", "_held", "_seen", "_fields"):
                 old = getattr(self, name)
                 more = numpy.zeros((missing, *old.shape[1:]), old.dtype)
                 setattr(self, name, numpy.concatenate([old, more]))
-        return numpy.array(who, numpy.int64)
+        return numpy.array(at, numpy.int64)
 
-    def _refuse_twice(self, rows: layout.Rows, start: int, who: numpy.ndarray) -> None:
-        order = numpy.argsort(who, kind="stable")
-        again = numpy.zeros(len(who), bool)
-        again[order[1:]] = who[order[1:]] == who[order[:-1]]
-        again |= self._seen[who] == self.month
+    def _refuse_twice(self, rows: layout.Rows, start: int, at: numpy.ndarray) -> None:
+        order = numpy.argsort(at, kind="stable")
+        again = numpy.zeros(len(at), bool)
+        again[order[1:]] = at[order[1:]] == at[order[:-1]]
+        again |= self._seen[at] == self.month
         if again.any():
             row = start + int(numpy.argmax(again))
             raise ValueError(
@@ -174,15 +174,15 @@ class _Customers:
         known = numpy.zeros((len(ids), fields.shape[1]), numpy.int32)
         known[: len(fields)] = fields
         columns_ = {
-            name: numpy.array(list(self._texts[name]), object)[known[:, place]]
-            for place, name in enumerate(layout.FIELDS)
+            name: numpy.array(list(self._texts[name]), object)[known[:, index]]
+            for index, name in enumerate(layout.FIELDS)
         }
         return pandas.DataFrame({"user": ids, **columns_})
 
     def additions(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Raw ids `[n]`, and the month of each product's latest addition, int16 `[n, 24]`.
 
-        0 is for what is not held; what was given up in the file's last month is still there.
+        0 where it is not held; products given up in the file's last month count as held.
         """
         gone = (self._seen < self.month)[:, numpy.newaxis] & ~self._held
         return numpy.array(list(self._positions), object), numpy.where(gone, 0, self._added)
@@ -192,13 +192,13 @@ def _events(ids: numpy.ndarray, added: numpy.ndarray) -> Iterator[pandas.DataFra
     """The additions as frames, customer by customer in order of appearance."""
     step = columns.CHUNK_ROWS // 4
     for start in range(0, len(ids), step):
-        who, product = added[start : start + step].nonzero()
-        months = added[start + who, product].astype("datetime64[M]")
+        at, product = added[start : start + step].nonzero()
+        months = added[start + at, product].astype("datetime64[M]")
         yield pandas.DataFrame(
             {
-                "user": ids[start + who],
+                "user": ids[start + at],
                 "item": _ITEMS[product],
-                "value": numpy.ones(len(who), numpy.float32),
+                "value": numpy.ones(len(at), numpy.float32),
                 "time": months.astype("datetime64[s]").astype(numpy.int64),
             }
         )

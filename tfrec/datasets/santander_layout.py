@@ -1,7 +1,7 @@
 """The 48 columns of Santander's `train_ver2.csv`, cleaned a block of lines at a time.
 
 A month, a customer, 22 fields of the customer and 24 flags of products. The file is dirty in
-known ways: numbers padded with blanks, " NA" or nothing where something is missing, "1" beside
+known ways: numbers padded with blanks, " NA" or nothing for missing entries, both "1" and
 "1.0", -999999 for an unknown seniority, ages of two and of 164 years.
 """
 
@@ -15,7 +15,7 @@ import numpy
 import pyarrow
 import pyarrow.csv
 
-from tfrec.datasets import complaints, files
+from tfrec.datasets import bad_line, files
 
 PRODUCTS = {
     "ind_ahor_fin_ult1": "Savings account (cuenta de ahorro)",
@@ -48,11 +48,11 @@ _FLAGS = {"": False, "0": False, "0.0": False, "1": True, "1.0": True}
 
 
 def _text(text: str) -> str:
-    return text.removesuffix(".0")  # "1.0" beside "1"
+    return text.removesuffix(".0")  # both "1" and "1.0" occur
 
 
 def _between(low: float, high: float) -> Callable[[str], str]:
-    """Whole numbers in a range; whatever else stands there is unknown."""
+    """Cleans whole numbers in a range; all else is unknown."""
 
     def clean(text: str) -> str:
         try:
@@ -70,7 +70,7 @@ def _one_of(**names: str) -> Callable[[str], str]:
 
 @dataclasses.dataclass(frozen=True)
 class CustomerField:
-    """One side field: its column in the file, its kind, and how a text becomes clean."""
+    """One side field: its column in the file, its kind, and a function that cleans its texts."""
 
     column: str
     kind: str = "category"
@@ -78,7 +78,7 @@ class CustomerField:
 
 
 # Left out: tipodom (always 1), cod_prov (the number of nomprov), and ult_fec_cli_1t, which holds
-# days after the month it stands in.
+# days after the month of its row.
 FIELDS = {
     "employee": CustomerField("ind_empleado"),
     "country": CustomerField("pais_residencia"),
@@ -114,7 +114,7 @@ class Rows:
         customers: `[n]`, raw ids.
         held: bool `[n, 24]`, by product.
         fields: The distinct clean texts ("" where unknown) and the code of each line, by field.
-        locate: Names the place of a line, given its number from 0.
+        locate: Returns file and line of a row, given its number from 0.
     """
 
     months: numpy.ndarray
@@ -128,7 +128,7 @@ def header(file: files.TextFile) -> list[str]:
     """The columns in file order.
 
     Raises:
-        ValueError: one that is needed is not there.
+        ValueError: a required column is missing.
     """
     names = [name.strip() for name in next(csv.reader([file.first_line()]))]
     missing = [name for name in _NEEDED if name not in names]
@@ -141,16 +141,16 @@ def header(file: files.TextFile) -> list[str]:
 
 
 def parse(file: files.TextFile, names: list[str], first_line: int, block: bytes) -> Rows:
-    """Whole lines to clean columns.
+    """Parses whole lines to clean columns.
 
     Args:
-        file: Where they are from, for errors.
+        file: The file, for errors.
         names: The columns in file order.
         first_line: Number of the block's first line.
         block: The lines.
 
     Raises:
-        ValueError: a bad line, named with its column.
+        ValueError: a bad line; the error gives its number and the column.
     """
 
     def locate(row: int) -> str:
@@ -160,23 +160,23 @@ def parse(file: files.TextFile, names: list[str], first_line: int, block: bytes)
     try:
         table = _table(names, block)
     except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
-        _complain(file.where, names, first_line, block, str(error))
+        _raise_error(file.where, names, first_line, block, str(error))
 
     def column(name: str, clean: Callable[[str], object], wrong: str = "") -> tuple:
         texts, codes = _coded(table[name])
         cleaned = [clean(text) for text in texts]
         if wrong and None in cleaned:
             row = int(numpy.argmax(numpy.isin(codes, [c is None for c in cleaned].index(True))))
-            place = f"{locate(row)}, column {names.index(name) + 1} ({name})"
-            raise ValueError(f"{place}: {texts[codes[row]]!r} {wrong}; {complaints.CURE}")
+            where = f"{locate(row)}, column {names.index(name) + 1} ({name})"
+            raise ValueError(f"{where}: {texts[codes[row]]!r} {wrong}; {bad_line.CURE}")
         return cleaned, codes
 
     months, month = column(_MONTH, _month, "is not a date YYYY-MM-DD")
-    ids, customer = column(_CUSTOMER, lambda text: text or None, "is no customer's number")
+    ids, customer = column(_CUSTOMER, lambda text: text or None, "is not a customer's number")
     held = numpy.empty((len(table), len(PRODUCTS)), bool)
-    for place, name in enumerate(PRODUCTS):
+    for index, name in enumerate(PRODUCTS):
         flags, codes = column(name, _FLAGS.get, "is neither 0 nor 1")
-        held[:, place] = numpy.array(flags, bool)[codes]
+        held[:, index] = numpy.array(flags, bool)[codes]
     return Rows(
         months=numpy.array(months, numpy.int64)[month],
         customers=numpy.array(ids, object)[customer],
@@ -195,7 +195,7 @@ def _month(text: str) -> int | None:
 
 
 def _table(names: list[str], block: bytes) -> pyarrow.Table:
-    """Each column as a dictionary: only distinct texts need cleaning."""
+    """Reads columns as dictionaries, so that only distinct texts need cleaning."""
     coded = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     return pyarrow.csv.read_csv(
         pyarrow.BufferReader(block),
@@ -209,16 +209,16 @@ def _table(names: list[str], block: bytes) -> pyarrow.Table:
 
 
 def _coded(column: pyarrow.ChunkedArray) -> tuple[list[str], numpy.ndarray]:
-    """The distinct texts without blanks around them and "NA", and the code of each row."""
+    """The distinct texts, stripped and without "NA", and the code of each row."""
     texts = [text.strip() for text in column.chunk(0).dictionary.to_pylist()]
     codes = numpy.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
     return ["" if text == "NA" else text for text in texts], codes
 
 
-def _complain(
+def _raise_error(
     where: str, names: list[str], first_line: int, block: bytes, problem: str
 ) -> NoReturn:
-    """Raises `ValueError` naming the first line that is not cut into the header's columns."""
+    """Raises `ValueError` with the number of the first line whose number of columns is wrong."""
     for number, raw in enumerate(block.split(b"\n"), start=first_line):
         try:
             line = raw.decode().rstrip("\r")
@@ -228,6 +228,6 @@ def _complain(
         if line and found != len(names):
             raise ValueError(
                 f"{where}, line {number}: {found} columns separated by ',', {len(names)} are "
-                f"expected: {line[:60]!r}; {complaints.CURE}"
+                f"expected: {line[:60]!r}; {bad_line.CURE}"
             )
-    raise ValueError(f"{where}, from line {first_line}: {problem}; {complaints.CURE}")
+    raise ValueError(f"{where}, from line {first_line}: {problem}; {bad_line.CURE}")

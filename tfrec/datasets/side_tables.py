@@ -1,4 +1,4 @@
-"""Tables of items and users beside the events: files or frames, joined by id."""
+"""Side tables of items and users: files or frames, joined by id."""
 
 import dataclasses
 import io
@@ -14,7 +14,7 @@ from tfrec.datasets import files, tabular_text
 from tfrec.datasets.roles import RESERVED, Columns, NamedField
 
 Source = str | pathlib.Path | pandas.DataFrame
-NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"  # no 02139, which is a name
+NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"  # not 02139, which is a code
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 
 
@@ -24,10 +24,10 @@ class SideTable:
 
     Attributes:
         of: "item" or "user".
-        frame: All text, "" where unknown; its first column is the id and called as `of`.
+        frame: All text, "" where unknown; its first column is the id, whose name is `of`.
         kinds: Kind by column, as of `RawDataset.kinds`.
-        taken: Names of what --columns says and this table has: roles and fields.
-        dropped: Rows without an id.
+        taken: Roles and fields of --columns that this table has.
+        dropped: Number of rows left out because they have no id.
     """
 
     of: str
@@ -41,10 +41,10 @@ def read(source: Source, of: str, columns: Columns, drop: bool = False) -> SideT
     """Reads a table of items or users; all its columns become fields.
 
     Args:
-        source: A CSV, TSV or Parquet file, packed or not, or a frame. Ids stand in the column that
-            is called as in the events, or `of`, or `id`.
+        source: A CSV, TSV or Parquet file, compressed or not, or a frame. The ids are in the
+            column with the name that they have in the events, or `of`, or `id`.
         of: "item" or "user".
-        columns: Names and kinds of its columns, where they are given; `title` is a text.
+        columns: Names and kinds of its columns, as far as they are given; `title` is a text.
         drop: Leave out rows without an id.
 
     Raises:
@@ -80,21 +80,21 @@ def read(source: Source, of: str, columns: Columns, drop: bool = False) -> SideT
 
 
 def text(value: object) -> str:
-    """One entry; the members of a list are joined by "|"."""
+    """An entry as text; the members of a list are joined by "|"."""
     if isinstance(value, (list, tuple, set, frozenset, numpy.ndarray)):
         return "|".join(sorted(map(str, value)))
     return "" if pandas.isna(value) else str(value)
 
 
 def id_text(value: object) -> str:
-    """An id; whole numbers beside missing ones are floats."""
+    """An id as text; in a column with missing entries whole numbers are floats."""
     if isinstance(value, (float, numpy.floating)) and float(value).is_integer():
         return str(int(value))
     return text(value).strip()
 
 
 def _kind(column: pandas.Series, texts: pandas.Series, typed: bool) -> str:
-    """Numbers, sets whose members are joined by "|", or categories; found by type or by look."""
+    """Infers "number", "set" (members joined by "|") or "category", from type or texts."""
     known = texts[texts != ""]
     if typed:
         types = pandas.api.types
@@ -107,11 +107,11 @@ def _kind(column: pandas.Series, texts: pandas.Series, typed: bool) -> str:
 
 
 def load(source: Source, of: str) -> tuple[str, pandas.DataFrame, bool]:
-    """What errors call the table, the table, and whether its columns have types.
+    """The table's name in errors, the table, and whether its columns are typed.
 
     Args:
         source: As of `read`.
-        of: What it is of, for errors.
+        of: "item" or "user", for errors.
 
     Raises:
         FileNotFoundError: no such file.
@@ -141,21 +141,21 @@ def _key(table: pandas.DataFrame, where: str, of: str, columns: Columns) -> str:
             return same[0]
     known = known_names(wanted[0], names)[:300]
     raise ValueError(
-        f"{where} has no column {wanted[0]!r} of {of} ids: {known}; call it as in the events, or "
-        f"{of!r}"
+        f"{where} has no column {wanted[0]!r} of {of} ids: {known}; give it the name that it has "
+        f"in the events, or {of!r}"
     )
 
 
 def _wanted(table: pandas.DataFrame, of: str, columns: Columns) -> dict[str, NamedField]:
-    """By column: what --columns says of it."""
-    named = [f for f in columns.fields if f.of in ("", of)]
+    """The fields of --columns that are in this table, by column."""
+    given = [f for f in columns.fields if f.of in ("", of)]
     if of == "item" and "title" in columns.roles:
-        named.append(NamedField("title", columns.roles["title"], "text", "item"))
-    return {field.column: field for field in named if field.column in table.columns}
+        given.append(NamedField("title", columns.roles["title"], "text", "item"))
+    return {field.column: field for field in given if field.column in table.columns}
 
 
 def _name(column: str, others: Sequence[str]) -> str:
-    """A column's name as one of a field: letters, digits and _, unlike the others."""
+    """A field's name for a column: letters, digits and _, different from the others."""
     name = re.sub(r"[^0-9A-Za-z_]+", "_", column).strip("_") or "field"
     if name.casefold() == "title":
         name = "title"

@@ -1,10 +1,10 @@
-"""Any table of events: CSV, TSV or Parquet, packed or not, its columns named by --columns.
+"""Any table of events: CSV, TSV or Parquet, compressed or not, with its columns in --columns.
 
 `--columns=user=customer_id,item=sku,value=stars,time=bought_at,title=product`. Only user and item
-must be there: without a value every event is 1, without a time none is known. Other columns, such
+are required: without a value every event is 1, without a time none is known. Other columns, such
 as `price=unit_price:number`, become fields for models that read side information, and so do those
-of tables beside the events (see `side_tables`). Separator and header are sniffed, `separator=` and
-`header=` say otherwise. pyarrow reads, in bounded memory; `reader=tensorflow_io` reads Parquet by
+of side tables (see `side_tables`). Separator and header are sniffed unless `separator=` and
+`header=` are given. pyarrow reads in bounded memory; `reader=tensorflow_io` reads Parquet with
 tensorflow-io where that works.
 """
 
@@ -36,7 +36,7 @@ _TEXT = re.compile(r"\.(csv|tsv|txt|dat|tab|data)(\.gz)?$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 _NOT_ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
 _ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
-_MOST_STEPS = 100  # distinct values of which the step between ratings is found out
+
 _ROWS = 1 << 18  # a batch of tensorflow-io
 
 
@@ -44,7 +44,7 @@ def read(
     name: str,
     parts: Mapping[int, files.Files],
     fold: str | None,
-    named: str = "",
+    given: str = "",
     missing: str = "error",
     users: Source | None = None,
     items: Source | None = None,
@@ -53,29 +53,30 @@ def read(
 
     Args:
         name: Name of the data set.
-        parts: One file, or several of the same columns, read in order of names; for each part, 0
-            training, 1 test, 2 validation, or just 0 for the whole.
-        fold: Whether the parts are wanted: None, or any text.
-        named: What --columns says; empty: columns are called `user`, `item` and, where they
-            are there, `value`, `time`, `title`.
+        parts: One file, or several with the same columns, read in order of names, by part: 0
+            training, 1 test, 2 validation, or just 0 if they are not split.
+        fold: None, or any text to read the parts.
+        given: The value of --columns; if empty, columns are `user`, `item` and, where they
+            exist, `value`, `time`, `title`.
         missing: "error", or "drop": rows without user or item are left out.
         users: A table of users.
         items: A table of items.
 
     Raises:
-        FileNotFoundError: no table there.
-        ValueError: parts are asked for that are not there, columns that are not there, or a bad
-            line.
+        FileNotFoundError: there is no table.
+        ValueError: a part or a column is missing, or a bad line.
     """
-    columns, drop = roles.parse(named), missing == "drop"
+    columns, drop = roles.parse(given), missing == "drop"
     if fold is not None and len(parts) == 1 and "part" not in columns.roles:
         raise ValueError(
-            f"--data split=folds: {name} comes without folds; use --split=random, name the files "
-            "with --train_raw and --test_raw, or the column that says the part with --columns "
+            f"--data split=folds: {name} comes without folds; use --split=random, give the files "
+            "with --train_raw and --test_raw, or the column that holds the part with --columns "
             "...,part=COLUMN"
         )
     rows = {code: _table_files(found) for code, found in parts.items()}
-    marks = {code: files.fingerprint(found) for code, found in rows.items()}  # names damage first
+    marks = {
+        code: files.fingerprint(found) for code, found in rows.items()
+    }  # fails early on damaged files
     sides = read_sides(columns, drop, users=users, items=items)
     wanted, fields = of_events(columns, sides)
     tables = {
@@ -92,10 +93,10 @@ def read(
 def read_sides(
     columns: Columns, drop: bool, *, users: Source | None, items: Source | None
 ) -> list[SideTable]:
-    """The tables beside the events that are given; arguments and errors as of `side_tables.read`.
+    """The side tables that are given; arguments and errors as of `side_tables.read`.
 
     Raises:
-        ValueError: also where a field has the name of one of the other table.
+        ValueError: also if a field of both tables has the same name.
     """
     given = {"item": items, "user": users}
     found = [
@@ -106,8 +107,8 @@ def read_sides(
     if len(found) == 2 and (both := found[0].kinds.keys() & found[1].kinds.keys()):
         name = min(both)
         raise ValueError(
-            f"both --items and --users have a column {name!r}: rename one, or name it with "
-            f"--columns ...,user_{name}={name}:category:user"
+            f"both --items and --users have a column {name!r}: rename one, or give it another name "
+            f"with --columns ...,user_{name}={name}:category:user"
         )
     return found
 
@@ -115,7 +116,7 @@ def read_sides(
 def of_events(
     columns: Columns, sides: Sequence[SideTable]
 ) -> tuple[dict[str, str], tuple[NamedField, ...]]:
-    """What is left to be read of the events: their names of our columns, and the fields.
+    """The columns to read of the events: their names of our columns, and the fields.
 
     Raises:
         ValueError: a field has the name of one of a side table.
@@ -137,7 +138,7 @@ def of_events(
 
 
 def joined_mark(marks: Mapping[int, str], sides: Sequence[SideTable]) -> str:
-    """One fingerprint of the events' parts and the tables beside them."""
+    """One fingerprint of the events' parts and the side tables."""
     if len(marks) == 1 and not sides:
         return marks[0]
     words = [f"{code} {mark}" for code, mark in marks.items()]
@@ -151,12 +152,12 @@ def joined_mark(marks: Mapping[int, str], sides: Sequence[SideTable]) -> str:
 def _read_as(table: tabular_text.TextTable | tabular_parquet.ParquetTable) -> dict[str, str]:
     """The file's names of our columns."""
     if isinstance(table, tabular_text.TextTable):
-        return {name: table.names[place] for name, place in table.places.items()}
+        return {name: table.names[i] for name, i in table.positions.items()}
     return dict(table.columns)
 
 
 def tensorflow_io_problem() -> str:
-    """Why tensorflow-io does not work here; "" if it does. Runs an op: an import proves nothing."""
+    """Why tensorflow-io does not work here; "" if it does. Runs an op: importing is not enough."""
     try:
         version = importlib.metadata.version("tensorflow-io")
     except importlib.metadata.PackageNotFoundError:
@@ -169,7 +170,7 @@ def tensorflow_io_problem() -> str:
             import tensorflow_io as tfio
 
             tfio.experimental.text.re2_full_match(["a"], "a")
-    except Exception as error:  # whatever a library that does not fit raises
+    except Exception as error:  # an incompatible library raises many types
         return (
             f"tensorflow-io {version} does not work with TensorFlow {tf.__version__} "
             f"({type(error).__name__}; 0.37 goes with TensorFlow 2.16 and 2.17)"
@@ -178,7 +179,7 @@ def tensorflow_io_problem() -> str:
 
 
 def _tensorflow_io(file: files.TextFile, names: list[str]) -> Iterator[pyarrow.Table]:
-    """Yields the named columns of a Parquet file, through tensorflow-io."""
+    """Yields columns of a Parquet file, read by tensorflow-io."""
     import tensorflow as tf
     import tensorflow_io as tfio
 
@@ -224,7 +225,7 @@ def _table(
                     f"--columns reader=tensorflow_io: {file.where} is inside a zip; unpack it"
                 )
             read = _tensorflow_io
-        return tabular_parquet.look(file, wanted, read)
+        return tabular_parquet.open_table(file, wanted, read)
     if by_tensorflow_io:
         raise ValueError(
             f"--columns reader=tensorflow_io: it reads Parquet, {file.where} is text; leave it out"

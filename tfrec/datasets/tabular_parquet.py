@@ -1,4 +1,4 @@
-"""Parquet tables: batches of rows, only the columns that are needed."""
+"""Parquet tables, read in batches of rows and only the columns needed."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ Batches = Callable[[files.TextFile, list[str]], Iterable[pyarrow.Table]]
 
 
 def batches(file: files.TextFile, names: list[str]) -> Iterator[pyarrow.Table]:
-    """Yields the named columns, through pyarrow.
+    """Yields the columns of some names, read by pyarrow.
 
     Raises:
         ValueError: the file is damaged.
@@ -32,7 +32,7 @@ class ParquetTable(TypedTable):
 
     Attributes:
         file: The file.
-        read: What reads it.
+        read: The function that reads it.
     """
 
     file: files.TextFile
@@ -52,11 +52,11 @@ class ParquetTable(TypedTable):
             return pyarrow.parquet.ParquetFile(stream).metadata.num_rows
 
 
-def look(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -> ParquetTable:
-    """Finds the wanted columns; empty: `user`, `item` and, where there, `value`, `time`, `title`.
+def open_table(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -> ParquetTable:
+    """Opens a file with some columns; by default `user`, `item` and `value`, `time`, `title`.
 
     Raises:
-        ValueError: it is no Parquet file, or a column is not there.
+        ValueError: it is not a Parquet file, or a column is missing.
     """
     with files.naming(file.where), file.opener() as stream:
         names = pyarrow.parquet.ParquetFile(stream).schema_arrow.names
@@ -67,7 +67,7 @@ def look(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -> Parq
         if column not in names:
             raise ValueError(
                 f"{file.where}: no column {column!r} for {name}; "
-                f"{known_names(column, names)[:200]}; say which it is with --columns ...,"
+                f"{known_names(column, names)[:200]}; give its name with --columns ...,"
                 f"{name}=COLUMN"
             )
     return ParquetTable(dict(wanted), file, read)

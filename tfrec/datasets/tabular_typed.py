@@ -1,4 +1,4 @@
-"""Batches of typed columns, of Parquet files or of frames, as user, item, value, time and title."""
+"""Tables of typed columns (Parquet files or frames), converted to the types of our columns."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ import numpy
 import pyarrow
 import pyarrow.compute
 
-from tfrec.datasets import columns, complaints
+from tfrec.datasets import bad_line, columns
 from tfrec.datasets.tabular_text import ANY, missing_ids, time_kind
 
 
 @dataclasses.dataclass(frozen=True)
 class TypedTable:
-    """A table whose columns have types; a subclass says where its batches come from.
+    """A table whose columns have types; a subclass provides its batches.
 
     Attributes:
-        columns: The table's names of our columns: user and item, and where there are some value,
-            time, title, part and fields.
-        drop: Rows without user or item will be left out; here they have an empty id.
+        columns: The table's names of our columns: user, item and optionally value, time, title,
+            part and fields.
+        drop: Rows without user or item are left out later; here they have an empty id.
     """
 
     columns: dict[str, str]
@@ -26,17 +26,17 @@ class TypedTable:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Which of our columns there are."""
+        """Our names of the columns that exist."""
         return tuple(self.columns)
 
     @property
     def where(self) -> str:
-        """What errors call the table."""
+        """The table's name in errors."""
         raise NotImplementedError
 
     @property
     def cure(self) -> str:
-        """How to name another column; `{name}` is ours."""
+        """How to give another column, for errors; `{name}` is our name of it."""
         raise NotImplementedError
 
     def batches(self) -> Iterator[pyarrow.Table]:
@@ -44,11 +44,11 @@ class TypedTable:
         raise NotImplementedError
 
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         raise NotImplementedError
 
     def frames(self) -> Iterator[pyarrow.Table]:
-        """Yields user, item and what else is wanted, in our types, in file order.
+        """Yields user, item and the other columns, in our types, in file order.
 
         Raises:
             ValueError: a value that is missing or of the wrong kind, with its row.
@@ -62,12 +62,12 @@ class TypedTable:
                 }
             )
             if not columns.ratings_are_good(table, ANY, self.drop):
-                self._complain(table, row)
+                self._raise_error(table, row)
             yield table
             row += len(table)
 
     def locate(self, number: int) -> str | None:
-        """The place of a row, counted from 0; None if there are fewer."""
+        """The row in errors, given its number from 0; None if there are fewer."""
         return f"{self.where}, row {number + 1}" if number < self.count() else None
 
     def _column(self, column: pyarrow.ChunkedArray, name: str, row: int) -> pyarrow.ChunkedArray:
@@ -83,7 +83,9 @@ class TypedTable:
                 return _seconds(column)
             if name == "value":
                 return column.cast(pyarrow.float32(), safe=False)
-            if is_id and pyarrow.types.is_floating(kind):  # whole numbers beside missing ones
+            if is_id and pyarrow.types.is_floating(
+                kind
+            ):  # whole numbers with missing ones among them
                 column = column.cast(pyarrow.int64())
             if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
                 members = column.cast(pyarrow.list_(pyarrow.string()))
@@ -94,7 +96,7 @@ class TypedTable:
             raise self._error(name, None, f"{kind} cannot be read as {name} ({text})") from None
 
     def _missing(self, name: str, row: int) -> ValueError:
-        """Counts the rows without an id; reads all of them."""
+        """An error with the number of rows without an id; reads the whole table."""
         ids = [self.columns[key] for key in ("user", "item")]
         n = 0
         for batch in self.batches():
@@ -105,20 +107,20 @@ class TypedTable:
             f"{missing_ids(n)}"
         )
 
-    def _complain(self, table: pyarrow.Table, row: int) -> None:
+    def _raise_error(self, table: pyarrow.Table, row: int) -> None:
         for name in self.columns:
             for i, value in enumerate(table[name].to_pylist()):
                 if not value and name in ("user", "item"):
                     if self.drop:
                         continue
                     raise self._missing(name, row + i)
-                if reason := complaints.field_reason(name, str(value), ANY):
+                if reason := bad_line.field_reason(name, str(value), ANY):
                     raise self._error(name, row + i, reason)
 
     def _error(self, name: str, row: int | None, reason: str) -> ValueError:
-        place = "" if row is None else f", row {row + 1}"
+        at = "" if row is None else f", row {row + 1}"
         return ValueError(
-            f"{self.where}{place}, column {self.columns[name]}: {reason}; mend it, or name "
+            f"{self.where}{at}, column {self.columns[name]}: {reason}; correct it, or give "
             f"another column with {self.cure.format(name=name)}"
         )
 

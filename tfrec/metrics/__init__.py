@@ -1,10 +1,10 @@
-"""One report a task: rows in, a dict of numbers out; and the comparison of two runs.
+"""A report for each task: takes rows, returns a dict of metrics; and comparisons of two runs.
 
-`ranking`, `rating` and `clicks` give the same numbers for plain arrays and frames. TensorFlow is
-loaded by `SampledRankingReport.keep` alone.
+`ranking`, `rating` and `clicks` compute the same metrics of plain arrays and frames. Only
+`SampledRankingReport.keep` imports TensorFlow.
 
-Reports keep one value a row (or a rating, an event) and reduce at the end in float64, in the
-order of the row ids: no number depends on the batch size, the order of batches or the replicas.
+Reports keep one value for each row (or rating, or event) and reduce them at the end in float64,
+in order of the row ids: metrics do not depend on batch size, order of batches or replicas.
 """
 
 from tfrec.metrics.arrays import clicks, clicks_by_user, rating, rating_by_user

@@ -1,4 +1,4 @@
-"""Metrics of predictions in arrays: those of `RatingReport` and `CtrReport`, no TensorFlow."""
+"""Metrics of `RatingReport` and `CtrReport` for predictions in arrays, without TensorFlow."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ _NO_AUC = "take more events, or other labels"
 def rating(
     predicted: Any, actual: Any, low: float | None = None, high: float | None = None
 ) -> dict[str, float]:
-    """Errors of predicted ratings, over all of them at once.
+    """Errors of predicted ratings, pooled over all of them.
 
     Args:
         predicted: `[n]` numbers.
         actual: `[n]` numbers, the ratings.
-        low: Lowest rating, to which predictions below are raised; None: they stay.
+        low: Lowest rating, to which lower predictions are clipped; None: not clipped.
         high: Highest rating, likewise.
 
     Returns:
         rmse, mae and n_ratings. Definitions: `RatingReport`.
 
     Raises:
-        ValueError: there are none, shapes differ, or a number is not finite.
+        ValueError: arrays are empty, shapes differ, or a number is not finite.
     """
     return rating_report.mean_errors(_errors(predicted, actual, low, high))
 
@@ -37,7 +37,7 @@ def rating_by_user(
     low: float | None = None,
     high: float | None = None,
 ) -> SavedValues:
-    """The errors of `rating` summed by user; other arguments and errors as there.
+    """The errors of `rating` summed by user; other arguments and errors as of `rating`.
 
     Args:
         predicted: `[n]` numbers.
@@ -59,12 +59,12 @@ def rating_by_user(
 def clicks(
     predicted: Any, labels: Any, users: Any = None, *, logits: bool = False
 ) -> dict[str, float]:
-    """How well predictions tell clicks from the rest, over all events at once.
+    """AUC, log loss and calibration of predicted clicks, pooled over all events.
 
     Args:
-        predicted: `[n]` probabilities; with `logits` their logits, which keep apart what is 1 as
-            a probability. Nothing is clipped: where a probability of 0 or 1 is wrong, logloss is
-            infinite.
+        predicted: `[n]` probabilities; with `logits` their logits, which distinguish predictions
+            whose probabilities are rounded to 1. Nothing is clipped: if a probability of 0 or 1
+            is wrong, logloss is infinite.
         labels: `[n]`, 0 or 1.
         users: `[n]` ids, for gauc; None leaves it out.
         logits: Whether `predicted` are logits.
@@ -74,7 +74,7 @@ def clicks(
         Definitions: `CtrReport`.
 
     Raises:
-        ValueError: there are none, shapes differ, a number is not finite, a label is neither 0
+        ValueError: arrays are empty, shapes differ, a number is not finite, a label is neither 0
             nor 1, a probability is outside of [0, 1], or all labels are equal.
     """
     label, logit, probability = _events(predicted, labels, logits)
@@ -87,7 +87,7 @@ def clicks(
 
 
 def clicks_by_user(predicted: Any, labels: Any, users: Any, *, logits: bool = False) -> SavedValues:
-    """The sums of `clicks` by user; arguments and errors as there.
+    """The sums of `clicks` by user; arguments and errors as of `clicks`.
 
     Returns:
         Values that `compare` takes for "logloss" and "gauc", and `frame()` shows.
@@ -122,7 +122,7 @@ def _events(predicted: Any, labels: Any, logits: bool) -> tuple[np.ndarray, np.n
 
 
 def _owners(users: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The users' ids, sorted, and the position among them of each entry's user."""
+    """The users' sorted ids, and the position in them of each entry's user."""
     users = np.asarray(users)
     if users.shape != (n,):
         raise ValueError(f"users must be [{n}], got {list(users.shape)}")
@@ -130,7 +130,7 @@ def _owners(users: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numbers(**arrays: Any) -> list[np.ndarray]:
-    """Float64 arrays `[n]` of one length, all finite."""
+    """Float64 arrays `[n]` of equal length, checked to be finite."""
     found = {name: columns.numbers(array, name) for name, array in arrays.items()}
     shapes = {name: list(array.shape) for name, array in found.items()}
     n = next(iter(found.values())).size

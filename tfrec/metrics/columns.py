@@ -1,4 +1,4 @@
-"""Columns of plain arrays and frames: ids of any type as codes, numbers as float64."""
+"""Converts columns of arrays and frames: ids of any type to codes, numbers to float64."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ def column(frame: Any, name: str, what: str) -> np.ndarray:
     """A frame's column as an array.
 
     Args:
-        frame: Whatever gives a column by its name: a pandas or polars frame, a dict of arrays.
+        frame: A pandas or polars frame, a dict of arrays, or another mapping of columns.
         name: The column.
-        what: What errors call the frame.
+        what: The frame's name in errors.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: there is no such column.
     """
     names = [str(n) for n in getattr(frame, "columns", frame)]
     if name not in names:
@@ -29,23 +29,23 @@ def numbers(values: Any, what: str) -> np.ndarray:
 
     Args:
         values: Numbers of any type.
-        what: What errors call them.
+        what: Their name in errors.
 
     Raises:
-        ValueError: one of them is no number, such as a text.
+        ValueError: one of them is not a number, such as a text.
     """
     try:
         return np.asarray(values).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what} can not be read as numbers: {error}") from None
+        raise ValueError(f"{what} cannot be read as numbers: {error}") from None
 
 
 def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     """The distinct ids, sorted, and for each value its position among them.
 
     Args:
-        values: `[N]` ids that can be compared with one another.
-        what: What errors call them.
+        values: `[N]` ids of types that can be sorted.
+        what: Their name in errors.
 
     Returns:
         `[n]` ids and `[N]` int64.
@@ -55,7 +55,7 @@ def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if values.dtype.kind in "iuU":  # none can be missing
         return np.unique(values, return_inverse=True)
-    import pandas  # ids of other types mostly come from it
+    import pandas  # ids of other types mostly come from pandas
 
     codes, ids = pandas.factorize(values, sort=True)
     missing = np.flatnonzero(codes < 0)
@@ -65,7 +65,7 @@ def coded(values: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
-    """Ids of two frames, one after the other.
+    """Ids of two frames, concatenated.
 
     Args:
         first: `[N]` ids.
@@ -73,7 +73,7 @@ def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
         what: The column, for errors.
 
     Raises:
-        ValueError: some are text and the others are not, so that they could never be equal.
+        ValueError: only one frame's ids are text, so that they could never be equal.
     """
     if first.size and second.size and _is_text(first) != _is_text(second):
         raise ValueError(
@@ -84,7 +84,7 @@ def joined(first: np.ndarray, second: np.ndarray, what: str) -> np.ndarray:
 
 
 def hashed(values: np.ndarray) -> np.ndarray:
-    """A number for each id, int64, the same in every process."""
+    """A hash of each id, int64, the same in every process."""
     import pandas
 
     if values.dtype.kind == "U":
@@ -93,7 +93,7 @@ def hashed(values: np.ndarray) -> np.ndarray:
 
 
 def shown(values: np.ndarray, at: int) -> str:
-    """One id as errors show it: 7, not np.int64(7)."""
+    """An id as text for errors: 7, not np.int64(7)."""
     return repr(values[at : at + 1].tolist()[0])
 
 

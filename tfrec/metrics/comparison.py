@@ -1,4 +1,4 @@
-"""Intervals of metrics, and whether two runs differ by more than the luck of their test users."""
+"""Confidence intervals of metrics, and significance tests of the difference of two runs."""
 
 import dataclasses
 import os
@@ -10,9 +10,9 @@ import numpy as np
 from tfrec.config import known_names
 from tfrec.metrics.report import Report, SavedValues
 
-_AT_ONCE = 2_000_000  # random numbers drawn at a time: 16 MB
+_AT_ONCE = 2_000_000  # random numbers drawn in one step: 16 MB
 
-# Metrics that are one quotient over all users: sum of the first / sum of the second, scaled.
+# Metrics that are a quotient over all users: sum of the first / sum of the second, transformed.
 _POOLED: dict[str, tuple[str, str, Callable[..., np.ndarray]]] = {
     "rmse": ("squared_error", "n_ratings", np.sqrt),
     "mae": ("absolute_error", "n_ratings", np.asarray),
@@ -39,14 +39,14 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How run a differs from run b on the same users.
+    """The difference of run a and run b on the same users.
 
     Attributes:
-        metric: What was compared.
+        metric: The metric compared.
         mean_difference: Value of a minus value of b.
         low: Lower end of the 95 % interval of the difference.
         high: Upper end.
-        p_value: Two-sided, of "a and b are equally good".
+        p_value: Two-sided, for the hypothesis that a and b are equally good.
         n: Users (rows) compared.
     """
 
@@ -75,22 +75,22 @@ def compare(
 
     The interval is a paired percentile bootstrap over users. The test is Fisher's paired
     randomization test: in each draw every user's two values are swapped with probability
-    1/2, and p = (1 + draws at least as far apart as the runs) / (1 + draws). Smucker, Allan
-    and Carterette (CIKM 2007) find both sound for ranking metrics, and Wilcoxon's and the
-    sign test not. For rmse, mae and logloss users are drawn with all their ratings, and the
-    test is on the users' summed errors: with equal ratings on both sides, the same
-    hypothesis. So it is for gauc, among the users with both labels. An auc over all events
-    is no sum over users and cannot be compared.
+    1/2, and p = (1 + draws whose difference is at least that of the runs) / (1 + draws).
+    Smucker, Allan and Carterette (CIKM 2007) recommend both for ranking metrics, and advise
+    against Wilcoxon's and the sign test. For rmse, mae and logloss users are drawn with all
+    their ratings, and the test is on the users' summed errors: with equal ratings in both runs
+    that is the same hypothesis. The same holds for gauc, among the users with both labels. An
+    auc over all events is not a sum over users and cannot be compared.
 
     Args:
-        a: A report, or the file its `save` wrote.
+        a: A report, or a file written by its `save`.
         b: The other run.
         metric: A name of `per_user()`, or "rmse", "mae", "logloss", "gauc".
-        seed: Of the draws.
-        draws: Bootstrap samples, and swaps.
+        seed: Seed of the draws.
+        draws: Number of bootstrap samples, and of random swaps.
 
     Raises:
-        ValueError: unknown metric; users or targets that are not the same.
+        ValueError: unknown metric, or the runs differ in users or targets.
     """
     first, second = _values(a), _values(b)
     left, right = first.per_user(), second.per_user()
@@ -120,16 +120,15 @@ def compare(
 def interval(
     run: Report | SavedValues | str | os.PathLike, metric: str, seed: int = 0, draws: int = 2_000
 ) -> Interval:
-    """A metric with its percentile bootstrap interval over users, as of `compare`.
+    """A metric with its percentile bootstrap interval over users, as in `compare`.
 
-    The interval is that of the users drawn: neither other splits nor other seeds of training are
-    in it.
+    The interval covers only the sampling of users, not other splits or other training seeds.
 
     Args:
-        run: A report, or the file its `save` wrote.
-        metric: As of `compare`.
-        seed: Of the draws.
-        draws: Bootstrap samples.
+        run: A report, or a file written by its `save`.
+        metric: As in `compare`.
+        seed: Seed of the draws.
+        draws: Number of bootstrap samples.
 
     Raises:
         ValueError: unknown metric.
@@ -149,7 +148,7 @@ def interval(
 def _summands(
     columns: dict[str, np.ndarray], metric: str
 ) -> tuple[np.ndarray, np.ndarray, Callable[..., np.ndarray]]:
-    """`[n]` values and weights by user, and what is done to the quotient of their sums."""
+    """`[n]` values and weights by user, and the transformation of the quotient of their sums."""
     column, count, scale = _POOLED.get(metric, (metric, "", np.asarray))
     x = columns[column]
     return x, columns[count] if count else np.ones(len(x)), scale
@@ -158,14 +157,14 @@ def _summands(
 def _bootstrap(
     rng: np.random.Generator, statistic: Callable[[np.ndarray], np.ndarray], n: int, draws: int
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of a statistic of positions drawn from n, with replacement."""
+    """The 95 % percentile interval of a statistic of n positions drawn with replacement."""
     samples = [statistic(rng.integers(n, size=(size, n))) for size in _chunks(n, draws)]
     low, high = np.quantile(np.concatenate(samples), [0.025, 0.975])
     return float(low), float(high)
 
 
 def _values(run: Report | SavedValues | str | os.PathLike) -> Report | SavedValues:
-    """A run's values by user, read where it is a file."""
+    """A run's values by user, read from its file if it is one."""
     return run if isinstance(run, (Report, SavedValues)) else SavedValues.load(pathlib.Path(run))
 
 
@@ -184,8 +183,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979) for testing several comparisons at once.
 
     Returns:
-        Adjusted p-values in the given order: below alpha means significant at level alpha
-        for the whole family.
+        Adjusted p-values in the given order; one below alpha is significant at level alpha for
+        the whole family.
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
@@ -196,7 +195,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def comparable(run: Report | SavedValues) -> list[str]:
-    """Names of the metrics that `compare` knows of a run."""
+    """Names of the metrics of a run that `compare` accepts."""
     values = run.per_user()
     known = [name for name in values if name not in _NOT_METRICS]
     return known + [name for name, (column, *_) in _POOLED.items() if column in values]
@@ -210,10 +209,10 @@ def _require_known(metric: str, known: list[str], run: str) -> None:
 
 def _randomization_test(rng: np.random.Generator, difference: np.ndarray, draws: int) -> float:
     """Two-sided p-value of a mean difference of zero, by random swaps within the pairs."""
-    difference = difference[difference != 0]  # swapping equals changes nothing
+    difference = difference[difference != 0]  # swapping equal values changes nothing
     if not difference.size:
         return 1.0
-    # Swapped sums may differ from the observed one by rounding alone.
+    # Swapped sums may differ from the observed one only by rounding.
     bound = abs(difference.sum()) - 1e-9 * np.abs(difference).sum()
     extreme = 0
     for size in _chunks(len(difference), draws):
@@ -223,7 +222,7 @@ def _randomization_test(rng: np.random.Generator, difference: np.ndarray, draws:
 
 
 def _chunks(n: int, draws: int) -> Iterator[int]:
-    """Splits `draws` lines of n numbers so that a piece fits in memory."""
+    """Splits `draws` rows of n numbers so that a piece fits in memory."""
     step = max(1, _AT_ONCE // n)
     for start in range(0, draws, step):
         yield min(step, draws - start)

@@ -1,4 +1,4 @@
-"""How well logits tell clicks (likes, installs) from the rest, over all held-out events."""
+"""Metrics of predicted clicks (likes, installs), pooled over all held-out events."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,29 +15,29 @@ _BINS = 10
 class CtrReport(Report):
     """AUC, log loss and calibration of predicted clicks.
 
-    With labels y (0 or 1), logits z and probabilities p = 1 / (1 + exp(-z)), over ALL
-    held-out events at once, neither a mean over users nor over batches:
+    With labels y (0 or 1), logits z and probabilities p = 1 / (1 + exp(-z)), pooled over ALL
+    held-out events, neither a mean over users nor over batches:
 
     * `auc` = share of the pairs of a positive and a negative event in which the positive one
-      has the greater logit, equal logits counting 1/2. Exact, and by logits because large
-      ones are all 1 as float32 probabilities.
+      has the greater logit, equal logits counting 1/2. Exact; of logits because float32
+      probabilities of large logits are all 1.
     * `gauc` = AUC among a user's own events, mean over the users with both labels, weighted
       by their numbers of events (Zhou et al., KDD 2018: "Deep Interest Network for
-      Click-Through Rate Prediction"). `gauc_users` says how many users that are. Without
-      any, and where the data names no users, `gauc` is missing and `gauc_users` 0.
+      Click-Through Rate Prediction"). `gauc_users` is the number of these users. If there are
+      none, or the data has no users, `gauc` is missing and `gauc_users` 0.
     * `logloss` = sum of log(1 + exp(-z)) where y = 1 and log(1 + exp(z)) where y = 0, over
       the number of events; natural logarithm, nothing clipped.
-    * `calibration` = sum of p / sum of y, 1 being best, more than 1 promising too much (He et
+    * `calibration` = sum of p / sum of y; 1 is best, predictions are too high above 1 (He et
       al., ADKDD 2014: "Practical Lessons from Predicting Clicks on Ads at Facebook").
     * `ece` = sum over 10 bins of |sum of p - sum of y| / number of events, an event being in
       bin floor(10 p), p = 1 in the last (Naeini et al., AAAI 2015; bins of equal width as in
       Guo et al., ICML 2017).
     * `n_events`, and `positives`, the share of them with y = 1.
 
-    Filler rows (user -1) count nowhere. No number depends on the order of the events.
+    Filler rows (user -1) are ignored. Metrics do not depend on the order of the events.
 
     Args:
-        info: Of the prepared data.
+        info: The info of the prepared data.
     """
 
     directions = {"auc": True, "gauc": True, "logloss": False, "ece": False}
@@ -50,7 +50,7 @@ class CtrReport(Report):
 
     @property
     def protocol(self) -> str:
-        """The split and the way of measuring, in words."""
+        """A description of split and evaluation."""
         return (
             f"{self.info.protocol}; over all held-out events at once, AUC exact with ties 1/2, "
             + ("gauc within users weighted by events, " if self.info.has_ids else "")
@@ -66,7 +66,7 @@ class CtrReport(Report):
             scores: `[batch]` float, the logits.
 
         Raises:
-            ValueError: values that are no labels, an event twice, wrong shapes, or a logit
+            ValueError: values that are not labels, a repeated event, wrong shapes, or a logit
                 that is not a finite number.
         """
         events = held_out.read_events(self.info, features, targets, scores)
@@ -82,16 +82,16 @@ class CtrReport(Report):
 
     @property
     def users(self) -> np.ndarray:
-        """`[n]` int64: users with at least one event, rising."""
+        """`[n]` int64: users with at least one event, ascending."""
         return np.unique(self._events()[0])
 
     def per_user(self) -> dict[str, np.ndarray]:
-        """Sums of each user, aligned with `users`; AUC is no sum over users, so not there.
+        """Sums by user, aligned with `users`; without AUC, which is not a sum over users.
 
         Returns:
-            "logloss" (sum over his events), "n_events", "targets" (uint64, equal for equal
-            labelled events), and if any user has both labels: "gauc" (his AUC times
-            `gauc_events`) and "gauc_events" (his events; 0 unless he has both labels).
+            "logloss" (sum over the user's events), "n_events", "targets" (uint64, equal for equal
+            labelled events), and if any user has both labels: "gauc" (the user's AUC times
+            `gauc_events`) and "gauc_events" (the user's events; 0 without both labels).
         """
         user, item, label, logit = self._events()
         first, owner = held_out.groups(user)
@@ -99,10 +99,10 @@ class CtrReport(Report):
         return click_sums(owner, label, logit, self.info.has_ids) | targets
 
     def result(self) -> dict[str, float]:
-        """The metrics by name; `gauc` only where there is a user with both labels.
+        """The metrics by name; `gauc` only if there is a user with both labels.
 
         Raises:
-            ValueError: there was no event, one came twice, or all labels are equal.
+            ValueError: there was no event, one was repeated, or all labels are equal.
         """
         user, _, label, logit = self._events()
         owner = held_out.groups(user)[1] if self.info.has_ids else None
@@ -128,11 +128,11 @@ def click_metrics(
     """The metrics by name, as `CtrReport` defines them.
 
     Args:
-        owner: `[N]` int in `[0, n)`, rising: the user of each event; None where none is known.
+        owner: `[N]` int in `[0, n)`, ascending: the user of each event; None if unknown.
         label: `[N]` bool.
         logit: `[N]` float64.
         probability: `[N]` float64, the logistic function of `logit`.
-        cure: What to do where all labels are equal.
+        cure: The end of the error for labels that are all equal.
 
     Raises:
         ValueError: all labels are equal.
@@ -159,13 +159,13 @@ def click_metrics(
 def click_sums(
     owner: np.ndarray, label: np.ndarray, logit: np.ndarray, are_users: bool = True
 ) -> dict[str, np.ndarray]:
-    """Sums of each owner, `[n]` each: "logloss", "n_events" and what `gauc` is made of.
+    """Sums by owner, `[n]` each: "logloss", "n_events" and the summands of `gauc`.
 
     Args:
-        owner: `[N]` int in `[0, n)`, rising, each at least once.
+        owner: `[N]` int in `[0, n)`, ascending, each at least once.
         label: `[N]` bool.
         logit: `[N]` float64.
-        are_users: Whether owners are users, so that there is a `gauc`.
+        are_users: Whether owners are users, for `gauc`.
     """
     sums = {
         "logloss": np.bincount(owner, _log_loss(label, logit)),
@@ -189,7 +189,7 @@ def _pairs(
     """Pairs of a positive and a negative event of the same owner.
 
     Args:
-        owner: `[N]` int in `[0, n)`, rising, each at least once.
+        owner: `[N]` int in `[0, n)`, ascending, each at least once.
         label: `[N]` bool.
         logit: `[N]` float.
 
@@ -221,7 +221,7 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 
 
 def _calibration(label: np.ndarray, probability: np.ndarray) -> dict[str, float]:
-    """Promised against found positives: as one quotient, and bin by bin."""
+    """Predicted against actual positives: in total, and by bins of probability."""
     bins = np.minimum((probability * _BINS).astype(np.int64), _BINS - 1)
     promised = np.bincount(bins, probability, minlength=_BINS)
     found = np.bincount(bins, label, minlength=_BINS)

@@ -1,4 +1,4 @@
-"""Which way metrics point."""
+"""Whether higher values of a metric are better."""
 
 from tfrec.config import known_names
 from tfrec.metrics.ctr_report import CtrReport
@@ -19,7 +19,7 @@ def higher_is_better(metric: str, report: type[Report] = Report) -> bool:
 
     Args:
         metric: With or without a cut.
-        report: What measures it; those of tfrec are known without.
+        report: The report that computes it; not needed for those of tfrec.
 
     Raises:
         ValueError: unknown metric.

@@ -1,4 +1,4 @@
-"""Metrics of recommendations in a frame: those of `RankingReport`, without TensorFlow."""
+"""Metrics of `RankingReport` for recommendations in a frame, without TensorFlow."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -22,28 +22,28 @@ def ranking(
 ) -> dict[str, float]:
     """Metrics of recommended items against held-out ones.
 
-    Means over the users of `held_out`; one without recommendations counts with zeros, and users
-    that `held_out` does not have are ignored. Items that a user has seen count like any other:
-    leave them out of `recommended` before.
+    Means over the users of `held_out`; users without recommendations count as zero, and users
+    who are not in `held_out` are ignored. Items that a user has seen count like any other: leave
+    them out of `recommended`.
 
     Args:
-        recommended: A row a recommendation: user, item and "rank" (the lowest is best; only the
-            order counts) or "score" (the highest is best; equal ones stay in the frame's order).
-            With both, "rank" is used.
-        held_out: Users and the items that are right for them.
+        recommended: One recommendation a row: user, item and "rank" (lowest is best; only the
+            order counts) or "score" (highest is best; ties keep the frame's order). With both,
+            "rank" is used.
+        held_out: Users and their held-out items.
         ks: The cuts.
-        n_items: How many items could be recommended; adds `coverage@k`.
+        n_items: Number of items that could be recommended; adds `coverage@k`.
         user: Column of users in both frames.
         item: Column of items in both frames.
 
     Returns:
         recall, recall_min, ndcg, precision, map and hr at each cut, mrr at the largest one,
-        coverage where `n_items` is given, and n_rows, the users averaged over. Definitions:
+        coverage if `n_items` is given, and n_rows, the users averaged over. Definitions:
         `RankingReport`.
 
     Raises:
-        ValueError: a column is missing; a user has an item twice in one of the frames, or two
-            items of one rank; ids of the frames can never match; a rank or score is NaN.
+        ValueError: a column is missing, a user has an item twice in one of the frames, or two
+            items of equal rank, ids of the frames can never match, or a rank or score is NaN.
     """
     lists = _read(recommended, held_out, cuts(ks), user, item)
     means = {name: float(np.mean(values)) for name, values in lists.metrics().items()}
@@ -59,7 +59,7 @@ def ranking_by_user(
     user: str = "user",
     item: str = "item",
 ) -> SavedValues:
-    """What `ranking` takes the means of, by user; arguments and errors as there.
+    """The metrics of `ranking` by user; arguments and errors as of `ranking`.
 
     Returns:
         Values that `compare` takes and `frame()` shows.
@@ -73,11 +73,11 @@ class _Lists:
     """The first recommendations of the users that have held-out items.
 
     Attributes:
-        ks: Cuts, rising.
+        ks: Cuts, ascending.
         users: `[n]` ids, sorted.
-        count: `[n]` held-out items of each.
+        count: `[n]` held-out items of each user.
         targets: `[n]` uint64, equal for equal held-out items.
-        row: `[N]` the user of a recommendation.
+        row: `[N]` the user of each recommendation.
         rank: `[N]` its rank, from 0, below the largest cut.
         item: `[N]` its item, a code.
         hit: `[N]` bool, whether the item is held out.
@@ -99,7 +99,7 @@ class _Lists:
         return row_metrics(hits, self.count, self.ks)
 
     def coverage(self, n_items: int) -> dict[str, float]:
-        """Share of `n_items` that is in somebody's list, at each cut."""
+        """Share of `n_items` that is recommended to any user, at each cut."""
         found = {k: len(np.unique(self.item[self.rank < k])) for k in self.ks}
         if found[self.ks[-1]] > n_items:
             raise ValueError(
@@ -147,7 +147,7 @@ def _read(recommended: Any, held_out: Any, ks: tuple[int, ...], user: str, item:
 
 
 def _keys(recommended: Any) -> tuple[np.ndarray, bool]:
-    """What recommendations are sorted by, the lowest first; and whether these are ranks."""
+    """The sort keys of recommendations, lowest first, and whether they are ranks."""
     names = getattr(recommended, "columns", recommended)
     is_rank = "rank" in names
     if not is_rank and "score" not in names:

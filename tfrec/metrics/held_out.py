@@ -1,4 +1,4 @@
-"""The held-out entries of batches, checked: no leak, no duplicate, no stray position."""
+"""The held-out entries of batches, checked for leaks, duplicates and invalid positions."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ class HeldOut:
 
     Attributes:
         rows: `[batch]` int64 row ids; -1 marks filler rows, which have no entries below.
-        row: `[N]` which row of the batch an entry belongs to, rising.
+        row: `[N]` index of an entry's row in the batch, ascending.
         item: `[N]` int64 target positions.
         count: `[batch]` targets of each row.
-        width: Columns of a row; `rows * width + item` is the code of an entry.
+        width: Number of columns; `rows * width + item` is the code of an entry.
     """
 
     rows: np.ndarray
@@ -33,25 +33,25 @@ class HeldOut:
         return self.rows[self.row] * self.width + self.item
 
     def contains(self, items: np.ndarray) -> np.ndarray:
-        """`[batch, K]` bool: which of `items` `[batch, K]` are targets of their row."""
-        places = np.arange(len(self.rows))[:, np.newaxis] * self.width
+        """`[batch, K]` bool: whether each of `items` `[batch, K]` is a target of its row."""
+        offsets = np.arange(len(self.rows))[:, np.newaxis] * self.width
         inside = (items >= 0) & (self.rows >= 0)[:, np.newaxis]
         found = np.zeros(items.shape, bool)
-        found[inside] = np.isin((places + items)[inside], self.row * self.width + self.item)
+        found[inside] = np.isin((offsets + items)[inside], self.row * self.width + self.item)
         return found
 
 
 def read(info: DatasetInfo, features: Mapping[str, Any], targets: Mapping[str, Any]) -> HeldOut:
-    """Checks a batch and takes its targets out.
+    """Checks a batch and extracts its targets.
 
     Args:
-        info: Of the data the batch comes from.
+        info: The info of the batch's data.
         features: "user" `[batch]`, -1 for filler rows; "items" `[batch, L]`, the input.
         targets: "target_items" `[batch, M]`, padded with -1.
 
     Raises:
-        ValueError: a target is also in its row's input, or named twice, or a position
-            does not exist, or a feature is missing.
+        ValueError: a target is also in its row's input, or repeated, or a position does not
+            exist, or a feature is missing.
     """
     rows, inputs = _int(features, "user"), _int(features, "items")
     items = _int(targets, "target_items")
@@ -73,11 +73,11 @@ def read(info: DatasetInfo, features: Mapping[str, Any], targets: Mapping[str, A
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """The events of a batch, fillers left out.
+    """The events of a batch, without fillers.
 
     Attributes:
-        codes: `[N]` int64, one number for each pair of user and item: the code that
-            `HeldOut.codes` gives the same rating.
+        codes: `[N]` int64, one number for each pair of user and item, the same as in
+            `HeldOut.codes`.
         value: `[N]` float64, ratings or labels.
         score: `[N]` float64, finite.
     """
@@ -90,17 +90,17 @@ class Events:
 def read_events(
     info: DatasetInfo, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any
 ) -> Events:
-    """Checks a batch of events and takes the real ones out.
+    """Checks a batch of events and drops fillers.
 
     Args:
-        info: Of the data the batch comes from.
-        features: "user" `[batch]` int, -1 for fillers; "item" `[batch]` int. A user is a
-            user and an item an item, whatever `info.rows` says.
+        info: The info of the batch's data.
+        features: "user" `[batch]` int, -1 for fillers; "item" `[batch]` int. They do not depend
+            on `info.rows`.
         targets: "value" `[batch]` float.
         scores: `[batch]` float.
 
     Raises:
-        ValueError: wrong shapes, a position that does not exist, an event twice, a score
+        ValueError: wrong shapes, a position that does not exist, a repeated event, a score
             that is not a finite number, or a feature is missing.
     """
     user, item = _int(features, "user"), _int(features, "item")
@@ -120,10 +120,10 @@ def read_events(
 
 
 def by_user(info: DatasetInfo, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users and items of `codes` `[N]`, by user, then item; and the order that makes them so.
+    """Users and items of `codes` `[N]`, sorted by user, then item; and the sorting order.
 
     Raises:
-        ValueError: a code comes twice.
+        ValueError: a code is repeated.
     """
     row, column = np.divmod(codes, info.n_columns)
     user, item = (row, column) if info.rows == "user" else (column, row)
@@ -133,13 +133,13 @@ def by_user(info: DatasetInfo, codes: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if twice.size:
         raise ValueError(
             f"the rating of user {user[twice[0]]} on item {item[twice[0]]} was evaluated "
-            "twice: does a row come in more than one batch, or an event twice?"
+            "twice: is a row in more than one batch, or an event repeated?"
         )
     return user, item, order
 
 
 def groups(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each user's run starts in sorted `user`, and the number of each entry's run."""
+    """The start of each user's entries in sorted `user`, and each entry's number of group."""
     starts = np.append(True, user[1:] != user[:-1])
     return np.flatnonzero(starts), np.cumsum(starts) - 1
 
@@ -170,7 +170,7 @@ def _refuse_duplicates(held_out: HeldOut) -> None:
         row, item = divmod(int(twice[0]), held_out.width)
         raise ValueError(
             f"row {row} has the target item {item} twice (in one list, or the row is in the "
-            "batch twice); prepare the data anew with duplicates='first' or 'last'"
+            "batch twice); prepare the data again with duplicates='first' or 'last'"
         )
 
 
@@ -179,7 +179,7 @@ def _refuse_leak(held_out: HeldOut, inputs: np.ndarray) -> None:
     if row.size:
         raise ValueError(
             f"Evaluation refuses a leaking split: row {held_out.rows[row[0]]} has target item "
-            f"{inputs[row[0], column[0]]} in its input, too ({np.unique(row).size} rows of this "
+            f"{inputs[row[0], column[0]]} also in its input ({np.unique(row).size} rows of this "
             "batch leak)"
         )
 

@@ -1,4 +1,4 @@
-"""Metrics of ranked lists, from one top-k a row."""
+"""Metrics of ranked lists, computed from the top k of each row."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,23 @@ from tfrec.schema import PAD, DatasetInfo
 class RankingReport(Report):
     """Recall, NDCG, precision, MAP, MRR, hit rate and coverage of top-k lists.
 
-    With T a row's held-out items, hit_j = 1 where the item at rank j (from 1) is in T:
+    With T a row's held-out items, and hit_j = 1 if the item at rank j (from 1) is in T:
 
     * `recall@k` = hits / |T|.
     * `recall_min@k` = hits / min(k, |T|), the convention of Liang et al. (WWW 2018).
     * `ndcg@k` = sum_{j<=k} hit_j / log2(j+1), divided by its best value
       sum_{j<=min(k,|T|)} 1 / log2(j+1).
-    * `precision@k` = hits / k, also where fewer than k items could be listed.
+    * `precision@k` = hits / k, also if fewer than k items could be listed.
     * `map@k` = sum_{j<=k} hit_j * (hits up to j) / j, divided by min(k, |T|).
     * `hr@k` = 1 if there is any hit, else 0.
     * `mrr@K`, K the largest cut: 1 / rank of the first hit, 0 without one.
     * `coverage@k` = share of all items that are in the top k of at least one counted row.
 
-    All but coverage are means over the rows with at least one target; rows without one, and
-    filler rows (user -1), count nowhere.
+    All but coverage are means over the rows with at least one target; rows without one and
+    filler rows (user -1) are ignored.
 
     Args:
-        info: Of the prepared data.
+        info: The info of the prepared data.
         ks: The cuts.
     """
 
@@ -46,16 +46,16 @@ class RankingReport(Report):
 
     @property
     def depth(self) -> int:
-        """How long the lists for `update` must be: the largest cut."""
+        """The required length of lists in `update`: the largest cut."""
         return self.ks[-1]
 
     @property
     def protocol(self) -> str:
-        """The split and the way of measuring, in words."""
+        """A description of split and evaluation."""
         columns = "items" if self.info.rows == "user" else "users"
         return (
             f"{self.info.protocol}; full ranking over {self.info.n_columns:,} {columns}, seen "
-            f"{columns} struck out, ties in pseudo-random order, mean over rows with a target"
+            f"{columns} excluded, ties in pseudo-random order, mean over rows with a target"
         )
 
     def update(
@@ -65,7 +65,7 @@ class RankingReport(Report):
 
         Args:
             features: "user" `[batch]` int, -1 for filler rows; "items" `[batch, L]` int,
-                the input, which must hold neither a target nor a listed item.
+                the input, which must contain neither a target nor a listed item.
             targets: "target_items" `[batch, M]` int, padded with -1.
             top_items: `[batch, K]` int from `ranking.top_k`, K at least the largest cut;
                 -1 where fewer items could be listed.
@@ -93,11 +93,11 @@ class RankingReport(Report):
 
     @property
     def users(self) -> np.ndarray:
-        """`[n]` int64: the rows with at least one target, rising."""
+        """`[n]` int64: the rows with at least one target, ascending."""
         return np.sort(self._all_rows())
 
     def per_user(self) -> dict[str, np.ndarray]:
-        """Every metric of each row but coverage, aligned with `users`.
+        """All metrics but coverage by row, aligned with `users`.
 
         Returns:
             `[n]` float64 by metric, and "targets" (uint64, equal for equal targets).
@@ -111,7 +111,7 @@ class RankingReport(Report):
         """The metrics by name, and `n_rows`, the rows with at least one target.
 
         Raises:
-            ValueError: no row had a target, or a row came twice.
+            ValueError: no row had a target, or a row was repeated.
         """
         values = self.per_user()
         del values["targets"]
@@ -137,7 +137,7 @@ def row_metrics(
     Args:
         hits: `[n, K]` bool, by rank.
         n_targets: `[n]` int, at least 1.
-        ks: Cuts, rising, none above K.
+        ks: Cuts, ascending, at most K.
 
     Returns:
         `[n]` float64 by metric.
@@ -162,7 +162,7 @@ def row_metrics(
 
 
 def _check_lists(batch: held_out.HeldOut, top: np.ndarray, inputs: np.ndarray) -> None:
-    """Raises ValueError where a list holds a stray, a repeated or a seen item."""
+    """Raises ValueError if a list has an invalid, a repeated or a seen item."""
     if ((top < PAD) | (top >= batch.width)).any():
         raise ValueError(f"top_items hold positions outside [0, {batch.width})")
     ordered = np.sort(top, axis=1)
@@ -170,13 +170,13 @@ def _check_lists(batch: held_out.HeldOut, top: np.ndarray, inputs: np.ndarray) -
     if twice.any():
         row, column = np.argwhere(twice)[0]
         raise ValueError(f"row {batch.rows[row]} lists item {ordered[row, column]} twice")
-    place = np.arange(len(top))[:, np.newaxis] * batch.width
+    offset = np.arange(len(top))[:, np.newaxis] * batch.width
     real = (batch.rows != PAD)[:, np.newaxis]
-    listed = (place + top)[real & (top != PAD)]
-    seen = listed[np.isin(listed, (place + inputs)[real & (inputs != PAD)])]
+    listed = (offset + top)[real & (top != PAD)]
+    seen = listed[np.isin(listed, (offset + inputs)[real & (inputs != PAD)])]
     if seen.size:
         row, item = divmod(int(seen[0]), batch.width)
         raise ValueError(
-            f"row {batch.rows[row]} lists item {item}, which is in its input: strike seen "
-            "items out with ranking.top_k"
+            f"row {batch.rows[row]} lists item {item}, which is in its input: exclude "
+            "seen items with ranking.top_k"
         )

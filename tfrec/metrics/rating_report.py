@@ -13,19 +13,19 @@ from tfrec.schema import DatasetInfo
 class RatingReport(Report):
     """RMSE, MAE and re-ranking precision on held-out ratings.
 
-    * `rmse`, `mae`: over ALL held-out ratings at once, neither a mean over users nor over
+    * `rmse`, `mae`: pooled over ALL held-out ratings, neither a mean over users nor over
       batches. Predictions are first clipped to the rating range (unless `clip=False`).
     * `rerank_precision@k`: each user's held-out items are ranked by their unclipped
-      predictions; hits / min(k, number of his held-out items), mean over users with at
-      least one. A hit is an item he rated `relevant` or better. Where predictions are
-      equal the expected number of hits over all orders counts, so that a constant
-      prediction is worth exactly chance.
+      predictions; hits / min(k, number of held-out items), mean over users with at least one.
+      A hit is an item that the user rated `relevant` or better. For equal predictions the
+      expected number of hits over all orders counts, so that a constant prediction gives
+      exactly the value of chance.
 
-    Rows without a target, and filler rows (user -1), count nowhere. With item rows the
-    ratings are regrouped: users are users in either case.
+    Rows without a target and filler rows (user -1) are ignored. With item rows the ratings are
+    regrouped by user.
 
     Args:
-        info: Of the prepared data.
+        info: The info of the prepared data.
         clip: Whether to clip predictions to the rating range for the errors.
         relevant: Least rating, in the unit of the ratings, that counts as a hit.
         ks: Cuts of the re-ranking precision.
@@ -49,7 +49,7 @@ class RatingReport(Report):
 
     @property
     def protocol(self) -> str:
-        """The split and the way of measuring, in words."""
+        """A description of split and evaluation."""
         low, high = self.info.rating_min, self.info.rating_max
         clipped = f"clipped to {low:g}-{high:g}" if self.clip else "not clipped"
         return (
@@ -59,12 +59,12 @@ class RatingReport(Report):
         )
 
     def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
-        """Adds a batch of histories, or of events; the same ratings give the same numbers.
+        """Adds a batch of histories, or of events; the same ratings give the same metrics.
 
         Args:
             features: "user" `[batch]` int, -1 for filler rows; "items" `[batch, L]` int,
-                the input, which must not hold a target. Events: "user" and "item"
-                `[batch]` int, users and items even where rows are items.
+                the input, which must not contain a target. Events: "user" and "item"
+                `[batch]` int, users and items even if rows are items.
             targets: "target_items" `[batch, M]` int, padded with -1; "target_values"
                 `[batch, M]` float. Events: "value" `[batch]` float.
             scores: `[batch, n_columns]` float, the predicted ratings. Events: `[batch]`.
@@ -105,19 +105,19 @@ class RatingReport(Report):
 
     @property
     def users(self) -> np.ndarray:
-        """`[n]` int64: users with at least one held-out rating, rising."""
+        """`[n]` int64: users with at least one held-out rating, ascending."""
         return np.unique(self._ratings()[0])
 
     def per_user(self) -> dict[str, np.ndarray]:
-        """Sums and precisions of each user, aligned with `users`.
+        """Sums and precisions by user, aligned with `users`.
 
         Returns:
-            "squared_error" and "absolute_error" (sums over his ratings), "n_ratings",
+            "squared_error" and "absolute_error" (sums over the user's ratings), "n_ratings",
             "rerank_precision@k", and "targets" (uint64, equal for equal held-out ratings).
         """
         user, item, value, prediction = self._ratings()
         first, owner = held_out.groups(user)
-        # The target's code holds item and value, in thousandths of a rating.
+        # A target's code combines item and value, in thousandths of a rating.
         code = item * 1_000_000_007 + np.rint(value * 1000).astype(np.int64)
         sums = error_sums(owner, self._clipped(prediction) - value)
         targets = {"targets": checksum(owner, code, len(first))}
@@ -125,7 +125,7 @@ class RatingReport(Report):
         return sums | targets | precision
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """The held-out ratings one by one, by user, then item.
+        """The held-out ratings, sorted by user, then item.
 
         Returns:
             `[n]` each: "user" and "item", int64, "value" and the clipped "prediction", float64.
@@ -142,7 +142,7 @@ class RatingReport(Report):
         """rmse, mae, n_ratings and rerank_precision@k.
 
         Raises:
-            ValueError: there was no held-out rating, or one came twice.
+            ValueError: there was no held-out rating, or one was repeated.
         """
         user, _, value, prediction = self._ratings()
         _, owner = held_out.groups(user)
@@ -165,7 +165,7 @@ class RatingReport(Report):
 
 
 def mean_errors(error: np.ndarray) -> dict[str, float]:
-    """rmse, mae and n_ratings of errors `[N]`, all pooled."""
+    """rmse, mae and n_ratings of errors `[N]`, pooled."""
     return {
         "rmse": float(np.sqrt(np.mean(error**2))),
         "mae": float(np.mean(np.abs(error))),
@@ -193,7 +193,7 @@ def _rerank_precision(
     """Expected precision of each owner's own entries, ranked by prediction.
 
     Args:
-        owner: `[N]` int in `[0, n)`, rising.
+        owner: `[N]` int in `[0, n)`, ascending.
         prediction: `[N]` float.
         relevant: `[N]` bool.
         ks: Cuts.
@@ -207,11 +207,11 @@ def _rerank_precision(
     new_tie = np.append(True, (owner[1:] != owner[:-1]) | (prediction[1:] != prediction[:-1]))
     start = np.flatnonzero(new_tie)  # entries of one owner with one prediction: one tie
     size = np.diff(np.append(start, len(owner)))
-    place = start - (np.cumsum(count) - count)[owner[start]]  # better entries of the owner
+    above = start - (np.cumsum(count) - count)[owner[start]]  # better entries of the owner
     share = np.add.reduceat(relevant.astype(np.float64), start) / size
     result = {}
     for k in ks:
-        taken = np.clip(k - place, 0, size)  # how many of the tie fit above the cut
+        taken = np.clip(k - above, 0, size)  # how many of the tie fit above the cut
         hits = np.bincount(owner[start], taken * share)
         result[f"rerank_precision@{k}"] = hits / np.minimum(k, count)
     return result

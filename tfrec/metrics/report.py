@@ -1,4 +1,4 @@
-"""What the reports share: the file of per-row values that a later comparison reads."""
+"""`Report`, the base of all reports, and the file of values by row that comparisons read."""
 
 import dataclasses
 import pathlib
@@ -18,16 +18,16 @@ if typing.TYPE_CHECKING:
 class Report:
     """Base of the reports: `update` for every batch, then `result`, `save`.
 
-    `update(features, targets, scores)` takes what the model scored. A report with another `depth`
-    than 0 takes ranked lists of that length instead, cut at its `ks`; what one with a method
-    `predictions()` returns, arrays by name, is kept with the run.
+    `update(features, targets, scores)` takes the model's scores. A report whose `depth` is not 0
+    takes ranked lists of that length instead, with the cuts `ks`. If a report has a method
+    `predictions()`, the arrays that it returns by name are kept with the run.
 
     Attributes:
-        depth: How many of a row's best columns `update` takes; 0: it takes all scores.
-        keep: What scores go through before the best are chosen, (features, targets, scores) ->
-            scores, run in graph; None: nothing.
-        directions: Whether more of a metric is better, by its name without a cut; a metric that
-            is neither better nor worse for being greater is not there.
+        depth: Length of the ranked lists that `update` takes; 0: it takes all scores.
+        keep: A function (features, targets, scores) -> scores that is applied in graph before
+            the best items are chosen; None: nothing is.
+        directions: Whether higher is better, by a metric's name without a cut; metrics that have
+            no direction are left out.
     """
 
     keep: Callable | None = None
@@ -43,12 +43,12 @@ class Report:
 
     @property
     def protocol(self) -> str:
-        """The split and the way of measuring, in words."""
+        """A description of split and evaluation."""
         raise NotImplementedError
 
     @property
     def users(self) -> np.ndarray:
-        """`[n]` int64: whom the values of `per_user` belong to, rising."""
+        """`[n]` int64: the users of the values of `per_user`, ascending."""
         raise NotImplementedError
 
     def per_user(self) -> dict[str, np.ndarray]:
@@ -69,10 +69,10 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class SavedValues:
-    """What `Report.save` wrote.
+    """Values written by `Report.save`.
 
     Attributes:
-        users: `[n]`, rising: int64 positions, or ids as they were given.
+        users: `[n]`, ascending: int64 positions, or ids as given.
         values: The report's `per_user()`.
         protocol: The report's protocol.
     """
@@ -86,8 +86,8 @@ class SavedValues:
         return self.values
 
     def frame(self) -> "pandas.DataFrame":
-        """The values as a frame, a row a user, users as its index."""
-        import pandas  # reports need none
+        """The values as a frame with one row for each user, and users as index."""
+        import pandas  # not needed by reports
 
         return pandas.DataFrame(self.values, pandas.Index(self.users, name="user"))
 
@@ -100,7 +100,7 @@ class SavedValues:
 
 
 def cuts(ks: Iterable[int]) -> tuple[int, ...]:
-    """The cuts, rising, each once.
+    """The distinct cuts, ascending.
 
     Raises:
         ValueError: there is none, or one below 1.
@@ -112,15 +112,15 @@ def cuts(ks: Iterable[int]) -> tuple[int, ...]:
 
 
 def checksum(owner: np.ndarray, codes: np.ndarray, n: int) -> np.ndarray:
-    """`[n]` uint64: for each owner, a sum that tells his set of target codes from others.
+    """`[n]` uint64: a checksum of each owner's set of target codes.
 
     Args:
         owner: `[N]` int in `[0, n)`.
-        codes: `[N]` int64, what he was tested on.
+        codes: `[N]` int64, the owners' targets.
         n: Number of owners.
     """
     mixed = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     sums = np.zeros(n, np.uint64)
-    np.add.at(sums, owner, mixed)  # wraps around, hence in any order the same
+    np.add.at(sums, owner, mixed)  # wraps around, hence independent of the order
     return sums

@@ -1,6 +1,6 @@
-"""Rankings among sampled candidates: the protocol of old papers, for comparison with them only.
+"""Rankings among sampled candidates: the protocol of older papers, only for comparison with them.
 
-Sampled figures are high, and may order models otherwise than full rankings do (Krichene and
+Sampled metrics are high, and may order models differently than full rankings do (Krichene and
 Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020).
 """
 
@@ -20,16 +20,16 @@ class SampledRankingReport(RankingReport):
     """A row's targets ranked among themselves and sampled items that it has not seen.
 
     Negatives are drawn without replacement: uniformly (SASRec's protocol), or in proportion to
-    the items' ratings in training (BERT4Rec's). A row's draw depends on its id and the seed alone,
+    the items' ratings in training (BERT4Rec's). A row's draw depends only on its id and the seed,
     so it is the same for all models and batch sizes. Ties are broken as in full rankings.
 
     Args:
-        info: Of the prepared data.
+        info: The info of the prepared data.
         sampler: "uniform" or "popularity".
         popularity: Training ratings of each item, `[n_items]`.
-        negatives: How many; fewer where the row has not so many unseen items.
+        negatives: Their number; fewer if a row has fewer unseen items.
         ks: The cuts.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         ValueError: unknown sampler.
@@ -61,23 +61,23 @@ class SampledRankingReport(RankingReport):
         )
 
     def keep(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> Any:
-        """Scores with minus infinity for all items but targets and negatives; runs in graph.
+        """Scores, with minus infinity for all items but targets and negatives; runs in graph.
 
         Args:
             features: "user" `[batch]`, "items" `[batch, L]`, padding -1.
             targets: "target_items" `[batch, M]`, padding -1.
             scores: `[batch, n_items]`.
         """
-        import tensorflow as tf  # other metrics are measured without TensorFlow
+        import tensorflow as tf  # not needed by other metrics
 
         from tfrec import ranking
 
         known = tf.concat([features["items"], targets["target_items"]], axis=1)
-        # The n largest of log w + Gumbel noise are a draw without replacement in proportion to w.
+        # The n largest of log w + Gumbel noise: a sample without replacement in proportion to w.
         noise = ranking.uniform_of(features["user"], tf.shape(scores)[1], self.seed)
         keys = self._log_weights - tf.math.log(-tf.math.log(noise))
         _, negatives = ranking.top_k(keys, known, self.negatives)
         candidates = tf.concat([negatives, targets["target_items"]], axis=1)
-        # What is struck out by minus infinity here, is a candidate.
-        others = tf.math.is_finite(ranking.strike_out(tf.zeros_like(scores), candidates))
+        # Items that are masked with minus infinity here are the candidates.
+        others = tf.math.is_finite(ranking.mask_seen(tf.zeros_like(scores), candidates))
         return tf.where(others, -float("inf"), scores)

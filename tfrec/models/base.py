@@ -110,7 +110,7 @@ class Recommender(MemoryEstimate, keras.Model):
     @property
     def task_object(self) -> Task:
         """All that depends on the task."""
-        return tasks.named(self.task_for(self.config))
+        return tasks.get(self.task_for(self.config))
 
     @classmethod
     def create(cls, info: DatasetInfo, config: Any = None, **kwargs: Any) -> "Recommender":

@@ -1,1 +1,1 @@
-"""A local server after TensorFlow Serving: many of its flags, its gRPC and REST, common errors."""
+"""A local server like TensorFlow Serving: many of its flags, its gRPC and REST APIs and errors."""

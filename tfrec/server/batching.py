@@ -1,4 +1,4 @@
-"""Requests run together: one batch of one signature, sizes rounded up to the allowed ones."""
+"""Batches requests of one signature, with sizes rounded up to the allowed ones."""
 
 import asyncio
 import collections
@@ -28,14 +28,14 @@ class Settings:
     allowed_batch_sizes: tuple[int, ...] = ()
     pad_variable_length_inputs: bool = False
     enable_large_batch_splitting: bool = False
-    max_execution_batch_size: int = 0  # 0: max_batch_size; means something with splitting only
+    max_execution_batch_size: int = 0  # 0: max_batch_size; used only with splitting
 
     @classmethod
     def of(cls, message) -> "Settings":
-        """Of a message of that name.
+        """The settings of a `BatchingParameters` message.
 
         Raises:
-            ValueError: sizes that do not fit each other.
+            ValueError: inconsistent sizes.
         """
         plain = {"allowed_batch_sizes", "pad_variable_length_inputs"}
         given = {
@@ -52,10 +52,10 @@ class Settings:
         return settings
 
     def check(self) -> None:
-        """Refuses sizes that do not fit each other.
+        """Refuses inconsistent sizes.
 
         Raises:
-            ValueError: says which.
+            ValueError: with the sizes.
         """
         allowed = list(self.allowed_batch_sizes)
         if allowed != sorted(set(allowed)):
@@ -75,7 +75,7 @@ class Settings:
 
     @property
     def largest(self) -> int:
-        """Rows that run together."""
+        """The largest number of rows in one run."""
         split = self.enable_large_batch_splitting and self.max_execution_batch_size
         return split or self.max_batch_size
 
@@ -96,7 +96,7 @@ class Task:
 
 @dataclasses.dataclass
 class Batch:
-    """Tasks that run together; it closes when it is full, and is ripe after the timeout."""
+    """Tasks that run together; it is closed when full, and due after the timeout."""
 
     ripe: float
     tasks: list[Task] = dataclasses.field(default_factory=list)
@@ -105,10 +105,10 @@ class Batch:
 
 
 class Batcher:
-    """Queues of one servable, one a signature; all on the event loop.
+    """Queues of one servable, one for each signature; all on the event loop.
 
-    Only inputs of the same dtypes and ranks run together: what is wrong in these fails alone. In
-    the real server it fails the requests beside it, too.
+    Only inputs of the same dtypes and ranks are batched, so that a request with wrong ones fails
+    alone. In the real server the other requests of its batch fail too.
 
     Args:
         settings: Sizes and times.
@@ -119,13 +119,13 @@ class Batcher:
         self.settings, self._run = settings, run
         self._queues: dict[tuple, collections.deque[Batch]] = {}
         self._free = settings.num_batch_threads
-        self._running: set[asyncio.Task] = set()  # the loop itself keeps weak references only
+        self._running: set[asyncio.Task] = set()  # the loop keeps only weak references
 
     async def run(self, call: Call, deadline: float | None) -> list[np.ndarray]:
-        """Answers a call, together with others; a larger one than runs at once in pieces.
+        """Runs a call batched with others; one that is larger than a batch is split.
 
         Raises:
-            ServingError: too large, the queue is full, too late, or the batch failed.
+            ServingError: too large, the queue is full, the deadline passed, or the batch failed.
         """
         loop = asyncio.get_running_loop()
         kinds = tuple((array.dtype, array.ndim) for array in call.arrays)
@@ -142,7 +142,7 @@ class Batcher:
         return merging.join(answers)
 
     def run_alone(self, call: Call, run: Callable[[Call], list[np.ndarray]]) -> list[np.ndarray]:
-        """A call in batches of its own, checked and filled up like all, for threads that load."""
+        """Runs a call in its own batches, checked and padded like others; for loader threads."""
         parts = []
         for piece in self._pieces(call, collections.deque()):
             arrays = run(merging.merge([piece], self.settings))
@@ -150,10 +150,10 @@ class Batcher:
         return merging.join(parts)
 
     def _pieces(self, call: Call, queue: collections.deque[Batch]) -> list[Call]:
-        """A call, cut where splitting is on: first what the open batch has room for.
+        """Splits a call if splitting is on; the first piece fills the open batch.
 
         Raises:
-            ServingError: more rows than a request may have, or not the same number in all inputs.
+            ServingError: too many rows, or inputs of different numbers of rows.
         """
         size, most = merging.rows(call), self.settings.max_batch_size
         if size > most:
@@ -168,7 +168,7 @@ class Batcher:
         ]
 
     def _room(self, queue: collections.deque[Batch]) -> int:
-        """Rows that the open batch of a queue can still take."""
+        """The number of rows that the open batch of a queue can still take."""
         is_open = queue and not queue[-1].closed
         return self.settings.largest - queue[-1].size if is_open else 0
 
@@ -194,7 +194,7 @@ class Batcher:
         queue[-1].closed = queue[-1].size >= self.settings.largest
 
     def _start_what_can(self) -> None:
-        """Starts closed and ripe batches while threads are free, the oldest first."""
+        """Starts closed and due batches while threads are free, oldest first."""
         now = time.monotonic() + 1e-4  # a timer may fire a little early
         self._queues = {key: queue for key, queue in self._queues.items() if queue}
         while self._free:
@@ -218,7 +218,7 @@ class Batcher:
         for task in batch.tasks:
             if task.deadline is not None and task.deadline <= now:
                 settle(task, error=ServingError("DEADLINE_EXCEEDED", LATE))
-            elif not task.answer.done():  # its client may have gone
+            elif not task.answer.done():  # its client may have disconnected
                 tasks.append(task)
         if not tasks:
             return
@@ -227,7 +227,7 @@ class Batcher:
         try:
             merged = merging.merge([task.call for task in tasks], self.settings)
             arrays = merging.split(await self._run(merged, limit), [task.size for task in tasks])
-        except Exception as error:  # whatever it is, nobody may be left waiting
+        except Exception as error:  # of any type: every waiting client must get an answer
             for task in tasks:
                 settle(task, error=error)
             return
@@ -236,7 +236,7 @@ class Batcher:
 
 
 def settle(task: Task, answer=None, error: Exception | None = None) -> None:
-    """Gives a task its answer, unless its client has gone."""
+    """Sets a task's answer or error, unless its client has disconnected."""
     if task.answer.done():
         return
     if error is not None:

@@ -1,7 +1,7 @@
 """The server's text files: models, batching, monitoring, TLS.
 
-`tensorflow-serving-api` has the messages of models.config only; those of the other files are
-described here, field by field, as TensorFlow Serving's own .proto files name them.
+`tensorflow-serving-api` has only the messages of models.config; those of the other files are
+described here, field by field, with the names of TensorFlow Serving's own .proto files.
 """
 
 import functools
@@ -41,7 +41,7 @@ TYPES = descriptor_pb2.FieldDescriptorProto
 
 @functools.cache
 def _messages() -> dict[str, type[Message]]:
-    """The classes of `FIELDS`, in a pool of their own."""
+    """The message classes of `FIELDS`, in their own descriptor pool."""
     file = descriptor_pb2.FileDescriptorProto(
         name="tfrec_config_files.proto", package=PACKAGE, syntax="proto3"
     )
@@ -70,7 +70,7 @@ def read(path: str | pathlib.Path, message: str | Message) -> Message:
         message: An empty message, or the name of one of `FIELDS`.
 
     Raises:
-        ValueError: not of that form; names file, line and column.
+        ValueError: the text is invalid; with file, line and column.
     """
     if isinstance(message, str):
         message = _messages()[message]()

@@ -1,4 +1,4 @@
-"""What configurations must hold, in the real server's words."""
+"""Checks of model configurations, with the real server's errors."""
 
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -13,7 +13,7 @@ def check(config: Config) -> None:
     """Refuses a configuration that the real server would refuse.
 
     Raises:
-        ServingError: says why.
+        ServingError: with the reason.
     """
     if config.WhichOneof("config") != "model_config_list":
         raise invalid(
@@ -40,10 +40,10 @@ def check(config: Config) -> None:
 
 
 def batching_settings(path: str) -> Settings:
-    """Of a file, or the defaults.
+    """The settings in a file, or the defaults.
 
     Raises:
-        ValueError: names the file.
+        ValueError: the file is invalid.
     """
     if not path:
         return Settings()

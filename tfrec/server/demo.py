@@ -1,8 +1,9 @@
-"""The page of `tfrec.serve --demo`: pick titles, see what the running model recommends.
+"""The page of `tfrec.serve --demo`: choose titles and see the recommendations of a running model.
 
-The page is one static file; recommendations come from the REST API like any client's. Here it
-learns which models there are, and finds titles. All that the server knows of recommenders is here:
-the inputs `items` and `values`, or `user`, and the assets `items.txt` and `titles.txt`.
+The page is one static file, which gets recommendations from the REST API like any client. This
+module provides the list of models and the search for titles. Only this module of the server knows
+recommenders: the inputs `items` and `values`, or `user`, and the assets `items.txt` and
+`titles.txt`.
 """
 
 import pathlib
@@ -16,7 +17,7 @@ from tfrec.server.errors import ServingError
 from tfrec.server.models import Models
 
 PAGE = pathlib.Path(__file__).with_name("demo.html")
-FOUND = 40  # titles of a search
+FOUND = 40  # titles that a search returns
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'",
@@ -25,10 +26,10 @@ HEADERS = {
 
 
 class Demo:
-    """Answers the page's own addresses.
+    """Answers requests for the page and its data.
 
     Args:
-        models: What is loaded.
+        models: The loaded models.
     """
 
     def __init__(self, models: Models):
@@ -36,7 +37,7 @@ class Demo:
         self._catalogues: dict[pathlib.Path, list[tuple[str, str, str]]] = {}
 
     def answer(self, request: web.Request) -> web.Response | None:
-        """The page, or JSON for it; None for other addresses."""
+        """The page, or its data as JSON; None for other paths."""
         if request.path == "/":
             return web.Response(text=PAGE.read_text(), content_type="text/html", headers=HEADERS)
         if request.path == "/demo/models.json":
@@ -46,7 +47,7 @@ class Demo:
         return None
 
     def _about(self, name: str) -> dict:
-        """What the page must know of a model: how it is asked."""
+        """What the page needs to know of a model: name, version and kind of input."""
         try:
             with self._models.lease(_spec(name)) as servable:
                 inputs = servable.model.signatures[DEFAULT_SIGNATURE].inputs
@@ -63,24 +64,24 @@ class Demo:
         return {**about, "length": length if length >= 0 else None}
 
     def _titles(self, query) -> web.Response:
-        """Titles that hold all words of `q`, or those of `ids`."""
+        """Titles that contain all words of `q`, or those of `ids`."""
         try:
             with self._models.lease(_spec(query.get("model", ""))) as servable:
                 catalogue = self._catalogue(servable.model.path)
         except ServingError as error:
             return _json({"error": error.message}, error.http_status)
         if "ids" in query:
-            asked = set(query["ids"].split(","))
-            return _json([(item, title) for item, title, _ in catalogue if item in asked])
+            wanted = set(query["ids"].split(","))
+            return _json([(item, title) for item, title, _ in catalogue if item in wanted])
         words = plain(query.get("q", "")).split()
         found = [(i, t) for i, t, text in catalogue if all(word in text for word in words)]
         return _json(found[:FOUND])
 
     def _catalogue(self, version: pathlib.Path) -> list[tuple[str, str, str]]:
-        """Item, title and text to search in, of a version's assets; read once."""
+        """Item, title and searched text, from a version's assets; cached."""
         if version not in self._catalogues:
             kept = {path: rows for path, rows in self._catalogues.items() if path.exists()}
-            self._catalogues = kept  # without versions that are gone
+            self._catalogues = kept  # without versions that are unloaded
             items = _lines(version / "assets/items.txt")
             titles = _lines(version / "assets/titles.txt") or items
             self._catalogues[version] = [

@@ -1,10 +1,10 @@
-"""One SavedModel in a session of its own: loaded, run, closed.
+"""Loads one SavedModel in its own session, runs and closes it.
 
-The loader is TensorFlow 1's, which restores what the C++ loader of TensorFlow Serving restores;
-`tf.saved_model.load` would also answer from exports that fail there. Calls go to the C session
-(`TF_SessionRun`) as TensorFlow Serving's do: no check of Python's refuses what the graph takes, or
-hides what it does. A session has a time limit for a run, and frees all tables and variables when
-it is closed.
+The loader is that of TensorFlow 1, which restores what the C++ loader of TensorFlow Serving
+restores; `tf.saved_model.load` would also run exports that fail there. Calls go to the C session
+(`TF_SessionRun`) as in TensorFlow Serving: no check in Python refuses inputs that the graph
+accepts, or hides its errors. A session has a time limit for a run, and frees all tables and
+variables when it is closed.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from tensorflow.python.client import pywrap_tf_session as c_api
 from tfrec.server.errors import ServingError, invalid, of_tensorflow
 
 DEFAULT_SIGNATURE = "serving_default"
-INTERNAL = "__saved_model_"  # signatures of its own
+INTERNAL = "__saved_model_"  # internal signatures
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """What is run: arrays under the graph's tensor names.
+    """Inputs and outputs of a run, by the graph's tensor names.
 
     Attributes:
         feeds: Names of the inputs, sorted by their aliases.
-        arrays: As many.
+        arrays: Their values.
         fetches: Names of the outputs.
     """
 
@@ -41,11 +41,11 @@ class SavedModel:
 
     Args:
         path: The version's folder.
-        tags: Of the graph to load.
-        config: Of the session.
+        tags: Tags of the graph to load.
+        config: Configuration of the session.
 
     Raises:
-        ServingError: it can not be loaded.
+        ServingError: it cannot be loaded.
     """
 
     def __init__(self, path: pathlib.Path, tags: list[str], config: tf.compat.v1.ConfigProto):
@@ -55,13 +55,13 @@ class SavedModel:
         try:
             with self._graph.as_default():
                 loaded = tf.compat.v1.saved_model.loader.load(self._session, tags, str(path))
-            self._session._extend_graph()  # the C session knows all of it from now on
+            self._session._extend_graph()  # passes the graph to the C session
         except tf.errors.OpError as error:
             self._session.close()
             raise of_tensorflow(error) from None
         except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
             self._session.close()
-            raise ServingError("NOT_FOUND", f"{path} is no SavedModel: {error}") from None
+            raise ServingError("NOT_FOUND", f"{path} is not a SavedModel: {error}") from None
         self.signatures = {
             name: signature
             for name, signature in loaded.signature_def.items()
@@ -69,7 +69,7 @@ class SavedModel:
         }
 
     def _tensor(self, name: str):
-        """A tensor of the graph as the C session knows it."""
+        """A tensor of the graph, in the form of the C session."""
         if name not in self._tensors:
             try:
                 self._tensors[name] = self._graph.get_tensor_by_name(name)._as_tf_output()
@@ -79,17 +79,17 @@ class SavedModel:
         return self._tensors[name]
 
     def run(self, call: Call, milliseconds: int | None = None) -> list[np.ndarray]:
-        """Answers a call.
+        """Runs a call.
 
         Args:
             call: The call.
             milliseconds: Time limit.
 
         Returns:
-            An array a fetch.
+            An array for each fetch.
 
         Raises:
-            ServingError: TensorFlow's own words.
+            ServingError: with TensorFlow's message.
         """
         feeds = dict(zip(map(self._tensor, call.feeds), call.arrays, strict=True))
         fetches = [self._tensor(name) for name in call.fetches]
@@ -109,7 +109,7 @@ class SavedModel:
 
 @contextlib.contextmanager
 def _options(milliseconds: int | None):
-    """RunOptions as the C session takes them."""
+    """RunOptions in the form of the C session."""
     if milliseconds is None:
         yield None
         return
@@ -122,7 +122,7 @@ def _options(milliseconds: int | None):
 
 
 def _array(value) -> np.ndarray:
-    """Scalars come as Python's or NumPy's own."""
+    """A result as an array; scalars are Python or NumPy scalars."""
     if isinstance(value, np.ndarray):
         return value
     return np.array(value, object if isinstance(value, bytes) else None)

@@ -1,4 +1,4 @@
-"""Errors in TensorFlow Serving's form: a code, and a text cut at 1,024 characters."""
+"""Errors as in TensorFlow Serving: a code, and a text of at most 1,024 characters."""
 
 import grpc
 
@@ -13,15 +13,15 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}  # by number
 
 
 class ServingError(Exception):
-    """What a client is told.
+    """An error that is sent to the client.
 
     Args:
         code: A gRPC status code by name, such as "NOT_FOUND".
-        message: The text; cut at 1,024 characters.
+        message: The text, truncated to 1,024 characters.
     """
 
     def __init__(self, code: str, message: str):
-        # Names in requests may be no Unicode.
+        # Names in requests may be invalid Unicode.
         super().__init__(message.encode(errors="replace").decode()[:LONGEST])
         self.code = grpc.StatusCode[code]
 
@@ -32,26 +32,26 @@ class ServingError(Exception):
 
     @property
     def number(self) -> int:
-        """The code as the messages of ModelService carry it."""
+        """The code in messages of ModelService."""
         return self.code.value[0]
 
     @property
     def http_status(self) -> int:
-        """The code as REST gives it."""
+        """The code in REST responses."""
         return HTTP_STATUS.get(self.code.name, 500)
 
     def without_frames(self) -> "ServingError":
-        """Itself, ready to be answered: the frames of a traceback keep a request's arrays."""
+        """Itself, without a traceback, whose frames would keep a request's arrays in memory."""
         self.__context__ = self.__traceback__ = None
         return self
 
 
 def invalid(message: str) -> ServingError:
-    """The commonest: the request itself is wrong."""
+    """An INVALID_ARGUMENT error: the request is wrong."""
     return ServingError("INVALID_ARGUMENT", message)
 
 
 def of_tensorflow(error) -> ServingError:
-    """A `tf.errors.OpError` of a run."""
+    """The error for a `tf.errors.OpError` of a run."""
     code = CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
     return ServingError(code.name, error.message)

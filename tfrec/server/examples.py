@@ -1,4 +1,4 @@
-"""Classify, Regress and MultiInference: tf.Examples in, classes and numbers out."""
+"""Classify, Regress and MultiInference: take tf.Examples, return classes or numbers."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ REGRESS = "tensorflow/serving/regress"
 def to_call(
     model: SavedModel, spec, given, method: str, check_method: bool = False
 ) -> tuple[Call, list[str]]:
-    """Classify's or Regress' call: serialized tf.Examples, and the outputs' aliases."""
+    """The call for Classify or Regress on serialized tf.Examples, and the outputs' aliases."""
     name = spec.signature_name or DEFAULT_SIGNATURE
     signature = model.signatures.get(name)
     if signature is None:
@@ -38,7 +38,7 @@ def to_call(
 
 
 def check_tasks(tasks) -> None:
-    """Refuses what MultiInference does not take."""
+    """Refuses tasks that MultiInference does not support."""
     names = [task.model_spec.name for task in tasks]
     if not all(names):
         raise invalid("Found ModelSpec with an empty model name.")
@@ -57,11 +57,11 @@ def check_tasks(tasks) -> None:
 
 
 def serialized_examples(given) -> list[bytes]:
-    """The tf.Examples of an `Input`; the context's features join those of each."""
+    """The tf.Examples of an `Input`, with the context's features added to each."""
     if given.WhichOneof("kind") == "example_list_with_context":
         found = given.example_list_with_context
         context = found.context.SerializeToString()
-        # Concatenated messages are merged; an example's own feature comes last and counts.
+        # Concatenated messages are merged; an example's own feature comes last and overrides.
         return [context + example.SerializeToString() for example in found.examples]
     return [example.SerializeToString() for example in given.example_list.examples]
 
@@ -105,12 +105,12 @@ def fill_classes(result, arrays: dict[str, np.ndarray]) -> None:
     scores = arrays.get("scores")
     for row in range(len(first)):
         classes = result.classifications.add().classes
-        for place in range(first.shape[1]):
+        for index in range(first.shape[1]):
             one = classes.add()
             if labels is not None:
-                one.label = labels[row, place].decode(errors="replace")
+                one.label = labels[row, index].decode(errors="replace")
             if scores is not None:
-                one.score = scores[row, place]
+                one.score = scores[row, index]
 
 
 def fill_values(result, array: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""REST's Classify and Regress: JSON objects to tf.Examples."""
+"""REST's Classify and Regress: converts JSON objects to tf.Examples."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def fill(request: dict, given) -> None:
     """Writes `examples` and `context` of a request into an `Input`.
 
     Raises:
-        ServingError: it is not of that form.
+        ServingError: the request is malformed.
     """
     if "examples" not in request:
         raise invalid("key 'examples' is expected and was not found")
@@ -38,7 +38,7 @@ def fill_example(value, example) -> None:
 
 
 def _add(value, name: str, feature) -> None:
-    """Appends one value to the list of its kind."""
+    """Appends one value to the list of its type."""
     kind, plain = _kind_of(value, name)
     known = feature.WhichOneof("kind")
     if known not in (None, kind):

@@ -21,10 +21,10 @@ from tfrec.server.errors import ServingError
 from tfrec.server.inference import LARGE, Inference
 from tfrec.server.monitoring import Metrics
 from tfrec.server.options import Options
-from tfrec.server.pool import here
+from tfrec.server.thread_pool import run_inline
 
 LONGEST_MESSAGE = 2**31 - 1
-HEALTHY = ("", "ModelService", "PredictionService")  # names that health is asked for
+HEALTHY = ("", "ModelService", "PredictionService")  # services that health checks may name
 
 
 PREDICTION = "tensorflow.serving.PredictionService"
@@ -36,9 +36,9 @@ class Services:
     """PredictionService and ModelService.
 
     Args:
-        inference: Answers.
-        metrics: Counts.
-        pool: Runs what takes long.
+        inference: Answers requests.
+        metrics: Counts requests.
+        pool: Runs functions off the event loop.
     """
 
     def __init__(self, inference: Inference, metrics: Metrics, pool: Callable):
@@ -75,11 +75,11 @@ class Services:
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
 
     def _method(self, kind: type[Message], answer: Answer) -> Callable:
-        """Answers requests of a kind; errors go to the client."""
+        """A method that answers requests of a kind, and sends errors to the client."""
 
         async def method(body: bytes, context) -> Message:
             found = await self._attempt(kind, answer, body, context)
-            del body  # gRPC keeps the frame that aborts
+            del body  # gRPC keeps the frame in which a call is aborted
             if isinstance(found, ServingError):
                 await context.abort(found.code, found.message)
             return found
@@ -87,9 +87,9 @@ class Services:
         return method
 
     async def _attempt(self, kind: type[Message], answer: Answer, body: bytes, context):
-        """Parses a request and answers it, or gives the error."""
+        """Parses a request and answers it; returns errors."""
         try:
-            parse = self._pool if len(body) > LARGE else here
+            parse = self._pool if len(body) > LARGE else run_inline
             return await answer(await parse(kind.FromString, body), context)
         except DecodeError:
             return ServingError("INTERNAL", f"Failed to parse {kind.__name__}")
@@ -97,13 +97,13 @@ class Services:
             return error.without_frames()
 
     def _counted(self, api: str, call: Callable[..., Awaitable]) -> Answer:
-        """Runs a call until the client's own deadline, and counts it."""
+        """Runs a call until the client's deadline, and counts it."""
 
         async def answer(request: Message, context) -> Message:
             start = time.perf_counter()
             left = context.time_remaining()
             deadline = None if left is None else time.monotonic() + left
-            status = "CANCELLED"  # unless it comes to an end
+            status = "CANCELLED"  # unless it finishes
             try:
                 response = await call(request, deadline)
                 status = "OK"
@@ -124,16 +124,16 @@ class Services:
         return self._inference.status(request)
 
     async def _reload(self, request, context) -> Message:
-        # It may wait minutes for a load: not in the threads that run requests.
+        # Loading may take minutes, so it must not use the threads that run requests.
         await asyncio.to_thread(self._inference.models.reload, request.config)
         return ReloadConfigResponse()
 
 
 async def start(services: Services, options: Options) -> grpc.aio.Server:
-    """Listens.
+    """Starts to listen.
 
     Raises:
-        ValueError: the port is taken, or the TLS file is no SSLConfig.
+        ValueError: the port is in use, or the TLS file is not an SSLConfig.
     """
     own = dict(options.channel_arguments())
     limits = {
@@ -154,10 +154,10 @@ async def start(services: Services, options: Options) -> grpc.aio.Server:
 
 
 def listen(server: grpc.aio.Server, options: Options) -> None:
-    """Opens the port and the socket; TLS is for the port.
+    """Opens the port and the socket; TLS is used only for the port.
 
     Raises:
-        ValueError: it is taken.
+        ValueError: one of them is in use.
     """
     try:
         if options.port and options.ssl_config_file:
@@ -169,21 +169,21 @@ def listen(server: grpc.aio.Server, options: Options) -> None:
             server.add_insecure_port(f"unix:{options.grpc_socket_path}")
     except RuntimeError as error:
         raise ValueError(
-            f"gRPC can not listen to --port={options.port} of {options.host}: {error}"
+            f"gRPC cannot listen on --port={options.port} of {options.host}: {error}"
         ) from None
 
 
 def credentials(path: str) -> grpc.ServerCredentials:
-    """Of an SSLConfig, which holds PEM contents and not paths.
+    """The credentials in an SSLConfig, which holds PEM contents and not paths.
 
     Raises:
-        ValueError: names the file.
+        ValueError: the file is invalid.
     """
     config = config_files.read(path, "SSLConfig")
     if "BEGIN" not in config.server_key or "BEGIN" not in config.server_cert:
         raise ValueError(f"{path}: server_key and server_cert must hold PEM texts, not paths")
     if config.client_verify and not config.custom_ca:
-        raise ValueError(f"{path}: client_verify needs custom_ca, who signed the clients")
+        raise ValueError(f"{path}: client_verify needs custom_ca, which signed the clients")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         root_certificates=config.custom_ca.encode() or None,

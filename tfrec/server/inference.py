@@ -1,4 +1,4 @@
-"""What the calls of PredictionService and ModelService mean, apart from how they arrive."""
+"""The calls of PredictionService and ModelService, independent of gRPC and REST."""
 
 import time
 
@@ -20,17 +20,17 @@ from tfrec.server.monitoring import Metrics
 from tfrec.server.options import Options
 from tfrec.server.versions import Servable
 
-LARGE = 1 << 18  # bytes of a request that is read off the event loop
+LARGE = 1 << 18  # bytes from which a request is parsed off the event loop
 
 
 class Inference:
-    """Answers requests: messages in, messages out.
+    """Answers requests: takes and returns messages.
 
     Args:
-        models: What is loaded.
-        options: The server's.
+        models: The loaded models.
+        options: The server's options.
         pool: Runs functions off the event loop.
-        metrics: Counts.
+        metrics: Counts requests.
     """
 
     def __init__(self, models: Models, options: Options, pool, metrics: Metrics):
@@ -47,7 +47,7 @@ class Inference:
             deadline: On the clock of `time.monotonic`, or None.
 
         Raises:
-            ServingError: as all calls here do.
+            ServingError: the request is wrong or failed; so do all calls here.
         """
         with self.models.lease(_spec(request)) as servable:
             if request.ByteSize() > LARGE:
@@ -74,7 +74,7 @@ class Inference:
     # -------------------------------------------------------------- tf.Examples
 
     async def classify(self, request, deadline: float | None = None):
-        """Classify: a label and a score a class, for each tf.Example."""
+        """Classify: a label and a score for each class of each tf.Example."""
         with self.models.lease(_spec(request)) as servable:
             call, names = self._example_call(
                 servable, request.model_spec, request.input, examples.CLASSIFY
@@ -145,9 +145,9 @@ class Inference:
         """GetModelStatus: the state of all versions, or of one."""
         response = get_model_status_pb2.GetModelStatusResponse()
         for version, (state, error) in self.models.states(_spec(request)).items():
-            told = response.model_version_status.add(version=version, state=state)
-            told.status.error_code = error.number if error else 0
-            told.status.error_message = error.message if error else ""
+            entry = response.model_version_status.add(version=version, state=state)
+            entry.status.error_code = error.number if error else 0
+            entry.status.error_message = error.message if error else ""
         return response
 
 
@@ -157,8 +157,8 @@ def _spec(request):
     return request.model_spec
 
 
-def _set_spec(spec, servable: Servable, asked) -> None:
-    """The effective one: what really answered."""
+def _set_spec(spec, servable: Servable, requested) -> None:
+    """Writes the effective ModelSpec, that of the version that answered."""
     spec.name = servable.name
     spec.version.value = servable.version
-    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+    spec.signature_name = requested.signature_name or DEFAULT_SIGNATURE

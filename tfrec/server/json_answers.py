@@ -1,4 +1,4 @@
-"""REST's JSON: the answers of Predict."""
+"""REST's JSON responses of Predict."""
 
 import base64
 
@@ -8,10 +8,10 @@ from tfrec.server.errors import invalid
 
 
 def answer(outputs: dict[str, np.ndarray], rows: bool) -> dict:
-    """The JSON of an answer, in the form of its request.
+    """The JSON of a response, in row or column form like its request.
 
     Raises:
-        ServingError: outputs that are no rows.
+        ServingError: outputs that are not rows.
     """
     values = {name: to_lists(name, array) for name, array in sorted(outputs.items())}
     if not rows:
@@ -30,12 +30,12 @@ def answer(outputs: dict[str, np.ndarray], rows: bool) -> dict:
 
 
 def to_lists(name: str, array: np.ndarray):
-    """An array as JSON: bytes as base64 where the output's name says so."""
+    """An array as JSON, with bytes as base64 if the output's name says so."""
     if array.dtype == object:
         write = _base64 if name.endswith("_bytes") else _text
         return _nested([write(x) for x in array.ravel()], array.shape)
     if array.dtype == np.float32:
-        # The shortest decimals that are this float32, and not those of its float64.
+        # The shortest decimals of the float32, not those of its float64.
         array = array.astype("U").astype(np.float64)
     return array.tolist()
 
@@ -49,7 +49,7 @@ def _text(value: bytes) -> str:
 
 
 def _nested(leaves: list, shape: tuple[int, ...]):
-    """A flat list as lists in lists."""
+    """A flat list as nested lists."""
     array = np.empty(len(leaves), object)
     array[:] = leaves
     return array.reshape(shape).tolist()

@@ -1,4 +1,4 @@
-"""REST's JSON: predict requests to tensors."""
+"""Converts REST's JSON requests of Predict to tensors."""
 
 import base64
 import binascii
@@ -17,19 +17,19 @@ INTEGERS = {
     kind: (kind.min, kind.max)
     for kind in (tf.int8, tf.int16, tf.int32, tf.int64, tf.uint8, tf.uint32, tf.uint64)
 }
-DIGITS = {tf.float32: 24, tf.float64: 53}  # binary ones: whole numbers below that are exact
-TYPES = {  # Python's, of a JSON value
+DIGITS = {tf.float32: 24, tf.float64: 53}  # bits of precision: smaller integers are exact
+TYPES = {  # Python types of JSON values
     **{kind: {int} for kind in INTEGERS},
     **{kind: {int, float} for kind in DIGITS},
     tf.bool: {bool},
     tf.string: {str, dict},
 }
-DEEPEST = 32  # dimensions, of a tensor and of NumPy's arrays
+DEEPEST = 32  # dimensions of a tensor or NumPy array
 SHOWN = 200  # characters of a value in an error
-# More in one body is refused unread: Python's parser would hold up all other requests.
+# Larger bodies are refused unparsed: Python's parser would block all other requests.
 MOST_VALUES = 1 << 21
-MOST_LISTS = 1 << 18  # objects are counted, too
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a pair, or the half of one
+MOST_LISTS = 1 << 18  # objects are counted too
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a surrogate pair, or half of one
 
 
 class ElementError(Exception):
@@ -49,7 +49,7 @@ def parse(body: bytes) -> dict:
     """The JSON object of a request's body.
 
     Raises:
-        ServingError: it is none.
+        ServingError: it is not a JSON object.
     """
     if not body:
         raise _parse_error("The document is empty")
@@ -81,7 +81,7 @@ def _parse_error(text: str) -> ServingError:
 
 
 def shown(value) -> str:
-    """A value in an error, cut short: no more of it is written than is shown."""
+    """A value in an error, truncated; serializes no more of it than is shown."""
     text = ""
     try:
         for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
@@ -94,7 +94,7 @@ def shown(value) -> str:
 
 
 def signature_name(request: dict) -> str:
-    """The signature that a request asks for, "" for the default."""
+    """The name of the requested signature; "" for the default."""
     name = request.get("signature_name", "")
     if not isinstance(name, str):
         raise invalid("'signature_name' key must be a string value.")
@@ -105,7 +105,7 @@ def fill_inputs(request: dict, infos, inputs) -> bool:
     """Writes a request's tensors into `PredictRequest.inputs`.
 
     Args:
-        request: Holds `instances` or `inputs`.
+        request: A request with `instances` or `inputs`.
         infos: The signature's inputs: alias -> TensorInfo.
         inputs: The map to fill.
 
@@ -132,7 +132,7 @@ def fill_inputs(request: dict, infos, inputs) -> bool:
 
 
 def _columns(value, infos) -> dict:
-    """Values by input, of the column form."""
+    """Values by input, from a request in column form."""
     if not _is_object(value):
         _check_plain("inputs", infos)
         return {next(iter(infos)): value}
@@ -143,7 +143,7 @@ def _columns(value, infos) -> dict:
 
 
 def _rows(instances, infos) -> dict[str, list]:
-    """Values by input, of the row form."""
+    """Values by input, from a request in row form."""
     if not isinstance(instances, list) or not instances:
         raise invalid("'instances' must be a list of at least one value")
     objects = _is_object(instances[0])
@@ -168,15 +168,15 @@ def _check_plain(key: str, infos) -> None:
 
 
 def to_array(value, dtype: int) -> np.ndarray:
-    """A JSON value of lists in lists as an array.
+    """An array of a JSON value of nested lists.
 
     Args:
-        value: As parsed.
+        value: The parsed JSON.
         dtype: A `DataType`.
 
     Raises:
         ElementError: ragged lists, or a value of another type.
-        ServingError: too many dimensions, or a dtype that JSON can not carry.
+        ServingError: too many dimensions, or a dtype that JSON cannot represent.
     """
     shape: list[int] = []
     level = [value]
@@ -196,7 +196,7 @@ def to_array(value, dtype: int) -> np.ndarray:
 
 
 def _element(index: int, shape: list[int]) -> int:
-    """The outermost list's element that holds a level's value, by the shape up to there."""
+    """The index in the outermost list of a value at some level, given the shape above it."""
     return index // max(1, int(np.prod(shape[1:]))) if shape else 0
 
 
@@ -220,7 +220,7 @@ def _leaves(leaves: list, kind: tf.DType, shape: list[int]) -> np.ndarray:
 
 
 def _too_large(leaves: list, kind: tf.DType) -> int | None:
-    """The index of the first number that the dtype does not hold; NaN and infinities are held."""
+    """The index of the first number out of the dtype's range; NaN and infinities are allowed."""
     if kind in INTEGERS:
         if INTEGERS[kind][0] <= min(leaves) and max(leaves) <= INTEGERS[kind][1]:
             return None
@@ -253,7 +253,7 @@ def _type_error(value, kind: tf.DType) -> str:
 
 
 def _c_name(kind: tf.DType) -> str:
-    """A dtype as the real server calls it."""
+    """A dtype's name in the real server's errors."""
     return {tf.float32: "float", tf.float64: "double"}.get(kind, kind.name)
 
 
@@ -275,7 +275,7 @@ def decoded(text: str) -> bytes:
 
 
 def type_name(value) -> str:
-    """What JSON calls a value's type."""
+    """The JSON name of a value's type."""
     names = {bool: str(value), type(None): "Null", dict: "Object", list: "Array", str: "String"}
     return names.get(type(value), "Number")
 

@@ -1,4 +1,4 @@
-"""Calls of one signature as one: rows joined, filled up, padded, and the answers cut apart."""
+"""Merges calls of one signature: concatenates and pads their rows, and splits the results."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def rows(call: Call) -> int:
 
 
 def merge(calls: list[Call], settings) -> Call:
-    """One call of the rows of all, filled up to an allowed size by repeating a row."""
+    """One call with the rows of all, filled up to an allowed size by repeating a row."""
     merged = []
     total = sum(rows(call) for call in calls)
     for index, name in enumerate(calls[0].feeds):
@@ -50,7 +50,7 @@ def _same_shapes(arrays: list[np.ndarray], name: str, pad: bool) -> list[np.ndar
 
 
 def split(arrays: list[np.ndarray], sizes: list[int]) -> list[list[np.ndarray]]:
-    """Each request's share of the outputs."""
+    """Each request's rows of the outputs."""
     total = sum(sizes)
     for array in arrays:
         if not array.ndim:
@@ -66,7 +66,7 @@ def split(arrays: list[np.ndarray], sizes: list[int]) -> list[list[np.ndarray]]:
 
 
 def join(answers: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """The answers to the pieces of a call as one."""
+    """Concatenates the results of the pieces of a call."""
     if len(answers) == 1:
         return answers[0]
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]

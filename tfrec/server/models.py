@@ -1,4 +1,4 @@
-"""All models: their configuration, the thread that watches folders and files, look-ups."""
+"""All models: configuration, the thread that polls folders and files, and lookups."""
 
 import contextlib
 import pathlib
@@ -17,14 +17,14 @@ from tfrec.server.errors import ServingError, invalid
 from tfrec.server.options import Options
 from tfrec.server.versions import Servable, Versions
 
-TICK = 0.05  # seconds between two looks at the clock
+TICK = 0.05  # seconds between checks of the clock
 
 
 class Models:
-    """What the server knows.
+    """The models of the server.
 
     Args:
-        options: The server's.
+        options: The server's options.
         pool: Runs functions off the event loop.
         log: Called with a line of text.
     """
@@ -44,13 +44,12 @@ class Models:
     # -------------------------------------------------------------- life
 
     def start(self) -> None:
-        """Reads the configuration and begins to watch; returns when all models answer.
+        """Reads the configuration and starts polling; returns when all models are available.
 
-        A model without a version is waited for, as a version that failed to load and is tried
-        again.
+        Waits for models without a version, and for versions that failed to load and are retried.
 
         Raises:
-            ValueError: a configuration that can not be served, or a model that does not load.
+            ValueError: a configuration that cannot be served, or a model that does not load.
         """
         self._watch.start()
         try:
@@ -82,7 +81,7 @@ class Models:
         self._loads.shutdown(wait=True)
 
     def _watch_files(self) -> None:
-        """Looks for versions, and for a new configuration, when it is time."""
+        """Polls for versions and for a new configuration at their intervals."""
         options = self._options
         every = _seconds(options.file_system_poll_wait_seconds)
         file_every = _seconds(options.model_config_file_poll_wait_seconds)
@@ -101,7 +100,7 @@ class Models:
     def _reload_file(self) -> None:
         try:
             config = config_files.read(self._options.model_config_file, Config())
-            self.reload(config, wait=False)  # this thread also looks for versions
+            self.reload(config, wait=False)  # this thread also polls for versions
         except (OSError, ValueError) as error:
             self._log(f"{error}; the old configuration stays")
         except ServingError as error:
@@ -110,11 +109,11 @@ class Models:
     # -------------------------------------------------------------- configuration
 
     def reload(self, config: Config, wait: bool = True) -> None:
-        """Takes a new configuration: sets the labels, then adds, changes and drops models.
+        """Applies a new configuration: sets labels, then adds, changes and removes models.
 
         Args:
-            config: The whole of it.
-            wait: Until each new model answers; models that are known change on the way.
+            config: The complete configuration.
+            wait: Whether to wait until each new model is available; known models change later.
 
         Raises:
             ServingError: it is refused and nothing changes, or a new model failed to load.
@@ -137,8 +136,8 @@ class Models:
         """Labels by model and name.
 
         Raises:
-            ServingError: one names a version that does not answer. With the flag this is allowed
-                for new labels; one that names another version stays where it is.
+            ServingError: a label of a version that is not available. With the flag this is
+                allowed for new labels; existing ones keep their version.
         """
         labels: dict[str, dict[str, int]] = {}
         for name, model in configs.items():
@@ -156,10 +155,10 @@ class Models:
         return labels
 
     def _wait_for(self, models: dict[str, Versions]) -> None:
-        """Until each of these answers.
+        """Waits until each of these is available.
 
         Raises:
-            ServingError: one failed for good.
+            ServingError: one failed permanently.
         """
         failed: dict[str, str] = {}
         reported: set[str] = set()
@@ -203,7 +202,7 @@ class Models:
         return servable
 
     def _servable(self, name: str, version: int, model: SavedModel) -> Servable:
-        """A loaded version, warmed up; closed again where that fails."""
+        """A loaded version, warmed up; closed again if that fails."""
         servable = Servable(name, version, model, self._pool)
         if self._batching:
             servable.batcher = Batcher(self._batching, servable.run_now)
@@ -224,16 +223,16 @@ class Models:
             inter_op_parallelism_threads=both or options.tensorflow_inter_op_parallelism,
         )
 
-    # -------------------------------------------------------------- look-ups
+    # -------------------------------------------------------------- lookups
 
     @contextlib.contextmanager
     def lease(self, spec) -> Iterator[Servable]:
-        """The version that a `ModelSpec` asks for, held until the block ends.
+        """The version requested by a `ModelSpec`, leased until the block ends.
 
         Raises:
-            ServingError: no name, unknown label, or nothing that answers.
+            ServingError: no name, unknown label, or no available version.
         """
-        versions, version = self._named(spec)
+        versions, version = self._find(spec)
         if versions is None:
             raise _not_found(spec.name, version)
         with versions.lease(version) as servable:
@@ -241,7 +240,7 @@ class Models:
                 raise _not_found(spec.name, version)
             yield servable
 
-    def _named(self, spec) -> tuple[Versions | None, int | None]:
+    def _find(self, spec) -> tuple[Versions | None, int | None]:
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
         version = spec.version.value if spec.HasField("version") else None
@@ -257,7 +256,7 @@ class Models:
         Raises:
             ServingError: none is known.
         """
-        versions, version = self._named(spec)
+        versions, version = self._find(spec)
         states = versions.states() if versions else {}
         if not states:
             raise ServingError("NOT_FOUND", f"Could not find any versions of model {spec.name}")
@@ -270,24 +269,24 @@ class Models:
         return {version: states[version]}
 
     def names(self) -> list[str]:
-        """Of all models."""
+        """Names of all models."""
         return list(self._models)
 
     def known_name(self, request) -> str:
-        """The model that a request is for: clients must not make up names for the metrics."""
+        """The requested model, or "(unknown)": metrics must not have names invented by clients."""
         tasks = getattr(request, "tasks", [request])
         name = tasks[0].model_spec.name if tasks else ""
         return name if name in self._models else "(unknown)"
 
 
 def _seconds(wait: float) -> float:
-    """Between two looks: 0 and less stand for never again."""
+    """The interval of polling; infinite for 0 and less."""
     return wait if wait > 0 else float("inf")
 
 
 def _not_found(name: str, version: int | None) -> ServingError:
-    asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    return ServingError("NOT_FOUND", f"Servable not found for request: {asked}")
+    wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    return ServingError("NOT_FOUND", f"Servable not found for request: {wanted}")
 
 
 def folder_of(base: pathlib.Path, version: int) -> pathlib.Path:

@@ -1,16 +1,16 @@
-"""Counters under TensorFlow Serving's names, in Prometheus' text format."""
+"""Metrics with TensorFlow Serving's names, in Prometheus' text format."""
 
 import re
 
 import prometheus_client
 
 PATH = "/monitoring/prometheus/metrics"
-# Microseconds, as the real server's: 10 * 1.8^i.
+# Microseconds, as in the real server: 10 * 1.8^i.
 BUCKETS = tuple(10 * 1.8**i for i in range(33))
 
 
 class Metrics:
-    """What the server counts."""
+    """The metrics of the server."""
 
     def __init__(self):
         prometheus_client.disable_created_metrics()
@@ -42,25 +42,25 @@ class Metrics:
         )
 
     def answered(self, model: str, api: str, entrypoint: str, status: str, seconds: float) -> None:
-        """Notes a request.
+        """Counts a request.
 
         Args:
-            model: Its name.
+            model: Name of the model.
             api: "Predict", "Classify" ...
             entrypoint: "GRPC" or "REST".
-            status: A code's name.
-            seconds: It took.
+            status: Name of the status code.
+            seconds: Duration.
         """
         self._requests.labels(model, status).inc()
         if status == "OK":
             self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
     def ran(self, model: str, api: str, seconds: float) -> None:
-        """Notes a run of the graph, the wait for a batch included."""
+        """Counts a run of the graph; its time includes the wait for a batch."""
         self._runtime.labels(model, api, "TF1").observe(seconds * 1e6)
 
     def text(self) -> str:
-        """The page that Prometheus reads."""
+        """The page for Prometheus."""
         text = prometheus_client.generate_latest(self._registry).decode()
-        # The library ends a counter's name with _total; TensorFlow Serving's names do not.
+        # The library appends _total to a counter's name; TensorFlow Serving does not.
         return re.sub(r"(:tensorflow:serving:request_count)_total\b", r"\1", text)

@@ -1,10 +1,10 @@
-"""The server's settings: the real server's flags by name, and few of its own."""
+"""The server's settings: flags of the real server by name, and a few of its own."""
 
 import dataclasses
 import os
 
 CORES = os.cpu_count() or 1
-# Flags of the real server that are accepted, so that its command lines work, and do nothing here.
+# Flags of the real server that are accepted so that its command lines work, but have no effect.
 WITHOUT_EFFECT: dict[str, type] = {
     "enable_per_model_batching_parameters": bool,
     "enable_profiler": bool,
@@ -34,46 +34,50 @@ def _flag(default, text: str):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Flags of `tensorflow_model_server`, with its defaults; at the end the server's own.
+    """Flags of `tensorflow_model_server` with its defaults, then those of this server.
 
     Attributes:
-        without_effect: Names of `WITHOUT_EFFECT` that were given.
+        without_effect: Names of `WITHOUT_EFFECT` that are given.
     """
 
     port: int = _flag(8500, "TCP port of gRPC; 0: none")
-    grpc_socket_path: str = _flag("", "listen to a UNIX socket at this path too")
+    grpc_socket_path: str = _flag("", "also listen on a UNIX socket at this path")
     rest_api_port: int = _flag(0, "TCP port of HTTP/REST; 0: none")
     rest_api_timeout_in_ms: int = _flag(30_000, "time limit of a REST request")
-    rest_api_num_threads: int = _flag(4 * CORES, "threads that run requests, with gRPC's")
+    rest_api_num_threads: int = _flag(4 * CORES, "threads that run requests, shared with gRPC")
     model_name: str = _flag("default", "the model's name; ignored with --model_config_file")
-    model_base_path: str = _flag("", "holds the versions; ignored with --model_config_file")
+    model_base_path: str = _flag("", "folder of versions; ignored with --model_config_file")
     model_config_file: str = _flag("", "text of a ModelServerConfig: several models")
-    model_config_file_poll_wait_seconds: int = _flag(0, "read that file again; 0: never")
-    file_system_poll_wait_seconds: float = _flag(1, "look for versions; 0: once")
+    model_config_file_poll_wait_seconds: int = _flag(
+        0, "interval of reading that file again; 0: never"
+    )
+    file_system_poll_wait_seconds: float = _flag(
+        1, "interval of polling for versions; 0: only once"
+    )
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "labels may name versions that are not loaded"
     )
     saved_model_tags: str = _flag("serve", "comma-separated tags of the graph to load")
     num_load_threads: int = _flag(0, "threads that load and unload versions; 0: one")
-    max_num_load_retries: int = _flag(5, "after a version failed to load")
+    max_num_load_retries: int = _flag(5, "retries after a version failed to load")
     load_retry_interval_micros: int = _flag(60_000_000, "between these")
     enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests")
-    num_request_iterations_for_warmup: int = _flag(1, "times each of these is replayed")
-    enable_batching: bool = _flag(False, "run requests together")
+    num_request_iterations_for_warmup: int = _flag(1, "number of times that each is replayed")
+    enable_batching: bool = _flag(False, "batch requests")
     batching_parameters_file: str = _flag("", "text of BatchingParameters")
     monitoring_config_file: str = _flag("", "text of a MonitoringConfig: Prometheus metrics")
     ssl_config_file: str = _flag("", "text of an SSLConfig, PEM contents: TLS for gRPC")
     grpc_channel_arguments: str = _flag("", "comma-separated name=value for the gRPC server")
-    grpc_max_threads: int = _flag(4 * CORES, "threads that run requests, with REST's")
+    grpc_max_threads: int = _flag(4 * CORES, "threads that run requests, shared with REST")
     enable_grpc_healthcheck_service: bool = _flag(False, "grpc.health.v1.Health")
-    enable_serialization_as_tensor_content: bool = _flag(False, "answers in tensor_content")
+    enable_serialization_as_tensor_content: bool = _flag(False, "responses in tensor_content")
     enable_signature_method_name_check: bool = _flag(
         False, "Classify and Regress take signatures of that method only"
     )
     tensorflow_intra_op_parallelism: int = _flag(0, "threads of one operation; 0: all cores")
-    tensorflow_inter_op_parallelism: int = _flag(0, "operations side by side; 0: all cores")
+    tensorflow_inter_op_parallelism: int = _flag(0, "parallel operations; 0: all cores")
     tensorflow_session_parallelism: int = _flag(0, "sets both of these")
-    host: str = _flag("localhost", "address to listen at; 0.0.0.0 opens it to the network")
+    host: str = _flag("localhost", "address to listen on; 0.0.0.0 opens it to the network")
     rest_api_max_body_mb: int = _flag(64, "longer REST requests are refused")
     rest_api_idle_timeout_in_ms: int = _flag(
         60_000, "REST connections without a request, or whose header does not end, are closed"
@@ -82,22 +86,24 @@ class Options:
     without_effect: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuses what can not be served.
+        """Refuses inconsistent flags.
 
         Raises:
-            ValueError: names the flag and the cure.
+            ValueError: with the flag and the cure.
         """
         if not (self.model_base_path or self.model_config_file):
             raise ValueError("give --model_base_path=DIR or --model_config_file=FILE")
         if not (self.port or self.rest_api_port or self.grpc_socket_path):
-            raise ValueError("nothing to listen to: --port, --rest_api_port, --grpc_socket_path")
+            raise ValueError(
+                "no port to listen on: give --port, --rest_api_port or --grpc_socket_path"
+            )
         if self.rest_api_idle_timeout_in_ms < 1:
             raise ValueError(
                 f"--rest_api_idle_timeout_in_ms={self.rest_api_idle_timeout_in_ms} must be at "
                 "least 1"
             )
         if self.port and self.port == self.rest_api_port:
-            raise ValueError(f"--rest_api_port={self.port} is --port too: give another one")
+            raise ValueError(f"--rest_api_port={self.port} is also --port: give another one")
         if self.demo and not self.rest_api_port:
             raise ValueError("--demo needs a port: --rest_api_port=8501")
         if self.monitoring_config_file and not self.rest_api_port:
@@ -109,14 +115,14 @@ class Options:
                 raise ValueError(f"--grpc_channel_arguments={self.grpc_channel_arguments}")
 
     def notes(self) -> list[str]:
-        """What the user should know of the flags that were given."""
+        """Notes for the user about the flags that are given."""
         notes = [f"--{name} has no effect in this server" for name in self.without_effect]
         if self.model_base_path and self.model_config_file:
             notes.append("--model_config_file is given: --model_base_path is ignored")
         return notes
 
     def channel_arguments(self) -> list[tuple[str, int | str]]:
-        """Settings of gRPC itself; whole numbers are passed as such."""
+        """Arguments of gRPC channels; whole numbers are passed as int."""
         found = []
         for pair in filter(None, self.grpc_channel_arguments.split(",")):
             name, _, value = pair.partition("=")

@@ -1,6 +1,6 @@
-"""Predict's requests: names checked against the signature, in the real server's words.
+"""Predict's requests: names are checked against the signature, with the real server's errors.
 
-Dtypes and shapes are not: the session refuses a wrong dtype, and the graph knows what it takes.
+Dtypes and shapes are not checked here: the session refuses wrong dtypes, the graph wrong shapes.
 """
 
 from tfrec.server import tensors
@@ -9,7 +9,7 @@ from tfrec.server.errors import ServingError, invalid
 
 
 def to_call(model: SavedModel, request) -> tuple[list[str], Call]:
-    """The outputs' aliases, and what is run.
+    """The outputs' aliases, and the call to run.
 
     Raises:
         ServingError: the request does not fit the signature.
@@ -34,7 +34,7 @@ def to_call(model: SavedModel, request) -> tuple[list[str], Call]:
 
 
 def check_inputs(inputs, signature) -> None:
-    """Refuses missing, extra and misnamed inputs."""
+    """Refuses missing, extra and unknown inputs."""
     sent, due = set(inputs), set(signature.inputs)
     defaults = set(signature.defaults)
     if len(sent) > len(due) or (len(sent) < len(due) and not defaults):
@@ -52,7 +52,7 @@ def check_inputs(inputs, signature) -> None:
 
 
 def wanted_outputs(output_filter, signature) -> list[str]:
-    """Aliases of the outputs that a request asks for: all where it names none."""
+    """Aliases of the requested outputs; all if none are given."""
     seen = set()
     for alias in output_filter:
         if alias not in signature.outputs:
@@ -63,7 +63,7 @@ def wanted_outputs(output_filter, signature) -> list[str]:
         if alias in seen:
             raise invalid(f"duplicate output tensor alias: {alias}")
         seen.add(alias)
-    return sorted(seen or signature.outputs)  # sorted: as few kinds of runs as can be
+    return sorted(seen or signature.outputs)  # sorted, for as few different runs as possible
 
 
 def _set(names) -> str:

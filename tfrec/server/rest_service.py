@@ -1,4 +1,4 @@
-"""The REST API: /v1/models/..., metrics, and the demo's page."""
+"""The REST API: /v1/models/..., metrics, and the demo page."""
 
 import asyncio
 import contextlib
@@ -19,37 +19,37 @@ from tensorflow_serving.apis import (
 )
 
 from tfrec.server import (
-    bodies,
     config_files,
     examples_json,
     json_answers,
     json_tensors,
     monitoring,
+    request_body,
     tensors,
 )
 from tfrec.server.demo import Demo
 from tfrec.server.errors import ServingError, invalid
 from tfrec.server.inference import Inference
 from tfrec.server.options import Options
-from tfrec.server.pool import here
+from tfrec.server.thread_pool import run_inline
 
 LOG = logging.getLogger(__name__)
 MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-ASK = re.compile(MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
+INFERENCE = re.compile(MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 ABOUT = re.compile(MODEL + r"(?P<metadata>/metadata)?", re.IGNORECASE)
-SMALL_BODY = 1 << 20  # bytes; longer ones are read and parsed a few at a time
+SMALL_BODY = 1 << 20  # bytes; few longer ones are read and parsed at a time
 LARGE_BODIES = 2
 PRINT = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
 
 
 class RestService:
-    """Answers HTTP.
+    """Answers HTTP requests.
 
     Args:
-        options: The server's.
-        inference: Answers.
-        metrics: Counts.
-        pool: Runs what takes long.
+        options: The server's options.
+        inference: Answers requests.
+        metrics: Counts requests.
+        pool: Runs functions off the event loop.
     """
 
     def __init__(self, options: Options, inference: Inference, metrics, pool):
@@ -64,13 +64,13 @@ class RestService:
                 self._metrics_path = config.prometheus_config.path or monitoring.PATH
 
     def app(self) -> web.Application:
-        """All addresses lead to one handler: paths are matched without regard to case."""
+        """The application: one handler for all paths, which are case-insensitive."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.handle)
         return app
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answers any request, errors as JSON."""
+        """Answers any request; errors are JSON too."""
         if self._metrics_path and request.path == self._metrics_path:
             return web.Response(text=self._metrics.text(), headers={"Content-Type": "text/plain"})
         if self._demo and request.method == "GET" and (page := self._demo.answer(request)):
@@ -90,7 +90,7 @@ class RestService:
             megabytes = self._options.rest_api_max_body_mb
             text = f"the body is longer than {megabytes} MB (--rest_api_max_body_mb)"
             return self._json({"error": text}, 413)
-        except Exception:  # a bug of ours: logged, and the server lives
+        except Exception:  # a bug: it is logged, and the server goes on
             LOG.exception("%s %s", request.method, request.path)
             return self._json({"error": "Internal error"}, 500)
 
@@ -99,10 +99,10 @@ class RestService:
         return web.Response(text=text, status=status, content_type="application/json")
 
     async def _answer(self, request: web.Request, deadline: float) -> dict | str:
-        """Reads the path; the answer's JSON."""
-        asked = ASK.fullmatch(request.path)
-        if request.method == "POST" and asked:
-            return await self._ask(request, asked, deadline)
+        """The JSON response to the request of a path."""
+        path = INFERENCE.fullmatch(request.path)
+        if request.method == "POST" and path:
+            return await self._infer(request, path, deadline)
         about = ABOUT.fullmatch(request.path)
         if request.method == "GET" and about:
             return self._metadata(about) if about["metadata"] else self._status(about)
@@ -110,17 +110,17 @@ class RestService:
 
     # -------------------------------------------------------------- inference
 
-    async def _ask(self, request: web.Request, asked: re.Match, deadline: float) -> dict | str:
-        method = asked["method"].lower()
+    async def _infer(self, request: web.Request, path: re.Match, deadline: float) -> dict | str:
+        method = path["method"].lower()
         start = time.perf_counter()
         message = {
             "predict": predict_pb2.PredictRequest,
             "classify": classification_pb2.ClassificationRequest,
             "regress": regression_pb2.RegressionRequest,
         }[method]()
-        status = "CANCELLED"  # unless it comes to an end
+        status = "CANCELLED"  # unless it finishes
         try:
-            fill_spec(message.model_spec, asked)
+            fill_spec(message.model_spec, path)
             answer = await self._with_body(request, message, getattr(self, f"_{method}"), deadline)
             status = "OK"
             return answer
@@ -133,23 +133,23 @@ class RestService:
             self._metrics.answered(name, method.capitalize(), "REST", status, seconds)
 
     async def _with_body(self, request: web.Request, message, method, deadline: float):
-        """Reads the body and calls the method; few long bodies are in memory at a time."""
-        async with contextlib.AsyncExitStack() as place:
-            body = await self._body(request, place)
+        """Reads the body and calls the method; limits the number of long bodies in memory."""
+        async with contextlib.AsyncExitStack() as stack:
+            body = await self._body(request, stack)
             if len(body) <= SMALL_BODY:
-                return await method(message, json_tensors.parse(body), deadline, here)
+                return await method(message, json_tensors.parse(body), deadline, run_inline)
             parsed = await self._pool(json_tensors.parse, body)
             return await method(message, parsed, deadline, self._pool)
 
-    async def _body(self, request: web.Request, place: contextlib.AsyncExitStack) -> bytes:
-        """The body, inflated; once it turns out long, it waits for a place among the long ones."""
+    async def _body(self, request: web.Request, stack: contextlib.AsyncExitStack) -> bytes:
+        """The decompressed body; a long one waits here until few others are in memory."""
         limit = self._options.rest_api_max_body_mb << 20
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit, request.content_length)
         body = bytearray()
-        async for piece in bodies.pieces(request):
+        async for piece in request_body.pieces(request):
             if len(body) <= SMALL_BODY < len(body) + len(piece):
-                await place.enter_async_context(self._large)
+                await stack.enter_async_context(self._large)
             body += piece
             if len(body) > limit:
                 raise web.HTTPRequestEntityTooLarge(limit, len(body))
@@ -221,22 +221,22 @@ def _predict_json(response, rows: bool) -> str:
 
 
 def _number(value: float) -> float:
-    """A float32 by its shortest decimals."""
+    """A float32 with its shortest decimals."""
     return float(str(np.float32(value)))
 
 
 async def start(service: RestService, options: Options) -> web.AppRunner:
-    """Listens.
+    """Starts to listen.
 
     Raises:
-        ValueError: the port is taken.
+        ValueError: the port is in use.
     """
     runner = web.AppRunner(
         service.app(),
         access_log=None,
         handle_signals=False,
         auto_decompress=False,
-        # Counted from the connection, or the last answer, to the end of a request's header.
+        # From the connection, or the last response, to the end of a request's header.
         keepalive_timeout=options.rest_api_idle_timeout_in_ms / 1e3,
     )
     await runner.setup()
@@ -245,6 +245,6 @@ async def start(service: RestService, options: Options) -> web.AppRunner:
     except OSError as error:
         await runner.cleanup()
         raise ValueError(
-            f"REST can not listen to --rest_api_port={options.rest_api_port}: {error.strerror}"
+            f"REST cannot listen on --rest_api_port={options.rest_api_port}: {error.strerror}"
         ) from None
     return runner

@@ -1,4 +1,4 @@
-"""Puts the server together, runs it until it is told to stop."""
+"""Assembles the server and runs it until it is stopped."""
 
 import asyncio
 import contextlib
@@ -14,14 +14,14 @@ from tfrec.server.inference import Inference
 from tfrec.server.models import Models
 from tfrec.server.monitoring import Metrics
 from tfrec.server.options import Options
-from tfrec.server.pool import Pool
+from tfrec.server.thread_pool import ThreadPool
 
-SWITCH_SECONDS = 5e-4  # Python's 5 ms would let a request wait for another one's parsing
-GRACE_SECONDS = 5.0  # for requests under way when the server stops
+SWITCH_SECONDS = 5e-4  # with Python's 5 ms a request would wait for the parsing of another
+GRACE_SECONDS = 5.0  # for running requests when the server stops
 
 
 def log(text: str) -> None:
-    """A line to stderr."""
+    """Prints a line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -29,14 +29,14 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
     """Loads the models, listens, and returns when `stop` is set and requests have ended.
 
     Args:
-        options: Checked ones.
-        stop: Ends the server.
-        ready: Called when all ports answer.
+        options: Checked options.
+        stop: Set to stop the server.
+        ready: Called when all ports are open.
 
     Raises:
-        ValueError: a configuration or a port that can not be served.
+        ValueError: a configuration or a port that cannot be used.
     """
-    pool = Pool(max(options.grpc_max_threads, options.rest_api_num_threads))
+    pool = ThreadPool(max(options.grpc_max_threads, options.rest_api_num_threads))
     metrics = Metrics()
     models = Models(options, pool, log)
     inference = Inference(models, options, pool, metrics)
@@ -62,12 +62,12 @@ async def serve(options: Options, stop: asyncio.Event, ready=lambda: None) -> No
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable) -> bool:
-    """Waits for work, or for `stop`; whether it was the work that ended."""
+    """Waits for work or for `stop`; returns whether the work ended."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            await working  # raises what it raised
+            await working  # raises its error
         return not stop.is_set()
     finally:
         stopping.cancel()
@@ -76,7 +76,7 @@ async def _unless(stop: asyncio.Event, work: Awaitable) -> bool:
 def run(options: Options) -> None:
     """Serves until SIGINT or SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    tf.get_logger().setLevel("ERROR")  # it calls the loader deprecated: see engine.py
+    tf.get_logger().setLevel("ERROR")  # the loader is deprecated: see engine.py
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -91,10 +91,10 @@ def run(options: Options) -> None:
 
 @contextlib.contextmanager
 def in_thread(options: Options):
-    """A server beside the caller's own work, in a thread of this process.
+    """Runs a server in a thread of this process while the block runs.
 
     Raises:
-        ValueError: it can not be served.
+        ValueError: a configuration or a port that cannot be used.
     """
     ready, failed = threading.Event(), []
     loop_and_stop = []

@@ -1,4 +1,4 @@
-"""TensorProto to array and back."""
+"""Converts TensorProtos to arrays and back."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-# Where a tensor's values lie, and as what; the rest go through TensorFlow's own functions.
+# Field and type of a tensor's values by dtype; others use TensorFlow's functions.
 FIELDS = {
     tf.float32: ("float_val", np.float32), tf.float64: ("double_val", np.float64),
     tf.string: ("string_val", object), tf.bool: ("bool_val", np.bool_),
@@ -15,17 +15,17 @@ FIELDS = {
     tf.int16: ("int_val", np.int32), tf.uint16: ("int_val", np.int32),
     tf.int8: ("int_val", np.int32), tf.uint8: ("int_val", np.int32),
 }  # fmt: skip
-# What one repeated value may fill: a message of 100 bytes must not ask for gigabytes.
+# Limits of one repeated value: a message of 100 bytes must not allocate gigabytes.
 LARGEST_FILL = 1 << 24  # bytes
-STRING_BYTES = 64  # that a string counts, its handling included
-MOST_STRINGS = 1 << 21  # in one tensor: Python holds up all other requests while it copies them
+STRING_BYTES = 64  # size that a string counts for, with its overhead
+MOST_STRINGS = 1 << 21  # in one tensor: copying them blocks all other requests
 
 
 def to_array(proto: TensorProto) -> np.ndarray:
     """The array of a message; strings as bytes objects.
 
     Raises:
-        ValueError: shape and values do not fit, or the dtype is none.
+        ValueError: shape and values do not fit, or the dtype is invalid.
     """
     shape = [d.size for d in proto.tensor_shape.dim]
     if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
@@ -48,20 +48,20 @@ def to_array(proto: TensorProto) -> np.ndarray:
 
 
 def _filled(array: np.ndarray, n: int) -> np.ndarray:
-    """Fewer values than places: the last one fills the rest, as in TensorFlow."""
+    """Repeats the last value if there are fewer values than elements, as in TensorFlow."""
     if len(array) > n or not len(array):
-        raise ValueError(f"{len(array)} values for {n} places")
+        raise ValueError(f"{len(array)} values for {n} elements")
     _check_fill(n, STRING_BYTES if array.dtype == object else array.itemsize)
     return np.concatenate([array, np.repeat(array[-1:], n - len(array))])
 
 
 def _check_fill(n: int, size: int) -> None:
     if n * size > LARGEST_FILL:
-        raise ValueError(f"one value for {n} places")
+        raise ValueError(f"one value for {n} elements")
 
 
 def fill(proto: TensorProto, array: np.ndarray, as_content: bool) -> None:
-    """Writes an array into an empty message, in place."""
+    """Writes an array into an empty message."""
     dtype = tf.dtypes.as_dtype(array.dtype) if array.dtype != object else tf.string
     if dtype not in FIELDS:
         proto.CopyFrom(tf.make_tensor_proto(array))

@@ -1,4 +1,4 @@
-"""The versions of one model: what its folder holds, what is loaded, what answers."""
+"""The versions of one model: those in its folder, those loaded and those available."""
 
 import contextlib
 import dataclasses
@@ -16,13 +16,13 @@ START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50  # ModelVersionSt
 
 
 class Servable:
-    """A version that answers.
+    """An available version.
 
-    Whoever uses it holds a lease; it is closed when the last one is given back.
+    Its users hold leases; it is closed when the last lease ends.
 
     Args:
-        name: The model's.
-        version: Its number.
+        name: The model's name.
+        version: Number of the version.
         model: The loaded SavedModel.
         pool: Runs functions off the event loop: `await pool(function, *args)`.
     """
@@ -45,22 +45,22 @@ class Servable:
             self._changed.notify_all()
 
     async def run(self, call: Call, deadline: float | None):
-        """Answers a call, in a batch where batching is on.
+        """Runs a call, in a batch if batching is on.
 
         Args:
             call: The call.
             deadline: On the clock of `time.monotonic`, or None.
 
         Returns:
-            An array a fetch.
+            An array for each fetch.
         """
         if self.batcher and call.arrays:
             return await self.batcher.run(call, deadline)
         return await self.run_now(call, milliseconds_to(deadline))
 
     async def run_now(self, call: Call, milliseconds: int | None):
-        """Answers a call as it is."""
-        # A run goes on in its thread when its client goes: it keeps a lease of its own.
+        """Runs a call without batching."""
+        # A run continues in its thread if the client disconnects, so it has its own lease.
         self.take()
         return await self._pool(self.model.run, call, milliseconds, after=self.give_back)
 
@@ -72,10 +72,10 @@ class Servable:
 
 
 def milliseconds_to(deadline: float | None) -> int | None:
-    """Time left.
+    """The time left, in milliseconds.
 
     Raises:
-        ServingError: none is.
+        ServingError: the deadline has passed.
     """
     if deadline is None:
         return None
@@ -87,7 +87,7 @@ def milliseconds_to(deadline: float | None) -> int | None:
 
 @dataclasses.dataclass
 class Entry:
-    """What is known of a version."""
+    """The state of a version."""
 
     state: int = START
     error: ServingError | None = None
@@ -102,9 +102,9 @@ class Versions:
     Args:
         config: Its `ModelConfig`.
         load: `(path, version) -> Servable`; raises ServingError.
-        submit: Runs a function in the thread of loads.
-        retries: After a failed load.
-        interval: Seconds between these.
+        submit: Runs a function in a loader thread.
+        retries: Number of retries after a failed load.
+        interval: Seconds between retries.
     """
 
     def __init__(self, config, load: Callable, submit: Callable, retries: int, interval: float):
@@ -117,22 +117,22 @@ class Versions:
         self._gone = False
 
     def poll(self) -> None:
-        """Looks into the folder, and starts what follows from it."""
+        """Lists the folder, and starts the loads and unloads that follow."""
         with self._lock:
             if not self._gone:
                 found = stored(pathlib.Path(self.config.base_path))
-                if found is not None:  # None: out of reach for now; what is loaded stays
+                if found is not None:  # None: not readable for now; loaded versions stay
                     self._wanted = chosen(found, self.config.model_version_policy)
             self.step()
 
     def retire(self) -> None:
-        """The model is no longer configured: unloads everything."""
+        """Unloads everything, as the model is no longer configured."""
         with self._lock:
             self._gone, self._wanted = True, set()
             self.step()
 
     def step(self) -> None:
-        """Starts what is due; a new version answers before the old one goes."""
+        """Starts what is due; a new version is available before the old one is unloaded."""
         with self._lock:
             for version in sorted(self._wanted, reverse=True):
                 self._load_if_due(version)
@@ -159,7 +159,7 @@ class Versions:
             entry.servable = self._load(pathlib.Path(self.config.base_path), version)
         except ServingError as error:
             failed = error
-        except Exception as error:  # a load must never end the thread of loads
+        except Exception as error:  # a failed load must not end the loader thread
             failed = ServingError("INTERNAL", f"{type(error).__name__}: {error}")
         else:
             failed = None
@@ -184,9 +184,9 @@ class Versions:
             self.step()
 
     def ready(self) -> bool:
-        """Whether a version answers, and no other is being loaded for the first time.
+        """Whether a version is available, and no other is being loaded for the first time.
 
-        A model that is no longer configured is not waited for.
+        Also true for a model that is no longer configured.
         """
         with self._lock:
             if self._gone:
@@ -196,7 +196,7 @@ class Versions:
             return bool(self.available()) and not untried
 
     def failure(self) -> str:
-        """Version and error of the newest version if all wanted ones failed for good, else ""."""
+        """Version and error of the newest version if all failed permanently, else ""."""
         with self._lock:
             failed = {v: self._entries[v] for v in self._wanted}
             if not failed or any(e.state != END or e.error is None for e in failed.values()):
@@ -206,17 +206,17 @@ class Versions:
             return f"version: {version}}} due to error: {error.code.name}: {error.message}"
 
     def empty(self) -> bool:
-        """Whether there is nothing to load."""
+        """Whether there is no version to load."""
         return not self._wanted
 
     def available(self) -> list[int]:
-        """Versions that answer, sorted."""
+        """Available versions, sorted."""
         with self._lock:
             return sorted(v for v, e in self._entries.items() if e.state == AVAILABLE)
 
     @contextlib.contextmanager
     def lease(self, version: int | None) -> Iterator[Servable | None]:
-        """A version, or the highest one; None where it does not answer."""
+        """A version, by default the highest; None if it is not available."""
         with self._lock:
             answering = self.available()
             version = answering[-1] if version is None and answering else version
@@ -230,13 +230,13 @@ class Versions:
                 servable.give_back()
 
     def states(self) -> dict[int, tuple[int, ServingError | None]]:
-        """State and error of all versions seen, the newest first."""
+        """State and error of all versions seen, newest first."""
         with self._lock:
             return {v: (e.state, e.error) for v, e in sorted(self._entries.items(), reverse=True)}
 
 
 def stored(base: pathlib.Path) -> set[int] | None:
-    """The versions in a folder: names that are numbers; None where it can not be read."""
+    """The versions in a folder: names that are numbers; None if it cannot be read."""
     try:
         names = [path.name for path in base.iterdir() if path.is_dir()]
     except OSError:
@@ -245,7 +245,7 @@ def stored(base: pathlib.Path) -> set[int] | None:
 
 
 def chosen(found: set[int], policy) -> set[int]:
-    """Those that a `ServableVersionPolicy` asks for: the latest where it asks for nothing."""
+    """The versions that a `ServableVersionPolicy` selects; by default the latest."""
     kind = policy.WhichOneof("policy_choice")
     if kind == "all":
         return found

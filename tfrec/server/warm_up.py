@@ -1,4 +1,4 @@
-"""Requests stored with a version, replayed before it answers."""
+"""Replays the warmup requests of a version before it becomes available."""
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -14,15 +14,15 @@ MOST = 1000
 
 
 def replay(model: SavedModel, iterations: int, batcher: Batcher | None) -> None:
-    """Replays them; in the thread of loads.
+    """Replays the warmup requests; runs in a loader thread.
 
     Args:
         model: A loaded version.
-        iterations: Times each is run.
-        batcher: Of the version: records go the way that requests will go.
+        iterations: Number of runs of each request.
+        batcher: The version's batcher, which requests go through.
 
     Raises:
-        ServingError: one of them fails, and so does the load.
+        ServingError: a request failed; then so does the load.
     """
     path = model.path / FILE
     if not path.exists():
@@ -43,12 +43,12 @@ def replay(model: SavedModel, iterations: int, batcher: Batcher | None) -> None:
 
 
 def _calls(model: SavedModel, record: bytes) -> list[Call]:
-    """What a record asks for."""
+    """The calls of a record."""
     try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError:
         raise ServingError(
-            "DATA_LOSS", "Failed to parse warmup record: it is no PredictionLog"
+            "DATA_LOSS", "Failed to parse warmup record: it is not a PredictionLog"
         ) from None
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":

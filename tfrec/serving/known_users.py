@@ -217,7 +217,7 @@ class EventTopK(UserTopK):
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
-        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NOTHING
+        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NOTHING
         super().__init__(model, data_dir, k, titles_file, rated, **options)
         self.scorer = EventScores(model, data_dir)
         self.signatures |= {
@@ -266,7 +266,7 @@ class KnownHistoryTopK(HistoryTopK):
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True):
         super().__init__(model, data_dir, k, titles_file)
-        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NOTHING
+        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NOTHING
         self.users = Users(self.data_dir, model.info, rated)
         self.add("recommend_user", self.recommend_user, strings("user"))
 

@@ -1,8 +1,8 @@
 """How interactions are divided into training, validation and test: a class for each rule.
 
-A rule holds its own settings, splits arrays of ratings and says what it does in words. All are
-seeded and see users as positions in sorted order of their ids and ratings in file order, so they
-do not depend on how the source was cut into chunks.
+A rule holds its own settings, splits arrays of ratings and describes itself. All are seeded and
+see users as positions in sorted order of their ids and ratings in file order, so they do not
+depend on how the source was divided into chunks.
 """
 
 from tfrec.split_rules.of_ratings import GivenFiles, LastOut, RandomRatings

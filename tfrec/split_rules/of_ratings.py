@@ -1,4 +1,4 @@
-"""Rules that take ratings out of the histories of users who stay in training."""
+"""Rules that hold out some ratings of users who stay in training."""
 
 import dataclasses
 from typing import ClassVar
@@ -20,19 +20,19 @@ from tfrec.split_rules.rule import (
     share_of,
 )
 
-_MIN_LAST = 3  # ratings a user needs to give some away
+_MIN_LAST = 3  # users with fewer ratings stay in training whole
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomRatings(SplitRule):
     """Test is a uniform share of all ratings, validation a uniform share of the others.
 
-    Test is drawn first and from a stream of its own, so it is the same for every `validation`.
+    Test is drawn first and from its own random stream, so it is the same for every `validation`.
 
     Attributes:
         test: Share of all ratings.
-        validation: Share of the ratings that test left over; 0 for none.
-        seed: Of both draws.
+        validation: Share of the remaining ratings; 0 for none.
+        seed: Seed of both draws.
     """
 
     name: ClassVar[str] = "random"
@@ -42,7 +42,7 @@ class RandomRatings(SplitRule):
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`."""
+        """Splits ratings by this rule; see `SplitRule.split`."""
         part = np.zeros(len(ratings), np.int8)
         part[draw(_numbers(len(ratings)), self.test, self.seed, SPAWN_TEST)] = TEST
         rest = np.flatnonzero(part == HISTORY)
@@ -50,7 +50,7 @@ class RandomRatings(SplitRule):
         return Split(part, np.zeros(n_users, np.int8))
 
     def describe(self) -> str:
-        """What it does in words."""
+        """A description of the split."""
         cut = f"random {100 - 100 * self.test:g}/{100 * self.test:g} by rating"
         return f"{cut} (seed {self.seed}), {share_of(self.validation, 'of train')}"
 
@@ -65,8 +65,8 @@ class GivenFiles(SplitRule):
     Attributes:
         fold: Which files of the data set are train and test, such as "u1"; "given": parts of
             your own.
-        validation: Share of the training part, where no validation is given; 0 for none.
-        seed: Of the draw.
+        validation: Share of the training part, if no validation is given; 0 for none.
+        seed: Seed of the draw.
     """
 
     name: ClassVar[str] = "folds"
@@ -76,10 +76,10 @@ class GivenFiles(SplitRule):
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`.
+        """Splits ratings by this rule; see `SplitRule.split`.
 
         Raises:
-            ValueError: the ratings do not say which part they are from.
+            ValueError: the ratings have no parts.
         """
         if ratings.test is None:
             raise ValueError(
@@ -95,7 +95,7 @@ class GivenFiles(SplitRule):
         return Split(part, group)
 
     def describe(self, own_validation: bool = False) -> str:
-        """What it does in words.
+        """A description of the split.
 
         Args:
             own_validation: Whether validation ratings are given.
@@ -110,10 +110,10 @@ class GivenFiles(SplitRule):
 class LastOut(SplitRule):
     """Leave-one-out: the last rating by (time, file order) is test, the one before validation.
 
-    Users with fewer than 3 ratings give nothing away; the note counts them.
+    Users with fewer than 3 ratings stay in training whole; the note counts them.
 
     Attributes:
-        validation: Above 0 the last but one is validation; 0 holds out the last alone.
+        validation: If above 0, the last but one is validation; 0 holds out only the last.
     """
 
     name: ClassVar[str] = "last"
@@ -123,11 +123,11 @@ class LastOut(SplitRule):
 
     @property
     def needs_times(self) -> bool:
-        """It goes by time."""
+        """True: the rule needs times."""
         return True
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`."""
+        """Splits ratings by this rule; see `SplitRule.split`."""
         order, start, count = by_user(np.arange(len(ratings)), ratings, by_time=True)
         end = (start + count)[count >= _MIN_LAST]
         part = np.zeros(len(ratings), np.int8)
@@ -139,11 +139,11 @@ class LastOut(SplitRule):
         return Split(part, np.zeros(n_users, np.int8), note=note if n_short else "")
 
     def describe(self) -> str:
-        """What it does in words."""
+        """A description of the split."""
         before = ", last but one validation" if self.validation > 0 else ", no validation"
         return f"leave-one-out by time: last rating of each user test{before}"
 
 
 def _numbers(n: int) -> np.ndarray:
-    """0 to n - 1, in four bytes each where that is enough."""
+    """0 to n - 1, as int32 if that is enough."""
     return np.arange(n, dtype=np.int32 if n < 2**31 else np.int64)

@@ -1,4 +1,4 @@
-"""Rules that hold out the latest ratings of all."""
+"""Rules that hold out the latest ratings of the whole data set."""
 
 import dataclasses
 import datetime
@@ -34,11 +34,11 @@ class ByTime(SplitRule):
 
     Attributes:
         test: Share of the latest ratings, over all users.
-        validation: Share of the held-out window that is validation, the rest is test.
+        validation: Share of the held-out window that is validation; the rest is test.
         since: Ratings before this day (2005-09-01, UTC) are dropped; empty: none.
-        test_since: The day on which the held-out window starts; empty: `test` says it.
+        test_since: The day on which the held-out window starts; empty: given by `test`.
         until: Ratings from this day on are dropped; empty: none.
-        seed: Of the draw.
+        seed: Seed of the draw.
     """
 
     name: ClassVar[str] = "time"
@@ -51,21 +51,21 @@ class ByTime(SplitRule):
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:
-        """Refuses what is no day."""
+        """Refuses invalid dates."""
         for name in _DAYS:
             day = getattr(self, name)
             try:
                 datetime.date.fromisoformat(day or "2000-01-01")
             except ValueError:
-                raise SettingError(f"{name}={day} is no day; write it as 2005-12-01") from None
+                raise SettingError(f"{name}={day} is not a date; write it as 2005-12-01") from None
 
     @property
     def needs_times(self) -> bool:
-        """It goes by time."""
+        """True: the rule needs times."""
         return True
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`.
+        """Splits ratings by this rule; see `SplitRule.split`.
 
         Raises:
             ValueError: nothing is left before the window, or in it.
@@ -88,7 +88,7 @@ class ByTime(SplitRule):
         return Split(part, group, test_history=("history",), dropped=nonzero(dropped))
 
     def describe(self) -> str:
-        """What it does in words."""
+        """A description of the split."""
         window = (
             f"ratings since {self.test_since}"
             if self.test_since
@@ -99,7 +99,7 @@ class ByTime(SplitRule):
         return f"{held_out}{days}, {share_of(self.validation, 'of them')} (seed {self.seed})"
 
     def _refuse_empty(self, part: np.ndarray) -> None:
-        """Refuses days that leave no training rating, or nothing in a window that was asked for."""
+        """Refuses days that leave no training rating, or none in a requested window."""
         for code, what in ((HISTORY, "before the test window"), (TEST, "in the test window")):
             if not (part == code).any() and (code == HISTORY or self.test_since):
                 days = " ".join(f"{n}={getattr(self, n)}" for n in _DAYS if getattr(self, n))
@@ -113,8 +113,8 @@ class ByMonth(SplitRule):
     Ratings in these months by users or on items without history are dropped.
 
     Attributes:
-        validation: Above 0 the month before the latest is validation; 0 holds out the latest
-            alone.
+        validation: If above 0, the month before the latest is validation; 0 holds out only the
+            latest.
     """
 
     name: ClassVar[str] = "month"
@@ -123,11 +123,11 @@ class ByMonth(SplitRule):
 
     @property
     def needs_times(self) -> bool:
-        """It goes by time."""
+        """True: the rule needs times."""
         return True
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`.
+        """Splits ratings by this rule; see `SplitRule.split`.
 
         Raises:
             ValueError: nothing is left before them, or the month before the latest has no
@@ -141,20 +141,20 @@ class ByMonth(SplitRule):
         if not (part == HISTORY).any():
             raise ValueError(
                 "--data split=month: there are no ratings before the months held out, "
-                f"{last} being the latest; hold out that one alone with --data validation=0, or "
+                f"{last} being the latest; hold out only that one with --data validation=0, or "
                 "use another split, such as --split=random"
             )
         if self.validation > 0 and not (part == VALIDATION).any():
             raise ValueError(
                 f"--data split=month: there are no ratings in {last - 1}, the month "
-                f"before the latest, {last}; hold out that one alone with --data validation=0"
+                f"before the latest, {last}; hold out only that one with --data validation=0"
             )
         dropped = drop_unknown(part, ratings, n_users, n_items)
         group = np.zeros(n_users, np.int8)
         return Split(part, group, dropped=nonzero(dropped), note=f"test month {last}")
 
     def describe(self) -> str:
-        """What it does in words."""
+        """A description of the split."""
         before = "the month before validation" if self.validation > 0 else "no validation"
         return f"latest calendar month test, {before} (users and items known in train)"
 

@@ -23,15 +23,15 @@ _MIN_FOLD_IN = 5  # held-out users with fewer ratings have no targets (Liang et 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOutUsers(SplitRule):
-    """Holds out whole users (Liang et al., 2018, to the number).
+    """Holds out whole users, exactly as Liang et al. (2018).
 
     `RandomState(seed)` permutes the users in sorted order of their ids: the last `test` are
     test users, the `validation` before them validation users. Items that no training user
-    rated are dropped. Then each held-out user's ratings are cut:
+    rated are dropped. Then each held-out user's ratings are divided into input and targets:
 
     * fold_in=random: a new `RandomState(seed)` for each of the two groups; user after user, in
-      order of position, int((1 - fold_in_share) * n) of his n ratings, counted in file order,
-      are targets. Users with fewer than 5 ratings draw nothing and have no targets.
+      order of position, int((1 - fold_in_share) * n) of the user's n ratings, counted in file
+      order, are targets. Users with fewer than 5 ratings are skipped and have no targets.
     * fold_in=time (Sachdeva et al., 2019): the first int(fold_in_share * n) by (time, file
       order) are input, the others targets; again none with fewer than 5 ratings.
 
@@ -40,7 +40,7 @@ class HeldOutUsers(SplitRule):
         validation: Number of validation users, or their share.
         fold_in: Which part of a held-out user is input: "random" or "time" (the earliest).
         fold_in_share: Share of a held-out user's ratings that is input.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
 
     name: ClassVar[str] = "users"
@@ -58,7 +58,7 @@ class HeldOutUsers(SplitRule):
         return self.fold_in == "time"
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
-        """Splits as the class says; see `SplitRule.split`.
+        """Splits ratings by this rule; see `SplitRule.split`.
 
         Raises:
             ValueError: `test` and `validation` leave no training user.
@@ -79,7 +79,7 @@ class HeldOutUsers(SplitRule):
         )
 
     def describe(self) -> str:
-        """What it does in words."""
+        """A description of the split."""
 
         def people(n: float) -> str:
             return f"{n:g}" if n >= 1 else f"{100 * n:g} % of the users"
@@ -109,7 +109,7 @@ class HeldOutUsers(SplitRule):
         return group
 
     def _targets(self, events: np.ndarray, ratings: Ratings) -> np.ndarray:
-        """Which of the held-out users' `events` are targets."""
+        """Mask of the held-out users' `events` that are targets."""
         by_time = self.fold_in == "time"
         order, starts, counts = by_user(events, ratings, by_time)
         random = np.random.RandomState(self.seed)

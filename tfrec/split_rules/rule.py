@@ -1,4 +1,4 @@
-"""`SplitRule`, the base of all rules, and what they share."""
+"""`SplitRule`, the base of all rules, and functions that they share."""
 
 import dataclasses
 from typing import ClassVar
@@ -14,7 +14,7 @@ SPAWN_TEST, SPAWN_VALIDATION = 0, 1  # independent streams of one seed
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Where each rating goes.
+    """The part that each rating is assigned to.
 
     Attributes:
         part: int8 `[n]`, HISTORY, VALIDATION, TEST or DROPPED.
@@ -22,7 +22,7 @@ class Split:
         groups: Names of the file groups.
         test_history: Parts that a test row may see as input.
         dropped: Ratings left out, by reason.
-        note: Ends the protocol sentence with what only the data could tell; may be empty.
+        note: The end of the protocol sentence, with details that depend on the data; may be empty.
     """
 
     part: np.ndarray
@@ -35,13 +35,13 @@ class Split:
 
 @dataclasses.dataclass(frozen=True)
 class SplitRule(Settings):
-    """Base of the rules: frozen dataclasses of settings, which know how to split.
+    """Base of the rules, which are frozen dataclasses of their settings.
 
-    Attributes of the class, which are no settings:
+    Attributes of the class, which are not settings:
 
     Attributes:
-        name: What `--split` calls it.
-        item_rows: Whether rows may be items: it cuts ratings one by one, not users.
+        name: Its name in `--split`.
+        item_rows: Whether rows may be items, because it splits single ratings and not users.
     """
 
     flag: ClassVar[str] = "--data"
@@ -50,7 +50,7 @@ class SplitRule(Settings):
 
     @property
     def needs_times(self) -> bool:
-        """Whether it goes by time."""
+        """Whether the rule needs times."""
         return False
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
@@ -62,12 +62,12 @@ class SplitRule(Settings):
             n_items: Number of items.
 
         Raises:
-            ValueError: settings that this rule cannot work with on these ratings.
+            ValueError: settings that do not fit these ratings.
         """
         raise NotImplementedError
 
     def describe(self) -> str:
-        """What it does in words, for the protocol."""
+        """A description of the split, for the protocol."""
         raise NotImplementedError
 
 
@@ -94,7 +94,7 @@ def drop_unknown(part: np.ndarray, ratings: Ratings, n_users: int, n_items: int)
 def by_user(
     events: np.ndarray, ratings: Ratings, by_time: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Orders `events` by user, then file order or (time, file order); start and count a user."""
+    """Orders `events` by user, then file or time order; returns each user's start and count too."""
     users = ratings.users[events]
     keys = (ratings.times[events], users) if by_time else (users,)
     order = events[np.lexsort(keys)]
@@ -108,5 +108,5 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
 
 
 def share_of(share: float, of_what: str) -> str:
-    """A share for validation in words."""
+    """A description of the share for validation."""
     return f"validation {100 * share:g} % {of_what}" if share else "no validation"

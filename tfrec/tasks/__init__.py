@@ -1,6 +1,6 @@
-"""Tasks: all that differs between models of ratings, of rankings and of clicks; one file a task."""
+"""Tasks: the differences between models of ratings, rankings and clicks, one file a task."""
 
 from tfrec.tasks.base import Task
-from tfrec.tasks.registry import TASKS, named
+from tfrec.tasks.registry import TASKS, get
 
-__all__ = ["TASKS", "Task", "named"]
+__all__ = ["TASKS", "Task", "get"]

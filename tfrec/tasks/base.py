@@ -1,4 +1,4 @@
-"""What a task is."""
+"""`Task`, the base of all tasks."""
 
 import dataclasses
 import typing
@@ -13,26 +13,26 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a model is asked for: how it is measured, and what its scores are.
+    """What a model predicts: its evaluation, and the meaning of its scores.
 
-    A model has one by its class attribute `task`: a name of `tfrec.tasks.TASKS`, or an object. A
-    subclass says where scores are not yet predictions, and which data do not fit.
+    A model declares it by its class attribute `task`: a name of `tfrec.tasks.TASKS`, or an
+    object. A subclass converts scores to predictions and refuses data that does not fit.
 
     Attributes:
-        name: In messages and files.
-        report: What measures it; see `Report` for what its methods mean for the task.
-        monitor: The validation metric that picks the best epoch, and that runs are compared by.
-        shown: Metrics of an epoch's line and of a run in one line; `monitor` is shown anyway.
+        name: Its name in messages and files.
+        report: The report that evaluates it.
+        monitor: The validation metric by which the best epoch is chosen and runs are compared.
+        shown: Metrics in an epoch's line and in a run's line; `monitor` is always shown.
         table: Metrics of the table after training, in order; empty: all.
-        words: What the predictions are, in an export's README: "Predictions are ..."; {low} and
-            {high} are the data's range.
-        item_signatures: What exports that name the best items have besides: "regress", the
-            prediction for one item, or nothing.
-        event_signatures: What exports of events have besides: "regress", the prediction, and
-            "classify", where predictions are probabilities of the label 1.
+        words: A description of the predictions in an export's README: "Predictions are ...";
+            {low} and {high} are the data's range.
+        item_signatures: Further signatures of exports that return the best items: "regress", the
+            prediction for one item, or none.
+        event_signatures: Further signatures of exports of events: "regress", the prediction, and
+            "classify", if predictions are probabilities of the label 1.
 
     Raises:
-        ValueError: `monitor` is no metric of the report's, or an unknown signature.
+        ValueError: `monitor` is not a metric of the report, or an unknown signature.
     """
 
     name: str
@@ -51,25 +51,25 @@ class Task:
 
     @property
     def ranks(self) -> bool:
-        """Whether lists of the best items are measured, so that it must be known what was seen."""
+        """Whether ranked lists are evaluated, which needs the items that rows have seen."""
         return self.report.depth != Report.depth
 
     @property
     def keeps_predictions(self) -> bool:
-        """Whether a run keeps its predictions of validation and test, as blends need them."""
+        """Whether a run keeps its predictions of validation and test, which blends need."""
         return hasattr(self.report, "predictions")
 
     def new_report(self, info: DatasetInfo, cuts: tuple[int, ...] = ()) -> Report:
         """An empty report.
 
         Args:
-            info: Of the data to evaluate on.
-            cuts: Lengths of the ranked lists; none: the report's own. Without ranks no matter.
+            info: The info of the data to evaluate on.
+            cuts: Cuts of the ranked lists; the report's own if empty. Ignored without ranks.
         """
         return self.report(info, **({"ks": cuts} if cuts and self.ranks else {}))
 
     def higher_is_better(self, metric: str) -> bool:
-        """Whether more of a metric is better.
+        """Whether a higher value of a metric is better.
 
         Raises:
             ValueError: unknown metric.
@@ -77,16 +77,16 @@ class Task:
         return metrics.higher_is_better(metric, self.report)
 
     def figures(self, monitor: str = "") -> tuple[str, ...]:
-        """Metrics of one line: `shown` and what picks the best epoch, `monitor` unless given."""
+        """Metrics of one line: `shown` and the metric that chooses the best epoch."""
         return tuple(dict.fromkeys((*self.shown, monitor or self.monitor)))
 
     def predictions(self, scores: "tf.Tensor", info: DatasetInfo) -> "tf.Tensor":
-        """What a model's scores, float32 of any shape, say in the data's terms; in graph."""
+        """Converts a model's scores, float32 of any shape, to predictions; runs in graph."""
         del info
         return scores
 
     def check_range(self, low: float, high: float, data: str, model: str) -> None:
-        """Refuses data by the range of its values alone, which may be known before it is prepared.
+        """Refuses data by the range of its values, which may be known before it is prepared.
 
         Args:
             low: The lowest value.
@@ -95,24 +95,24 @@ class Task:
             model: The model's.
 
         Raises:
-            ValueError: as `check`.
+            ValueError: the data does not fit.
         """
 
     def in_lists(self, scores: "tf.Tensor", info: DatasetInfo) -> "tf.Tensor":
-        """A model's scores as lists of the best items show them; in graph."""
+        """Converts a model's scores for display in ranked lists; runs in graph."""
         del info
         return scores
 
     def check(self, info: DatasetInfo, model: str, is_setting: bool) -> None:
-        """Refuses data that a model can not learn this task from.
+        """Refuses data from which a model cannot learn this task.
 
         Args:
-            info: Of the data.
+            info: The data's info.
             model: The model's name, for messages.
-            is_setting: Whether `--set task` chose it, so that it might have been another.
+            is_setting: Whether `--set task` chose the task, so that another may be chosen.
 
         Raises:
-            ValueError: the data do not fit; says what would.
+            ValueError: the data does not fit; with the cure.
         """
 
 

@@ -8,7 +8,7 @@ class Ctr(Task):
     """Clicks, which are labels 0 and 1."""
 
     def predictions(self, scores, info):
-        import tensorflow as tf  # metrics of plain arrays are measured without
+        import tensorflow as tf  # not needed by metrics of plain arrays
 
         return tf.sigmoid(scores)
 

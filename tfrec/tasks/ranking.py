@@ -1,4 +1,4 @@
-"""Rankings: the scores only have an order, and the best items are what counts."""
+"""Rankings: only the order of the scores counts, most of all that of the best items."""
 
 from tfrec.metrics import RankingReport
 from tfrec.tasks.base import Task

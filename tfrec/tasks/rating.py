@@ -5,10 +5,10 @@ from tfrec.tasks.base import Task
 
 
 class Rating(Task):
-    """Ratings, which lie in a range."""
+    """Ratings, which are in a range."""
 
     def predictions(self, scores, info):
-        import tensorflow as tf  # metrics of plain arrays are measured without
+        import tensorflow as tf  # not needed by metrics of plain arrays
 
         return tf.clip_by_value(scores, info.rating_min, info.rating_max)
 

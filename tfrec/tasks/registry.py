@@ -1,4 +1,4 @@
-"""The tasks by the name that a model's `task` gives."""
+"""The tasks by name, as in a model's `task`."""
 
 from tfrec.config import known_names
 from tfrec.tasks.base import Task
@@ -9,8 +9,8 @@ from tfrec.tasks.rating import RATING
 TASKS: dict[str, Task] = {"rating": RATING, "ranking": RANKING, "ctr": CTR}
 
 
-def named(task: str | Task) -> Task:
-    """The task with a name; an object is one already.
+def get(task: str | Task) -> Task:
+    """The task of that name; a `Task` object is returned as it is.
 
     Raises:
         ValueError: unknown name.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfrec.data import learned
+from tfrec.data import training_pairs
 from tfrec.schema import DatasetInfo
 from tfrec.training.runs import RunDir
 
@@ -29,7 +29,7 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
         run = RunDir(earlier)
         config, old_dir = run.config(), run.data_dir()
         split = "train+validation" if config.train.refit else "train"
-        known = learned.learned_by(old_dir, run.info(), data_dir, info, split)
+        known = training_pairs.trained_on(old_dir, run.info(), data_dir, info, split)
         for part, codes in held_out.items():
             counts[part] = max(counts[part], int(np.isin(codes, known).sum()))
         if counts["test"]:
@@ -49,7 +49,7 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
 
 
 def _held_out(data_dir: str, info: DatasetInfo, part: str) -> np.ndarray:
-    """The held-out ratings of a part, as `learned.codes`."""
+    """The held-out ratings of a part, as `training_pairs.codes`."""
     if not info.n_ratings.get(part):
         return np.zeros(0, np.int64)
-    return learned.codes(learned.pairs(data_dir, info, part), info)
+    return training_pairs.codes(training_pairs.pairs(data_dir, info, part), info)

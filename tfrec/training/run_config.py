@@ -78,7 +78,7 @@ class RunConfig:
     @property
     def task(self) -> Task:
         """The model's task."""
-        return tasks.named(registry.model_class(self.model).task_for(self.model_config))
+        return tasks.get(registry.model_class(self.model).task_for(self.model_config))
 
 
 def batch_size(rows: int) -> int:

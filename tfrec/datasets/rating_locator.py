@@ -1,4 +1,4 @@
-"""The slow second look: on which line of which file a rating stands."""
+"""Finds the file and line of a rating, for errors."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,13 +15,13 @@ def locator(
 
     Args:
         ratings: The files of ratings, in the order in which they are read.
-        header: Each file's first line is none.
-        is_rating: Whether a line (without its end) is a rating; by default all are that
-            are not empty.
+        header: Each file's first line is a header.
+        is_rating: Whether a line (without its ending) is a rating; by default, if it is not
+            empty.
 
     Returns:
-        A function from the number of a rating, counted from 0 over all files, to its place,
-        such as "ml-1m.zip/ml-1m/ratings.dat, line 17". It reads the files anew.
+        A function from the number of a rating, counted from 0 over all files, to file and line,
+        such as "ml-1m.zip/ml-1m/ratings.dat, line 17". It reads the files again.
     """
     ratings = list(ratings)
 

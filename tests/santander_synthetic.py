@@ -1,9 +1,9 @@
-"""SYNTHETIC months in Santander's layout: for tests and for trying things out, never for results.
+"""SYNTHETIC months in Santander's layout: for tests and benchmarks of speed, never for results.
 
-The real file may not be passed on. This one has its 48 columns and its dirt (padded numbers,
-" NA", "1" beside "1.0", missing fields, newcomers, customers who leave), and a structure that
-can be learned: customers of a segment prefer its products, and holding one product makes the
-next one of a chain likely.
+The real file may not be redistributed. This one has its 48 columns and its defects (padded
+numbers, " NA", both "1" and "1.0", missing fields, customers who join and leave), and structure
+that can be learned: customers of a segment prefer its products, and holding one product makes
+the next one of a chain likely.
 """
 
 import gzip

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data import wire
+from tfrec.data import example_encoding
 
 
 def by_protobuf(row):
@@ -34,11 +34,13 @@ def test_bytes_are_those_of_protobuf():
         "a_very_long_name_of_a_feature_" * 6: random.integers(0, 2, n).astype(np.int32),
     }
     bounds = {name: np.arange(9) if name == "user" else starts for name in lists}
-    found = list(wire.examples(lists, bounds))
+    found = list(example_encoding.examples(lists, bounds))
     for r in range(8):
         row = {name: lists[name][bounds[name][r] : bounds[name][r + 1]] for name in lists}
         assert found[r] == by_protobuf(row)
 
 
 def test_no_rows_are_no_examples():
-    assert not list(wire.examples({"user": np.zeros(0, np.int64)}, {"user": np.zeros(1, int)}))
+    assert not list(
+        example_encoding.examples({"user": np.zeros(0, np.int64)}, {"user": np.zeros(1, int)})
+    )

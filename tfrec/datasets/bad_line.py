@@ -1,4 +1,7 @@
-"""The slow second look: which line of a block that could not be read is bad, and why."""
+"""Finds the bad line of a block that could not be parsed, and what is wrong with it.
+
+Slow, line by line: used only to make an error's text.
+"""
 
 import csv
 import math
@@ -6,11 +9,11 @@ from typing import NoReturn
 
 from tfrec.datasets import layouts
 
-CURE = "mend that line or get the file again"
+CURE = "correct that line or download the file again"
 _SEPARATORS = {"\t": "tab", "::": "'::'", ",": "','", ";": "';'", "|": "'|'"}
 
 
-def complain(
+def raise_error(
     where: str,
     first_line: int,
     block: bytes,
@@ -19,16 +22,16 @@ def complain(
     scale: layouts.RatingScale | None,
     problem: str,
 ) -> NoReturn:
-    """Raises `ValueError` naming the first bad line of `block`.
+    """Raises `ValueError` with the number of the first bad line of `block`.
 
     Args:
         where: The file.
         first_line: Number of the block's first line, from 1.
         block: The lines, as they are in the file.
         columns: Names of the columns, in file order.
-        layout: How the lines should be cut.
+        layout: The expected layout of the lines.
         scale: Allowed ratings; None for files without ratings.
-        problem: What the fast reader said, in case no line is found.
+        problem: The parser's error, used if no bad line is found.
     """
     for number, raw in enumerate(block.split(b"\n"), start=first_line):
         if not raw.rstrip(b"\r"):
@@ -93,7 +96,7 @@ def _split(line: str, layout: layouts.Layout) -> list[str]:
 
 
 def _count_reason(line: str, found: int, expected: int, layout: layouts.Layout) -> str:
-    """Names the separator that the line seems to have where ours does not cut it."""
+    """A wrong number of columns; suggests the separator that would give the expected number."""
     ours = _SEPARATORS.get(layout.separator, repr(layout.separator))
     for separator, name in _SEPARATORS.items():
         if separator != layout.separator and line.count(separator) == expected - 1:

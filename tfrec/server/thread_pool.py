@@ -1,22 +1,22 @@
-"""Threads for what would hold up the event loop."""
+"""Threads for functions that would block the event loop."""
 
 import asyncio
 import concurrent.futures
 from collections.abc import Callable
 
 
-class Pool:
-    """`await pool(function, *args)` runs it in a thread.
+class ThreadPool:
+    """`await pool(function, *args)` runs a function in a thread.
 
     Args:
-        threads: How many.
+        threads: The number of threads.
     """
 
     def __init__(self, threads: int):
         self._threads = concurrent.futures.ThreadPoolExecutor(threads, "tfrec-run")
 
     async def __call__(self, function: Callable, *args, after: Callable | None = None):
-        """Runs `function`; `after` is called when it has ended, even if nobody waits for it."""
+        """Runs `function`; calls `after` when it has ended, even if the caller was cancelled."""
         try:
             future = self._threads.submit(function, *args)
         except RuntimeError:  # shut down
@@ -28,13 +28,13 @@ class Pool:
         try:
             return await asyncio.wrap_future(future)
         finally:
-            del future  # an exception would refer to it, and it to the exception
+            del future  # it and an exception would refer to each other
 
     def close(self) -> None:
-        """Waits for what runs."""
+        """Waits for running functions."""
         self._threads.shutdown()
 
 
-async def here(function: Callable, *args):
-    """Calls a function on the event loop itself, as a Pool does in a thread."""
+async def run_inline(function: Callable, *args):
+    """Runs a function on the event loop, with the signature of a `ThreadPool`."""
     return function(*args)

@@ -1,4 +1,4 @@
-"""The last stages of preparing: files of what needs all ratings, then, block by block, rows."""
+"""The last stages of preparing: vocabularies and tables, then rows, block by block."""
 
 import dataclasses
 import pathlib
@@ -15,14 +15,14 @@ from tfrec.schema import DatasetInfo
 
 
 @dataclasses.dataclass(frozen=True)
-class Scattered:
-    """Rows on disk that are yet to be encoded.
+class PendingRows:
+    """Rows on disk that are not encoded yet.
 
     Attributes:
-        directory: Where they lie.
+        directory: The directory that holds them.
         tasks: The blocks to encode.
-        orders: The rows of each record file in their order.
-        info: What will have been written.
+        orders: The rows of each record file, in their order.
+        info: The info of the finished data set.
     """
 
     directory: pathlib.Path
@@ -33,14 +33,14 @@ class Scattered:
 
 def scatter(
     directory: pathlib.Path, indexed: Indexed, raw: RawDataset, config: DataConfig
-) -> Scattered:
+) -> PendingRows:
     """Writes vocabularies and side tables, and the ratings as blocks of rows.
 
     Args:
         directory: An empty directory.
         indexed: As from `stages.index`.
-        raw: Where it is from, for `info.json`.
-        config: `rows`, `shards` and `seed` say how the rows are dealt to files.
+        raw: The source, for `info.json`.
+        config: `rows`, `shards` and `seed` determine how rows are distributed over files.
 
     Raises:
         ValueError: there is nothing to train on.
@@ -52,10 +52,10 @@ def scatter(
     work = directory / "blocks"
     work.mkdir()
     tasks = blocks.scatter(work, data, parts.part, config.rows, counts)
-    return Scattered(work, tasks, _orders(parts, counts, config), info)
+    return PendingRows(work, tasks, _orders(parts, counts, config), info)
 
 
-def gather(directory: pathlib.Path, rows: Scattered, run: blocks.Run) -> DatasetInfo:
+def gather(directory: pathlib.Path, rows: PendingRows, run: blocks.Run) -> DatasetInfo:
     """Encodes the rows, writes the record files, and removes the blocks.
 
     Args:
@@ -70,17 +70,17 @@ def gather(directory: pathlib.Path, rows: Scattered, run: blocks.Run) -> Dataset
 
 
 def _orders(parts: Parts, counts: np.ndarray, config: DataConfig) -> dict[str, np.ndarray]:
-    """The rows of each record file in their order."""
+    """The rows of each record file, in their order."""
     orders: dict[str, np.ndarray] = {}
     for code, name in enumerate(parts.groups):
         stored = np.flatnonzero((counts.sum(1) > 0) & (parts.group == code))
         order = blocks.shuffled(stored, config.seed, code)
-        orders |= blocks.dealt(name, config.shards if name == "train" else 1, order)
+        orders |= blocks.shards_of(name, config.shards if name == "train" else 1, order)
     return orders
 
 
 def _write_vocabularies(directory: pathlib.Path, indexed: Indexed) -> None:
-    """Writes the raw ids, the side tables that have fields, as text and as numbers."""
+    """Writes the raw ids, and side tables that have fields as text and as numbers."""
     kept = indexed.parts.kept
     for of, ids, ids_file, fields_file in (
         ("user", kept.user_ids, schema.USERS_FILE, schema.USER_FIELDS_FILE),

@@ -1,4 +1,4 @@
-"""Rows as serialized `tf.train.Example`s, many at once.
+"""Encodes rows as serialized `tf.train.Example`s, many at a time.
 
 The bytes are those of `Example.SerializeToString(deterministic=True)`; Google, "Encoding",
 https://protobuf.dev/programming-guides/encoding. Building the messages one by one takes most of
@@ -18,7 +18,7 @@ def examples(lists: Mapping[str, np.ndarray], starts: Mapping[str, np.ndarray]) 
     """Yields one serialized Example a row; a feature without numbers is left out.
 
     Args:
-        lists: Numbers by feature, all rows one after the other: float32, else integers.
+        lists: Numbers by feature, the rows concatenated: float32, else integers.
         starts: int64 `[n_rows + 1]` by feature; row r has numbers `starts[r]` up to
             `starts[r + 1]`.
     """
@@ -40,7 +40,7 @@ def examples(lists: Mapping[str, np.ndarray], starts: Mapping[str, np.ndarray]) 
 
 
 def _packed(numbers: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """The numbers' bytes, and where each one starts, `[n + 1]`."""
+    """The numbers' bytes, and the offset at which each starts, `[n + 1]`."""
     if numbers.dtype == np.float32:
         return numbers.astype("<f4").tobytes(), np.arange(len(numbers) + 1) * 4
     rest = numbers.astype(np.int64).view(np.uint64)  # negative ones take ten bytes
@@ -62,7 +62,7 @@ def _packed(numbers: np.ndarray) -> tuple[bytes, np.ndarray]:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _head(name: bytes, tag: int, size: int) -> bytes:
-    """All bytes of a map's entry before its `size` bytes of numbers."""
+    """The bytes of a map's entry up to its `size` bytes of numbers."""
     packed = _tagged(_LIST, size)
     feature = _tagged(tag, len(packed) + size) + packed
     value = _tagged(_VALUE, len(feature) + size) + feature

@@ -1,4 +1,4 @@
-"""Bodies of HTTP requests, inflated piece by piece."""
+"""Reads bodies of HTTP requests and decompresses them piece by piece."""
 
 import asyncio
 import zlib
@@ -8,42 +8,42 @@ from aiohttp import web
 
 from tfrec.server.errors import invalid
 
-PIECE = 1 << 18  # bytes inflated at once: a millisecond in which no other client is answered
-ANY_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's
+PIECE = 1 << 18  # bytes decompressed in one step, which blocks other clients for a millisecond
+ANY_HEADER = zlib.MAX_WBITS | 32  # of gzip or zlib
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """The bytes of a body as they come.
+    """Yields the bytes of a body as they arrive.
 
-    aiohttp's own inflating would go on with what is left of a body that was refused.
+    aiohttp's own decompression would go on with the rest of a body that was refused.
 
     Raises:
-        ServingError: the encoding is not known, or the body is not of it.
+        ServingError: unknown encoding, or the body is not of its encoding.
     """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     chunks = request.content.iter_any()
     if encoding in ("gzip", "deflate"):
-        chunks = inflated(chunks, encoding)
+        chunks = decompressed(chunks, encoding)
     elif encoding != "identity":
         raise invalid(f"Content-Encoding {encoding} is not supported: gzip and deflate are")
     async for chunk in chunks:
         yield chunk
 
 
-async def inflated(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """Pieces of at most PIECE bytes, other tasks running in between."""
+async def decompressed(chunks: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Yields pieces of at most PIECE bytes, and lets other tasks run in between."""
     inflater = zlib.decompressobj(ANY_HEADER)
     try:
         async for chunk in chunks:
-            full = True  # more may be had without any input
+            full = True  # more output may be available without further input
             while chunk or full:
                 piece = inflater.decompress(chunk, PIECE)
                 chunk, full = inflater.unconsumed_tail, len(piece) == PIECE
                 yield piece
                 await asyncio.sleep(0)
-            if inflater.unused_data:  # it would be kept, and grow
+            if inflater.unused_data:  # would be kept in memory, and grow
                 break
     except zlib.error:
         raise invalid(f"the body is not {encoding}") from None
     if not inflater.eof or inflater.unused_data:
-        raise invalid(f"the body is not {encoding}: it is cut off, or goes on after its end")
+        raise invalid(f"the body is not {encoding}: it is truncated, or goes on after its end")

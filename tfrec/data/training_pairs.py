@@ -1,4 +1,4 @@
-"""Which ratings another model has learned from, as positions in these data."""
+"""The pairs of user and item that another model was trained on, as positions in this data."""
 
 import pathlib
 
@@ -11,7 +11,7 @@ _BATCH = 512
 
 
 def pairs(data_dir: str | pathlib.Path, info: DatasetInfo, split: str) -> np.ndarray:
-    """All pairs of row and column that `split` of `inputs` has as targets, int64 `[n, 2]`."""
+    """All pairs of row and column that are targets in a split of `inputs`, int64 `[n, 2]`."""
     found = [np.zeros((0, 2), np.int64)]
     for features, targets in inputs.histories(data_dir, info, split, _BATCH, fill=True):
         rows, columns = features["user"].numpy(), targets["target_items"].numpy()
@@ -21,28 +21,28 @@ def pairs(data_dir: str | pathlib.Path, info: DatasetInfo, split: str) -> np.nda
 
 
 def codes(found: np.ndarray, info: DatasetInfo) -> np.ndarray:
-    """Pairs `[n, 2]` as numbers, row * n_columns + column, int64 and rising."""
+    """Pairs `[n, 2]` as distinct numbers, row * n_columns + column, int64 in ascending order."""
     row, column = found.T
     return np.unique(row * info.n_columns + column)
 
 
-def learned_by(
+def trained_on(
     old_dir: str | pathlib.Path,
     old: DatasetInfo,
     data_dir: str | pathlib.Path,
     info: DatasetInfo,
     split: str = "train+validation",
 ) -> np.ndarray:
-    """What a model on other prepared data was trained on, as `codes` of these data.
+    """The pairs that a model was trained on in other prepared data, as `codes` of this data.
 
     Users and items are matched by raw id.
 
     Args:
         old_dir: The other model's prepared data.
-        old: Their info; its rows are of the same kind as those of `info`.
-        data_dir: These prepared data.
-        info: Their info.
-        split: What the other model was trained on, "train" or "train+validation".
+        old: Its info; `rows` must be that of `info`.
+        data_dir: This prepared data.
+        info: Its info.
+        split: The split that the other model was trained on, "train" or "train+validation".
     """
     kinds = (USERS_FILE, ITEMS_FILE) if info.rows == "user" else (ITEMS_FILE, USERS_FILE)
     columns = []

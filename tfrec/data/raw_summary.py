@@ -1,4 +1,4 @@
-"""What was found in the raw data, in a few lines, before anything is trained."""
+"""Summarises raw data in a few lines, before anything is trained."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from tfrec.data.stages import Indexed
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import TIME_KINDS, Field
 
-_MOST = 8  # fields of users, items or events that are named one by one
+_MOST = 8  # fields of users, items or events that are listed by name
 
 
 def lines(raw: RawDataset, indexed: Indexed) -> list[str]:
     """At most seven lines: counts, columns, values, fields, and what was left out.
 
     Args:
-        raw: Where the data is from.
-        indexed: What is about to be written.
+        raw: The source of the data.
+        indexed: The data that is about to be written.
     """
     kept = indexed.parts.kept
     what = f"{len(kept.ratings):,} rows"
@@ -41,8 +41,8 @@ _REASONS = {
     "duplicates": "repeats of a pair",
     "min_rating": "below min_rating",
     "drop_rating": "of drop_rating",
-    "user_not_in_train": "held-out ones of users without training",
-    "item_not_in_train": "held-out ones of items without training",
+    "user_not_in_train": "held-out ones of users without training data",
+    "item_not_in_train": "held-out ones of items without training data",
 }
 
 
@@ -61,6 +61,6 @@ def _values(values: np.ndarray) -> str:
 
 
 def _field(field: Field) -> str:
-    """A field's name, its kind, and how many categories training has."""
+    """A field's name, its kind, and the number of categories in training."""
     many = f", {field.size - 1:,}" if field.kind in ("category", "set") else ""
     return f"{field.name} ({field.kind}{many})"
