@@ -1,1 +1,1 @@
-"""The TFX-style pipeline: raw files in, a pushed SavedModel out, in TFX's words and order."""
+"""The TFX-style pipeline from raw files to a pushed SavedModel, with TFX's components and order."""

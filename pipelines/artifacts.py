@@ -1,9 +1,9 @@
-"""Artefacts: directories that appear only when whole and know what they were made of.
+"""Artefacts: directories that are written atomically and record what they were made from.
 
 An artefact's fingerprint is a hash of its component, its settings and its inputs' fingerprints.
-Where the fingerprint is there already the work is skipped; where a run was killed the next one
-finds either the whole directory or one that it makes again. Two runs in one root exclude each
-other by a lock, so whatever half-written lies there was left by a run that has ended.
+If an artefact with the fingerprint exists the work is skipped; after a run was killed the next one
+finds either a complete directory or makes it again. A lock excludes other runs in the same root,
+so incomplete directories there were left by runs that have ended.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ class Artifact:
 
     Attributes:
         path: The directory.
-        component: What made it.
-        fingerprint: Of component, settings and inputs.
-        inputs: Fingerprints by name.
-        settings: What it was made with.
+        component: The component that made it.
+        fingerprint: Hash of component, settings and inputs.
+        inputs: Fingerprints of the inputs, by name.
+        settings: The settings it was made with.
     """
 
     path: pathlib.Path
@@ -47,16 +47,16 @@ class Artifact:
 
         Args:
             path: The directory.
-            component: What must have made it; "" for whatever it is.
+            component: The component that must have made it; "" for any.
 
         Raises:
-            FileNotFoundError: no artefact is there.
+            FileNotFoundError: there is no artefact.
             ValueError: another component made it, or its record is damaged.
         """
         record = pathlib.Path(path) / RECORD
         if not record.exists():
             raise FileNotFoundError(
-                f"{path} is no artefact (it has no {RECORD}): make it with "
+                f"{path} is not an artefact (it has no {RECORD}): make it with "
                 f"`python -m {__package__}.{component or 'local_runner'}`"
             )
         found = cls(path=pathlib.Path(path), **read_json(record, _KEYS))
@@ -66,7 +66,7 @@ class Artifact:
 
 
 def fingerprint(component: str, settings: Mapping, inputs: Mapping[str, str]) -> str:
-    """SHA-256 over what an artefact is made of and with."""
+    """SHA-256 over component, settings and inputs."""
     text = json.dumps([FORMAT, component, settings, inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,16 +81,16 @@ def make(
     root: pathlib.Path | None = None,
     resumes: bool = False,
 ) -> Artifact:
-    """Makes an artefact, or finds it made.
+    """Makes an artefact unless it exists already.
 
     Args:
-        path: Where it shall lie; None for `<root>/<component>/<fingerprint>`.
-        component: Who makes it.
-        settings: JSON types.
-        inputs: Artefacts, or fingerprints of what is none, by name.
+        path: Its directory; None for `<root>/<component>/<fingerprint>`.
+        component: The component that makes it.
+        settings: Settings, as JSON types.
+        inputs: Artefacts, or fingerprints of other inputs, by name.
         build: Fills an empty directory.
         root: The pipeline's root, needed without `path`.
-        resumes: `build` can go on where it was killed: what it left is given to it again.
+        resumes: `build` can resume after it was killed, and is given the incomplete directory.
 
     Raises:
         ValueError: `path` holds something else.
@@ -121,7 +121,7 @@ def make(
 
 
 def _fingerprint_of(path: pathlib.Path, component: str) -> str:
-    """The fingerprint of what lies in `path`; "" where that is no artefact of `component`."""
+    """The fingerprint of the artefact in `path`; "" if it is not one of `component`."""
     if not (path / RECORD).exists():
         return ""
     found = Artifact.load(path)
@@ -130,9 +130,7 @@ def _fingerprint_of(path: pathlib.Path, component: str) -> str:
 
 def _refuse_foreign(path: pathlib.Path, component: str) -> None:
     if not _fingerprint_of(path, component):
-        raise ValueError(
-            f"{path} holds something that {component} has not made: choose another directory"
-        )
+        raise ValueError(f"{path} was not made by {component}: choose another directory")
 
 
 def _say(component: str, what: str, path: pathlib.Path) -> None:
@@ -141,23 +139,23 @@ def _say(component: str, what: str, path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def locked(root: pathlib.Path) -> Iterator[None]:
-    """Only one run works in `root` at a time; the lock of a killed one is free.
+    """Locks `root` for one run at a time; the lock of a killed run is released.
 
     Raises:
-        ValueError: another run is at work there.
+        ValueError: another run holds the lock.
     """
     root.mkdir(parents=True, exist_ok=True)
-    message = f"another run is at work in --pipeline_root={root}: wait for it, or give another"
+    message = f"another run is active in --pipeline_root={root}: wait for it, or give another"
     with locks.held(root / ".lock", message):
         yield
 
 
 def reading(file: pathlib.Path, cure: str = "") -> contextlib.AbstractContextManager[None]:
-    """Turns what reading a file that an earlier step wrote raises into an error with the cure.
+    """Turns errors of reading an earlier step's file into one with the cure.
 
     Args:
         file: The file.
-        cure: What to do; by default, to make its artefact again.
+        cure: The cure; by default, to make its artefact again.
 
     Raises:
         ValueError: the file is damaged, or of another version.
@@ -176,9 +174,9 @@ def read_json(
 
     Args:
         file: The file.
-        keys: The names it must have, and the types of their values.
-        optional: Names it may have.
-        cure: As of `reading`.
+        keys: The required names, and the types of their values.
+        optional: Names that are allowed too.
+        cure: As in `reading`.
 
     Raises:
         ValueError: it is damaged, or of another version.
@@ -191,12 +189,12 @@ def read_json(
             raise KeyError(f"unknown or missing: {', '.join(sorted(odd))}")
         for name, kind in keys.items():
             if not isinstance(found[name], kind):
-                raise TypeError(f"{name} is no {kind.__name__}")
+                raise TypeError(f"{name} is not of type {kind.__name__}")
         return found
 
 
 def sweep(root: pathlib.Path, kept: Mapping[str, Artifact]) -> None:
-    """Removes what killed runs left half-written beside finished artefacts; call it locked."""
+    """Removes incomplete artefacts that killed runs left; call it with the lock held."""
     for artifact in kept.values():
         for partial in artifact.path.parent.glob(".partial-*"):
             shutil.rmtree(partial)
@@ -205,5 +203,5 @@ def sweep(root: pathlib.Path, kept: Mapping[str, Artifact]) -> None:
 
 
 def content(path: pathlib.Path) -> str:
-    """SHA-256 of a file, as an input that is no artefact."""
+    """SHA-256 of a file that is an input but not an artefact."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

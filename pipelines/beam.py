@@ -1,6 +1,6 @@
 """The engine on Apache Beam: in-process, with several workers, or on a cluster.
 
-The runner is always named, by default the in-process FnApiRunner. Beam's own default,
+The runner is always given, by default the in-process FnApiRunner. Beam's own default,
 DirectRunner, may first try to download another runner's program, so it is refused.
 """
 
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-# Beam warns of parts of Google Cloud that are not installed, and that nobody asked for.
+# Beam warns about parts of Google Cloud that are neither installed nor needed.
 logging.getLogger().addFilter(lambda record: "apitools" not in record.getMessage())
 
 try:
@@ -31,13 +31,13 @@ _DOWNLOADS = ("DirectRunner", "SwitchingDirectRunner")
 class Beam:
     """Runs each map or combine as one Beam pipeline.
 
-    Elements are tasks: names of files with chunks of columns. Results are small; workers leave
-    them as files in a directory that they share with this process.
+    Elements are tasks: names of files with chunks of columns. Results are small; workers write
+    them as files to a directory that they share with this process.
 
     Args:
         runner: A runner's name, such as FnApiRunner, FlinkRunner, DataflowRunner.
         options: Beam's options, "name=value".
-        work_dir: A directory that all workers see.
+        work_dir: A directory that all workers can access.
 
     Raises:
         ValueError: unknown runner or option, a runner whose package is not installed, or one
@@ -48,7 +48,7 @@ class Beam:
         self.runner, self.work_dir = beam_options.runner_class(runner), pathlib.Path(work_dir)
         if self.runner.__name__ in _DOWNLOADS:
             raise ValueError(
-                f"--runner={runner} may try to download the program of another runner: name one, "
+                f"--runner={runner} may try to download the program of another runner: give one, "
                 f"such as --runner={DEFAULT} (in-process) or --runner=PrismRunner"
             )
         self.options = beam_options.make(runner, options)
@@ -85,7 +85,7 @@ class Beam:
 
     @contextlib.contextmanager
     def _pipeline(self) -> Iterator[beam.Pipeline]:
-        """A pipeline, which the block fills and which then runs to its end."""
+        """A pipeline, which the block builds and which then runs to its end."""
         pipeline = beam.Pipeline(self.runner(), options=self.options)
         try:
             with pipeline:
@@ -102,7 +102,7 @@ class Beam:
 
 
 class _Keep:
-    """Writes a result to the file of its key; done twice it writes the same."""
+    """Writes a result to the file of its key; idempotent."""
 
     def __init__(self, directory: str, function=lambda task: task):
         self._directory, self._function = directory, function
@@ -125,7 +125,7 @@ class _Keyed:
 
 
 class _Merge(beam.CombineFn):
-    """A function of two results as Beam wants it."""
+    """A function that merges two results, as Beam's CombineFn."""
 
     def __init__(self, merge):
         self._merge = merge
@@ -151,7 +151,7 @@ def _load(results: str, key: Any) -> Any:
     path = pathlib.Path(results) / str(key)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing, which a worker of Beam has written: every worker must see the "
+            f"{path} is missing, which a worker of Beam has written: all workers must have the "
             "pipeline's root under the same path, on a shared file system"
         )
     return pickle.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Beam's runners and options by name; Beam itself passes over options that it does not know."""
+"""Beam's runners and options by name, checked, since Beam itself ignores unknown options."""
 
 import importlib
 import importlib.metadata
@@ -15,12 +15,12 @@ _KNOWN = pipeline_options.StandardOptions.KNOWN_RUNNER_NAMES
 
 
 def runner_class(name: str) -> type[beam_runner.PipelineRunner]:
-    """The class of a runner; importing it makes the runner's own options known to Beam.
+    """The class of a runner; importing it registers the runner's own options with Beam.
 
     Args:
-        name: As Beam takes it (such as "FlinkRunner", "flink" or "my.module.MyRunner"), or the
-            name of any class that lies in a module of its name in `apache_beam.runners`, such as
-            "DaskRunner", which Beam takes with its module only.
+        name: As in Beam (such as "FlinkRunner", "flink" or "my.module.MyRunner"), or the name of
+            any class in a module of its name in `apache_beam.runners`, such as "DaskRunner",
+            for which Beam needs the module.
 
     Raises:
         ValueError: there is no such runner, or a package that it needs is not installed.
@@ -28,9 +28,9 @@ def runner_class(name: str) -> type[beam_runner.PipelineRunner]:
     module, _, cls = _path(name).rpartition(".")
     try:
         return getattr(importlib.import_module(module), cls)
-    except (ImportError, AttributeError) as error:  # what is missing may be a stand-in {}
+    except (ImportError, AttributeError) as error:  # a missing module may be replaced by {}
         raise ValueError(
-            f"--runner={name} can not be loaded ({error}): {_to_install(module)}"
+            f"--runner={name} cannot be loaded ({error}): {_to_install(module)}"
         ) from error
 
 
@@ -47,14 +47,14 @@ def _path(name: str) -> str:
         for file in root.rglob(f"{snake}.py"):
             parts = file.relative_to(root).with_suffix("").parts
             return ".".join(["apache_beam.runners", *parts, name])
-    raise ValueError(f"--runner={name} is no runner; " + known_names(name, ["local", *_KNOWN]))
+    raise ValueError(f"--runner={name} is not a runner; " + known_names(name, ["local", *_KNOWN]))
 
 
 def _to_install(module: str) -> str:
     extra = module.split(".")[-2] if "." in module else ""
     if extra in importlib.metadata.metadata("apache-beam").get_all("Provides-Extra", []):
         return f"pip install 'apache-beam[{extra}]'"
-    return f"install what has the module {module}, and all that it imports"
+    return f"install the package that has the module {module}, and all that it imports"
 
 
 def make(runner: str, assignments: list[str]) -> pipeline_options.PipelineOptions:
@@ -76,7 +76,7 @@ def make(runner: str, assignments: list[str]) -> pipeline_options.PipelineOption
 
 
 def _names() -> list[str]:
-    """The names of all options, as they are written; Beam's dict has those of attributes."""
+    """The names of all options, as written in flags; Beam's dict has names of attributes."""
     parsers = []
     pipeline_options.PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     words = [word for action in parsers[0]._actions for word in action.option_strings]

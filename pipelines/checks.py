@@ -1,4 +1,4 @@
-"""What may be wrong with events: found in their statistics, told in one sentence each."""
+"""Checks of events by their statistics; each anomaly is described in one sentence."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from . import divergence, schema_gen, spans
 from . import statistics_proto as protos
 
 REPEATED = 0.5  # share of events that two spans may have in common
-_SMALL = 200  # events; the values of fewer are compared with nothing
+_SMALL = 200  # events; distributions of fewer are not compared
 
 _Stats = statistics_pb2.DatasetFeatureStatistics
 _Kind = anomalies_pb2.AnomalyInfo
@@ -22,7 +22,7 @@ _WORDS = {schema_pb2.INT: "whole numbers", schema_pb2.FLOAT: "numbers", schema_p
 
 
 class Found:
-    """Anomalies as they are found."""
+    """The anomalies found so far."""
 
     def __init__(self):
         self.anomalies = anomalies_pb2.Anomalies(
@@ -30,14 +30,14 @@ class Found:
         )
 
     def add(self, where: str, feature: str, kind: str, short: str, sentence: str) -> None:
-        """Notes one.
+        """Adds an anomaly.
 
         Args:
-            where: Which span or split.
-            feature: Name of the column; "" for all of it.
+            where: The span or split.
+            feature: Name of the column; "" for the whole.
             kind: Name of an `AnomalyInfo.Type`.
-            short: Two or three words.
-            sentence: What is wrong, with numbers.
+            short: A description of two or three words.
+            sentence: The full description, with numbers.
         """
         info = self.anomalies.anomaly_info[f"{where}: {feature or 'events'}: {short}"]
         info.severity = _Kind.ERROR
@@ -50,7 +50,7 @@ class Found:
 
 
 def of_split(found: Found, where: str, stats: _Stats, schema: schema_pb2.Schema) -> None:
-    """Holds one split's columns to the schema."""
+    """Checks one split's columns against the schema."""
     if stats.num_examples < schema.dataset_constraints.min_examples_count:
         n, least = stats.num_examples, schema.dataset_constraints.min_examples_count
         found.add(
@@ -106,7 +106,7 @@ def _of_feature(found: Found, where: str, stats, feature: schema_pb2.Feature) ->
 
 
 def _domain(found: Found, where: str, stats, feature: schema_pb2.Feature) -> None:
-    """Smallest and largest number against the schema's domain, and a guess why."""
+    """Checks the smallest and the largest number against the schema's domain, and guesses why."""
     kind = feature.WhichOneof("domain_info")
     if kind not in ("float_domain", "int_domain"):
         return
@@ -143,7 +143,7 @@ def unknown_items(
     known: set[str],
     schema: schema_pb2.Schema,
 ) -> None:
-    """The share of events on items that neither the side table nor an earlier span knows."""
+    """Checks the share of events on items that are neither in the side table nor earlier spans."""
     feature = next((f for f in schema.feature if f.name == "item"), None)
     least = feature.distribution_constraints.min_domain_mass if feature else 0.0
     for stats in splits.values():
@@ -158,7 +158,7 @@ def unknown_items(
         if share < least:
             found.add(
                 where, "item", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "unknown items",
-                f"{100 * (1 - share):.0f} % of its events are on items that {what} does not know, "
+                f"{100 * (1 - share):.0f} % of its events are on items that are not in {what}, "
                 f"most allowed is {100 * (1 - least):.0f} %",
             )  # fmt: skip
 
@@ -177,7 +177,7 @@ def _share_known(span: spans.Span, known: set[str]) -> float:
 
 
 def repeated(found: Found, where: str, other: int, share: float) -> None:
-    """Whether a span has too much in common with an earlier one."""
+    """Checks that a span does not share too many events with an earlier one."""
     if share > REPEATED:
         found.add(
             where, "", "DATASET_HIGH_NUM_EXAMPLES", "repeated span",
@@ -194,16 +194,16 @@ def compare(
     schema: schema_pb2.Schema,
     what: str,
 ) -> None:
-    """Holds the distribution of numbers to another one's.
+    """Compares the distributions of numbers with those of another span or split.
 
     Args:
-        found: Gets what is wrong.
-        where: Which span or split.
+        found: Collects the anomalies.
+        where: The span or split.
         stats: Its statistics.
-        other: What it is compared with.
-        before: That one's statistics.
-        schema: Names the columns and the largest divergence of each.
-        what: "drift" or "skew": which of the schema's comparators counts.
+        other: Name of the other span or split.
+        before: Its statistics.
+        schema: Gives the columns and the maximum divergence of each.
+        what: "drift" or "skew": the comparator of the schema to use.
     """
     if min(stats.num_examples, before.num_examples) < _SMALL:
         return

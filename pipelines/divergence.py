@@ -1,4 +1,4 @@
-"""How far two histograms of numbers are apart."""
+"""The divergence of two histograms of numbers."""
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import statistics_pb2
@@ -9,7 +9,7 @@ _Histogram = statistics_pb2.Histogram
 def histogram(
     stats: statistics_pb2.DatasetFeatureStatistics, name: str
 ) -> statistics_pb2.Histogram | None:
-    """A column's histogram, or None where it has no numbers."""
+    """A column's histogram, or None if it has no numbers."""
     for feature in stats.features:
         if list(feature.path.step) == [name]:
             for found in feature.num_stats.histograms:
@@ -21,7 +21,7 @@ def histogram(
 def jensen_shannon(a: _Histogram, b: _Histogram) -> float:
     """The Jensen-Shannon divergence in bits: 0 for equal, 1 for disjoint distributions.
 
-    Within a bucket the numbers count as evenly spread; a bucket without width is one number.
+    Within a bucket numbers are assumed uniform; a bucket of width 0 is a single number.
     """
     edges = np.unique([x for h in (a, b) for k in h.buckets for x in (k.low_value, k.high_value)])
     p, q = (_masses(h, edges) for h in (a, b))
@@ -29,7 +29,7 @@ def jensen_shannon(a: _Histogram, b: _Histogram) -> float:
 
 
 def _masses(histogram: _Histogram, edges: np.ndarray) -> np.ndarray:
-    """Shares at the edges and between them, `[2 * n - 1]`."""
+    """Probabilities at the edges and between them, `[2 * n - 1]`."""
     at, between = np.zeros(len(edges)), np.zeros(len(edges) - 1)
     for bucket in histogram.buckets:
         low, high = np.searchsorted(edges, (bucket.low_value, bucket.high_value))

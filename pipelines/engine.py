@@ -1,8 +1,8 @@
-"""Who does the work: functions of small tasks, here one after the other.
+"""Engines apply functions to small tasks; the one here runs them one after the other.
 
-`pipelines.beam` has the same two methods on Apache Beam. A task names files with chunks of
-columns, never single ratings, and its function writes or returns what depends on the task
-alone: so both engines make the same bytes, and a task done twice does no harm.
+`pipelines.beam` has the same two methods on Apache Beam. A task gives files with chunks of
+columns, never single ratings, and the result of its function depends only on the task: so both
+engines write the same bytes, and tasks are idempotent.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ class Engine(Protocol):
         merge: Callable[[Any, Any], Any],
         tasks: Iterable[tuple[str, Any]],
     ) -> dict[str, Any]:
-        """Results merged by key.
+        """Merges results by key.
 
         Args:
-            function: Of a task.
-            merge: Of two results; in whatever order, the outcome is the same.
-            tasks: Keys and tasks.
+            function: Computes the result of a task.
+            merge: Merges two results; commutative and associative.
+            tasks: Pairs of key and task.
         """
         ...
 
@@ -47,12 +47,12 @@ class Local:
 
 
 def make(runner: str, options: list[str], work_dir) -> Engine:
-    """The engine that --runner names.
+    """The engine given by --runner.
 
     Args:
         runner: "local", or a runner of Beam.
         options: Beam's options, "name=value".
-        work_dir: Where workers leave their results; all of them must see it.
+        work_dir: Directory of the workers' results, which all of them must be able to access.
 
     Raises:
         ValueError: as from `pipelines.beam.Beam`, or Beam is not installed.

@@ -1,10 +1,10 @@
-"""Evaluator: blesses a model, or says why not.
+"""Evaluator: blesses a model, or gives the reasons why not.
 
 blessing.json  whether it is blessed, the reasons if not, all metrics, each slice side by side
                with the model that is served now
 
-Blessed is what meets every threshold and is not worse than the served model: neither on the
-whole nor, by Holm's correction, on a slice, by the paired test of `tfrec.metrics.compare`.
+A model is blessed if it meets every threshold and is not worse than the served model: neither in
+total nor, with Holm's correction, on a slice, by the paired test of `tfrec.metrics.compare`.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ DEMANDS = ("not_worse", "better", "thresholds")
 LEVEL = 0.05  # of the tests
 _KEYS = {"blessed": bool, "reasons": list, "metric": str, "result": dict, "slices": dict}
 _KEYS |= {"served": object, "protocol": str}
-_LEAST = 20  # users of a slice that is tested
+_LEAST = 20  # users of a slice for it to be tested
 _THRESHOLD = re.compile(r"(?:(.+):\s*)?([\w@]+)\s*([<>])\s*(-?[\d.]+(?:e-?\d+)?)")
 
 FLAGS = flags.FlagValues()
@@ -42,11 +42,11 @@ flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
 
 @dataclasses.dataclass(frozen=True)
 class Demand:
-    """What a model must reach.
+    """Requirements of a model.
 
     Attributes:
         thresholds: Such as "rmse<0.95", or "new items: rmse<1.1" on a slice.
-        bless: "not_worse" or "better" than the served model, or "thresholds" alone.
+        bless: "not_worse" or "better" than the served model, or only "thresholds".
     """
 
     thresholds: tuple[str, ...] = ()
@@ -73,13 +73,13 @@ def run(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Measures a run on the test split of its rows and writes the blessing.
+    """Evaluates a run on the test split of its rows and writes the blessing.
 
     Args:
         rows: Prepared data.
         trained: The run.
-        served: The run of the model that is served now, if there is one.
-        demand: What must hold.
+        served: The run of the model that is served now, if any.
+        demand: The requirements.
         path: As in `artifacts.make`.
         root: As in `artifacts.make`.
     """
@@ -101,7 +101,7 @@ def judge(
     served: artifacts.Artifact | None,
     demand: Demand,
 ) -> dict[str, Any]:
-    """The blessing as it is written."""
+    """The contents of blessing.json."""
     import numpy as np
 
     from tfrec import metrics
@@ -119,7 +119,7 @@ def judge(
             other, learned = _served_model(served, rows, model)
         except ValueError as error:
             reasons.append(
-                f"the served model can not be compared ({error}); --bless=thresholds goes without"
+                f"the served model cannot be compared ({error}); --bless=thresholds goes without"
             )
     known = _items_of(served) if other is not None else None
     cut = slices.of(rows.path, model.info, known)
@@ -130,8 +130,7 @@ def judge(
         if other is None:
             raise
         reasons.append(
-            f"nothing is left to compare on that the served model was not trained on ({error}): "
-            "use --split=time"
+            f"all test data was used in training of the served model ({error}): use --split=time"
         )
         new, old = measure.measure(model, rows.path, cut, nothing), None
     table: dict[str, dict] = {}
@@ -161,7 +160,7 @@ def judge(
 
 
 def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
-    """The served model, carried over to these rows, and what it was trained on of them."""
+    """The served model, transferred to these rows, and the pairs that it was trained on."""
     import numpy as np
 
     from tfrec.data import fields, training_pairs
@@ -186,7 +185,7 @@ def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
 
 
 def _items_of(run: artifacts.Artifact) -> set[str]:
-    """Raw ids of the items that a run knew."""
+    """Raw ids of the items that a run knows."""
     from tfrec.data import vocabulary
     from tfrec.schema import ITEMS_FILE
     from tfrec.training import runs
@@ -196,7 +195,7 @@ def _items_of(run: artifacts.Artifact) -> set[str]:
 
 
 def _missed(thresholds: tuple[str, ...], new) -> list[str]:
-    """The thresholds that do not hold, in words.
+    """Descriptions of the thresholds that do not hold.
 
     Raises:
         ValueError: unknown metric or slice.
@@ -222,7 +221,7 @@ def _missed(thresholds: tuple[str, ...], new) -> list[str]:
 
 
 def _worse(table: dict[str, dict], metric: str, higher: bool, bless: str) -> list[str]:
-    """Where the new model is significantly worse than the served one, or not better."""
+    """Describes where the new model is significantly worse than the served one, or not better."""
     from tfrec import metrics
 
     tested = [name for name, row in table.items() if "p" in row]
@@ -247,7 +246,7 @@ def _worse(table: dict[str, dict], metric: str, higher: bool, bless: str) -> lis
 
 
 def table(blessing: dict[str, Any]) -> str:
-    """The blessing for people."""
+    """The blessing as a table."""
     metric = blessing["metric"]
     lines = [f"{'slice':28}{'users':>9}{metric:>12}{'served':>10}{'p':>9}"]
     for name, row in blessing["slices"].items():
@@ -267,7 +266,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Flags, one call, and failure where it is not blessed."""
+    """Evaluates a run; fails if it is not blessed."""
     load = artifacts.Artifact.load
     rows = load(cli.require(FLAGS, "rows"), transform.COMPONENT)
     trained = load(cli.require(FLAGS, "run_dir"), trainer.COMPONENT)
@@ -284,7 +283,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Measures a run by slices, against thresholds and the served model.",
+    "Evaluates a run by slices, against thresholds and the served model.",
     f"python -m {__package__}.evaluator --rows=rows --run_dir=run --threshold='ndcg@100>0.3' "
     "--output=blessing",
 )

@@ -1,7 +1,7 @@
-"""ExampleGen: the raw files of a span, through any reader of tfrec, to columnar chunks.
+"""ExampleGen: converts the raw files of a span, with any reader of tfrec, to columnar chunks.
 
 A text file in a zip can only be read from its start, so a span is one task, which streams;
-several spans are read side by side where the engine has several workers.
+several spans are read in parallel if the engine has several workers.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ COMPONENT = "example_gen"
 _SPAN = "{SPAN}"
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
+flags.DEFINE_string("dataset", "ml-latest-small", "the data set", flag_values=FLAGS)
 flags.DEFINE_string("raw", "", "the raw files of one span: a zip or a folder", flag_values=FLAGS)
 flags.DEFINE_string("fold", "", "a shipped fold, such as u1", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "the span's directory to make", flag_values=FLAGS)
@@ -26,12 +26,12 @@ flags.DEFINE_string("output", "", "the span's directory to make", flag_values=FL
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where one span comes from.
+    """The source of one span.
 
     Attributes:
-        number: The span's.
+        number: The span's number.
         dataset: Key of the data set registry.
-        raw: Its raw files; None for wherever the data set is found.
+        raw: Its raw files; None for the data set's default location.
         fold: A shipped fold, or None.
     """
 
@@ -42,7 +42,7 @@ class Source:
 
 
 def sources(dataset: str, raw: str | None, fold: str | None) -> list[Source]:
-    """The spans that --raw names: one, or all that match where it holds `{SPAN}`.
+    """The spans of --raw: one, or all that match if it contains `{SPAN}`.
 
     Raises:
         FileNotFoundError: nothing matches the pattern.
@@ -51,7 +51,7 @@ def sources(dataset: str, raw: str | None, fold: str | None) -> list[Source]:
         return [Source(1, dataset, raw or None, fold)]
     path = pathlib.Path(raw)
     if path.parent != pathlib.Path(str(path.parent).replace(_SPAN, "")):
-        raise ValueError(f"--raw={raw}: {_SPAN} must stand in the last part of the path")
+        raise ValueError(f"--raw={raw}: {_SPAN} must be in the last part of the path")
     pattern = re.compile(re.escape(path.name).replace(re.escape(_SPAN), r"(\d+)"))
     folder = path.parent
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -86,7 +86,7 @@ def make(
 
 @dataclasses.dataclass(frozen=True)
 class _Make:
-    """`make` in a root, as a function of the source alone."""
+    """`make` in a root, as a function of only the source."""
 
     root: pathlib.Path
     __name__ = COMPONENT
@@ -104,7 +104,7 @@ def run(
 
 
 def main() -> None:
-    """Flags, one call, where the span lies."""
+    """Makes a span; prints the next command."""
     from . import spans
 
     output = cli.require(FLAGS, "output")

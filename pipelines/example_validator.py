@@ -1,10 +1,9 @@
-"""ExampleValidator: spans held to the schema and to each other; what is wrong is named.
+"""ExampleValidator: checks spans against the schema and against each other.
 
-anomalies.pbtxt  tensorflow_metadata's Anomalies, one for each thing that is wrong; no text in
-                 it where nothing is
+anomalies.pbtxt  tensorflow_metadata's Anomalies, one for each problem; empty if there is none
 
-The artefact is written in either case; `check` then raises with one sentence an anomaly, so
-that nothing that is made of a bad span is ever pushed.
+The artefact is written in either case; `check` then raises an error with one sentence for each
+anomaly, so that nothing made from a bad span is ever pushed.
 """
 
 import pathlib
@@ -29,7 +28,7 @@ ANOMALIES = "anomalies.pbtxt"
 FLAGS = flags.FlagValues()
 flags.DEFINE_multi_string("examples", [], "spans in order, repeated", flag_values=FLAGS)
 flags.DEFINE_multi_string("statistics", [], "their statistics, repeated", flag_values=FLAGS)
-flags.DEFINE_string("schema", "schema.pbtxt", "what they must be like", flag_values=FLAGS)
+flags.DEFINE_string("schema", "schema.pbtxt", "the schema to check against", flag_values=FLAGS)
 flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
 
 
@@ -40,7 +39,7 @@ def of_spans(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Holds each span to the schema and to the spans before it."""
+    """Checks each span against the schema and the spans before it."""
 
     def build(directory: pathlib.Path) -> None:
         _write(directory, _of_spans(examples, counted, schema_gen.read(schema)))
@@ -57,7 +56,7 @@ def of_splits(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Holds the test split of prepared rows to the training split."""
+    """Checks the test split of prepared rows against the training split."""
 
     def build(directory: pathlib.Path) -> None:
         from . import checks
@@ -76,12 +75,12 @@ def of_splits(
 
 
 def check(artifact: artifacts.Artifact) -> None:
-    """Raises ValueError with a sentence an anomaly, if there are any, or if they are damaged."""
+    """Raises ValueError with a sentence for each anomaly, or if the file is damaged."""
     file = artifact.path / ANOMALIES
     with artifacts.reading(file):
         found = text_format.Parse(file.read_text(encoding="utf-8"), anomalies_pb2.Anomalies())
         if not found.HasField("anomaly_name_format"):  # `checks.Found` sets it
-            raise EOFError("it is cut short")
+            raise EOFError("it is truncated")
     if found.anomaly_info:
         infos = [found.anomaly_info[name] for name in sorted(found.anomaly_info)]
         raise ValueError(
@@ -109,7 +108,7 @@ def _of_spans(
         where = f"span {number}"
         span = spans.Span.load(examples[number].path)
         if span.error:
-            found.add(where, "", "UNKNOWN_TYPE", "unreadable", f"it can not be read: {span.error}")
+            found.add(where, "", "UNKNOWN_TYPE", "unreadable", f"it cannot be read: {span.error}")
             continue
         splits = statistics_gen.read(counted[number].path)
         for name, stats in splits.items():
@@ -133,7 +132,7 @@ def _of_spans(
 
 
 def main() -> None:
-    """Flags, one call, and failure where anything is wrong."""
+    """Checks spans; fails if there are anomalies."""
     load = artifacts.Artifact.load
     examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
     counted = [load(path, statistics_gen.COMPONENT) for path in FLAGS.statistics]
@@ -157,7 +156,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Holds spans to the schema and to each other.",
+    "Checks spans against the schema and against each other.",
     f"python -m {__package__}.example_validator --examples=span-1 --statistics=statistics-1 "
     "--schema=schema.pbtxt --output=anomalies",
 )

@@ -1,4 +1,4 @@
-"""Command: the whole pipeline on this machine, from raw files to a pushed SavedModel."""
+"""Command: runs the whole pipeline on this machine, from raw files to a pushed SavedModel."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from . import pipeline
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("dataset", "ml-latest-small", "which data set", flag_values=FLAGS)
+flags.DEFINE_string("dataset", "ml-latest-small", "the data set", flag_values=FLAGS)
 flags.DEFINE_string(
     "raw",
     "",
@@ -40,8 +40,8 @@ flags.DEFINE_multi_string(
     "threshold", [], "such as 'rmse<0.95' or 'new items: rmse<1.1'", flag_values=FLAGS
 )
 flags.DEFINE_string("bless", "not_worse", ", ".join(evaluator.DEMANDS), flag_values=FLAGS)
-flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_string("pipeline_root", "", "where artefacts are kept", flag_values=FLAGS)
+flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("pipeline_root", "", "root of the artefacts", flag_values=FLAGS)
 flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
 flags.DEFINE_string(
     "runner", "FnApiRunner", "a runner of Apache Beam, or local: without Beam", flag_values=FLAGS
@@ -52,7 +52,7 @@ flags.DEFINE_multi_string(
 
 
 def settings() -> "pipeline.Settings":
-    """What the flags ask for."""
+    """The settings given by the flags."""
     from . import pipeline
 
     demand = evaluator.Demand(tuple(FLAGS.threshold), FLAGS.bless)
@@ -73,7 +73,7 @@ def settings() -> "pipeline.Settings":
 
 
 def main() -> None:
-    """Flags, one call, the next command."""
+    """Runs the step and prints the next command."""
     try:
         from . import pipeline
     except ModuleNotFoundError as error:

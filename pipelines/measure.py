@@ -1,7 +1,7 @@
-"""One pass over the test set: per-user values of the whole and of slices of items.
+"""Measures metrics by user in one pass over the test set, in total and on slices of items.
 
-Two models are compared on what neither has learned: a test entry that the other model was
-trained on is no target for either, and is not listed either.
+Two models are compared on data that neither was trained on: a test entry that one model was
+trained on is neither a target nor a candidate for both.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ WHOLE = "all"
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a model reached.
+    """Results of a model.
 
     Attributes:
-        result: The report's metrics on the whole.
-        values: Per-user values by slice, `WHOLE` among them.
-        protocol: How it was measured.
+        result: The report's metrics in total.
+        values: Values by user for each slice, including `WHOLE`.
+        protocol: The protocol.
     """
 
     result: dict[str, float]
@@ -45,9 +45,9 @@ def measure(
 
     Args:
         model: A trained model.
-        data_dir: Prepared data it fits.
+        data_dir: Prepared data that fits it.
         cut: Slices.
-        learned: Codes (row * n_columns + column) of entries that are no targets, rising.
+        learned: Codes (row * n_columns + column) of entries that are not targets, ascending.
 
     Raises:
         ValueError: no target is left.
@@ -81,7 +81,7 @@ def _of_users(saved: SavedValues, members: np.ndarray) -> SavedValues:
 
 
 def _without(learned: np.ndarray, info: DatasetInfo) -> Reported:
-    """Takes the entries with codes in `learned` out of the targets; lists must not hold them."""
+    """Removes entries with codes in `learned` from the targets and excludes them from lists."""
     known_codes = tf.constant(learned, tf.int64)
 
     def is_known(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
@@ -104,7 +104,7 @@ def _without(learned: np.ndarray, info: DatasetInfo) -> Reported:
 
 
 class _Slice:
-    """A report of the targets that are on some items.
+    """A report on the targets that are among some items.
 
     Args:
         report: An empty report.
@@ -115,7 +115,7 @@ class _Slice:
         self.report, self.members = report, members
 
     def update(self, features: Mapping[str, Any], targets: Mapping[str, Any], scores: Any) -> None:
-        """As of `report`, without targets on other items."""
+        """Updates the report, without targets on other items."""
         if "item" in features:
             users = self._kept(features["item"], features["user"])
             self.report.update(features | {"user": users}, targets, scores)
@@ -127,6 +127,6 @@ class _Slice:
             self.report.update(features, targets | {"target_items": items}, scores)
 
     def _kept(self, items: Any, values: Any) -> np.ndarray:
-        """`values`, -1 where the item is no member or padding."""
+        """`values`, with -1 where the item is not a member or padding."""
         items = np.asarray(items)
         return np.where((items >= 0) & self.members[np.maximum(items, 0)], values, PAD)

@@ -1,4 +1,4 @@
-"""The pipeline: the components in their order, each doing only what changed.
+"""The pipeline: runs the components in order, and only those whose inputs have changed.
 
 example_gen, statistics_gen     span by span
 schema_gen                      once
@@ -33,17 +33,17 @@ LAST_RUN = "pipeline.json"  # the artefacts of the last run, by step
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a run is asked for.
+    """Settings of a pipeline run.
 
     Attributes:
         sources: The spans.
-        data: How ratings become rows.
+        data: Settings of preparing.
         choice: The model and its training.
-        demand: What it must reach.
+        demand: Requirements of the model.
         push_dir: Root of the served models.
         schema: The schema's file; None for one in the pipeline's root.
-        warm_start: Start from the served model that earlier spans have made.
-        k: Items that an answer holds.
+        warm_start: Start from the served model, which was trained on earlier spans.
+        k: Number of items in a response.
     """
 
     sources: list[example_gen.Source]
@@ -57,16 +57,16 @@ class Settings:
 
 
 def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathlib.Path:
-    """Runs everything that is not done yet; returns the version that is pushed.
+    """Runs all steps that are not done yet; returns the version that is pushed.
 
     Args:
-        settings: What to do.
-        root: Where artefacts lie.
-        engine: Does the work of example_gen, statistics_gen and transform.
+        settings: Settings of the run.
+        root: Directory of the artefacts.
+        engine: Runs the tasks of example_gen, statistics_gen and transform.
 
     Raises:
-        ValueError: anomalies in the data, a model that is not blessed, or settings that can
-            not work; nothing was pushed.
+        ValueError: anomalies in the data, a model that is not blessed, or invalid settings;
+            nothing was pushed.
     """
     with artifacts.locked(root):
         made, schema = prepared(settings, root, engine)
@@ -74,7 +74,7 @@ def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathli
         served = pusher.served(settings.push_dir, choice.model)
         earlier = _earlier(served, rows) if settings.warm_start else None
         made["trainer"] = trainer.run(rows, choice, earlier, root=root)
-        # A model is not held against itself, but against what was served before it.
+        # A model is not compared with itself, but with the model that was served before it.
         if served and served.fingerprint == made["trainer"].fingerprint:
             served = _held_against(root, served)
         made["evaluator"] = evaluator.run(rows, made["trainer"], served, settings.demand, root=root)
@@ -106,7 +106,7 @@ def prepared(
 
 
 def _earlier(served: Artifact | None, rows: Artifact) -> Artifact | None:
-    """The run to start from: the served one, or what that one started from on these rows."""
+    """The run to start from: the served one, or that one's own start if it has these rows."""
     if served is None or served.inputs["rows"] != rows.fingerprint:
         return served
     mark = served.inputs.get("earlier")
@@ -116,7 +116,7 @@ def _earlier(served: Artifact | None, rows: Artifact) -> Artifact | None:
 
 
 def _held_against(root: pathlib.Path, served: Artifact) -> Artifact | None:
-    """What the served run was held against when it was blessed."""
+    """The run that the served run was compared with when it was blessed."""
     for record in sorted((root / evaluator.COMPONENT).glob(f"*/{artifacts.RECORD}")):
         found = Artifact.load(record.parent)
         if found.inputs["run"] == served.fingerprint and evaluator.read(found.path)["blessed"]:
@@ -131,7 +131,7 @@ def _find(folder: pathlib.Path, component: str, mark: str) -> Artifact | None:
 
 
 def _note(root: pathlib.Path, made: dict[str, Artifact], schema: pathlib.Path) -> None:
-    """Writes where everything of this run lies."""
+    """Writes the paths of all artefacts of this run."""
     paths = {name: str(artifact.path) for name, artifact in made.items()} | {"schema": str(schema)}
     aside = root / f".partial-{LAST_RUN}"
     aside.write_text(json.dumps(paths, indent=2) + "\n")

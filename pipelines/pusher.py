@@ -1,9 +1,9 @@
-"""Pusher: a blessed run becomes the next version that TF Serving loads; rollback takes it back.
+"""Pusher: publishes a blessed run as the next version for TF Serving; rollback withdraws it.
 
-A version is written aside, proved by a fresh process, and renamed to `<push_dir>/<model>/<n>`.
-It says in `assets.extra/pushed.json` what it was made of, so the same model is pushed once. A
-version that was rolled back keeps its files as `.rolled_back-<n>`, which TF Serving passes over;
-its number is not used again. Pushes and rollbacks of one served model wait for each other.
+A version is written under a temporary name, checked in a new process, and renamed to
+`<push_dir>/<model>/<n>`. Its `assets.extra/pushed.json` records its run, so that a model is pushed
+only once. A version that was rolled back keeps its files as `.rolled_back-<n>`, which TF Serving
+ignores; its number is not used again. Pushes and rollbacks of one model wait for each other.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ from . import artifacts, evaluator, trainer
 COMPONENT = "pusher"
 _PUSHED = "pushed.json"  # in assets.extra
 _KEYS = {"run": str, "fingerprint": str, "k": int}
-_WAIT = 600.0  # seconds for another push, which takes about as long as an export
+_WAIT = 600.0  # seconds to wait for another push, which takes about as long as an export
 _ROLLED_BACK = ".rolled_back-"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run_dir", "", "a run, as made by trainer", flag_values=FLAGS)
 flags.DEFINE_string("blessing", "", "its blessing, as made by evaluator", flag_values=FLAGS)
 flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
-flags.DEFINE_integer("k", 20, "items an answer holds", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_string("rollback", "", "the model whose newest version goes", flag_values=FLAGS)
+flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_string("rollback", "", "model whose newest version is withdrawn", flag_values=FLAGS)
 
 
 def run(
     trained: artifacts.Artifact, blessing: artifacts.Artifact, push_dir: pathlib.Path, k: int = 20
 ) -> pathlib.Path:
-    """Publishes a blessed run; returns its version's directory.
+    """Publishes a blessed run; returns the directory of its version.
 
     Raises:
         ValueError: it is not blessed, the blessing is another run's, it was rolled back, or
@@ -74,16 +74,16 @@ def _export(trained: artifacts.Artifact, base: pathlib.Path, k: int, mark: dict)
 
 
 def _alone(base: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-    """Only one push or rollback of a served model at a time; the next one waits."""
+    """Locks a served model for one push or rollback at a time; others wait."""
     message = (
-        f"another push to {base} has been at work for {_WAIT / 60:.0f} minutes: wait for its end, "
-        "then run the same command again"
+        f"another push to {base} has been running for {_WAIT / 60:.0f} minutes: wait until it has "
+        "finished, then run the same command again"
     )
     return locks.held(base / ".push.lock", message, _WAIT)
 
 
 def _already(base: pathlib.Path, mark: dict) -> pathlib.Path | None:
-    """The newest version if it is just what is to be pushed.
+    """The newest version, if it is the one to be pushed.
 
     Raises:
         ValueError: it was pushed before and rolled back.
@@ -93,17 +93,17 @@ def _already(base: pathlib.Path, mark: dict) -> pathlib.Path | None:
         if version.name.startswith(_ROLLED_BACK):
             raise ValueError(
                 f"this model was rolled back and is not pushed again: {version}; rename it to "
-                "its number to serve it after all"
+                "its number to serve it again"
             )
     newest = max(_versions(base), key=_number, default=None)
     return newest if newest in same else None
 
 
 def served(push_dir: pathlib.Path, model: str) -> artifacts.Artifact | None:
-    """The run whose model is served: that of the highest version; None without one.
+    """The run of the served model, which is the highest version; None if there is none.
 
     Raises:
-        ValueError: its run is gone.
+        ValueError: its run is missing.
     """
     versions = [v for v in _versions(push_dir / model) if v.name.isdigit()]
     if not versions:
@@ -116,23 +116,23 @@ def served(push_dir: pathlib.Path, model: str) -> artifacts.Artifact | None:
         return artifacts.Artifact.load(run_dir, trainer.COMPONENT)
     except FileNotFoundError:
         raise ValueError(
-            f"the run of the served model {newest} is gone ({run_dir}), so nothing can be compared "
-            f"with it: bring it back, or use another --push_dir"
+            f"the run of the served model {newest} is missing ({run_dir}), so no model can be "
+            f"compared with it: restore it, or use another --push_dir"
         ) from None
 
 
 def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
-    """Takes the newest version from TF Serving; returns the version that is served now.
+    """Withdraws the newest version; returns the version that is served now.
 
     Raises:
-        ValueError: there are not two versions.
+        ValueError: there are fewer than two versions.
     """
     base = push_dir / model
     with _alone(base) if base.is_dir() else contextlib.nullcontext():
         versions = sorted((v for v in _versions(base) if v.name.isdigit()), key=_number)
         if len(versions) < 2:
             raise ValueError(
-                f"--rollback={model}: {base} has {len(versions)} version(s), none to go back to"
+                f"--rollback={model}: {base} has {len(versions)} version(s), none to roll back to"
             )
         newest = versions[-1]
         newest.rename(base / f"{_ROLLED_BACK}{newest.name}")
@@ -141,7 +141,7 @@ def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
 
 
 def _versions(base: pathlib.Path) -> list[pathlib.Path]:
-    """Versions, those that were rolled back among them."""
+    """All versions, including those that were rolled back."""
     paths = base.iterdir() if base.is_dir() else []
     return sorted(p for p in paths if p.name.removeprefix(_ROLLED_BACK).isdigit())
 
@@ -151,7 +151,7 @@ def _number(version: pathlib.Path) -> int:
 
 
 def _pushed(version: pathlib.Path) -> dict:
-    """What a version was made of; {} of one that was exported by hand."""
+    """The record of a version's run; {} if it was exported by hand."""
     path = version / "assets.extra" / _PUSHED
     return artifacts.read_json(path, _KEYS, cure=_cure(version)) if path.exists() else {}
 
@@ -165,7 +165,7 @@ def _say(what: str, path: pathlib.Path) -> None:
 
 
 def main() -> None:
-    """Flags, one call."""
+    """Runs the step."""
     push_dir = pathlib.Path(FLAGS.push_dir)
     if FLAGS.rollback:
         print(f"served: {rollback(push_dir, FLAGS.rollback)}")
@@ -180,7 +180,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Publishes a blessed run as PUSH_DIR/<model>/<version>, or takes the newest one back.",
+    "Publishes a blessed run as PUSH_DIR/<model>/<version>, or withdraws the newest one.",
     f"python -m {__package__}.pusher --rollback=ease --push_dir=saved_models",
 )
 

@@ -1,7 +1,7 @@
-"""SchemaGen: what the events must be like, inferred once, then frozen and edited by hand.
+"""SchemaGen: infers the schema of the events once; later it is edited by hand.
 
-The schema is a text of tensorflow_metadata's Schema message. Where it exists already nothing
-is inferred again: it is the contract that later spans are held to.
+The schema is a text of tensorflow_metadata's Schema message. An existing one is not inferred
+again: it is the contract that later spans are checked against.
 """
 
 import pathlib
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from . import spans
 
 COMPONENT = "schema_gen"
-INTEGERS = "whole numbers"  # annotation of ids that are
+INTEGERS = "whole numbers"  # annotation of ids that are integers
 KNOWN_ITEMS = 0.7  # share of events that must be on known items
 DRIFT = 0.1  # Jensen-Shannon divergence between the values of two spans; 0 to 1
 SKEW = 0.1  # the same between training and test
 
 _HEAD = """\
-# What the events of each span must be like; edit it, it is not inferred again.
+# The schema of the events of each span; edit it, it is not inferred again.
 # See docs/pipeline.md; the format is Schema in tensorflow_metadata/proto/v0/schema.proto.
 """
 
@@ -33,7 +33,7 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("examples", "", "a span, as made by example_gen", flag_values=FLAGS)
 flags.DEFINE_string("statistics", "", "its statistics", flag_values=FLAGS)
 flags.DEFINE_string("schema", "schema.pbtxt", "the file to write", flag_values=FLAGS)
-flags.DEFINE_bool("overwrite", False, "infer it anew", flag_values=FLAGS)
+flags.DEFINE_bool("overwrite", False, "infer it again", flag_values=FLAGS)
 
 _Stats = statistics_pb2.DatasetFeatureStatistics
 
@@ -42,8 +42,8 @@ def infer(span: "spans.Span", splits: dict[str, _Stats]) -> schema_pb2.Schema:
     """The schema of a span.
 
     Args:
-        span: Tells the scale of the values.
-        splits: Its statistics by split; columns are taken from the first.
+        span: The span, which gives the scale of the values.
+        splits: Its statistics by split; the first gives the columns.
     """
     from .statistics import LATEST
 
@@ -85,10 +85,10 @@ def _all_whole(name: str, splits: dict[str, _Stats]) -> bool:
 def run(
     path: pathlib.Path, examples: artifacts.Artifact, statistics: artifacts.Artifact
 ) -> pathlib.Path:
-    """Writes the schema of a span unless there is one; returns its path.
+    """Writes the schema of a span unless one exists; returns its path.
 
     Raises:
-        ValueError: there is none yet, and the span is none to learn it from.
+        ValueError: there is none yet, and it cannot be inferred from this span.
     """
     if path.exists():
         print(f"{COMPONENT:18}{'kept':>10}  {path}", flush=True)
@@ -98,7 +98,7 @@ def run(
     span = spans.Span.load(examples.path)
     splits = statistics_gen.read(statistics.path)
     if span.error or not splits:
-        raise ValueError(f"the first span can not be read: {span.error or 'it has no events'}")
+        raise ValueError(f"the first span cannot be read: {span.error or 'it has no events'}")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".partial-{path.name}")
     aside.write_text(_HEAD + text_format.MessageToString(infer(span, splits)))
@@ -111,7 +111,7 @@ def read(path: pathlib.Path) -> schema_pb2.Schema:
     """Reads a schema.
 
     Raises:
-        ValueError: the text is none; with line and column.
+        ValueError: the text is invalid; with line and column.
     """
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
@@ -122,7 +122,7 @@ def read(path: pathlib.Path) -> schema_pb2.Schema:
 
 
 def main() -> None:
-    """Flags, one call."""
+    """Runs the step."""
     examples = artifacts.Artifact.load(cli.require(FLAGS, "examples"), example_gen.COMPONENT)
     statistics = artifacts.Artifact.load(cli.require(FLAGS, "statistics"), statistics_gen.COMPONENT)
     path = pathlib.Path(FLAGS.schema)

@@ -9,8 +9,8 @@ from tfrec.data import inputs, vocabulary
 from tfrec.schema import ITEMS_FILE, USER_FIELDS_FILE, DatasetInfo
 
 RARE = 10  # training ratings; items with fewer are rare
-_LENGTHS = (0, 20, 50, 100, 200)  # ratings of a user's history, from which a slice starts
-_MOST_GROUPS = 12  # values of a column of user fields that makes groups
+_LENGTHS = (0, 20, 50, 100, 200)  # lengths of users' histories at which slices start
+_MOST_GROUPS = 12  # values of a user field, at most, for slices by its values
 _BATCH = 512
 
 
@@ -28,12 +28,12 @@ class Slices:
 
 
 def of(data_dir: pathlib.Path, info: DatasetInfo, known_items: set[str] | None) -> Slices:
-    """The slices of a prepared data set that have members.
+    """The non-empty slices of a prepared data set.
 
     Args:
         data_dir: Prepared data.
         info: Its info.
-        known_items: Raw ids of the items that the blessed model knows; None without one.
+        known_items: Raw ids of the items that the blessed model knows; None if there is none.
     """
     by_user, by_item = counts(data_dir, info)
     ends = [*_LENGTHS[1:], np.inf]

@@ -1,4 +1,4 @@
-"""Spans on disk: a data set's events as columnar chunks, its side tables, what it says of itself.
+"""Spans on disk: a data set's events as columnar chunks, its side tables and its description.
 
 events-00000.parquet ...  chunks of about a million events, in file order: `user` and `item` are
                           codes, line numbers of the files below; `value`, `time`, further columns
@@ -34,11 +34,11 @@ _KEYS = dict.fromkeys((*_ABOUT, "has_ids"), object) | {"kinds": dict, "coded": d
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One span as `write` left it.
+    """One span, as written by `write`.
 
     Attributes:
-        directory: Where it lies.
-        about: What `span.json` says.
+        directory: Its directory.
+        about: The contents of `span.json`.
     """
 
     directory: pathlib.Path
@@ -56,7 +56,7 @@ class Span:
 
     @property
     def error(self) -> str:
-        """Why the raw files could not be read; "" where they could."""
+        """Why the raw files could not be read; "" if they could."""
         return self.about.get("error", "")
 
     @property
@@ -66,11 +66,11 @@ class Span:
 
     @property
     def coded(self) -> dict[str, str]:
-        """Columns of codes, and the files with their texts."""
+        """The columns of codes, with the files of their texts."""
         return self.about["coded"]
 
     def texts(self, column: str) -> list[str]:
-        """The texts of a column of codes, by code; none where the span lacks the column."""
+        """The texts of a column of codes, by code; empty if the span lacks the column."""
         if column not in self.coded:
             return []
         file = self.directory / self.coded[column]
@@ -82,7 +82,7 @@ class Span:
         return read_chunk(self.directory / _TABLES[of])
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """The events as a data set's reader gives them; ids are categoricals."""
+        """The events, as from a data set's reader; ids are categoricals."""
         types = {name: pd.CategoricalDtype(self.texts(name)) for name in self.coded}
         for file in self.files:
             frame = read_chunk(file)
@@ -99,7 +99,7 @@ class Span:
 
 
 def read_chunk(file: str | pathlib.Path) -> pd.DataFrame:
-    """One chunk, or side table, with its codes as they are stored."""
+    """One chunk or side table, with codes as stored."""
     with artifacts.reading(pathlib.Path(file)):
         return pyarrow.parquet.read_table(file, memory_map=True).to_pandas()
 
@@ -107,12 +107,12 @@ def read_chunk(file: str | pathlib.Path) -> pd.DataFrame:
 def write(raw: RawDataset, directory: pathlib.Path) -> None:
     """Writes a raw data set as a span.
 
-    Nothing is refused here: what is missing, or of another type, is stored as it is, for the
-    validator to name. Where the reader itself gives up, its sentence is stored.
+    Nothing is refused here: values that are missing or of another type are stored, and the
+    validator reports them. If the reader itself fails, its error is stored.
 
     Args:
         raw: As from `tfrec.datasets.registry.load`.
-        directory: Where to write; must be empty.
+        directory: An empty directory.
     """
     coders = {name: vocabulary.Coder(name) for name in ("user", "item")}
     coders |= {name: vocabulary.Coder(name) for name, kind in raw.kinds.items() if kind in CODED}
@@ -138,7 +138,7 @@ def write(raw: RawDataset, directory: pathlib.Path) -> None:
 
 
 def _column(column: pd.Series, coder: vocabulary.Coder | None) -> np.ndarray | pa.Array:
-    """Codes, -1 where missing; numbers in the types of ratings; text where it is neither."""
+    """Codes, -1 where missing; numbers in the types of ratings; otherwise text."""
     if coder is not None:
         codes = np.full(len(column), -1, np.int32)
         present = (column.notna() & (column != "")).to_numpy()
@@ -161,9 +161,9 @@ def _texts(table: pd.DataFrame) -> dict[str, pa.Array]:
 
 
 def as_raw(spans: Sequence[Span]) -> RawDataset:
-    """Spans, one after the other, as one data set; of one span the very data set it was.
+    """The concatenation of spans as one data set; a single span gives the original data set.
 
-    Side tables are joined; where two spans describe one user or item the later one is right.
+    Side tables are joined; if two spans describe one user or item the later one counts.
     """
     about = [span.about for span in spans]
     prints = [one["fingerprint"] for one in about]
@@ -173,9 +173,9 @@ def as_raw(spans: Sequence[Span]) -> RawDataset:
         kinds |= one["kinds"]
 
     def locate(number: int) -> str:
-        for place, one in enumerate(about, 1):
+        for span_number, one in enumerate(about, 1):
             if number < one["n"]:
-                return f"span {place}, rating {number + 1}"
+                return f"span {span_number}, rating {number + 1}"
             number -= one["n"]
         return f"rating {number + 1}"
 

@@ -1,8 +1,8 @@
-"""Counts of events: made of a chunk, merged, and the same whatever was merged first.
+"""Counts of events, which are computed by chunk and merged in any order.
 
-Everything is a count, an exact extreme, or a list of chunks' sums that is added up correctly
-rounded at the end, so the outcome depends on neither the number of workers nor their order.
-Memory is bounded by the numbers of users, of items and of different (rounded) values.
+All are counts, exact extremes, or lists of the chunks' sums that are added with correct rounding
+at the end, so the result depends neither on the number of workers nor on their order.
+Memory is bounded by the numbers of users, of items and of distinct (rounded) values.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ import pandas as pd
 
 from . import spans
 
-SKETCH = 1024  # smallest hashes kept: shares of common events are known to about 3 %
+SKETCH = 1024  # number of smallest hashes kept: shares of common events are exact to about 3 %
 DAY = 86_400
 LATEST = 2**32  # seconds since 1970: year 2106
-_DIGITS = 3  # values are counted rounded to so many significant digits
+_DIGITS = 3  # significant digits to which values are rounded when counted
 
 
 @dataclasses.dataclass
@@ -26,14 +26,14 @@ class Numbers:
     """A column of numbers.
 
     Attributes:
-        n: Numbers that are there.
-        missing: Not a number.
-        zeros: Equal to 0.
-        low: Smallest; infinity where there is none.
+        n: Number of values that are present.
+        missing: Number of missing values (NaN).
+        zeros: Number of zeros.
+        low: Smallest; infinity if there is none.
         high: Largest.
         sums: Sums of the chunks.
         squares: Sums of the chunks' squares.
-        counts: How often each rounded value occurs; times are rounded down to days.
+        counts: Number of occurrences of each rounded value; times are rounded down to days.
         whole: Whether all are integers by type.
     """
 
@@ -50,7 +50,7 @@ class Numbers:
 
 @dataclasses.dataclass
 class Texts:
-    """A column of text that should be numbers, or that nothing is known of."""
+    """A column of text that should be numbers, or of unknown meaning."""
 
     n: int
     example: str
@@ -58,15 +58,15 @@ class Texts:
 
 @dataclasses.dataclass
 class Counts:
-    """Some events, counted.
+    """Counts of some events.
 
     Attributes:
-        n: Events.
+        n: Number of events.
         codes: For columns of codes: events by code, int64.
         missing: For columns of codes: events without one.
         numbers: Columns of numbers.
         texts: Columns of other text.
-        sketch: The smallest hashes of events, rising, uint64.
+        sketch: The smallest hashes of events, ascending, uint64.
         checksum: Sum of all hashes, modulo 2^64.
     """
 
@@ -80,7 +80,7 @@ class Counts:
 
 
 Splits = dict[str, Counts]
-"""Counts by split: "train" and "test" where a span has them, else "all"."""
+"""Counts by split: "train" and "test" if a span has them, else "all"."""
 
 
 def of_chunk(file: str) -> Splits:
@@ -105,7 +105,7 @@ def _span(directory: str) -> spans.Span:
 
 @functools.lru_cache(maxsize=4)
 def _hashes(directory: str) -> dict[str, np.ndarray]:
-    """Hashes of the texts by code, uint64: codes differ from span to span, texts do not."""
+    """Hashes of the texts by code, uint64; unlike codes they are comparable between spans."""
     span = _span(directory)
     return {name: pd.util.hash_array(np.array(span.texts(name), object)) for name in span.coded}
 
@@ -118,7 +118,7 @@ def of_events(
     Args:
         frame: Codes, numbers and text.
         coded: Names of the columns of codes.
-        hashes: Of users and items, by code; None leaves the events unhashed.
+        hashes: Hashes of users and items, by code; without them events are not hashed.
     """
     codes, missing, numbers, texts = {}, {}, {}, {}
     for name in frame.columns:
@@ -138,10 +138,10 @@ def of_events(
 
 
 def _numbers(column: np.ndarray, unit: int) -> Numbers:
-    """Counts numbers; `unit`: round down to its multiples, 0: to some digits."""
+    """Counts numbers, rounded down to multiples of `unit`, or to some digits if it is 0."""
     there = column[np.isfinite(column)].astype(np.float64)
     if unit:
-        # What is far from any date, such as milliseconds, would have too many days.
+        # Numbers far from any date, such as milliseconds, would have too many days.
         days = np.where(np.abs(there) < LATEST, np.floor(there / unit) * unit, _rounded(there))
         values, counts = np.unique(days, return_counts=True)
     else:
@@ -170,7 +170,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _hashed(frame: pd.DataFrame, hashes: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A hash of each event's user, item, value and time, as far as they are there."""
+    """A hash of each event's user, item, value and time, as far as they exist."""
     total = np.zeros(len(frame), np.uint64)
     for name in ("user", "item", "value", "time"):
         if name not in frame:
@@ -188,7 +188,7 @@ def _hashed(frame: pd.DataFrame, hashes: Mapping[str, np.ndarray]) -> np.ndarray
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """The mixing of splitmix64."""
+    """The mixing function of splitmix64."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -196,13 +196,13 @@ def _mixed(x: np.ndarray) -> np.ndarray:
 
 
 def merge_splits(a: Splits, b: Splits) -> Splits:
-    """Counts of both, split by split."""
+    """Merges counts split by split."""
     both = {name: merge(a[name], b[name]) for name in a.keys() & b.keys()}
     return a | b | both
 
 
 def merge(a: Counts, b: Counts) -> Counts:
-    """Counts of both; a column that only one has is missing in the other."""
+    """Merges counts; a column that only one has counts as missing in the other."""
     sketch = np.union1d(a.sketch, b.sketch)[:SKETCH]
     missing = {
         name: a.missing.get(name, a.n) + b.missing.get(name, b.n)
@@ -248,7 +248,7 @@ def _merged_numbers(a: Numbers, b: Numbers) -> Numbers:
 
 
 def common(a: np.ndarray, b: np.ndarray) -> float:
-    """The share of all different events that two sketches say are in both."""
+    """The share of all distinct events that are in both, estimated from two sketches."""
     if not len(a) or not len(b):
         return 0.0
     of_both = np.union1d(a, b)[:SKETCH]

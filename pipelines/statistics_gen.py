@@ -204,11 +204,11 @@ def _split(group: str, part: str) -> str:
 
 
 def main() -> None:
-    """Flags, one call, where the page lies."""
+    """Counts a span; prints the path of the page."""
     examples = artifacts.Artifact.load(cli.require(FLAGS, "examples"), example_gen.COMPONENT)
     output = pathlib.Path(cli.require(FLAGS, "output"))
     made = of_span(examples, engine.make(FLAGS.runner, FLAGS.beam, output.parent), output)
-    print(f"look at: {made.path / 'index.html'}   next: python -m {__package__}.schema_gen")
+    print(f"page: {made.path / 'index.html'}   next: python -m {__package__}.schema_gen")
 
 
 COMMAND = cli.Command(

@@ -1,4 +1,4 @@
-"""The statistics as one static page for people: tables and bars, no scripts."""
+"""The statistics as a static page: tables and bars, no scripts."""
 
 import datetime
 import html
@@ -73,15 +73,15 @@ def _table(rows, head: tuple[str, ...]) -> str:
 
 
 def _bars(histogram: statistics_pb2.Histogram, show) -> str:
-    """Bars from left to right; a title tells each one's range and count."""
+    """Bars from left to right; titles show range and count."""
     highest = max((b.sample_count for b in histogram.buckets), default=0) or 1
     width = _WIDTH / max(1, len(histogram.buckets))
     bars = []
-    for place, bucket in enumerate(histogram.buckets):
+    for index, bucket in enumerate(histogram.buckets):
         height = _HEIGHT * bucket.sample_count / highest
         label = f"{show(bucket.low_value)} to {show(bucket.high_value)}: {bucket.sample_count:,.0f}"
         bars.append(
-            f'<rect x="{place * width:.1f}" y="{_HEIGHT - height:.1f}" '
+            f'<rect x="{index * width:.1f}" y="{_HEIGHT - height:.1f}" '
             f'width="{max(1, width - 1):.1f}" height="{height:.1f}"><title>{label}</title></rect>'
         )
     return f'<svg width="{_WIDTH}" height="{_HEIGHT}">{"".join(bars)}</svg>'

@@ -1,4 +1,4 @@
-"""Counts as tensorflow_metadata's statistics, which TFDV reads and shows."""
+"""Converts counts to tensorflow_metadata's statistics, which TFDV can read and show."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from .statistics import Counts, Numbers
 
 _BUCKETS = 20
-_FEW = 50  # different values that get a bucket each
+_FEW = 50  # distinct values, at most, that get a bucket each
 _TOP = 20
 _RANKS = 1000
 
@@ -26,10 +26,10 @@ def dataset(
     """Statistics of one split.
 
     Args:
-        name: Of the split, such as "all".
-        counts: Of its events.
+        name: Name of the split, such as "all".
+        counts: Counts of its events.
         texts: Texts by code, for the columns of codes.
-        shares: Further numbers of the whole, by name.
+        shares: Further statistics of the split, by name.
     """
     found = statistics_pb2.DatasetFeatureStatistics(name=name, num_examples=counts.n)
     for column in sorted(counts.codes):
@@ -55,7 +55,7 @@ def dataset(
 
 
 def _whole(found: statistics_pb2.DatasetFeatureStatistics):
-    """The feature that holds what is said of the whole: the first one."""
+    """The feature that holds statistics of the whole split: the first one."""
     return found.features[0] if found.features else found.features.add()
 
 
@@ -64,7 +64,7 @@ def _custom(feature, name: str, value: float) -> None:
 
 
 def custom(found: statistics_pb2.DatasetFeatureStatistics) -> dict[str, float]:
-    """All numbers that `dataset` got as `shares`, and those of single columns."""
+    """All statistics given to `dataset` as `shares`, and those of single columns."""
     return {c.name: c.num for f in found.features for c in f.custom_stats if c.HasField("num")}
 
 
@@ -84,7 +84,7 @@ def _fill_codes(feature, counts: Counts, column: str, texts: Sequence[str]) -> N
     lengths = np.array([len(texts[code]) for code in used.tolist()])
     if counts.n > missing:
         stats.avg_length = float((lengths * by_code[used]).sum() / by_code.sum())
-    # By count, then by text, so that codes do not matter.
+    # By count, then by text, so that the order does not depend on codes.
     order = sorted(used.tolist(), key=lambda code: (-int(by_code[code]), texts[code]))
     for code in order[:_TOP]:
         stats.top_values.add(value=texts[code], frequency=float(by_code[code]))
@@ -115,7 +115,7 @@ def _fill_numbers(stats: statistics_pb2.NumericStatistics, numbers: Numbers) -> 
 
 
 def _fill_standard(histogram: _Histogram, numbers: Numbers) -> None:
-    """A bucket a value where there are few, else buckets of equal width."""
+    """A bucket for each value if there are few, else buckets of equal width."""
     histogram.num_nan = numbers.missing
     if len(numbers.counts) <= _FEW:
         for value in sorted(numbers.counts):
@@ -138,8 +138,8 @@ def _fill_quantiles(histogram: _Histogram, counts: Mapping[float, int], n: int =
 
 
 def _quantiles(counts: Mapping[float, int], n: int) -> list[float]:
-    """The smallest value, n - 1 quantiles and the largest, of counted values."""
+    """The smallest of counted values, n - 1 quantiles, and the largest."""
     values = sorted(counts)
     total = np.cumsum([counts[value] for value in values])
-    places = np.searchsorted(total, np.arange(n + 1) / n * total[-1])
-    return [values[place] for place in places]
+    indices = np.searchsorted(total, np.arange(n + 1) / n * total[-1])
+    return [values[i] for i in indices]

@@ -1,7 +1,7 @@
-"""Trainer: rows to a run directory, by tfrec's own experiment.
+"""Trainer: trains on prepared rows and writes a run directory, by tfrec's own experiment.
 
-The artefact is what `tfrec.recommend`, `evaluate` and `export` take as --run_dir. A run that was
-killed goes on after its last finished epoch.
+The artefact is a --run_dir for `tfrec.recommend`, `evaluate` and `export`. A run that was killed
+resumes after its last finished epoch.
 """
 
 import dataclasses
@@ -34,13 +34,13 @@ flags.DEFINE_string("output", "", "the run directory to make", flag_values=FLAGS
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Which model, and how it is trained.
+    """A model and its settings.
 
     Attributes:
         model: Key of the model registry.
-        settings: The model's own numbers, in full.
-        train: Those of training.
-        rows: What a row is for it.
+        settings: All settings of the model.
+        train: Settings of training.
+        rows: The kind of rows that it needs.
     """
 
     model: str
@@ -70,11 +70,11 @@ def run(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Trains.
+    """Trains a model.
 
     Args:
         rows: Prepared data.
-        choice: What to train.
+        choice: The model and its settings.
         earlier: A run to start from.
         path: As in `artifacts.make`.
         root: As in `artifacts.make`.
@@ -97,7 +97,7 @@ def run(
         below = summaries.below_floors(trial.result, choice.model)
         table = summaries.table(trial.result, trial.task_object)
         print("\n".join([table, *below]), flush=True)
-        for left in directory.glob(".*"):  # half-written by a run that was killed
+        for left in directory.glob(".*"):  # incomplete files of a run that was killed
             left.unlink()
 
     inputs = {"rows": rows} | ({"earlier": earlier} if earlier else {})
@@ -110,7 +110,7 @@ def run(
 
 
 def main() -> None:
-    """Flags, one call, the next command."""
+    """Runs the step and prints the next command."""
     rows = artifacts.Artifact.load(cli.require(FLAGS, "rows"), transform.COMPONENT)
     output = pathlib.Path(cli.require(FLAGS, "output"))
     earlier = artifacts.Artifact.load(FLAGS.warm_start, COMPONENT) if FLAGS.warm_start else None
@@ -122,7 +122,7 @@ def main() -> None:
 COMMAND = cli.Command(
     main,
     FLAGS,
-    "Trains a model on prepared rows; goes on where it was killed.",
+    "Trains a model on prepared rows; resumes after it was killed.",
     f"python -m {__package__}.trainer --rows=rows --model=ease --output=run",
 )
 

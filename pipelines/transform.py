@@ -1,8 +1,8 @@
-"""Transform: spans to rows, exactly as `tfrec.data.prepare` writes them.
+"""Transform: prepares spans as rows, with the same bytes as `tfrec.data.prepare`.
 
-The directory is what `tfrec.train --data_dir` takes. Filters and split look at all ratings at
-once, as numbers, in this process; the rows are then sorted, encoded and written block by block
-and file by file, by whoever the engine has.
+The directory is a --data_dir for `tfrec.train`. Filters and split need all ratings at once, as
+numbers, in this process; the rows are then sorted, encoded and written block by block and file by
+file, by the workers of the engine.
 """
 
 import pathlib
@@ -36,17 +36,17 @@ def run(
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
 ) -> artifacts.Artifact:
-    """Prepares the spans, one after the other, as one data set.
+    """Prepares the concatenation of the spans as one data set.
 
     Args:
         examples: Spans by number.
-        data: How ratings become rows.
-        engine: Does the work.
+        data: Settings of preparing.
+        engine: Runs the tasks.
         path: As in `artifacts.make`.
         root: As in `artifacts.make`.
 
     Raises:
-        ValueError: the settings can not work with these data.
+        ValueError: the settings do not fit this data.
     """
 
     def build(directory: pathlib.Path) -> None:
@@ -62,7 +62,7 @@ def run(
 
 
 def main() -> None:
-    """Flags, one call, the next command."""
+    """Runs the step and prints the next command."""
     load = artifacts.Artifact.load
     examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
     if not examples:

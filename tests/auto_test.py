@@ -159,9 +159,9 @@ def test_purchases_are_for_auto_and_not_for_deeprec(purchases, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--set", "dropout=0.1"], "--set is of one model, --model=auto tries several"),
-        (["--warm_start=runs/a"], "--warm_start is of one model"),
-        (["--list_settings"], "--list_settings is of one model"),
+        (["--set", "dropout=0.1"], "--set is for one model, --model=auto tries several"),
+        (["--warm_start=runs/a"], "--warm_start is for one model"),
+        (["--list_settings"], "--list_settings is for one model"),
         (["--train", "epoch=1"], "did you mean 'epochs'"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_preset_trains_and_blends(tfrec, monkeypatch, tmp_path):  # noqa: F811
     monkeypatch.setitem(presets.BLENDS, "best-x", presets.Blend(("biases-x", "autorec-x")))
     path = tmp_path / "best"
     refused = tfrec("train", "--preset=best-x", f"--run_dir={path}", "--train", "epochs=1")
-    assert "--train beside --preset=best-x, a blend of biases-x, autorec-x" in refused.err
+    assert "--train with --preset=best-x, a blend of biases-x, autorec-x" in refused.err
     assert not path.exists()
     done = tfrec("train", "--preset=best-x", f"--run_dir={path}")
     assert done.status == 0, done.err

@@ -86,7 +86,7 @@ def test_a_core_that_loads_but_does_not_train(visit, monkeypatch):
     done = visit()
     assert done.status == 1 and "error: the core does not work: a training step" in done.err
     assert "NO   a training step: RuntimeError: undefined symbol" in done.out
-    assert "not looked for" in done.out and "GB free" in done.out  # the rest is told all the same
+    assert "not checked" in done.out and "GB free" in done.out  # the rest is reported all the same
 
 
 def test_an_optional_part_that_is_there_but_broken(monkeypatch, doctor):

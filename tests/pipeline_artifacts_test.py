@@ -52,13 +52,13 @@ def test_by_hand_only_the_own_output_is_replaced(tmp_path):
     artifacts.make(path, "maker", {"a": 1}, {}, build)
     made = artifacts.make(path, "maker", {"a": 2}, {}, build)
     assert artifacts.Artifact.load(path) == made
-    with pytest.raises(ValueError, match="holds something that other has not made"):
+    with pytest.raises(ValueError, match="was not made by other"):
         artifacts.make(path, "other", {}, {}, build)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious").write_text("x")
-    with pytest.raises(ValueError, match="has not made"):
+    with pytest.raises(ValueError, match="was not made by"):
         artifacts.make(tmp_path / "mine", "maker", {}, {}, build)
-    with pytest.raises(FileNotFoundError, match="mine is no artefact"):
+    with pytest.raises(FileNotFoundError, match="mine is not an artefact"):
         artifacts.Artifact.load(tmp_path / "mine")
     with pytest.raises(ValueError, match="was made by maker, not by transform"):
         artifacts.Artifact.load(path, "transform")
@@ -67,7 +67,7 @@ def test_by_hand_only_the_own_output_is_replaced(tmp_path):
 def test_two_runs_exclude_each_other(tmp_path):
     with (
         artifacts.locked(tmp_path),
-        pytest.raises(ValueError, match="another run is at work"),
+        pytest.raises(ValueError, match="another run is active"),
         artifacts.locked(tmp_path),
     ):
         pass

@@ -181,9 +181,12 @@ def test_a_runner_may_bring_its_own_options(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("runner", "words"),
     [
-        ("FlinkRuner", "is no runner; did you mean 'FlinkRunner'"),
-        ("not_there.SomeRunner", "can not be loaded .*not_there.*: install what has the module"),
-        ("DaskRunner", r"can not be loaded .*: pip install 'apache-beam\[dask\]'"),
+        ("FlinkRuner", "is not a runner; did you mean 'FlinkRunner'"),
+        (
+            "not_there.SomeRunner",
+            "cannot be loaded .*not_there.*: install the package that has the module",
+        ),
+        ("DaskRunner", r"cannot be loaded .*: pip install 'apache-beam\[dask\]'"),
         ("direct", "may try to download"),
     ],
 )

@@ -147,7 +147,7 @@ def test_a_worse_model_does_not_replace_the_served_one(place):
 
 def test_rollback_and_what_follows(place):
     place.run()
-    with pytest.raises(ValueError, match=r"has 1 version\(s\), none to go back to"):
+    with pytest.raises(ValueError, match=r"has 1 version\(s\), none to roll back to"):
         pusher.rollback(place.push, "autoencoder")
     more = {"train": ("epochs=3", "learning_rate=0.01", "optimizer=adam"), "bless": "thresholds"}
     place.run(**more)
@@ -250,7 +250,7 @@ def test_a_push_that_does_not_end_is_not_waited_for_for_ever(two_runs, tmp_path,
     monkeypatch.setattr(pusher, "_WAIT", 0.2)
     with locks.held(push / "m/.push.lock", ""):
         for call in (lambda: pusher.run(*two_runs[1], push), lambda: pusher.rollback(push, "m")):
-            with pytest.raises(ValueError, match="another push to .*/push/m has been at work for"):
+            with pytest.raises(ValueError, match="another push to .*/push/m has been running for"):
                 call()
     assert [p.name for p in (push / "m").iterdir()] == ["1"]
     with pytest.raises(ValueError, match="push/other has 0 version"):

@@ -96,7 +96,7 @@ LENIENT = [
     (
         "half the items unknown",
         lambda f: f.assign(item=f.item.astype(int).replace(UNKNOWN).astype(str)),
-        r"span 2: \d\d % of its events are on items that the side table does not know",
+        r"span 2: \d\d % of its events are on items that are not in the side table",
         "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
     ),
     (
@@ -188,10 +188,10 @@ def test_a_bad_span_is_named(tmp_path, lenient, change, words, kind):
 # ------------------------------------------------------------------ caught by the reader
 
 READER = [
-    (later().drop(columns="rating"), "span 2: it can not be read: .*no column 'rating'"),
+    (later().drop(columns="rating"), "span 2: it cannot be read: .*no column 'rating'"),
     (later()[["movieId", "rating", "timestamp", "userId"]].set_axis(
         ["userId", "movieId", "rating", "timestamp"], axis=1
-    ), "span 2: it can not be read: .*is not a"),
+    ), "span 2: it cannot be read: .*is not a"),
     (later(timestamp=lambda f: f.timestamp * 1000), "is not a time in seconds since 1970"),
     (later(rating=lambda f: f.rating * 10), r"is not a rating from 0\.5 to 5"),
 ]  # fmt: skip
@@ -206,7 +206,7 @@ def test_a_span_that_its_reader_refuses_is_named(tmp_path, frame, words):
 
 def test_a_bad_first_span_makes_no_schema(tmp_path):
     raw = pack(tmp_path / "x.zip", ratings().drop(columns="rating"), items=[101])
-    with pytest.raises(ValueError, match="first span can not be read: .*no column 'rating'"):
+    with pytest.raises(ValueError, match="first span cannot be read: .*no column 'rating'"):
         run(tmp_path, raw)
     assert not list(pathlib.Path(tmp_path / "root").glob("schema_gen/*"))
 

@@ -104,7 +104,7 @@ def test_all_readers_of_rows_notice(data_dir):
         lambda: inputs.events(data_dir, info, "validation", 4),
         lambda: Description(data_dir, info),
     ):
-        with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is damaged.* is cut short"):
+        with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is damaged.* is truncated"):
             read()
 
 

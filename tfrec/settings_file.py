@@ -38,7 +38,7 @@ class SettingsFile:
         with aside.file(path) as partial:
             partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
-    def laid_over(
+    def apply_to(
         self, own: Any, train: TrainConfig, path: str | pathlib.Path
     ) -> tuple[Any, TrainConfig]:
         """Settings of a model and of training, with these applied.

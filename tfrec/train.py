@@ -74,7 +74,7 @@ def resolve(preset: str, model: str = ""):
         train = dataclasses.replace(cls.paper, **base.train)
     if FLAGS.settings:
         found = settings_file.load(FLAGS.settings)
-        settings, train = found.laid_over(settings, train, FLAGS.settings)
+        settings, train = found.apply_to(settings, train, FLAGS.settings)
     settings = config_lib.override(settings, FLAGS["set"].value, "--set")
     train = config_lib.replaced(train, training(), "--train")
     data, raw = data_settings(base, cls.rows(settings)), data_flags.sources(FLAGS)

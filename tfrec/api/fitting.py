@@ -236,7 +236,7 @@ def starting_point(
         return cls, own, cls.defaults
     found = settings_file.load(settings)
     found.refuse_other_model(registry.name_of(cls), settings)
-    return cls, *found.laid_over(own, cls.defaults, settings)
+    return cls, *found.apply_to(own, cls.defaults, settings)
 
 
 def overlaid(
