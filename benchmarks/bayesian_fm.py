@@ -6,15 +6,15 @@
 Rendle, Zhang and Koren ("On the difficulty of evaluating baselines", 2019) find such models
 ahead of all neural ones on ML-10M. An event is the one-hot user, item and day (UTC), and the
 implicit blocks of SVD++ both ways: |N_u|^-1/2 at each item that the user rated and |U_i|^-1/2
-at each user that rated the item, all from the training events alone. Each of the five groups
-has priors of its own.
+at each user that rated the item, all from the training events only. Each of the five groups
+has its own priors.
 
 Trains on train + validation, as presets with `refit` do, and measures test, once; with
 --validation trains on train and measures validation, for choosing. The prediction is the mean
 over the samples after --burn_in, clipped to the rating range.
 
-myfm 0.4.0 imports pkg_resources, which new versions of setuptools lack: hence the old one,
-best in an environment of its own beside tfrec.
+myfm 0.4.0 imports pkg_resources, which new versions of setuptools lack: hence the old one, best
+in a separate environment with tfrec.
 """
 
 import json
@@ -26,12 +26,12 @@ from absl import flags
 from tfrec import cli, presets
 
 FLAGS = flags.FlagValues()
-# The preset that a data set is prepared like.
+# The preset whose data settings are used, by data set.
 DATA = {"ml-100k-u1": "autorec-ml100k-u1", "ml-1m": "mf-ml1m-random90"}
 flags.DEFINE_enum("data", "ml-100k-u1", list(DATA), "which split", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", "", "prepared data (default: that of --data)", flag_values=FLAGS)
 flags.DEFINE_integer("rank", 10, "size of the vectors", 1, flag_values=FLAGS)
-flags.DEFINE_integer("samples", 300, "Gibbs samples that count", 1, flag_values=FLAGS)
+flags.DEFINE_integer("samples", 300, "Gibbs samples after burn-in", 1, flag_values=FLAGS)
 flags.DEFINE_integer("burn_in", 20, "samples before them", 0, flag_values=FLAGS)
 flags.DEFINE_bool("day", True, "the day as a feature", flag_values=FLAGS)
 flags.DEFINE_bool("implicit", True, "SVD++'s blocks, both ways", flag_values=FLAGS)
@@ -53,11 +53,11 @@ def main() -> None:
     data_dir = FLAGS.data_dir or prepared.default_dir(data)
     info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
     train, held_out = ("train", "validation") if FLAGS.validation else ("train+validation", "test")
-    known, asked = (read(data_dir, info, part) for part in (train, held_out))
+    known, queries = (read(data_dir, info, part) for part in (train, held_out))
     wall, cpu = time.perf_counter(), time.process_time()
-    predictions = predict(known, asked, info.n_users, info.n_items)
+    predictions = predict(known, queries, info.n_users, info.n_items)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    measured = measure(info, asked, predictions)
+    measured = measure(info, queries, predictions)
     settings = {n: FLAGS[n].value for n in ("rank", "samples", "burn_in", "day", "implicit")}
     result = {"protocol": info.protocol, "trained_on": train, "settings": settings}
     result |= {held_out: measured, "seconds": wall, "cpu_seconds": cpu}
@@ -109,25 +109,25 @@ def one_hot(codes, n: int):
     return scipy.sparse.csr_matrix((np.ones(k), (np.arange(k), codes)), (k, n))
 
 
-def day_codes(known, asked) -> tuple:
-    """Days as codes: `known`'s from 1, 0 what only `asked` has; and the number of codes."""
+def day_codes(known, queries) -> tuple:
+    """Days as codes: those of `known` from 1, others 0; and the number of codes."""
     import numpy as np
 
     days = np.unique(known)
-    place = np.minimum(np.searchsorted(days, asked), len(days) - 1)
-    asked = np.where(days[place] == asked, place + 1, 0)
-    return np.searchsorted(days, known) + 1, asked, len(days) + 1
+    index = np.minimum(np.searchsorted(days, queries), len(days) - 1)
+    queries = np.where(days[index] == queries, index + 1, 0)
+    return np.searchsorted(days, known) + 1, queries, len(days) + 1
 
 
 def block(row, column, n_rows: int, n_columns: int, implicit: bool):
-    """What an id stands for: itself, and with `implicit` |N|^-1/2 at each of its N partners.
+    """Features of an id: its one-hot, and with `implicit` |N|^-1/2 at each of its N partners.
 
     Args:
         row: `[n]`, the training events' users (or items).
         column: `[n]`, their items (or users).
         n_rows: Number of users (or items).
         n_columns: Number of items (or users).
-        implicit: Whether the partners belong to it.
+        implicit: Whether to include the partners.
 
     Returns:
         scipy CSR `[n_rows, n_rows + n_columns]`, or `[n_rows, n_rows]`.
@@ -143,12 +143,12 @@ def block(row, column, n_rows: int, n_columns: int, implicit: bool):
     return scipy.sparse.hstack([itself, partners], format="csr")
 
 
-def predict(known: dict, asked: dict, n_users: int, n_items: int):
-    """Trains on `known`; returns the mean prediction for `asked`, `[n]`.
+def predict(known: dict, queries: dict, n_users: int, n_items: int):
+    """Trains on `known`; returns the mean prediction for `queries`, `[n]`.
 
     Args:
-        known: From `read`; its values are learned.
-        asked: From `read`; its values are not looked at.
+        known: From `read`; the training events.
+        queries: From `read`; its values are not used.
         n_users: Number of users.
         n_items: Number of items.
     """
@@ -164,7 +164,7 @@ def predict(known: dict, asked: dict, n_users: int, n_items: int):
 
     main_known = main_asked = None
     if FLAGS.day:
-        *codes, n_days = day_codes(known["day"], asked["day"])
+        *codes, n_days = day_codes(known["day"], queries["day"])
         main_known, main_asked = (one_hot(code, n_days) for code in codes)
         groups = [n_days, *groups]
     model = package.MyFMGibbsRegressor(rank=FLAGS.rank, random_seed=FLAGS.seed)
@@ -176,16 +176,16 @@ def predict(known: dict, asked: dict, n_users: int, n_items: int):
         n_kept_samples=FLAGS.samples,
         group_shapes=groups,
     )
-    return model.predict(main_asked, relations(asked))
+    return model.predict(main_asked, relations(queries))
 
 
-def measure(info, asked: dict, predictions) -> dict[str, float]:
+def measure(info, queries: dict, predictions) -> dict[str, float]:
     """The rating report's numbers."""
     from tfrec import metrics
 
     report = metrics.RatingReport(info)
-    features = {"user": asked["user"], "item": asked["item"]}
-    report.update(features, {"value": asked["value"]}, predictions)
+    features = {"user": queries["user"], "item": queries["item"]}
+    report.update(features, {"value": queries["value"]}, predictions)
     return report.result()
 
 

@@ -1,12 +1,12 @@
-"""All models with their defaults, beside what they must beat: one table.
+"""A table of all models with their defaults, and the baselines that they must beat.
 
     python benchmarks/defaults.py [--sets=ml-latest-small] [--models=ease,sasrec]
 
-Each run is `python -m tfrec.train --model=NAME` with the flags of the data set and no other, in a
-process of its own; finished runs in --out are kept, so an interrupted table goes on where it was. A
-model must beat Popularity (rankings), Biases (ratings) or the share of ones said of every event
-(clicks), on the same held-out rows. CPU seconds are those of the whole command. Sets other than
-ml-latest-small are looked for in the folder TFREC_DATA.
+Each run is `python -m tfrec.train --model=NAME` with only the flags of the data set, in its own
+process; finished runs in --out are kept, so an interrupted table is resumed. A model must beat
+Popularity (rankings), Biases (ratings) or the constant share of positives (clicks), on the same
+held-out rows. CPU seconds are those of the whole command. Data sets other than ml-latest-small are
+searched for in the folder TFREC_DATA.
 """
 
 import gzip
@@ -39,22 +39,22 @@ SETS: dict[str, tuple[str, ...]] = {
     "gowalla": (*TABULAR, "--raw={data}/gowalla-lightgcn/train.csv.gz"),
     "beauty": (*TABULAR, "--raw={out}/beauty.csv", "--split=last"),
 }
-FLOORS = {"ndcg@100": "popularity", "rmse": "biases"}  # by what a model is measured
+FLOORS = {"ndcg@100": "popularity", "rmse": "biases"}  # by metric
 LOWER_IS_BETTER = ("rmse", "logloss")
 
 
 def metric_of(result: dict) -> str:
-    """What a run's test is judged by."""
+    """The metric by which a run is judged."""
     return next(name for name in ("rmse", "logloss", "ndcg@100") if name in result["test"])
 
 
 def run(model: str, data: str) -> dict:
-    """`metrics.json` of one run with `cpu_seconds` and `error`; runs it where that is missing."""
+    """`metrics.json` of one run with `cpu_seconds` and `error`; runs it if that is missing."""
     path = pathlib.Path(FLAGS.out) / data / model
     done = path / "command.json"
     if not done.exists():
-        places = {"data": os.environ.get("TFREC_DATA", ""), "out": FLAGS.out}
-        words = [word.format(**places) for word in SETS[data]]
+        folders = {"data": os.environ.get("TFREC_DATA", ""), "out": FLAGS.out}
+        words = [word.format(**folders) for word in SETS[data]]
         command = [sys.executable, "-m", "tfrec.train", f"--model={model}", *words]
         found = timed([*command, f"--run_dir={path}", "--overwrite"])
         path.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def run(model: str, data: str) -> dict:
 
 
 def timed(command: list[str]) -> dict:
-    """Runs a command; its CPU seconds and, where it failed, its last words."""
+    """Runs a command; returns its CPU seconds and, if it failed, the last line of its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FLAGS.timeout)
@@ -78,7 +78,7 @@ def timed(command: list[str]) -> dict:
 
 
 def floor(metric: str, result: dict, data: str) -> float | None:
-    """What a run must beat, on the rows that it was measured on; None: nothing is known."""
+    """The value that a run must beat on the rows of its evaluation; None if unknown."""
     if metric == "logloss":
         p = result["test"]["positives"]
         return -p * math.log(p) - (1 - p) * math.log(1 - p)
@@ -106,12 +106,12 @@ def row(model: str, data: str) -> str:
 
 
 def write_beauty() -> None:
-    """Beauty, which comes as a line of a user and his items in order, as a table."""
+    """Converts Beauty, which has one line for each user with the items in order, to a table."""
     lines = ["user,item,time"]
     there = pathlib.Path(os.environ.get("TFREC_DATA", "")) / "beauty-s3rec" / "Beauty.txt.gz"
     with gzip.open(there, "rt") as file:
         for user, *items in map(str.split, file):
-            lines += [f"{user},{item},{place}" for place, item in enumerate(items, 1)]
+            lines += [f"{user},{item},{time}" for time, item in enumerate(items, 1)]
     (pathlib.Path(FLAGS.out) / "beauty.csv").write_text("\n".join(lines) + "\n")
 
 

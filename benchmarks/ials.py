@@ -4,12 +4,12 @@
     python benchmarks/ials.py [--fold_in=random|time] [--test]
     python benchmarks/ials.py --data_dir=DIR --factors=64,128 --regularization=1,5 --alpha=2
 
-The data are those of the preset ease-ml1m-users, prepared where it is not yet, or --data_dir.
-Trains on the training users for every combination of the settings; a held-out user's factors
-are the least squares solution from his fold-in, his top 100 go through the report that all
-models get. The best by validation NDCG@100 is printed, and with --test measured on test, once.
-`implicit` minimises sum c (p - x'y)^2 + regularization (|x|^2 + |y|^2), p and c being 1 and
-alpha where the user has the item, 0 and 1 elsewhere.
+The data is that of the preset ease-ml1m-users, prepared if needed, or --data_dir. Trains on the
+training users for every combination of the settings; a held-out user's factors are the least
+squares solution for the fold-in, and the top 100 are measured by the same report as all models.
+The best by validation NDCG@100 is printed, and with --test evaluated on test, once. `implicit`
+minimises sum c (p - x'y)^2 + regularization (|x|^2 + |y|^2), where p and c are 1 and alpha if the
+user has the item, else 0 and 1.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ flags.DEFINE_list("alpha", ["4", "5", "8"], "confidences to try", flag_values=FL
 flags.DEFINE_list("iterations", ["10"], "numbers of sweeps to try", flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of the factors", flag_values=FLAGS)
 flags.DEFINE_integer("threads", 0, "of implicit, 0 for all cores", flag_values=FLAGS)
-flags.DEFINE_bool("test", False, "measure the best on test, too", flag_values=FLAGS)
+flags.DEFINE_bool("test", False, "also evaluate the best on test", flag_values=FLAGS)
 flags.DEFINE_string("out", "", "JSON file for the best settings and numbers", flag_values=FLAGS)
 
 SHOWN = ("ndcg@100", "recall_min@20", "recall_min@50", "recall@100")
@@ -49,7 +49,7 @@ def main() -> None:
     data_dir = FLAGS.data_dir or prepared.default_dir(data)
     info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
     print(info.protocol, flush=True)
-    # implicit has threads of its own: those of BLAS would stand in their way.
+    # implicit has its own threads, with which those of BLAS would interfere.
     with threadpoolctl.threadpool_limits(1, "blas"):
         best, model = search(model_class, data_dir, info)
         print("best\n" + line(best))
@@ -97,9 +97,9 @@ def matrix(items, n_items: int):
     import numpy as np
     import scipy.sparse
 
-    row, place = np.nonzero(items >= 0)
+    row, column = np.nonzero(items >= 0)
     ones = np.ones(len(row), np.float32)
-    return scipy.sparse.csr_matrix((ones, (row, items[row, place])), (len(items), n_items))
+    return scipy.sparse.csr_matrix((ones, (row, items[row, column])), (len(items), n_items))
 
 
 def search(model_class, data_dir: str, info) -> tuple[dict, object]:
@@ -126,7 +126,7 @@ def search(model_class, data_dir: str, info) -> tuple[dict, object]:
 
 
 def measure(model, data_dir: str, info, split: str) -> dict[str, float]:
-    """The report's numbers on `split`, every user folded in from his input."""
+    """The report's metrics on `split`, with every user folded in from the input."""
     import numpy as np
 
     from tfrec import metrics, ranking

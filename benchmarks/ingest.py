@@ -1,13 +1,13 @@
-"""Measures the pipeline's way in: ratings a second and peak memory, step by step.
+"""Measures the pipeline's first steps: ratings a second and peak memory.
 
 python benchmarks/ingest.py --shape=ml-1m --raw=ml-1m.zip
 python benchmarks/ingest.py --shape=ml-20m --work=DIR       # 20 million made-up ratings
 python benchmarks/ingest.py --shape=netflix --work=DIR      # 100 million
 python benchmarks/ingest.py --shape=netflix --share=0.01 --work=DIR
 
-Made-up ratings have the number of users, items and ratings of the set they are named after, a
-few popular items and a few busy users; they are written once, in the set's own files, by seed.
-Each step runs in a process of its own, without Beam: example_gen reads the files to Parquet,
+Synthetic ratings have the numbers of users, items and ratings of the data set, a few popular items
+and a few active users; they are written once, in the data set's own layout, by seed.
+Each step runs in its own process, without Beam: example_gen converts the files to Parquet,
 statistics_gen counts, transform makes rows, input streams one epoch of DeepRec's batches.
 """
 
@@ -21,7 +21,7 @@ import time
 
 import numpy as np
 
-# An installed tfrec has them as tfrec.pipelines; these are the checkout's own.
+# In an installed tfrec they are tfrec.pipelines; these are the checkout's.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 SHAPES = {  # users, items, ratings, smallest rating, steps
@@ -33,7 +33,7 @@ BATCH = 128  # DeepRec's
 
 
 def made_up(shape: str, share: float, seed: int):
-    """Yields (item, users, values, times), item by item; no user twice."""
+    """Yields (item, users, values, times), item by item; users of an item are distinct."""
     n_users, n_items, n_ratings, _, steps = SHAPES[shape]
     random = np.random.default_rng(seed)
     weights = (np.arange(n_items) + 30.0) ** -1.1
@@ -122,7 +122,7 @@ def write_span(shape: str, share: float, seed: int, directory: pathlib.Path) -> 
 
 
 def step(name: str, dataset: str, raw: str, work: pathlib.Path) -> dict[str, float]:
-    """Does one step in this process; returns what it took."""
+    """Runs one step in this process; returns its seconds and memory."""
     from pipelines import artifacts, engine, example_gen, statistics_gen, transform
     from tfrec import cli
     from tfrec.config import DataConfig

@@ -88,7 +88,7 @@ def report(data_dir: str, info: DatasetInfo, passes: int) -> None:
 
 
 def main() -> None:
-    """Prepares if need be, then measures."""
+    """Prepares data if needed, then measures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", help="a prepared directory; default: made-up ratings")
     parser.add_argument("--passes", type=int, default=5)

@@ -1,12 +1,12 @@
-"""Kills training runs at random moments and compares what they end with.
+"""Kills training runs at random moments, resumes them and compares their results.
 
     python benchmarks/kills.py --kills=50
 
-Runs of each model, of two epochs and a refit, on a small data set of its own making. Each process
-of a run is ended once, at a random moment: by SIGKILL, SIGTERM or SIGINT at a random one of
-`CALLS`, or by the kernel when a random CPU time is spent; then `--resume` goes on, until the run
-has ended. Weights (bit by bit), metrics and history must be those of an undisturbed run. Processes
-are forked from one that has imported TensorFlow and run nothing of it.
+Runs of each model have two epochs and a refit, on a small synthetic data set. Each process of a run
+is ended once, at a random moment: by SIGKILL, SIGTERM or SIGINT at a random one of `CALLS`, or by
+the kernel after a random CPU time; then it is resumed, until the run has finished.
+Weights (bit by bit), metrics and history must equal those of an undisturbed run. Processes are
+forked from one that has imported TensorFlow but run no operation.
 """
 
 import argparse
@@ -100,7 +100,7 @@ COUNTED = [0]
 
 
 def arm(way: str, moment: float) -> None:
-    """Has this process end at a moment: the number of a call, or CPU seconds from now."""
+    """Ends this process at a moment: the number of a call, or CPU seconds from now."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     signal.setitimer(signal.ITIMER_PROF, moment if way == WAYS[3] else MOST)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -110,7 +110,7 @@ def arm(way: str, moment: float) -> None:
 
 
 def counted(function, number: int | None, moment: int):
-    """The function, which sends this process a signal when the calls of all come to `moment`."""
+    """Wraps a function to send this process a signal at the call number `moment` of all."""
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -124,7 +124,7 @@ def counted(function, number: int | None, moment: int):
 
 
 def outcome(run: pathlib.Path) -> dict:
-    """What must be the same: weights, metrics, history."""
+    """The results to compare: weights, metrics, history."""
     with h5py.File(_unzipped(run / "model.keras")) as file:
         weights = {}
         file.visititems(
@@ -142,7 +142,7 @@ def _unzipped(path: pathlib.Path) -> pathlib.Path:
 
 
 def differs(a: dict, b: dict) -> list[str]:
-    """In what two outcomes differ."""
+    """The names of results in which two outcomes differ."""
     names = [x for x in ("metrics", "history") if a[x] != b[x]]
     if a["weights"].keys() != b["weights"].keys():
         return [*names, "names of weights"]

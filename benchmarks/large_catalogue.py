@@ -1,11 +1,11 @@
-"""Top k of a large catalogue: exact, exact by blocks and by an index, side by side.
+"""Compares top k of a large catalogue: exact, exact in blocks, and by an approximate index.
 
     python benchmarks/large_catalogue.py --items=1000000
     python benchmarks/large_catalogue.py --items=1000000 --like=runs/mf
 
 Vectors are drawn around 2,000 centres (`--noise` is their deviation), or are mixtures of trained
-ones: each of an item of the run and one of its 10 nearest, asked for by the run's own users. Each
-way is a SavedModel, loaded and asked in a process of its own, whose peak memory is shown.
+ones: each of an item of the run and one of its 10 nearest, with the run's users as queries. Each
+method is a SavedModel, loaded and called in its own process, whose peak memory is shown.
 """
 
 import json
@@ -26,8 +26,8 @@ flags.DEFINE_integer("items", 1_000_000, "how many items", flag_values=FLAGS)
 flags.DEFINE_integer("latent", 64, "size of the vectors, without --like", flag_values=FLAGS)
 flags.DEFINE_float("noise", 0.5, "deviation around the centres", flag_values=FLAGS)
 flags.DEFINE_string("like", "", "a run of a model with vectors of items", flag_values=FLAGS)
-flags.DEFINE_integer("k", 10, "items an answer holds", flag_values=FLAGS)
-flags.DEFINE_float("recall", 0.95, "what the index must reach", flag_values=FLAGS)
+flags.DEFINE_integer("k", 10, "items in a response", flag_values=FLAGS)
+flags.DEFINE_float("recall", 0.95, "required recall of the index", flag_values=FLAGS)
 flags.DEFINE_list("batches", ["1", "64"], "users a request", flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 100, "rows that are timed, at least 20 requests", flag_values=FLAGS)
 flags.DEFINE_string("way", "", "for the processes this one starts", flag_values=FLAGS)
@@ -102,8 +102,8 @@ def write_all(folder: pathlib.Path) -> None:
             tf.TensorSpec([None, vectors.shape[1]], name="q"),
             tf.TensorSpec([None, None], tf.int32, "s"),
         ]
-        asked = tf.function(lambda q, s, f=function: {"items": f(q, s)[1]}, input_signature=spec)
-        tf.saved_model.save(saved, folder / name, signatures={"serving_default": asked})
+        served = tf.function(lambda q, s, f=function: {"items": f(q, s)[1]}, input_signature=spec)
+        tf.saved_model.save(saved, folder / name, signatures={"serving_default": served})
 
 
 def measure(path: pathlib.Path) -> dict:
@@ -151,8 +151,8 @@ def main() -> None:
     print(f"{'way':>7} {'batch':>5} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms/row':>10} "
           f"{'peak MB':>8} recall@{FLAGS.k}")  # fmt: skip
     for way, result in results.items():
-        asked = [row for row in result["found"] if row in due]
-        recall = np.mean([len({*result["found"][r]} & {*due[r]}) / FLAGS.k for r in asked])
+        rows = [row for row in result["found"] if row in due]
+        recall = np.mean([len({*result["found"][r]} & {*due[r]}) / FLAGS.k for r in rows])
         for batch, cost in result["costs"].items():
             print(f"{way:>7} {batch:>5} {cost['p50']:>8.1f} {cost['p99']:>8.1f} "
                   f"{cost['cpu']:>10.2f} {result['mb']:>8,} {recall:.4f}", flush=True)  # fmt: skip

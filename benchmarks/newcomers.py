@@ -1,13 +1,13 @@
-"""What newcomers should be shown: most popular of all time, or of the newest interactions.
+"""Recommendations for new users: the most popular items of all time, or of recent interactions.
 
     python benchmarks/newcomers.py --datasets=ml-latest-small,ml-100k,ml-1m
 
 Only training data of the split by time is read (its first 90 %). Five times a part of it, from 50,
 60, ... 90 % on, is the past, and the tenth that follows the future. A newcomer is a user of the
-future without a past; he is shown the ten items most popular in the newest share of the past
-(`tfrec.training.lists`: in whole days, of equal ones those more popular of all time). NDCG@10, hits
-being what he has in the future, mean over the newcomers of all five; the difference to share 1 has
-a 95 % interval. `known`: the same for users with a past, whose items are struck out.
+future without a past, and gets the ten items most popular in the most recent share of the past
+(`tfrec.training.lists`: whole days, ties broken by popularity of all time). NDCG@10 with the
+newcomer's items in the future as targets, mean over the newcomers of all five; the difference to
+share 1 has a 95 % interval. `known`: the same for users with a past, whose items are excluded.
 """
 
 import time
@@ -60,7 +60,7 @@ def past(dataset: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def popular(items: np.ndarray, times: np.ndarray, share: float, n_items: int) -> np.ndarray:
-    """How popular items are, in the newest share, then at all: `[n_items]`."""
+    """Popularity of items in the most recent share, with ties broken by all time: `[n_items]`."""
     days = times // DAY
     recent = days >= days[-int(np.ceil(share * len(days)))]
     counts = np.bincount(items, minlength=n_items)
@@ -96,4 +96,4 @@ def report(dataset: str, found: dict, seconds: float) -> None:
 
 if __name__ == "__main__":
     example = "python benchmarks/newcomers.py --datasets=ml-1m"
-    cli.run(main, FLAGS, "Measures what newcomers should be shown.", example)
+    cli.run(main, FLAGS, "Compares recommendations for new users.", example)

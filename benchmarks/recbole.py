@@ -2,7 +2,7 @@
 
     python benchmarks/recbole.py --recbole_python=PATH [--models=ease,multvae] [--out=runs/recbole]
 
-PATH is the Python of an environment of RecBole's own (it needs NumPy 1 and pandas 2):
+PATH is the Python of RecBole's own environment (it needs NumPy 1 and pandas 2):
 
     python -m venv recbole-env
     recbole-env/bin/pip install torch recbole==1.2.1
@@ -11,41 +11,27 @@ PATH is the Python of an environment of RecBole's own (it needs NumPy 1 and pand
 RecBole splits the ml-100k of its own wheel (every rating is a positive; by user, at random,
 80/10/10, seed 2020), trains its models and writes interactions, metrics and lists; tfrec then
 trains on the same train interactions. Both sides choose the epoch on validation; at test the
-input is the train interactions, train and validation are struck out, all other items are
-ranked. RecBole's lists are measured by tfrec's report, too, and must give RecBole's own
-numbers. RecBole runs with its defaults and with one other setting (PEERS), both with an
-evaluation batch that does not waste its time. It is not tuned beyond that, while OURS are the
-best of 2 to 16 trials: the differences hold our tuning, too. Seconds are CPU seconds of training
-together with its validation passes; RecBole has one thread.
+input is the train interactions, and all items but those of train and validation are ranked.
+RecBole's lists are also measured by tfrec's report, which must give RecBole's own metrics.
+RecBole runs with its defaults and with one other setting (PEERS), both with a large evaluation
+batch, which is faster. It is not tuned beyond that, while OURS are the best of 2 to 16 trials: the
+differences include our tuning. Seconds are CPU seconds of training with its validation passes;
+RecBole has one thread.
 """
 
 import dataclasses
-import json
-import os
 import pathlib
-import subprocess
 import time
 
-from absl import flags
+import recbole_common as common
 
 from tfrec import cli
-from tfrec import config as config_lib
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "recbole_python",
-    "",
-    "Python of an environment with torch, recbole==1.2.1, numpy==1.26.4, scipy==1.11.4, "
-    "pandas==2.1.4 and scikit-learn==1.5.2",
-    flag_values=FLAGS,
-)
-flags.DEFINE_list("models", [], "which, by tfrec's names (default: all)", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
-flags.DEFINE_string("out", "runs/recbole", "where everything is written", flag_values=FLAGS)
+FLAGS = common.flags_of([], "runs/recbole")
 
 # RecBole's defaults evaluate two users at a time; no result depends on it.
 DEFAULT = {"eval_batch_size": 10_000_000}
-# ... and take one step an epoch here, 2,048 users. This has tfrec's batch and patience.
+# They also take one step an epoch here, of 2,048 users. This has tfrec's batch and patience.
 BATCH_100 = DEFAULT | {"train_batch_size": 100, "valid_metric": "NDCG@10", "stopping_step": 15}
 
 # By tfrec's name: RecBole's name, and its settings by side.
@@ -58,7 +44,7 @@ PEERS: dict[str, tuple[str, dict[str, dict]]] = {
 }
 
 # tfrec's settings and training numbers other than the paper's, chosen by validation NDCG@10 of
-# this split alone. Mult-VAE without hidden layers is x -> mu, sigma -> logits, all linear.
+# this split. Mult-VAE without hidden layers is x -> mu, sigma -> logits, all linear.
 LONG = {"batch_size": 100, "epochs": 150, "patience": 15}
 OURS: dict[str, tuple[dict, dict]] = {
     "ease": ({"regularization": 300.0}, {}),
@@ -72,65 +58,45 @@ OURS: dict[str, tuple[dict, dict]] = {
 }
 
 PARTS = ("train", "validation", "test")
+SHOWN = ("ndcg@10", "recall@10")
 
 
 def main() -> None:
     """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
-    python = cli.require(FLAGS, "recbole_python")
-    names = FLAGS.models or list(PEERS)
-    for name in names:
-        if name not in PEERS:
-            raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
-    out = pathlib.Path(FLAGS.out).absolute()
-    peers = run_recbole(python, names, out / "recbole")
+    names, out = common.given(FLAGS, PEERS)
+    for part in PARTS:
+        (out / "recbole" / f"{part}.csv").unlink(missing_ok=True)
+    peers = common.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
     data = prepare_given(out / "recbole")
     lines = []
     for name in names:
         ours, report = run_ours(name, data, out, FLAGS.seed)
         lines.append(ours)
-        lines += [compared(peer, report, data) for peer in peers[name]]
-    aside = out / ".results.json.partial"
-    aside.write_text(json.dumps(lines, indent=2) + "\n")
-    aside.replace(out / "results.json")
+        lines += [compared(peer, report, data) for peer in peers.values() if peer["model"] == name]
+    common.write_results(out, lines)
     print(f"{'model':8} {'side':17} {'NDCG@10':>8} {'Recall@10':>10} {'CPU s':>7}  settings")
     for line in lines:
-        print_line(line)
+        settings = " ".join(f"{k}={v}" for k, v in line["settings"].items() if k not in DEFAULT)
+        numbers = "{:8.4f} {:10.4f} {:7.1f}".format(*line["test"].values(), line["cpu_seconds"])
+        print(f"{line['model']:8} {line['side']:17} {numbers}  {settings or '-'}")
+        common.print_leads(line)
 
 
-def run_recbole(python: str, names: list[str], out: pathlib.Path) -> dict[str, list[dict]]:
-    """Starts RecBole's half; returns the results of each of `names`.
-
-    Raises:
-        ValueError: it failed.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
-        (out / f"{part}.csv").unlink(missing_ok=True)
-    jobs = [
+def jobs(names: list[str]) -> list[dict]:
+    """RecBole's jobs for each of `names`, one for each of its settings."""
+    return [
         {"name": f"{name}-{side}", "model": name, "side": f"RecBole {side}"}
         | {"recbole": PEERS[name][0], "settings": settings}
         for name in names
         for side, settings in PEERS[name][1].items()
     ]
-    (out / "jobs.json").write_text(json.dumps(jobs, indent=2))
-    script = pathlib.Path(__file__).with_name("recbole_side.py")
-    command = [python, "-W", "ignore", "-I", str(script), str(out / "jobs.json"), str(out)]
-    if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
-        raise ValueError(
-            f"RecBole failed under --recbole_python={python}: the docstring of this benchmark "
-            "names versions that work together"
-        )
-    results: dict[str, list[dict]] = {name: [] for name in names}
-    for job in jobs:
-        results[job["model"]].append(json.loads((out / f"{job['name']}.json").read_text()))
-    return results
 
 
 def prepare_given(csv_dir: pathlib.Path):
-    """Prepares rows with just the given interactions in each part; every value is 1.
+    """Prepares the given interactions of each part; every value is 1.
 
     Args:
-        csv_dir: Holds train.csv, validation.csv and test.csv with columns user and item.
+        csv_dir: A directory with train.csv, validation.csv and test.csv with columns user and item.
 
     Returns:
         A `tfrec.PreparedData` in the cache.
@@ -142,7 +108,7 @@ def prepare_given(csv_dir: pathlib.Path):
 
 
 def run_ours(name: str, data, out: pathlib.Path, seed: int):
-    """Trains on `data`, writes to `out`/runs; returns a line of the table, the test report."""
+    """Trains on `data` in `out`/runs; returns a line of the table and the test report."""
     import keras
 
     import tfrec
@@ -180,7 +146,7 @@ def run_ours(name: str, data, out: pathlib.Path, seed: int):
 
 
 def measure(data, score):
-    """The test report of `score`: train as input, train and validation struck out.
+    """The test report of `score`: train is the input, train and validation are excluded.
 
     Args:
         data: From `prepare_given`.
@@ -190,8 +156,8 @@ def measure(data, score):
     from tfrec.data import inputs
 
     info = data.info
-    struck = dataclasses.replace(info, test_history=("history", "validation"))
-    given, seen = (inputs.histories(data.data_dir, i, "test", 500) for i in (info, struck))
+    excluded = dataclasses.replace(info, test_history=("history", "validation"))
+    given, seen = (inputs.histories(data.data_dir, i, "test", 500) for i in (info, excluded))
     report = metrics.RankingReport(info, ks=(10,))
     for (features, _), (known, targets) in zip(given, seen, strict=True):
         _, top = ranking.top_k(score(features), known["items"], report.depth)
@@ -226,45 +192,14 @@ def list_scores(data, lists: dict[str, list[str]]):
 
 
 def compared(peer: dict, report, data) -> dict:
-    """RecBole's line of the table, with tfrec's lead over it.
-
-    Args:
-        peer: What RecBole's half wrote.
-        report: tfrec's test report.
-        data: From `prepare_given`.
-
-    Raises:
-        ValueError: RecBole's numbers are not those of its lists by tfrec's report.
-    """
-    from tfrec import metrics
-
+    """RecBole's line of the table; see `recbole_common.compared`."""
     theirs = measure(data, list_scores(data, peer.pop("top")))
-    again = shown(theirs.result())
-    for metric, value in again.items():
-        if abs(value - peer["test"][metric]) > 1e-5:
-            raise ValueError(
-                f"{peer['name']}: {metric} is {peer['test'][metric]} by RecBole and {value} by "
-                "tfrec on the same lists: the two do not measure the same thing"
-            )
-    lead = {m: dataclasses.asdict(metrics.compare(report, theirs, m)) for m in again}
-    return {**peer, "validation": shown(peer["validation"]), "test": again, "lead": lead}
+    return common.compared(peer, report, theirs, SHOWN, 1e-5, SHOWN)
 
 
 def shown(measured: dict) -> dict[str, float]:
     """The two metrics of the table."""
-    return {name: measured[name] for name in ("ndcg@10", "recall@10")}
-
-
-def print_line(line: dict) -> None:
-    """One side of one model; below RecBole's, tfrec's lead over it."""
-    settings = " ".join(f"{k}={v}" for k, v in line["settings"].items() if k not in DEFAULT)
-    numbers = "{:8.4f} {:10.4f} {:7.1f}".format(*line["test"].values(), line["cpu_seconds"])
-    print(f"{line['model']:8} {line['side']:17} {numbers}  {settings or '-'}")
-    for name, lead in line.get("lead", {}).items():
-        print(
-            f"         tfrec leads by {lead['mean_difference']:+.4f} {name} "
-            f"[{lead['low']:+.4f}, {lead['high']:+.4f}], p = {lead['p_value']:.4f}"
-        )
+    return common.shown(measured, SHOWN)
 
 
 if __name__ == "__main__":

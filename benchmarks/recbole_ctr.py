@@ -3,60 +3,46 @@
     python benchmarks/recbole_ctr.py --recbole_python=PATH [--models=fm,deepfm]
         [--out=runs/recbole_ctr]
 
-PATH is the Python of an environment of RecBole's own; recbole.py says how it is made.
+PATH is the Python of RecBole's own environment; recbole.py describes how to make it.
 
 A rating above 3 is the label 1, any other 0; inputs are the ids of user and item. tfrec splits
 (at random by rating, 10 % test, 10 % of the rest validation) and writes the parts as RecBole's
-atomic files, which RecBole takes as they are. RecBole runs with its defaults (its epoch by
+atomic files, which RecBole uses unchanged. RecBole runs with its defaults (its epoch by
 validation AUC) and tuned; tuned RecBole and tfrec have 12 trials each (GRIDS), the same
 batch, patience and criterion: validation log loss chooses the epoch and the trial, and only
-the chosen one reads the test part. tfrec's report measures both sides' test logits and must
-give RecBole's own AUC and log loss.
+the chosen one reads the test part. tfrec's report measures the test logits of both sides and
+must give RecBole's own AUC and log loss.
 
-Speed is the CPU seconds of an epoch of training alone, without validation, both sides with
-batch and sizes of SPEED, the first epoch not counted. RecBole has one thread, tfrec as many as
-it takes: CPU seconds are those of all threads.
+Speed is the CPU seconds of an epoch of training without validation, with the batch and sizes of
+SPEED on both sides; the first epoch is not counted. RecBole has one thread, tfrec any number: CPU
+seconds are those of all threads.
 """
 
-import dataclasses
 import itertools
-import json
-import os
 import pathlib
 import statistics
-import subprocess
 import time
 
+import recbole_common as common
 from absl import flags
 
 from tfrec import cli
-from tfrec import config as config_lib
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string(
-    "recbole_python",
-    "",
-    "Python of an environment with torch, recbole==1.2.1, numpy==1.26.4, scipy==1.11.4, "
-    "pandas==2.1.4 and scikit-learn==1.5.2",
-    flag_values=FLAGS,
-)
-flags.DEFINE_list("models", [], "which, by tfrec's names (default: all)", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "of tfrec's training", flag_values=FLAGS)
-flags.DEFINE_integer("split_seed", 0, "of the random split", flag_values=FLAGS)
-flags.DEFINE_string("out", "runs/recbole_ctr", "where everything is written", flag_values=FLAGS)
+FLAGS = common.flags_of([], "runs/recbole_ctr")
+flags.DEFINE_integer("split_seed", 0, "seed of the random split", flag_values=FLAGS)
 
 PARTS = ("train", "validation", "test")
 PEERS = {"fm": "FM", "deepfm": "DeepFM"}  # RecBole's name by tfrec's
 SHOWN = ("auc", "logloss")
 
-# Settings other than the defaults that no trial changes, by side.
+# Settings that differ from the defaults in all trials, by side.
 THEIRS = {"train_batch_size": 1024, "valid_metric": "LogLoss", "stopping_step": 5, "epochs": 100}
 OURS = {"task": "ctr", "fields": ("user", "item")}
 TRAIN = {"batch_size": 1024, "patience": 5, "epochs": 100, "monitor": "logloss", "refit": False}
 
-# By model: what RecBole and what tfrec tries, all combinations. The values lie around the best
-# ones of a first look by validation: about thirty trials a side, both models together, and seven
-# more of tfrec's DeepFM when its MLP had got `l2`.
+# By model: the grids of RecBole and of tfrec, of which all combinations are tried. The values are
+# around the best ones of a first search on validation: about thirty trials a side for both models,
+# and seven more of tfrec's DeepFM after its MLP had got `l2`.
 GRIDS: dict[str, tuple[dict[str, list], dict[str, list]]] = {
     "fm": (
         {
@@ -106,17 +92,12 @@ def main() -> None:
     """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
     import tfrec
 
-    python = cli.require(FLAGS, "recbole_python")
-    names = FLAGS.models or list(PEERS)
-    for name in names:
-        if name not in PEERS:
-            raise ValueError(f"--models={name}: " + config_lib.known_names(name, PEERS))
-    out = pathlib.Path(FLAGS.out).absolute()
+    names, out = common.given(FLAGS, PEERS)
     likes = tfrec.Dataset.load("ml-100k")
     data = likes.split("random", label_above=3.0, seed=FLAGS.split_seed)
     for part in PARTS:
         write_events(out / "recbole" / "events", data, part)
-    peers = run_recbole(python, jobs(names), out / "recbole")
+    peers = common.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
     lines, speed = [], []
     for name in names:
         ours, report = run_ours(name, data, out, FLAGS.seed)
@@ -125,9 +106,7 @@ def main() -> None:
         theirs = peers[f"{name}-speed"]["cpu_seconds"]
         speed.append(speed_line(name, our_seconds(name, data, out), theirs))
     content = {"protocol": report.protocol, "results": lines, "speed": speed}
-    aside = out / ".results.json.partial"
-    aside.write_text(json.dumps(content, indent=2) + "\n")
-    aside.replace(out / "results.json")
+    common.write_results(out, content)
     print_results(content)
 
 
@@ -137,7 +116,7 @@ def combinations(grid: dict[str, list]) -> list[dict]:
 
 
 def jobs(names: list[str]) -> list[dict]:
-    """What RecBole is to do for each of `names`: its defaults, its grid, its speed."""
+    """RecBole's jobs for each of `names`: its defaults, its grid, its speed."""
     found = []
     for name in names:
         trials = [{**THEIRS, **ALSO[name][0], **c} for c in combinations(GRIDS[name][0])]
@@ -164,7 +143,7 @@ def write_events(out: pathlib.Path, data, part: str) -> None:
 
 
 def events(data, part: str):
-    """All events of a part, in batches that are filled up."""
+    """All events of a part, with the last batch filled up."""
     from tfrec.data import inputs
 
     return inputs.events(data.data_dir, data.info, part, 4096, fill=True)
@@ -178,25 +157,8 @@ def vocabularies(data) -> list[list[str]]:
     return [vocabulary.read(data.data_dir / x) for x in (schema.USERS_FILE, schema.ITEMS_FILE)]
 
 
-def run_recbole(python: str, todo: list[dict], out: pathlib.Path) -> dict[str, dict]:
-    """Starts RecBole's half; returns the result of each job by its name.
-
-    Raises:
-        ValueError: it failed.
-    """
-    (out / "jobs.json").write_text(json.dumps(todo, indent=2))
-    script = pathlib.Path(__file__).with_name("recbole_side.py")
-    command = [python, "-W", "ignore", "-I", str(script), str(out / "jobs.json"), str(out)]
-    if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode:
-        raise ValueError(
-            f"RecBole failed under --recbole_python={python}: the docstring of recbole.py names "
-            "versions that work together"
-        )
-    return {job["name"]: json.loads((out / f"{job['name']}.json").read_text()) for job in todo}
-
-
 def train(name: str, changes: dict, data, path: pathlib.Path, **options):
-    """The run with `changes`, settings of the model or of training; it reads no test part."""
+    """A run with `changes` of settings of the model or of training; does not read the test part."""
     import tfrec
 
     settings = {**OURS, **TRAIN, **changes}
@@ -241,7 +203,7 @@ def run_ours(name: str, data, out: pathlib.Path, seed: int):
 
 
 def our_seconds(name: str, data, out: pathlib.Path) -> list[float]:
-    """CPU seconds of each of EPOCHS passes of training, after a first one; no validation."""
+    """CPU seconds of each of EPOCHS epochs of training after the first, without validation."""
     changes = {**SPEED[name][1], "epochs": 1 + EPOCHS, "patience": 0}
     run = train(name, changes, data, out / "runs" / f"{name}-speed")
     return run.history["cpu_seconds"].tolist()[1:]
@@ -270,11 +232,11 @@ def measure(data, score):
 
 
 def logit_scores(data, logits: list[list]):
-    """A function from features to the logits that RecBole gave.
+    """A function from features to RecBole's logits.
 
     Args:
         data: Prepared data.
-        logits: Lists of raw user id, raw item id and logit; one for each test event.
+        logits: Lists of raw user id, raw item id and logit, one for each test event.
 
     Raises:
         ValueError: they are not of the test events.
@@ -294,34 +256,14 @@ def logit_scores(data, logits: list[list]):
 
 
 def compared(peer: dict, report, data) -> dict:
-    """RecBole's line of the table, with tfrec's lead over it.
-
-    Args:
-        peer: What RecBole's half wrote.
-        report: tfrec's test report.
-        data: Prepared data.
-
-    Raises:
-        ValueError: RecBole's numbers are not those of its logits by tfrec's report.
-    """
-    from tfrec import metrics
-
+    """RecBole's line of the table; see `recbole_common.compared`."""
     theirs = measure(data, logit_scores(data, peer.pop("logits")))
-    again = shown(theirs.result())
-    for metric, value in again.items():
-        if abs(value - peer["test"][metric]) > 1e-4:
-            raise ValueError(
-                f"{peer['name']}: {metric} is {peer['test'][metric]} by RecBole and {value} by "
-                "tfrec on the same logits: the two do not measure the same thing"
-            )
-    lead = {m: dataclasses.asdict(metrics.compare(report, theirs, m)) for m in ("logloss", "gauc")}
-    own = {"test": again, "test_by_recbole": peer["test"], "lead": lead}
-    return {**peer, "validation": shown(peer["validation"]), **own}
+    return common.compared(peer, report, theirs, SHOWN, 1e-4, ("logloss", "gauc"))
 
 
 def shown(measured: dict) -> dict[str, float]:
     """The two metrics of the table."""
-    return {name: measured[name] for name in SHOWN}
+    return common.shown(measured, SHOWN)
 
 
 def print_results(content: dict) -> None:
@@ -332,11 +274,7 @@ def print_results(content: dict) -> None:
         text = "{:7.4f} {:8.4f} {:7.4f} {:6.1f}".format(*numbers)
         settings = " ".join(f"{k}={v}" for k, v in line["settings"].items()) or "-"
         print(f"{line['model']:8} {line['side']:16} {text}  {settings}")
-        for name, lead in line.get("lead", {}).items():
-            print(
-                f"         tfrec minus this: {lead['mean_difference']:+.4f} {name} "
-                f"[{lead['low']:+.4f}, {lead['high']:+.4f}], p = {lead['p_value']:.4f}"
-            )
+        common.print_leads(line)
     for line in content["speed"]:
         print(
             f"{line['model']:8} CPU s an epoch: tfrec {line['tfrec']:.2f}, RecBole (one thread) "

@@ -1,4 +1,4 @@
-"""RecBole's half of recbole.py and recbole_ctr.py. Runs in RecBole's own environment.
+"""RecBole's side of recbole.py, recbole_ctr.py and recbole_sequence.py, in its own environment.
 
     PYTHON -I recbole_side.py JOBS.json OUT_DIR
 
@@ -8,11 +8,12 @@ default split (by user, at random, 80/10/10) to OUT_DIR/train.csv, validation.cs
 lists behind them and the time.
 
 Jobs with "trials" instead of "settings" (a list of settings) train on the labelled events of
-OUT_DIR/events; the best trial by validation log loss is tested, its logits are written. Jobs
-with "epochs" measure the time of that many epochs there.
+OUT_DIR/events; the best trial by validation log loss is tested, and its logits are written. Jobs
+with "epochs" measure the time of that many epochs there. Jobs with "sequence_epochs" train on
+sequences, leave-one-out by time, for that many epochs, and write every user's whole sequence of raw
+item ids to OUT_DIR/sequences.json.
 
-Knows nothing of tfrec; -I keeps recbole.py beside this file from hiding the package of that
-name.
+Does not import tfrec; -I prevents recbole.py in this folder from hiding the package of that name.
 """
 
 import csv
@@ -34,11 +35,26 @@ from recbole.utils import get_model, get_trainer, init_seed
 DATA = str(pathlib.Path(recbole.__file__).parent / "dataset_example")
 BOTH = {"metric_decimal_place": 6, "use_gpu": False, "show_progress": False, "state": "ERROR"}
 ALWAYS = {**BOTH, "data_path": DATA, "metrics": ["NDCG", "Recall", "MRR"], "topk": [10]}
-# The files are the split: RecBole takes them as they are.
+# The files are the split, which RecBole uses unchanged.
 CTR = {
     **BOTH,
     "benchmark_filename": ["train", "validation", "test"],
     "load_col": {"inter": ["user_id", "item_id", "label"]},
+}
+SEQUENCES = {
+    **BOTH,
+    "data_path": DATA,
+    "metrics": ["NDCG", "Hit"],
+    "topk": [10],
+    "valid_metric": "NDCG@10",
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+    "eval_batch_size": 10_000_000,
+    "MAX_ITEM_LIST_LENGTH": 50,
+    "hidden_size": 64,
+    "inner_size": 256,
+    "n_layers": 2,
+    "n_heads": 2,
+    "train_neg_sample_args": None,
 }
 
 
@@ -48,7 +64,7 @@ def run(model_name, settings, out_dir):
     Args:
         model_name: RecBole's name, such as "MultiVAE".
         settings: RecBole settings other than its defaults.
-        out_dir: Where the interactions go.
+        out_dir: Directory of the interactions.
 
     Returns:
         Validation and test metrics (dicts), "cpu_seconds" and "seconds" of training with its
@@ -80,7 +96,7 @@ def make(config, train):
 
 
 def fit(config, train, validation):
-    """Trains a new model; returns the trainer, and what is known before the test."""
+    """Trains a new model; returns the trainer and the results before the test."""
     wall, cpu = time.perf_counter(), time.process_time()
     trainer = make(config, train)
     _, best = trainer.fit(train, validation, show_progress=False)
@@ -90,16 +106,16 @@ def fit(config, train, validation):
 
 
 def run_trials(model_name, trials, out_dir):
-    """Trains all `trials`, tests the one of the least validation log loss, and only that one.
+    """Trains all `trials`, and tests only the one with the least validation log loss.
 
     Args:
         model_name: RecBole's name, such as "FM".
         trials: A list of RecBole settings other than its defaults.
-        out_dir: Holds the folder "events".
+        out_dir: Directory with the folder "events".
 
     Returns:
         As `run`, of the best trial, its "settings", and instead of "top" the "logits": lists of
-        raw user id, raw item id and logit. "trials" has what each trial reached on validation.
+        raw user id, raw item id and logit. "trials" has the validation results of each trial.
     """
     found, best = [], None
     for number, settings in enumerate(trials):
@@ -124,7 +140,7 @@ def ctr_config(model_name, out_dir, settings):
 
 
 def logloss(result):
-    """Of the validation part."""
+    """The log loss of the validation part."""
     return result["validation"]["logloss"]
 
 
@@ -143,7 +159,7 @@ def logits(model, test):
 
 
 def run_epochs(model_name, settings, epochs, out_dir):
-    """CPU seconds of each of `epochs` passes of training, after a first one; no validation."""
+    """CPU seconds of each of `epochs` epochs of training after the first, without validation."""
     config = ctr_config(model_name, out_dir, settings)
     train, _, _ = prepare(config)
     trainer, seconds = make(config, train), []
@@ -154,8 +170,41 @@ def run_epochs(model_name, settings, epochs, out_dir):
     return {"cpu_seconds": seconds[1:]}
 
 
+def run_sequences(model_name, epochs, out_dir):
+    """Trains for `epochs` and tests the last; CPU seconds are those of an epoch of training."""
+    config = Config(
+        model=model_name, dataset="ml-100k", config_dict={**SEQUENCES, "epochs": epochs}
+    )
+    train, validation, test = prepare(config)
+    found = json.dumps(sequences((train, validation, test)))
+    (out_dir / "sequences.json").write_text(found)
+    trainer, cpu = make(config, train), 0.0
+    for epoch in range(epochs):
+        begun = time.process_time()
+        trainer._train_epoch(train, epoch, show_progress=False)
+        cpu += time.process_time() - begun
+    result = trainer.evaluate(test, load_best_model=False, show_progress=False)
+    metrics = {"ndcg@10": result["ndcg@10"], "hr@10": result["hit@10"]}
+    return {"epochs": epochs, "cpu_seconds": cpu / epochs, **metrics}
+
+
+def sequences(parts):
+    """Raw item ids by raw user id, oldest first, from the parts' samples (prefix and target)."""
+    found = {}
+    for part in parts:
+        dataset = part._dataset
+        users = dataset.id2token("user_id", dataset.inter_feat["user_id"])
+        items = dataset.id2token("item_id", dataset.inter_feat["item_id"])
+        lists = dataset.inter_feat["item_id_list"]
+        for user, item, before in zip(users, items, lists):  # noqa: B905  Python 3.8
+            if user not in found:  # the first target's prefix is only the first item
+                found[str(user)] = [str(dataset.id2token("item_id", before[0]))]
+            found[str(user)].append(str(item))
+    return found
+
+
 def write(path, part):
-    """Writes one part of the split as raw ids, once; a later job must have the same one."""
+    """Writes one part of the split as raw ids; raises if a later job has another split."""
     rows = [
         list(part.id2token(field, part.inter_feat[field]))
         for field in (part.uid_field, part.iid_field)
@@ -172,7 +221,7 @@ def write(path, part):
 
 @torch.no_grad()
 def top_lists(trainer, test):
-    """What RecBole ranked: `{raw user id: its 10 best raw item ids}`."""
+    """RecBole's lists: `{raw user id: the 10 best raw item ids}`."""
     dataset, lists = test._dataset, {}
     for batch in test:
         users, scores, _, _ = trainer._full_sort_batch_eval(batch)
@@ -184,16 +233,18 @@ def top_lists(trainer, test):
 
 
 def main():
-    """Runs the jobs one after the other; a finished one leaves its file."""
+    """Runs the jobs one after the other; each writes its file when it is finished."""
     jobs = json.loads(pathlib.Path(sys.argv[1]).read_text())
     out_dir = pathlib.Path(sys.argv[2]).resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        os.chdir(scratch)  # RecBole writes checkpoints and logs where it stands
+        os.chdir(scratch)  # RecBole writes checkpoints and logs to the current folder
         for job in jobs:
             if "trials" in job:
                 result = run_trials(job["recbole"], job["trials"], out_dir)
             elif "epochs" in job:
                 result = run_epochs(job["recbole"], job["settings"], job["epochs"], out_dir)
+            elif "sequence_epochs" in job:
+                result = run_sequences(job["recbole"], job["sequence_epochs"], out_dir)
             else:
                 result = run(job["recbole"], job["settings"], out_dir)
             (out_dir / (job["name"] + ".json")).write_text(json.dumps({**job, **result}))

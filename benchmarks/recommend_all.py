@@ -1,12 +1,12 @@
-"""Recommendations for all users: users a CPU second, memory, and whether `recommend` says the same.
+"""Recommendations for all users: users a CPU second, memory, and agreement with `recommend`.
 
     TFREC_DATA=DIR python benchmarks/recommend_all.py [--models=ease,sasrec] [--times=1,2,4]
 
-DIR holds ml-1m.zip. A model learns from ML-1M with every user once, twice, ... (copies under names
-of their own, the same items), briefly: quality does not matter here. Then, in a process of its own,
-the run is loaded and `Run.recommend_all` writes the 10 best items of every user. Its seconds hold
-all that a call does: signatures, reading, scoring, writing. Peak memory is that of the process.
-200 users are asked for by `Run.recommend`, too, and the two answers are compared.
+DIR contains ml-1m.zip. A model is briefly trained on ML-1M with every user once, twice, ... (copies
+with new ids and the same items); its quality does not matter here. Then, in a new process, the run
+is loaded and `Run.recommend_all` writes the 10 best items of every user. Its seconds include all
+that a call does: signatures, reading, scoring, writing. Peak memory is that of the process. For 200
+users the results are compared with those of `Run.recommend`.
 """
 
 import json
@@ -21,9 +21,7 @@ from tfrec import cli
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("models", ["ease", "sasrec"], "which", flag_values=FLAGS)
-flags.DEFINE_list(
-    "times", ["1", "2", "4"], "how often each user of ML-1M is there", flag_values=FLAGS
-)
+flags.DEFINE_list("times", ["1", "2", "4"], "copies of each user of ML-1M", flag_values=FLAGS)
 flags.DEFINE_integer("k", 10, "items a user", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 512, "users scored at once", 1, flag_values=FLAGS)
 flags.DEFINE_integer("epochs", 1, "of training", 1, flag_values=FLAGS)
@@ -60,7 +58,7 @@ def train(model: str, times: int, path: pathlib.Path, epochs: int) -> None:
 
 
 def measure(path: pathlib.Path, k: int, batch_size: int) -> dict:
-    """Cost of `recommend_all` for the run in `path`, and its answers against `recommend`'s."""
+    """Cost of `recommend_all` for the run in `path`, and its agreement with `recommend`."""
     import tfrec
 
     run, file = tfrec.load(path), path / "all.parquet"
@@ -73,12 +71,12 @@ def measure(path: pathlib.Path, k: int, batch_size: int) -> dict:
 
 
 def compared(run, file: pathlib.Path, k: int) -> dict:
-    """How far `recommend` for some users agrees with the rows of `recommend_all`."""
+    """Compares `recommend` for some users with the rows of `recommend_all`."""
     import pandas as pd
 
     some = list(run.users)[:: max(1, len(run.users) // COMPARED)][:COMPARED]
-    asked, written = run.recommend(users=some, k=k), pd.read_parquet(file)
-    both = asked.merge(written, "left", on=["user", "rank"], suffixes=("", "_all"))
+    direct, written = run.recommend(users=some, k=k), pd.read_parquet(file)
+    both = direct.merge(written, "left", on=["user", "rank"], suffixes=("", "_all"))
     return {
         "compared": len(some),
         "same_items": float((both["item"] == both["item_all"]).mean()),
@@ -98,7 +96,7 @@ def main() -> None:
                 found = pool.apply(measure, (path, FLAGS.k, FLAGS.batch_size))
                 lines.append({"model": model, **found})
                 print(line(model, **found), flush=True)
-        pool.close()  # its processes end by themselves, not by `terminate`
+        pool.close()  # its processes end without `terminate`
         pool.join()
     (out / "results.json").write_text(json.dumps(lines, indent=2) + "\n")
 

@@ -6,9 +6,9 @@ Trains the preset twice, with `aug_steps` 1 and 0, each with its own best epoch 
 and prints validation RMSE and the mean of (f(f(x)) - f(x))^2 over the validation users, x their
 training ratings. The test set is not read.
 
-The gap is what re-feeding is about. The two RMSEs are no comparison: one seed, and the preset's
-settings were chosen with re-feeding, so that the run without is not tuned; --set and --train change
-both.
+Re-feeding is meant to reduce this gap. The two RMSEs are not a fair comparison: there is one seed,
+and the preset's settings were chosen with re-feeding, so that the run without is not tuned; --set
+and --train change both.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def settings(preset: presets.Preset) -> dict:
-    """The preset's settings of model and training, with those of the flags over them."""
+    """The preset's settings of model and training, overridden by the flags."""
     from tfrec.models import MODELS
 
     cls = MODELS[preset.model]

@@ -21,7 +21,7 @@ from tfrec.datasets import registry
 
 
 def measure(path: str) -> str:
-    """Opens the file and takes all events once; time and memory of this process."""
+    """Opens the file and reads all events once; returns time and memory of this process."""
     start = time.perf_counter()
     raw = registry.load("santander", path)
     opened = time.perf_counter() - start
@@ -35,9 +35,9 @@ def measure(path: str) -> str:
 
 
 def main() -> None:
-    """Writes the file, then reads it in a process of its own."""
+    """Writes the file, then reads it in a new process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", help="only write the file there; .gz is packed")
+    parser.add_argument("--write", help="only write this file; .gz is compressed")
     parser.add_argument("--customers", type=int, default=20_000)
     parser.add_argument("--months", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,10 +3,10 @@
     python benchmarks/serving.py                          # DeepRec, as many items as ML-1M has
     python benchmarks/serving.py --export_dir=saved_models/deeprec --item_prefix=
 
-Latency: one client, requests of 1 and 64 rows of 20 items, in turns with calls of
+Latency: one client, requests of 1 and 64 rows of 20 items, alternating with calls of
 `tf.saved_model.load` in this process. Throughput: 1, 8 and 64 clients with requests of one row,
-without and with batching, sent by a process of its own over gRPC. And the client's weight. All on
-loopback, bounded by --seconds; on a machine that does other work compare the CPU time.
+without and with batching, sent by another process over gRPC. And import time and memory of the
+client. All on loopback, bounded by --seconds; on a busy machine compare the CPU time.
 """
 
 import asyncio
@@ -158,7 +158,7 @@ def latency(base: pathlib.Path, port: int) -> None:
             took = turns(call, ask, FLAGS.calls)
             ours, theirs = np.median(took, axis=1)
             p95, p99 = np.percentile(took[1], [95, 99])
-            # What it costs in moments when the machine does nothing else.
+            # The cost when the machine is otherwise idle.
             quiet = np.subtract(*np.percentile(took, 10, axis=1)[::-1])
             print(
                 f"| {rows} | {ours:.2f} | {theirs:.2f} ({p95:.2f}, {p99:.2f}) "
@@ -168,7 +168,7 @@ def latency(base: pathlib.Path, port: int) -> None:
 
 
 def same(plain: dict, served: dict) -> None:
-    """Both must have answered the same."""
+    """Checks that both results are equal."""
     np.testing.assert_allclose(plain["scores"], served["scores"], rtol=1e-4, atol=1e-4)
 
 
@@ -194,7 +194,7 @@ def cpu_seconds(process: subprocess.Popen) -> float:
 
 
 def throughput(port: int, clients: int) -> dict:
-    """What a process of its own measures: requests a second and percentiles."""
+    """Measurements by another process: requests a second and percentiles."""
     job = {"port": port, "clients": clients, "seconds": FLAGS.seconds, "prefix": FLAGS.item_prefix}
     done = subprocess.run(
         [sys.executable, __file__, f"--load={json.dumps(job)}"], capture_output=True, text=True
@@ -205,7 +205,7 @@ def throughput(port: int, clients: int) -> dict:
 
 
 async def load(job: dict) -> dict:
-    """Sends requests of one row without a pause, by so many clients."""
+    """Sends requests of one row without a pause, from a number of clients."""
     import grpc
 
     from tfrec.serving import arrays, messages

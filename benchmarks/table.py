@@ -2,8 +2,8 @@
 
     python benchmarks/table.py --presets=multvae-ml1m-users,ease-ml1m-users [--seeds=0,1,2]
 
-Each run is `tfrec.train --preset=NAME --seed=N` in a process of its own; finished runs in --out are
-kept, so an interrupted table goes on where it was. Only the model's seed changes: the split is the
+Each run is `tfrec.train --preset=NAME --seed=N` in its own process; finished runs in --out are
+kept, so an interrupted table is resumed. Only the model's seed changes: the split is the
 same for all rows. With --against, one of the presets, every other one is compared with it user by
 user, first seed against first seed.
 """
@@ -31,7 +31,7 @@ flags.DEFINE_string("out", "runs/table", "where the runs are written", flag_valu
 
 
 def measured(preset: str, seed: str) -> dict:
-    """`metrics.json` of one run; runs it first where it is not finished."""
+    """`metrics.json` of one run; runs it first if it is not finished."""
     path = run_dir(preset, seed)
     if not (path / "metrics.json").exists():
         command = [sys.executable, "-m", "tfrec.train", f"--preset={preset}", f"--seed={seed}"]
@@ -41,7 +41,7 @@ def measured(preset: str, seed: str) -> dict:
 
 
 def run_dir(preset: str, seed: str) -> pathlib.Path:
-    """Where a run lies."""
+    """The directory of a run."""
     return pathlib.Path(FLAGS.out) / f"{preset}-{seed}"
 
 

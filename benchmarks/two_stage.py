@@ -1,9 +1,9 @@
-"""Two stages against each of them alone: quality on a held-out part, and cost.
+"""Compares two stages with each stage alone: quality on a held-out part, and cost.
 
     python benchmarks/two_stage.py --retrieve=runs/ease --rank=runs/deepfm
 
 Relevant are held-out interactions of the data's highest rating (of likes: the likes). Input is what
-the part's protocol allows; what it holds is left out. The event's own fields are unknown.
+the protocol of the part allows, and is excluded. The event's own fields are unknown.
 """
 
 import time
@@ -16,9 +16,9 @@ from tfrec import cli
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("retrieve", [], "runs whose best items are candidates", flag_values=FLAGS)
 flags.DEFINE_string("rank", "", "the run that ranks them", flag_values=FLAGS)
-flags.DEFINE_list("candidates", ["20", "50", "200"], "of each retriever", flag_values=FLAGS)
+flags.DEFINE_list("candidates", ["20", "50", "200"], "from each retriever", flag_values=FLAGS)
 flags.DEFINE_string("part", "validation", "validation or test", flag_values=FLAGS)
-flags.DEFINE_integer("k", 10, "items an answer holds", flag_values=FLAGS)
+flags.DEFINE_integer("k", 10, "items in a response", flag_values=FLAGS)
 flags.DEFINE_integer("batch", 32, "users a request", flag_values=FLAGS)
 
 
@@ -80,7 +80,7 @@ def main() -> None:
         spec = tf.TensorSpec([None, None], tf.int32)
         print(f"{'':24} ndcg@{FLAGS.k} recall@{FLAGS.k}  CPU ms/row    rows")
         for name, way in found.items():
-            asked = tf.function(
+            served = tf.function(
                 lambda users, items, values, way=way: way(
                     users, {"user": tf.fill(tf.shape(users), -1), "items": items, "values": values},
                     items,
@@ -91,7 +91,7 @@ def main() -> None:
             results, spent = [], 0.0
             for n, (features, targets) in enumerate([rows[0], *rows]):
                 start = time.process_time()
-                best = asked(features["user"], features["items"], features["values"]).numpy()
+                best = served(features["user"], features["items"], features["values"]).numpy()
                 if not n:
                     continue  # traced
                 spent += time.process_time() - start

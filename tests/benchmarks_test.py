@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+import sys
 import types
 
 import numpy as np
@@ -15,6 +16,7 @@ from tfrec.data import inputs, records
 from tfrec.schema import DatasetInfo
 
 FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(FOLDER))  # benchmarks import each other, as when they are run
 GIVEN = {
     "train": [("7", "a"), ("7", "b"), ("12", "b"), ("12", "c"), ("12", "d")],
     "validation": [("7", "c"), ("12", "e")],
