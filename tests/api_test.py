@@ -112,7 +112,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "expected"),
     [
         (
             lambda: tfrec.Dataset.from_pandas(orders()),
@@ -154,8 +154,8 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
     ],
     ids=range(11),
 )
-def test_what_can_not_be_read_or_split_is_named(cache, make, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_can_not_be_read_or_split_is_named(cache, make, expected):
+    with pytest.raises(ValueError, match=expected):
         repr(make())
 
 
@@ -284,7 +284,7 @@ def test_a_resumed_run_has_one_history(rated, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ({"model": "eese"}, "--model='eese' is unknown; did you mean 'ease'"),
         ({"model": "no.such:Model"}, "--model=no.such:Model can not be imported"),
@@ -301,9 +301,9 @@ def test_a_resumed_run_has_one_history(rated, tmp_path, monkeypatch):
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
 )
-def test_settings_are_checked_as_by_flags(rated, words, told):
+def test_settings_are_checked_as_by_flags(rated, words, expected):
     words = {"model": "autoencoder", "verbose": False, **words}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         tfrec.fit(words.pop("model"), rated, **words)
 
 
@@ -444,22 +444,22 @@ def test_scores_of_pairs(of_kind, rated):
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "expected"),
     [
         (lambda r: r.recommend(), "give one of users"),
         (lambda r: r.recommend(users="1000"), "is one text; give a list"),
         (
-            lambda r: r.recommend(users=["nobody"]),
-            "no user 'nobody' in .*users.txt, which knows 24",
+            lambda r: r.recommend(users=["stranger"]),
+            "no user 'stranger' in .*users.txt, which knows 24",
         ),
         (lambda r: r.recommend(histories=["s0"]), "is one string: a history is a list"),
         (lambda r: r.recommend(histories=[["s0"]], exclude=[["s1"], ["s2"]]), "2 lists for 1 rows"),
-        (lambda r: r.score([("nobody", "s1")]), "no user 'nobody'"),
+        (lambda r: r.score([("stranger", "s1")]), "no user 'stranger'"),
     ],
     ids=range(6),
 )
-def test_questions_that_can_not_be_answered(run, ask, told):
-    with pytest.raises(ValueError, match=told):
+def test_questions_that_can_not_be_answered(run, ask, expected):
+    with pytest.raises(ValueError, match=expected):
         ask(run)
 
 

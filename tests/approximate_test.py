@@ -145,9 +145,9 @@ def test_an_exported_index_answers_and_says_what_it_finds(program, board, tmp_pa
     version = export.export(
         model, data_dir, tmp_path / "base", 5, lambda *a: made_once.append(make(*a)) or made_once[0]
     )
-    told = json.loads((version / "assets.extra/signatures.json").read_text())["index"]
-    assert told["recall"] > 0.5
-    assert f"recall@5 {told['recall']:.4f}" in (version / "README.md").read_text()
+    described = json.loads((version / "assets.extra/signatures.json").read_text())["index"]
+    assert described["recall"] > 0.5
+    assert f"recall@5 {described['recall']:.4f}" in (version / "README.md").read_text()
     (top,) = made_once
     asked = [(name, top.example(name)) for name in ("serving_default", "recommend", "rate")]
     for (name, request), got in zip(asked, outcomes(program, version, asked), strict=True):

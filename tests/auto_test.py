@@ -58,7 +58,7 @@ def split(purchases, tmp_path_factory):
 
 
 def left(folder):
-    """What lies in a folder, hidden things included."""
+    """The contents of a folder, including hidden files."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -121,7 +121,7 @@ def test_a_killed_choice_is_no_obstacle_and_can_be_resumed(
     fit(resume=True, verbose=True)
     assert "nothing to resume" in capsys.readouterr().out
 
-    # Killed while the run is moved to its place.
+    # Killed while the run is renamed.
     there, candidate = (runs.RunDir(tmp_path / x) for x in ("auto", ".auto.candidates/popularity"))
     candidate.take(there)
     moved, move = [], runs.shutil.move
@@ -157,7 +157,7 @@ def test_purchases_are_for_auto_and_not_for_deeprec(purchases, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--set", "dropout=0.1"], "--set is for one model, --model=auto tries several"),
         (["--warm_start=runs/a"], "--warm_start is for one model"),
@@ -165,28 +165,28 @@ def test_purchases_are_for_auto_and_not_for_deeprec(purchases, tmp_path, monkeyp
         (["--train", "epoch=1"], "did you mean 'epochs'"),
     ],
 )
-def test_what_is_of_one_model_is_refused_before_tensorflow(monkeypatch, capsys, words, told):
+def test_what_is_of_one_model_is_refused_before_tensorflow(monkeypatch, capsys, words, expected):
     monkeypatch.setattr("tfrec.cli.start_tensorflow", None)  # would fail
     done = run(capsys, "train", "--model=auto", *words)
-    assert done.status == 1 and told in done.err
+    assert done.status == 1 and expected in done.err
 
 
 INFO = DatasetInfo("x", "x", "user", 9, 9, {"train": 9, "validation": 1})
 
 
 def test_what_can_not_be_chosen_by_is_refused(split, tmp_path):
-    for settings, told in (
+    for settings, expected in (
         ({"warm_start": "a"}, "warm_start is of one model"),
         ({"dropout": 0.1}, "training has no setting 'dropout'"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=expected):
             tfrec.fit("auto", split, run_dir=tmp_path / "run", **settings)
     config = RunConfig("auto", {}, DataConfig(), "data", TrainConfig())
-    for changed, told in (
+    for changed, expected in (
         ({"rows": "item"}, "data has rows by item: prepare with --data rows=user"),
         ({"n_ratings": {"train": 9}}, "data holds out nothing for it: prepare with --data valid"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=expected):
             candidates.configs_of(config, dataclasses.replace(INFO, **changed), {})
 
 

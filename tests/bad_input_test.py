@@ -1,4 +1,4 @@
-"""Bad input through the commands: one line that names place and cure, and nothing left behind."""
+"""Bad input through the commands: one line with file, line and cure, and no files left."""
 
 import errno
 import re

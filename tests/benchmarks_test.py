@@ -55,14 +55,14 @@ def test_the_given_interactions_go_to_the_given_parts(given):
     assert features["items"].shape == (2, 3)
 
 
-def test_train_is_the_input_and_validation_is_struck_out_too(given):
+def test_train_is_the_input_and_validation_is_excluded_too(given):
     recbole, data = given
     inputs_seen = {}
 
     def score(features):
         items = features["items"].numpy()
         inputs_seen.update(zip(features["user"].numpy().tolist(), np.sort(items).tolist()))
-        return np.tile(np.float32([0, 1, 9, 3, 2]), (len(items), 1))  # c best: struck out
+        return np.tile(np.float32([0, 1, 9, 3, 2]), (len(items), 1))  # c best: excluded
 
     result = recbole.measure(data, score).result()
     assert {u: [i for i in x if i >= 0] for u, x in inputs_seen.items() if u >= 0} == {
@@ -263,7 +263,7 @@ def test_days_that_training_did_not_have_are_unknown():
 
 
 class FakeSampler:
-    """Takes myfm's place: notes what it is given."""
+    """Replaces myfm, and records its arguments."""
 
     RelationBlock = staticmethod(lambda rows, data: (rows, data))
 

@@ -198,12 +198,12 @@ def test_client_certificates(keys, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ({"tls": True, "client_key": b"x"}, "client_key and client_certificate belong together"),
         ({"client_key": b"x", "client_certificate": b"y"}, "client_key needs TLS"),
     ],
 )
-def test_half_a_client_certificate(given, told):
-    with pytest.raises(ValueError, match=told):
+def test_half_a_client_certificate(given, expected):
+    with pytest.raises(ValueError, match=expected):
         Client(**given)

@@ -110,17 +110,17 @@ def test_histories_in_any_form(connect):
     assert len(first) == 5
     assert isinstance(first[0], Recommendation)
     assert first[0].title == f"Film {first[0].item}, The"
-    scores = [place.score for place in first]
+    scores = [entry.score for entry in first]
     assert scores == sorted(scores, reverse=True)
-    assert not {"i3", "i4"} & {place.item for place in first}
+    assert not {"i3", "i4"} & {entry.item for entry in first}
 
 
 def test_the_answer_is_the_models_own(connect, target):
     asked = {"items": tf.constant([["i3", "i4"]]), "values": tf.constant([[5.0, 1.0]])}
     due = target.top.ask("serving_default", asked)
     (got,) = connect("films").recommend([{"i3": 5, "i4": 1}])
-    assert [place.item.encode() for place in got] == due["items"].numpy()[0].tolist()
-    np.testing.assert_allclose([place.score for place in got], due["scores"][0], rtol=1e-5)
+    assert [entry.item.encode() for entry in got] == due["items"].numpy()[0].tolist()
+    np.testing.assert_allclose([entry.score for entry in got], due["scores"][0], rtol=1e-5)
 
 
 def test_ids_alone_get_the_clients_rating(connect):
@@ -134,7 +134,7 @@ def test_rows_of_several_lengths_and_requests_of_several_rows(connect):
     lists = connect("lists", batch_size=2)
     histories = [[f"x{n}" for n in range(row)] for row in (3, 0, 1, 5, 2)]
     found = lists.recommend(histories)
-    assert [[place.item for place in row] for row in found] == histories
+    assert [[entry.item for entry in row] for row in found] == histories
     assert lists.recommend([]) == []
 
 
@@ -144,9 +144,9 @@ def test_k_cuts_the_answer(connect):
 
 def test_exclude_and_allow_ask_the_full_signature(connect):
     found = connect("lists").recommend([["a"], ["b"]], exclude=[["x", "y"], []])
-    assert [[place.item for place in row] for row in found] == [["a", "x", "y"], ["b"]]
+    assert [[entry.item for entry in row] for row in found] == [["a", "x", "y"], ["b"]]
     found = connect("lists").recommend([["a"], ["b"]], allow=[[], ["z"]])
-    assert [[place.item for place in row] for row in found] == [["a"], ["b", "z"]]
+    assert [[entry.item for entry in row] for row in found] == [["a"], ["b", "z"]]
 
 
 def test_a_model_of_fixed_length_reads_the_newest_and_leaves_out_the_rest(connect):
@@ -205,9 +205,9 @@ def test_messages_longer_than_grpcs_own_limit(tmp_path):
 
 def test_errors_carry_code_and_text(connect):
     with pytest.raises(RequestError) as error:
-        connect("nobody").status()
+        connect("stranger").status()
     assert error.value.code == "NOT_FOUND"
-    assert error.value.message == "Could not find any versions of model nobody"
+    assert error.value.message == "Could not find any versions of model stranger"
     with pytest.raises(RequestError, match=r"Servable not found for request: Specific\(toy, 9\)"):
         connect("toy", version=9).predict({"n": [1]}, "count")
     with pytest.raises(RequestError, match="Unrecognized servable version label: x"):
@@ -271,7 +271,7 @@ def test_the_asynchronous_twin_answers_alike(connect, target):
 
 
 def test_the_stored_messages_are_those_of_the_installed_package():
-    """`python -m tfrec.serving.descriptor_set` writes them anew."""
+    """`python -m tfrec.serving.descriptor_set` writes them again."""
     stored = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.PATH.read_bytes())
     due = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.collect())
     assert [file.name for file in stored.file] == [file.name for file in due.file]

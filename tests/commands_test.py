@@ -177,7 +177,7 @@ def test_an_item_without_a_rating_has_the_highest(tfrec, road):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--items=x:5,y:3"], "--items: none of x, y is in .*items.txt"),
         (["--items=1:5.5"], "--items: 5.5 for item 1 is no rating of ml-.*: they go from 0.5 to 5"),
@@ -186,15 +186,15 @@ def test_an_item_without_a_rating_has_the_highest(tfrec, road):
         (["--items=1:nan"], "--items: '1:nan' is not of the form item:rating"),
         (["--items=1:5,"], "--items: '' is not of the form item:rating"),
         (["--items=1:5,1:3"], "--items: item 1 is given twice"),
-        (["--user=nobody"], "no user 'nobody' in .*users.txt, which knows .*--items"),
+        (["--user=stranger"], "no user 'stranger' in .*users.txt, which knows .*--items"),
         (["--user=1", "--items=1:5"], "give one of --user"),
         (["--user=1", "--k=0"], "flag --k=0: "),
     ],
 )
-def test_a_request_that_can_not_be_answered(tfrec, road, words, told):
+def test_a_request_that_can_not_be_answered(tfrec, road, words, expected):
     done = tfrec("recommend", f"--run_dir={road.run}", *words)
     assert done.status == 1
-    assert re.match("error: .*" + told, done.err), done.err
+    assert re.match("error: .*" + expected, done.err), done.err
     assert done.err.count("\n") == 1
 
 
@@ -235,14 +235,14 @@ def test_resume_of_a_finished_run_changes_nothing(tfrec, road):
 
 def test_resume_with_other_settings_is_refused(tfrec, road):
     before = listing(road.run)
-    for words, told in (
+    for words, expected in (
         (["--set", "dropout=0.25"], r"\(settings.dropout is 0.5, requested is 0.25\)"),
         (["--seed=3"], r"\(train.seed is 0, requested is 3\)"),
         (["--train", "epochs=2"], r"\(train.epochs is 1, requested is 2\)"),
     ):
         done = tfrec(*SMALL, *words, f"--data_dir={road.data}", f"--run_dir={road.run}", "--resume")
         assert done.status == 1
-        assert re.search("was started with other settings " + told, done.err), done.err
+        assert re.search("was started with other settings " + expected, done.err), done.err
     assert listing(road.run) == before
 
 

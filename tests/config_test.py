@@ -122,8 +122,8 @@ def test_every_number_of_a_model_has_a_range(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_name_that_a_model_takes_is_one_of_the_known(model):
     for name, value in fields_of(model, (str,)):
-        told = rf"{name}={value}x( is unknown; .*known: .*\b{value}\b|: \w+ reads rows by item)"
-        with pytest.raises(ValueError, match=f"^--set {told}"):
+        expected = rf"{name}={value}x( is unknown; .*known: .*\b{value}\b|: \w+ reads rows by item)"
+        with pytest.raises(ValueError, match=f"^--set {expected}"):
             MODELS[model].Config(**{name: f"{value}x"})
 
 

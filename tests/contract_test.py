@@ -332,13 +332,13 @@ def _expect_own_top_k(trial, request, items):
             history, values = tf.constant([seen], tf.int32), None
         else:
             known = [(i, v) for i, v in zip(request["items"][row], request["values"][row]) if i]
-            places = [ids.index(i) for i, _ in known]
+            positions = [ids.index(i) for i, _ in known]
             features = {
                 "user": tf.constant([PAD]),
-                "items": tf.constant([places], tf.int32),
+                "items": tf.constant([positions], tf.int32),
                 "values": tf.constant([[v for _, v in known]], tf.float32),
             }
-            scores, seen = trial.model.score(features).numpy()[0], places
+            scores, seen = trial.model.score(features).numpy()[0], positions
             history, values = features["items"], features["values"]
         order = trial.model.list_order(scores[None], history, values).numpy()[0]
         allowed = np.delete(np.arange(trial.info.n_items), seen)

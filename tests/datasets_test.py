@@ -239,7 +239,7 @@ def test_line_numbers_go_on_over_blocks(tmp_path, monkeypatch):
 def test_a_rating_is_found_on_its_line(tmp_path, monkeypatch, block_bytes):
     monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
     fold = {"u1_base": "1\t1\t5\t4\n\n2\t1\t4\t9\n", "u1_test": "\n3\t1\t4\t9\n4\t1\t4\t9"}
-    for name, which, contents, places in (
+    for name, which, contents, locations in (
         ("ml-100k", "u1", fold, ["u1.base, line 1", "u1.base, line 3"]),
         ("ml-100k", "u1", fold, [None, None, "u1.test, line 2", "u1.test, line 3"]),
         ("ml-1m", None, {}, ["ratings.dat, line 1", "ratings.dat, line 2"]),
@@ -247,8 +247,8 @@ def test_a_rating_is_found_on_its_line(tmp_path, monkeypatch, block_bytes):
     ):
         folder = write(tmp_path / name, name, **contents)
         found = registry.load(name, folder, which)
-        for number, place in enumerate(places):
-            assert place is None or found.locate(number) == f"{folder}/{place}"
+        for number, location in enumerate(locations):
+            assert location is None or found.locate(number) == f"{folder}/{location}"
         user, line = ratings(found)["user"].iloc[-1], found.locate(len(ratings(found)) - 1)
         path, number = line.split(", line ")
         lines = pathlib.Path(path).read_text().splitlines()

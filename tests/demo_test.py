@@ -191,8 +191,8 @@ def test_a_model_that_knows_users_asks_for_the_user(page, demo):
 
 
 def test_an_error_of_the_server_is_shown(page):
-    page.run("model.name = 'nobody'; recommend()")
-    eventually(lambda: page.texts("#error") == ["Servable not found for request: Latest(nobody)"])
+    page.run("model.name = 'stranger'; recommend()")
+    eventually(lambda: page.texts("#error") == ["Servable not found for request: Latest(stranger)"])
 
 
 def test_the_page_is_there_only_where_the_flag_is_set(demo, tmp_path):
@@ -200,4 +200,4 @@ def test_the_page_is_there_only_where_the_flag_is_set(demo, tmp_path):
     assert status == 200
     assert "<title>tfrec: try the model</title>" in text
     assert demo.http("/demo/else")[0] == 404
-    assert demo.http("/demo/titles.json?model=nobody")[0] == 404
+    assert demo.http("/demo/titles.json?model=stranger")[0] == 404

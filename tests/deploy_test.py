@@ -212,7 +212,7 @@ def served_versions(server):
 
 
 @pytest.mark.parametrize(
-    ("records", "told"),
+    ("records", "expected"),
     [
         ({"count": {"n": np.arange(9)}}, "'count' has 9 rows, so no server .* up to 8 loads"),
         ({"half": {"x": np.float32(1)}}, "'half' has inputs without rows"),
@@ -221,7 +221,7 @@ def served_versions(server):
     ],
     ids=["more than a batch", "scalar", "uneven", "cut"],
 )
-def test_exports_that_would_not_load_are_refused(deploy, exports, tmp_path, records, told):
+def test_exports_that_would_not_load_are_refused(deploy, exports, tmp_path, records, expected):
     base = tmp_path / "shop"
     for number in (1, 2):
         shutil.copytree(exports / "deeprec/1", base / str(number))
@@ -233,7 +233,7 @@ def test_exports_that_would_not_load_are_refused(deploy, exports, tmp_path, reco
     given = [f"--export_dir={base}", "--batch_sizes=1,8"]
     done = deploy(*given, names=[])
     assert done.status == 1
-    assert re.search(told, done.err)
+    assert re.search(expected, done.err)
     assert not deploy.out.exists()
     assert deploy(*given, "--label=shop:stable=1", names=[]).status == 0, "2 is not served"
 
@@ -267,7 +267,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "names", "told"),
+    ("words", "names", "expected"),
     [
         ([], [], "--export_dir is missing"),
         ([], ["none"], "--export_dir=.*none holds no version: tfrec.export makes one"),
@@ -282,9 +282,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         (["--label=deeprec:a=1"] * 2, ["deeprec"], "deeprec has a label 'a' already"),
     ],
 )
-def test_refused(deploy, words, names, told):
+def test_refused(deploy, words, names, expected):
     done = deploy(*words, names=names)
     assert done.status == 1
     assert done.err.startswith("error: ")
-    assert re.search(told, done.err)
+    assert re.search(expected, done.err)
     assert not deploy.out.exists()

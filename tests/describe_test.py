@@ -151,7 +151,7 @@ def test_what_is_cold_is_told(made, tmp_path):
     def spoil(user, lists):
         if user == 4:
             lists["history"] = lists["validation"] = [[], [], []]
-        for part in ("history", "validation"):  # nobody is trained on item 9
+        for part in ("history", "validation"):  # item 9 is not in training
             keep = [i for i, column in enumerate(lists[part][0]) if column != 9]
             lists[part] = [[numbers[i] for i in keep] for numbers in lists[part]]
 
@@ -224,8 +224,8 @@ def test_values_around_zero_are_counted_where_they_are(tmp_path):
     due = np.bincount(tenths + 3)
     assert found.values.sum(0).tolist() == due.tolist()
     names = ("-0.3", "-0.2", "-0.1", "0", "0.1", "0.2", "0.3")
-    told = ", ".join(f"{v}: {100 * n / 1600:.1f} %" for v, n in zip(names, due, strict=True))
-    assert dict(description_text.rows(found))["values"] == told
+    expected = ", ".join(f"{v}: {100 * n / 1600:.1f} %" for v, n in zip(names, due, strict=True))
+    assert dict(description_text.rows(found))["values"] == expected
 
 
 def test_nothing_prepared(capsys, tmp_path):

@@ -81,7 +81,7 @@ def test_raw_context_becomes_what_training_saw(fm, clicks):
     ("change", "like"),
     [
         ({"site": "never seen"}, {"site": ""}),
-        ({"user": "nobody"}, {"user": "no one"}),
+        ({"user": "stranger"}, {"user": "no one"}),
         ({"time": 1_000_000 + 24 * 3600}, {}),  # the same hour
     ],
 )
@@ -93,7 +93,7 @@ def test_every_part_of_a_request_counts(fm, clicks):
     before = asked(fm, clicks)
     for change in (
         {"site": ""},
-        {"user": "nobody"},
+        {"user": "stranger"},
         {"item": "nothing"},
         {"price": 100.0},
         {"price": np.nan},
@@ -102,10 +102,10 @@ def test_every_part_of_a_request_counts(fm, clicks):
         assert abs(asked(fm, clicks, **change) - before) > 1e-4, change
 
 
-def test_an_example_without_features_is_an_event_of_nobody_and_nothing(fm, clicks):
+def test_an_example_without_features_is_an_event_of_unknown_user_and_item(fm, clicks):
     top = EventScores(fm, clicks)
     empty = top.ask("regress", {"inputs": [tf.train.Example().SerializeToString()]})["outputs"]
-    unknown = {"user": "nobody", "item": "nothing", "site": "", "price": np.nan, "time": 0}
+    unknown = {"user": "stranger", "item": "nothing", "site": "", "price": np.nan, "time": 0}
     assert float(empty[0]) == pytest.approx(asked(fm, clicks, **unknown))
 
 
@@ -142,7 +142,7 @@ def test_export_answers_recommend_and_score(fm, clicks, tmp_path):
     assert click["classes"].numpy().tolist() == [[b"0", b"1"]] * 9
     np.testing.assert_allclose(click["scores"].numpy()[:, 1], answer, rtol=1e-5)
     np.testing.assert_allclose(click["scores"].numpy().sum(axis=1), 1, rtol=1e-5)
-    best = served["serving_default"](user=tf.constant(["u1", "nobody"]))
+    best = served["serving_default"](user=tf.constant(["u1", "stranger"]))
     assert (best["items"].numpy()[0] == b"").all(), "u1 has seen everything"
     assert (best["items"].numpy()[1] != b"").all()
     scores = fm.score({"user": tf.constant([-1])}).numpy()[0]

@@ -180,7 +180,7 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (
             ["train", "--modle=ease"],
@@ -240,13 +240,13 @@ def test_notices_held_back_are_shown_when_they_matter(capfd):
     ],
     ids=lambda x: "_".join(x) if isinstance(x, list) else "",
 )
-def test_a_mistyped_word_is_answered_with_the_known_ones(tfrec, tmp_path, words, told):
+def test_a_mistyped_word_is_answered_with_the_known_ones(tfrec, tmp_path, words, expected):
     words = [w.format(tmp_path) for w in words]
     if words[0] == "train":
         words.append(f"--run_dir={tmp_path / 'run'}")
     done = tfrec(*words)
     assert done.status == 1
-    assert re.match("error: .*" + told, done.err), done.err
+    assert re.match("error: .*" + expected, done.err), done.err
     assert done.err.count("\n") == 1
     assert not listing(tmp_path)
 

@@ -57,7 +57,7 @@ def test_blocks_and_lists_of_known_users(made, tmp_path, name):
         for block in (1 << 16, 1)
     )
     lists = {
-        "user": ["u7", "nobody", "u1"],
+        "user": ["u7", "stranger", "u1"],
         "exclude": [["i2", "i4"], ["", ""], ["", "nothing"]],
         "allow": [["", "", ""], ["i8", "i9", ""], ["i1", "i2", "i4"]],
     }
@@ -77,7 +77,7 @@ def test_candidates_of_known_users(made, tmp_path):
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
     users, items = ((top.data_dir / f"{x}s.txt").read_text().split() for x in ("user", "item"))
     scores = model.score({"user": tf.constant([users.index("u7"), -1])}).numpy().clip(1, 5)
-    got = asked(top, "rate", user=["u7", "nobody"], candidates=[["i3", "", "i4"]] * 2)["scores"]
+    got = asked(top, "rate", user=["u7", "stranger"], candidates=[["i3", "", "i4"]] * 2)["scores"]
     due = scores[:, [items.index("i3"), items.index("i4")]]
     np.testing.assert_allclose(got[:, [0, 2]], due, rtol=1e-5)
     assert (got[:, 1] < -3e38).all()
@@ -90,7 +90,7 @@ def test_a_model_of_histories_that_knows_users(made, tmp_path):
     model, data_dir = made("cdae")
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
     users = (top.data_dir / "users.txt").read_text().split()
-    got = asked(top, "recommend_user", user=["u7", "nobody"])
+    got = asked(top, "recommend_user", user=["u7", "stranger"])
     features, _ = next(iter(inputs.histories(data_dir, model.info, "all", N, fill=True)))
     row = features["user"].numpy().tolist().index(users.index("u7"))
     one = {name: x[row : row + 1] for name, x in features.items()}

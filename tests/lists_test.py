@@ -51,9 +51,9 @@ def entries(rows):
         sides = [(features["items"], features["values"])]
         sides.append((targets["target_items"], targets["target_values"]))
         for side, (items, values) in zip(found, sides, strict=True):
-            row, place = np.nonzero(items.numpy() >= 0)
+            row, column = np.nonzero(items.numpy() >= 0)
             users = features["user"].numpy()[row].tolist()
-            both = (x.numpy()[row, place].tolist() for x in (items, values))
+            both = (x.numpy()[row, column].tolist() for x in (items, values))
             side |= set(zip(users, *both, strict=True))
     return found
 

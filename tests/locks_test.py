@@ -61,7 +61,7 @@ def test_waiting_ends_when_the_lock_is_free(tmp_path):
 
 
 def test_many_at_once_are_never_two_inside(tmp_path):
-    """The file is removed at each end: nobody may lock a file that is no longer there."""
+    """The file is removed at each end: a process must not lock a file that no longer exists."""
     inside, most = [], []
 
     def work():

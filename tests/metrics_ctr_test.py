@@ -45,7 +45,7 @@ def test_worked_numbers():
     assert result["calibration"] == pytest.approx((3 / 4 + 1 / 2 + 1 / 2 + 6 / 7) / 2)
     assert result["ece"] == pytest.approx((1 / 4 + 0 + 6 / 7) / 4)  # the two at 1/2: one bin
     assert (result["n_events"], result["positives"], result["gauc_users"]) == (4, 0.5, 0)
-    assert "gauc" not in result  # nobody has both labels
+    assert "gauc" not in result  # no user has both labels
 
 
 def test_auc_within_users_by_hand():

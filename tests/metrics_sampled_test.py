@@ -71,7 +71,7 @@ def test_draws_follow_popularity(info, batch):
     assert drawn[:, :100].sum() / drawn.sum() == pytest.approx(9 / 11, abs=0.03)
 
 
-def test_items_nobody_has_rated_are_no_popular_negatives(info, batch):
+def test_unrated_items_are_no_popular_negatives(info, batch):
     popularity = np.where(np.arange(N_ITEMS) < 250, 1, 0)
     report = metrics.SampledRankingReport(info, "popularity", popularity)
     drawn = candidates(report, batch)

@@ -28,7 +28,7 @@ WORDS = [
 
 
 def free_ports(n):
-    """Ports nobody listens on."""
+    """Unused ports."""
     sockets = [socket.socket() for _ in range(n)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))

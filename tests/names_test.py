@@ -20,7 +20,7 @@ def test_the_names_are_those_of_the_registries():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["train", "--model=sasrek"], "did you mean 'sasrec'"),
         (["train", "--preset=sasrec-papr"], "did you mean 'sasrec-paper'"),
@@ -45,12 +45,12 @@ def test_a_mistyped_name_is_refused_before_tensorflow_is_imported(
     tfrec,  # noqa: F811
     monkeypatch,
     words,
-    told,
+    expected,
 ):
     monkeypatch.setattr("tfrec.cli.start_tensorflow", None)  # would fail
     done = tfrec(*words)
     assert (done.status, done.out) == (1, "")
-    assert re.match("error: .*" + re.escape(told), done.err), done.err
+    assert re.match("error: .*" + re.escape(expected), done.err), done.err
 
 
 def test_help_lists_models_data_sets_and_settings(tfrec, monkeypatch):  # noqa: F811

@@ -54,7 +54,7 @@ def put(folder: pathlib.Path, contents: dict[str, bytes]) -> pathlib.Path:
 
 
 def found_at(dataset) -> list[str]:
-    """Where each rating stands."""
+    """File and line of each rating."""
     return [dataset.locate(number) for number in range(len(ratings(dataset)))]
 
 
@@ -153,7 +153,9 @@ def test_prize_files(tmp_path, monkeypatch, block_bytes, newline):
         "value": [3.0, 5.0, 4.0, 2.0, 1.0],
         "time": [1125964800, 86400, 1129680000, 0, 0],
     }
-    assert [place.removeprefix(f"{tmp_path}/combined_data_") for place in found_at(found)] == [
+    assert [
+        location.removeprefix(f"{tmp_path}/combined_data_") for location in found_at(found)
+    ] == [
         "1.txt, line 2",
         "1.txt, line 3",
         "1.txt, line 5",

@@ -31,8 +31,8 @@ class SideReport(Report):
 
     def update(self, features, targets, scores):
         users, items = np.asarray(features["user"]), np.asarray(targets["target_items"])
-        row, place = np.nonzero((items >= 0) & (users >= 0)[:, np.newaxis])
-        item, value = items[row, place], np.asarray(targets["target_values"])[row, place]
+        row, column = np.nonzero((items >= 0) & (users >= 0)[:, np.newaxis])
+        item, value = items[row, column], np.asarray(targets["target_values"])[row, column]
         is_upper = value > middle(self.info)
         self._users.append(users[row])
         self._items.append(item)

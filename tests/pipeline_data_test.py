@@ -97,7 +97,7 @@ def test_transform_writes_what_prepare_writes(made, tmp_path):
 
 def test_two_spans_are_one_data_set(tmp_path):
     early, late = ratings(), ratings(seed=1, first=30, start=20_000_000)
-    late = late[~late.userId.isin(early.userId)]  # nobody rates twice
+    late = late[~late.userId.isin(early.userId)]  # no user rates twice
     found = [make(tmp_path, f, n)[0] for f, n in ((early, "a"), (late, "b"))]
     rows = transform.run(dict(enumerate(found, 1)), DataConfig(), engine.Local(), tmp_path / "rows")
     both = registry.load("ml-latest-small", pack(tmp_path / "x.zip", pd.concat([early, late])))

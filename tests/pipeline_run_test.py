@@ -67,8 +67,8 @@ def settings(raw, push_dir, model="autoencoder", own=("hidden=16",), train=(), *
 
 
 @pytest.fixture
-def place(tmp_path, capsys):
-    """A root, a push directory, a raw zip, and `place.run(...)`, which returns what it said."""
+def sandbox(tmp_path, capsys):
+    """A root, a push directory, a raw zip, and `sandbox.run(...)`, which returns what it said."""
     pack(tmp_path / "day-1.zip", board())
     made = types.SimpleNamespace(
         root=tmp_path / "root", push=tmp_path / "push", raw=tmp_path / "day-{SPAN}.zip"
@@ -87,100 +87,100 @@ def place(tmp_path, capsys):
     return made
 
 
-def blessing(place):
-    paths = json.loads((place.root / pipeline.LAST_RUN).read_text())
+def blessing(sandbox):
+    paths = json.loads((sandbox.root / pipeline.LAST_RUN).read_text())
     return evaluator.read(pathlib.Path(paths["evaluator"]))
 
 
-def test_a_second_run_skips_all_and_another_split_what_it_can(place):
-    first = place.run()
-    assert place.version == (place.push / "autoencoder/1").absolute()
-    assert (place.version / "saved_model.pb").exists()
+def test_a_second_run_skips_all_and_another_split_what_it_can(sandbox):
+    first = sandbox.run()
+    assert sandbox.version == (sandbox.push / "autoencoder/1").absolute()
+    assert (sandbox.version / "saved_model.pb").exists()
     assert [name for name, _ in first] == [
         *("example_gen", "statistics_gen", "schema_gen", "example_validator", "transform"),
         *("statistics_gen", "example_validator", "trainer", "evaluator", "pusher"),
     ]
     assert not any(skipped for _, skipped in first)
-    assert all(skipped for _, skipped in place.run())
-    assert not list(place.root.rglob(".partial-*"))
+    assert all(skipped for _, skipped in sandbox.run())
+    assert not list(sandbox.root.rglob(".partial-*"))
 
-    other = place.run(data={"split": "time", "test": 0.2}, bless="thresholds")
+    other = sandbox.run(data={"split": "time", "test": 0.2}, bless="thresholds")
     assert [skipped for _, skipped in other] == [True] * 4 + [False] * 6
-    assert place.version.name == "2"
-    again = place.run(
+    assert sandbox.version.name == "2"
+    again = sandbox.run(
         train=("epochs=3", "learning_rate=0.01", "optimizer=adam"), bless="thresholds"
     )
     assert [skipped for _, skipped in again] == [True] * 7 + [False] * 3
 
 
-def test_what_is_not_blessed_is_not_pushed_nor_asked_again(place):
+def test_what_is_not_blessed_is_not_pushed_nor_asked_again(sandbox):
     with pytest.raises(ValueError, match=r"rmse<0\.001 does not hold: it is \d\.\d+"):
-        place.run(thresholds=["rmse<0.001"])
-    assert not place.push.exists()
+        sandbox.run(thresholds=["rmse<0.001"])
+    assert not sandbox.push.exists()
     with pytest.raises(ValueError, match="not blessed, nothing was pushed: rmse<0.001"):
-        place.run(thresholds=["rmse<0.001"])
+        sandbox.run(thresholds=["rmse<0.001"])
     with pytest.raises(ValueError, match="history 20 to 49: rmse<0.001 does not hold"):
-        place.run(thresholds=["history 20 to 49: rmse<0.001"])
+        sandbox.run(thresholds=["history 20 to 49: rmse<0.001"])
     with pytest.raises(ValueError, match="did you mean 'rmse'"):
-        place.run(thresholds=["rmsee<3"])
+        sandbox.run(thresholds=["rmsee<3"])
     with pytest.raises(ValueError, match="no such slice; .*known: all"):
-        place.run(thresholds=["nobody: rmse<3"])
+        sandbox.run(thresholds=["strangers: rmse<3"])
     with pytest.raises(ValueError, match="is not METRIC<NUMBER"):
-        place.run(thresholds=["rmse=3"])
+        sandbox.run(thresholds=["rmse=3"])
     with pytest.raises(ValueError, match="did you mean 'better'"):
-        place.run(bless="betters")
-    place.run(thresholds=["rmse<3", "all: mae<3", "history 20 to 49: rmse<3"])
-    assert blessing(place)["blessed"]
+        sandbox.run(bless="betters")
+    sandbox.run(thresholds=["rmse<3", "all: mae<3", "history 20 to 49: rmse<3"])
+    assert blessing(sandbox)["blessed"]
 
 
-def test_a_worse_model_does_not_replace_the_served_one(place):
+def test_a_worse_model_does_not_replace_the_served_one(sandbox):
     good = ("epochs=6", "learning_rate=0.03", "optimizer=adam")
-    place.run(train=good)
+    sandbox.run(train=good)
     with pytest.raises(ValueError, match="worse than the served model: rmse .* p = 0.0"):
-        place.run(train=("epochs=1", "learning_rate=0.0001", "optimizer=adam"))
-    row = blessing(place)["slices"]["all"]
+        sandbox.run(train=("epochs=1", "learning_rate=0.0001", "optimizer=adam"))
+    row = blessing(sandbox)["slices"]["all"]
     assert row["difference"] > 0 and row["low"] > 0 and row["p"] < 0.05
-    assert sorted(p.name for p in (place.push / "autoencoder").iterdir()) == ["1"]
+    assert sorted(p.name for p in (sandbox.push / "autoencoder").iterdir()) == ["1"]
     with pytest.raises(ValueError, match="not significantly better than the served model"):
-        place.run(train=(*good, "eval_batch_size=99"), bless="better")  # the same model again
+        sandbox.run(train=(*good, "eval_batch_size=99"), bless="better")  # the same model again
 
 
-def test_rollback_and_what_follows(place):
-    place.run()
+def test_rollback_and_what_follows(sandbox):
+    sandbox.run()
     with pytest.raises(ValueError, match=r"has 1 version\(s\), none to roll back to"):
-        pusher.rollback(place.push, "autoencoder")
+        pusher.rollback(sandbox.push, "autoencoder")
     more = {"train": ("epochs=3", "learning_rate=0.01", "optimizer=adam"), "bless": "thresholds"}
-    place.run(**more)
-    assert pusher.rollback(place.push, "autoencoder").name == "1"
-    base = place.push / "autoencoder"
+    sandbox.run(**more)
+    assert pusher.rollback(sandbox.push, "autoencoder").name == "1"
+    base = sandbox.push / "autoencoder"
     assert sorted(p.name for p in base.iterdir()) == [".rolled_back-2", "1"]
     with pytest.raises(ValueError, match="was rolled back and is not pushed again"):
-        place.run(**more)
+        sandbox.run(**more)
     (base / ".rolled_back-2").rename(base / "2")
     # An old model is a new version where another one is served now; 2 is not given again.
-    pusher.rollback(place.push, "autoencoder")
+    pusher.rollback(sandbox.push, "autoencoder")
     (base / "1").rename(base / "0")
-    place.run(k=5)
-    assert place.version.name == "3"
-    served = pusher.served(place.push, "autoencoder")
+    sandbox.run(k=5)
+    assert sandbox.version.name == "3"
+    served = pusher.served(sandbox.push, "autoencoder")
     assert served.settings["train"]["epochs"] == 2
 
 
 @pytest.mark.exports
-def test_a_killed_push_leaves_nothing_to_be_served(place, monkeypatch):
+def test_a_killed_push_leaves_nothing_to_be_served(sandbox, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(export, "check", killed)
     with pytest.raises(KeyboardInterrupt):
-        place.run()
-    assert not list((place.push / "autoencoder").iterdir())
-    (place.push / "autoencoder/.writing-1").mkdir()  # as kill -9 would leave it
-    (place.push / "autoencoder/.push.lock").touch()
+        sandbox.run()
+    assert not list((sandbox.push / "autoencoder").iterdir())
+    (sandbox.push / "autoencoder/.writing-1").mkdir()  # as kill -9 would leave it
+    (sandbox.push / "autoencoder/.push.lock").touch()
     monkeypatch.setattr(export, "check", lambda aside: None)
-    assert [skipped for _, skipped in place.run()] == [True] * 9 + [False]
-    assert [p.name for p in (place.push / "autoencoder").iterdir()] == ["1"]
-    documents_itself(place.push / "autoencoder/1")
+    assert [skipped for _, skipped in sandbox.run()] == [True] * 9 + [False]
+    assert [p.name for p in (sandbox.push / "autoencoder").iterdir()] == ["1"]
+    documents_itself(sandbox.push / "autoencoder/1")
 
 
 def documents_itself(version):
@@ -258,30 +258,30 @@ def test_a_push_that_does_not_end_is_not_waited_for_for_ever(two_runs, tmp_path,
     assert not (push / "other").exists()
 
 
-def test_a_new_span_is_validated_and_trained_on_from_where_the_old_one_ended(place, tmp_path):
-    place.run(data={"split": "time"})
-    first = pusher.served(place.push, "autoencoder")
+def test_a_new_span_is_validated_and_trained_on_from_where_the_old_one_ended(sandbox, tmp_path):
+    sandbox.run(data={"split": "time"})
+    first = pusher.served(sandbox.push, "autoencoder")
     grown = board(n_items=30, first=101, start=2_000_000_000)
     pack(tmp_path / "day-2.zip", grown)
     changes = {"data": {"split": "time"}, "warm_start": True}
-    said = place.run(**changes)
+    said = sandbox.run(**changes)
     assert [name for name, skipped in said if skipped] == [
         *("example_gen", "statistics_gen", "schema_gen"),  # of the first span
     ]
-    second = pusher.served(place.push, "autoencoder")
+    second = pusher.served(sandbox.push, "autoencoder")
     assert second.inputs["earlier"] == first.fingerprint
-    found = blessing(place)
+    found = blessing(sandbox)
     assert found["served"] == first.fingerprint and "new items" in found["slices"]
     assert found["slices"]["all"]["p"] <= 1
-    assert all(skipped for _, skipped in place.run(**changes))  # not warm from itself
+    assert all(skipped for _, skipped in sandbox.run(**changes))  # not warm from itself
 
 
-def test_two_models_are_compared_on_what_neither_was_trained_on(place, tmp_path):
-    place.run(data={"split": "random", "test": 0.2})
-    old = pusher.served(place.push, "autoencoder")
+def test_two_models_are_compared_on_what_neither_was_trained_on(sandbox, tmp_path):
+    sandbox.run(data={"split": "random", "test": 0.2})
+    old = pusher.served(sandbox.push, "autoencoder")
     pack(tmp_path / "day-2.zip", board(first=101, start=2_000_000_000))
-    place.run(data={"split": "random", "test": 0.2}, bless="thresholds")
-    paths = json.loads((place.root / pipeline.LAST_RUN).read_text())
+    sandbox.run(data={"split": "random", "test": 0.2}, bless="thresholds")
+    paths = json.loads((sandbox.root / pipeline.LAST_RUN).read_text())
     rows = artifacts.Artifact.load(paths["transform"])
     from tfrec.schema import DatasetInfo
     from tfrec.training import runs
@@ -302,13 +302,13 @@ def test_two_models_are_compared_on_what_neither_was_trained_on(place, tmp_path)
     assert of_old_users == len(learned)  # all of them are still there
 
 
-def test_slices_have_the_members_that_they_name(place):
+def test_slices_have_the_members_that_they_name(sandbox):
     from pipelines import slices
     from tfrec.data import inputs, training_pairs
     from tfrec.schema import DatasetInfo
 
-    place.run()
-    paths = json.loads((place.root / pipeline.LAST_RUN).read_text())
+    sandbox.run()
+    paths = json.loads((sandbox.root / pipeline.LAST_RUN).read_text())
     data_dir = pathlib.Path(paths["transform"])
     info = DatasetInfo.load(data_dir)
     by_user, by_item = slices.counts(data_dir, info)
@@ -333,14 +333,14 @@ def test_slices_have_the_members_that_they_name(place):
         ("ease", [], ["batch_size=32"], "ndcg@100"),
     ],
 )
-def test_models_of_every_kind_pass_through(place, model, own, train, metric):
+def test_models_of_every_kind_pass_through(sandbox, model, own, train, metric):
     """Of events, by item, of rankings; a second one is held against the first."""
     asked = {"model": model, "own": own, "train": train, "thresholds": [f"{metric}>0"]}
-    place.run(**asked, data={"test": 0.5})
-    assert blessing(place)["metric"] == metric
+    sandbox.run(**asked, data={"test": 0.5})
+    assert blessing(sandbox)["metric"] == metric
     with contextlib.suppress(ValueError):  # worse, perhaps: it is measured in either case
-        place.run(**asked, data={"test": 0.5, "seed": 1})
-    found = blessing(place)["slices"]["all"]
+        sandbox.run(**asked, data={"test": 0.5, "seed": 1})
+    found = blessing(sandbox)["slices"]["all"]
     assert found["users"] >= 20 and found["served"] > 0
 
 

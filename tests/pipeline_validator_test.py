@@ -32,7 +32,7 @@ def run(folder, raw, **data):
 
 
 def refused(folder, raw, words, kind):
-    """The pipeline stops with `words`; the anomaly lies in an artefact; nothing is pushed."""
+    """The pipeline stops with `words`; the anomaly is in an artefact; nothing is pushed."""
     with pytest.raises(ValueError, match=words):
         run(folder, raw)
     assert not (folder / "push").exists()
@@ -41,7 +41,7 @@ def refused(folder, raw, words, kind):
         found.MergeFrom(text_format.Parse(file.read_text(), anomalies_pb2.Anomalies()))
     kinds = {r.type for info in found.anomaly_info.values() for r in info.reason}
     assert anomalies_pb2.AnomalyInfo.Type.Value(kind) in kinds
-    with pytest.raises(ValueError, match=words):  # from what lies there
+    with pytest.raises(ValueError, match=words):  # from the artefact
         run(folder, raw)
 
 

@@ -1,4 +1,4 @@
-"""Preparing: what lies in the directory, reproducibly; failures leave nothing."""
+"""Preparing: the contents of the directory are reproducible; failures leave nothing."""
 
 import contextlib
 import dataclasses
@@ -241,12 +241,12 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
 def test_both_places_of_a_duplicate_are_named(tmp_path):
     frame = make_frame()
     frame = pd.concat([frame, frame[4:5]], ignore_index=True)
-    told = "twice: {}, and {} .duplicates in all: 1.; .*--data duplicates=last"
-    with pytest.raises(ValueError, match=told.format("rating 5", f"rating {len(frame)}")):
+    expected = "twice: {}, and {} .duplicates in all: 1.; .*--data duplicates=last"
+    with pytest.raises(ValueError, match=expected.format("rating 5", f"rating {len(frame)}")):
         prepare(make_raw(frame), DataConfig(), tmp_path / "d", progress=False)
     raw = make_raw(frame, locate=lambda number: f"file, line {number + 2}")
     with pytest.raises(
-        ValueError, match=told.format("file, line 6", f"file, line {len(frame) + 1}")
+        ValueError, match=expected.format("file, line 6", f"file, line {len(frame) + 1}")
     ):
         prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     raw = make_raw(make_frame(), locate=None)  # not called where nothing is wrong

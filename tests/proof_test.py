@@ -102,9 +102,9 @@ def asked(signature, request):
         dtype = kind.as_datatype_enum
         sizes = " ".join(map(str, [dtype, array.ndim, *array.shape]))
         entries = " ".join(entry(x, dtype) for x in array.ravel())
-        yield f"{place(signature.inputs[name])} {sizes} {entries}"
+        yield f"{tensor_of(signature.inputs[name])} {sizes} {entries}"
     for info in signature.outputs.values():
-        yield place(info)
+        yield tensor_of(info)
 
 
 def outcome(line, lines, outputs):
@@ -116,7 +116,7 @@ def outcome(line, lines, outputs):
     return answer | {name: tensor(next(lines).split()) for name in outputs[1:]}
 
 
-def place(info):
+def tensor_of(info):
     return info.name.replace(":", " ")
 
 
@@ -336,5 +336,5 @@ def test_the_loader_refuses_what_python_lets_pass(program, board, tmp_path):
     request = top.example("serving_default")
     sent = {k: tf.constant(v) for k, v in request.items()}
     assert tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**sent)
-    ((_, told),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
-    assert "Could not find variable" in told
+    ((_, output),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
+    assert "Could not find variable" in output

@@ -140,7 +140,7 @@ def test_only_what_is_allowed_is_returned():
         [0, -1, -1, -1],
         [1, 3, 2, 0],  # padding only: everything
         [2, -1, -1, -1],
-        [-1, -1, -1, -1],  # nobody the model knows: nothing
+        [-1, -1, -1, -1],  # no known item: an empty list
     ]
 
 

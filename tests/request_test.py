@@ -80,7 +80,7 @@ def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["--items=1"], "--model_name is missing"),
         (["--model_name=m"], "give one of --items=item:rating,... and --user=ID"),
@@ -91,18 +91,18 @@ def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
         (["--export_dir=none", "--items=1"], "--export_dir=none holds no version"),
     ],
 )
-def test_refused(request_, words, told):
+def test_refused(request_, words, expected):
     done = request_(*words)
     assert done.status == 1
     assert done.err.startswith("error: ")
-    assert told in done.err
+    assert expected in done.err
 
 
 def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
     for where in (f"--url=http://{target.rest}", f"--target={target.target}"):
-        done = request_("--model_name=nobody", "--items=1", where)
+        done = request_("--model_name=stranger", "--items=1", where)
         assert done.status == 1
-        assert "Servable not found for request: Latest(nobody)" in done.err
+        assert "Servable not found for request: Latest(stranger)" in done.err
         assert done.err.count("\n") == 1
     done = request_("--model_name=films", "--items=1", "--url=http://localhost:1")
     assert re.match("error: .*refused", done.err)

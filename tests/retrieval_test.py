@@ -82,9 +82,9 @@ def test_an_index_finds_what_exact_scoring_finds(program, board, tmp_path):
         capture_output=True, text=True, env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
     )  # fmt: skip
     assert not done.returncode, done.stderr
-    version, told = done.stdout.splitlines()[-2:]
-    assert "FM has no vectors of users and items" in told
-    users = np.array(["u7", "nobody", "u0", "u31"])
+    version, message = done.stdout.splitlines()[-2:]
+    assert "FM has no vectors of users and items" in message
+    users = np.array(["u7", "stranger", "u0", "u31"])
     top = signatures.make(model, data_dir, 30, tmp_path / "titles.txt")
     due = top.ask("serving_default", {"user": users})
     asked = [("serving_default", {"user": array}) for array in (users, users[:, None])]

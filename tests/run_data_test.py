@@ -43,7 +43,7 @@ def stop_at_second(self, epoch, logs=None):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     """The folder of finished runs a and b and of c, which was stopped after an epoch.
 
     Their prepared data is in `data`, and the same with one rating less in `less`.
@@ -72,21 +72,21 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def tfrec(place, capsys, monkeypatch):
+def tfrec(workspace, capsys, monkeypatch):
     """`tfrec(command, *words)` in the folder of the runs -> status, out, err."""
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("TFREC_CACHE", str(place / "cache"))
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv("TFREC_CACHE", str(workspace / "cache"))
     return lambda *words: run(capsys, *words)
 
 
 @pytest.fixture
-def changed(place):
+def changed(workspace):
     """Swaps `data` for the one without the rating while a test runs."""
-    (place / "data").rename(place / "kept")
-    shutil.copytree(place / "less", place / "data")
+    (workspace / "data").rename(workspace / "kept")
+    shutil.copytree(workspace / "less", workspace / "data")
     yield
-    shutil.rmtree(place / "data")
-    (place / "kept").rename(place / "data")
+    shutil.rmtree(workspace / "data")
+    (workspace / "kept").rename(workspace / "data")
 
 
 USES = {
@@ -100,51 +100,55 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_data_that_changed_under_a_run_is_refused(tfrec, place, changed, use):
-    before = listing(place)
+def test_data_that_changed_under_a_run_is_refused(tfrec, workspace, changed, use):
+    before = listing(workspace)
     done = tfrec(*USES[use])
     assert done.status == 1
-    told = r"error: --run_dir=\S*[ac] was trained on other data than --data_dir=\S+/data holds now"
-    assert re.match(told, done.err), done.err
+    expected = (
+        r"error: --run_dir=\S*[ac] was trained on other data than --data_dir=\S+/data holds now"
+    )
+    assert re.match(expected, done.err), done.err
     assert "prepare the former data there again, or train" in done.err
     assert done.err.count("\n") == 1
-    after = listing(place)
+    after = listing(workspace)
     assert before.keys() == after.keys()
     assert before == after
 
 
-def test_runs_of_older_versions_know_their_data_by_their_model(tfrec, place, changed):
-    text = (place / "a/config.json").read_text()
-    (place / "a/config.json").write_text(re.sub(r',\s*"fingerprint": "\w+"', "", text))
+def test_runs_of_older_versions_know_their_data_by_their_model(tfrec, workspace, changed):
+    text = (workspace / "a/config.json").read_text()
+    (workspace / "a/config.json").write_text(re.sub(r',\s*"fingerprint": "\w+"', "", text))
     done = tfrec("evaluate", "--run_dir=a")
-    (place / "a/config.json").write_text(text)
+    (workspace / "a/config.json").write_text(text)
     assert "was trained on other data" in done.err
 
 
-def test_the_same_data_is_found_from_any_folder(tfrec, place, tmp_path, monkeypatch):
-    assert json.loads((place / "a/config.json").read_text())["data_dir"] == str(place / "data")
+def test_the_same_data_is_found_from_any_folder(tfrec, workspace, tmp_path, monkeypatch):
+    assert json.loads((workspace / "a/config.json").read_text())["data_dir"] == str(
+        workspace / "data"
+    )
     monkeypatch.chdir(tmp_path)
-    done = tfrec("evaluate", f"--run_dir={place / 'a'}")
+    done = tfrec("evaluate", f"--run_dir={workspace / 'a'}")
     assert done.status == 0, done.err
     assert not list(tmp_path.iterdir())
 
 
-def test_data_that_is_gone_is_not_prepared_anew(tfrec, place):
-    (place / "data").rename(place / "gone")
+def test_data_that_is_gone_is_not_prepared_anew(tfrec, workspace):
+    (workspace / "data").rename(workspace / "gone")
     done = tfrec("evaluate", "--run_dir=a")
-    exists = (place / "data").exists()
-    (place / "gone").rename(place / "data")
+    exists = (workspace / "data").exists()
+    (workspace / "gone").rename(workspace / "data")
     assert "nothing is prepared in --data_dir" in done.err
     assert not exists
 
 
-def test_a_warm_start_refuses_test_ratings_that_were_trained_on(tfrec, place):
+def test_a_warm_start_refuses_test_ratings_that_were_trained_on(tfrec, workspace):
     words = [*SMALL, "epochs=1", "--warm_start=a", "--run_dir=warm"]
-    before = listing(place)
+    before = listing(workspace)
     done = tfrec(*words, "--data_dir=random")
     assert re.search(r"--warm_start=\S+a was trained on \d+ of the 60 test ratings", done.err)
     assert "--split=time" in done.err
-    assert listing(place) == before
+    assert listing(workspace) == before
     later = tfrec(*words, "--data_dir=later")
     assert later.status == 0, later.err
     assert "warm start from" in later.out
@@ -152,7 +156,7 @@ def test_a_warm_start_refuses_test_ratings_that_were_trained_on(tfrec, place):
     # What an earlier run's earlier run has learned counts, too.
     chained = [*SMALL, "epochs=1", "--warm_start=warm", "--run_dir=warm2", "--data_dir=random"]
     assert "test ratings here" in tfrec(*chained).err
-    shutil.rmtree(place / "warm")
+    shutil.rmtree(workspace / "warm")
 
 
 # ------------------------------------------------------------------ damaged files
@@ -170,33 +174,33 @@ READERS = {
 
 @pytest.mark.parametrize("damage", GARBAGE)
 @pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_named_with_the_cure(tfrec, place, name, damage):
-    shutil.copytree(place / "a", place / "copy")
-    path = place / "copy" / name
+def test_a_damaged_file_is_named_with_the_cure(tfrec, workspace, name, damage):
+    shutil.copytree(workspace / "a", workspace / "copy")
+    path = workspace / "copy" / name
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else GARBAGE[damage])
     done = tfrec(*READERS[name])
-    shutil.rmtree(place / "copy")
+    shutil.rmtree(workspace / "copy")
     assert done.status == 1
     assert done.err.startswith(f"error: copy/{name} is damaged, or of another version of tfrec (")
     assert done.err.endswith("`python -m tfrec.train --overwrite --run_dir=copy`\n")
     assert done.err.count("\n") == 1
 
 
-def test_unknown_settings_of_another_version_are_named(tfrec, place):
-    shutil.copytree(place / "a", place / "copy")
-    config = json.loads((place / "copy/config.json").read_text())
+def test_unknown_settings_of_another_version_are_named(tfrec, workspace):
+    shutil.copytree(workspace / "a", workspace / "copy")
+    config = json.loads((workspace / "copy/config.json").read_text())
     for field in ({"colour": "red"}, {"train": config["train"] | {"colour": "red"}}):
-        (place / "copy/config.json").write_text(json.dumps(config | field))
+        (workspace / "copy/config.json").write_text(json.dumps(config | field))
         done = tfrec("evaluate", "--run_dir=copy")
         assert re.match(r"error: copy/config.json is damaged, or of .*'colour'", done.err), done.err
-    shutil.rmtree(place / "copy")
+    shutil.rmtree(workspace / "copy")
 
 
 @pytest.mark.parametrize("damage", [*GARBAGE, "other"])
-def test_a_damaged_state_is_not_resumed(tfrec, place, damage):
-    shutil.copytree(place / "c", place / "copy")
-    path = place / "copy/state.npz"
+def test_a_damaged_state_is_not_resumed(tfrec, workspace, damage):
+    shutil.copytree(workspace / "c", workspace / "copy")
+    path = workspace / "copy/state.npz"
     if damage == "other":  # of a model with other variables
         np.savez(path, progress=np.array("{}"), **{"0000": np.zeros(3)})
     else:
@@ -204,16 +208,16 @@ def test_a_damaged_state_is_not_resumed(tfrec, place, damage):
         path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else GARBAGE[damage])
     done = tfrec(*SMALL, "epochs=3", "--data_dir=data", "--run_dir=copy", "--resume")
     kept = path.exists()
-    shutil.rmtree(place / "copy")
+    shutil.rmtree(workspace / "copy")
     assert re.match("error: copy/state.npz is damaged, or of another version", done.err), done.err
     assert "--overwrite" in done.err
     assert kept
 
 
-def test_the_fingerprint_is_that_of_the_data(place):
-    info = DatasetInfo.load(place / "data")
-    assert RunDir(place / "a").config().fingerprint == info.fingerprint
-    assert info.fingerprint != DatasetInfo.load(place / "less").fingerprint
+def test_the_fingerprint_is_that_of_the_data(workspace):
+    info = DatasetInfo.load(workspace / "data")
+    assert RunDir(workspace / "a").config().fingerprint == info.fingerprint
+    assert info.fingerprint != DatasetInfo.load(workspace / "less").fingerprint
 
 
 # ------------------------------------------------------------------ stopped, killed, two at once
@@ -230,7 +234,7 @@ def stopped_by(number, at):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_goes_on_or_leaves_nothing(tfrec, place, tmp_path, monkeypatch, number):
+def test_a_stopped_run_goes_on_or_leaves_nothing(tfrec, workspace, tmp_path, monkeypatch, number):
     words = [*SMALL, "epochs=3", "--data_dir=data"]
     with monkeypatch.context() as patch:
         patch.setattr(EpochLine, "on_train_begin", lambda *_: signal.raise_signal(number))
@@ -252,8 +256,8 @@ def test_a_stopped_run_goes_on_or_leaves_nothing(tfrec, place, tmp_path, monkeyp
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "the command's own handler is gone"
 
 
-def test_a_run_killed_in_its_first_epoch_is_no_obstacle(tfrec, place, tmp_path):
-    config = (place / "a/config.json").read_text()
+def test_a_run_killed_in_its_first_epoch_is_no_obstacle(tfrec, workspace, tmp_path):
+    config = (workspace / "a/config.json").read_text()
     (tmp_path / "run/logs").mkdir(parents=True)
     (tmp_path / "run/config.json").write_text(config)  # all that kill -9 leaves by then
     (tmp_path / ".run.lock").write_text("")
@@ -262,7 +266,7 @@ def test_a_run_killed_in_its_first_epoch_is_no_obstacle(tfrec, place, tmp_path):
     assert not (tmp_path / ".run.lock").exists()
 
 
-def test_two_trainings_in_one_run_dir(tfrec, place, tmp_path):
+def test_two_trainings_in_one_run_dir(tfrec, workspace, tmp_path):
     words = [*SMALL, "epochs=1", "--data_dir=data", f"--run_dir={tmp_path / 'run'}"]
     with RunDir(tmp_path / "run").locked():
         for more in ([], ["--overwrite"], ["--resume"]):
@@ -270,17 +274,17 @@ def test_two_trainings_in_one_run_dir(tfrec, place, tmp_path):
             assert re.match(r"error: --run_dir=\S+: another training is at work", done.err)
         assert not (tmp_path / "run").exists()
     assert tfrec(*words).status == 0
-    with RunDir(place / "blended").locked():
+    with RunDir(workspace / "blended").locked():
         done = tfrec("blend", "--runs=a,b", "--run_dir=blended")
     assert "another training is at work" in done.err
 
 
-def test_plain_keras_loads_a_model_in_a_fresh_process(place):
+def test_plain_keras_loads_a_model_in_a_fresh_process(workspace):
     code = (
         "import sys, keras, tfrec.models\n"
         "model = keras.models.load_model(sys.argv[1])\n"
         "print(type(model).__name__, model.info.n_users)\n"
     )
-    command = [sys.executable, "-c", code, str(place / "a/model.keras")]
+    command = [sys.executable, "-c", code, str(workspace / "a/model.keras")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "AutoEncoder 30\n", done.stderr

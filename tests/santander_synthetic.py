@@ -84,7 +84,7 @@ class _People:
         self._held = draw.random((n, len(_NAMES))) < _chances(_AT_FIRST)
         like = numpy.full((3, len(_NAMES)), _ADD)
         for segment, liked in enumerate(_LIKED):
-            like[segment, [_place(name) for name in liked]] = _LIKE
+            like[segment, [_index_of(name) for name in liked]] = _LIKE
         self._like = like[self._segment]
 
     def live(self, month: int) -> pyarrow.Array:
@@ -93,7 +93,7 @@ class _People:
         here = (self._from <= month) & ~self._gone
         chance = self._like.copy()
         for first, second in _CHAINS:
-            chance[self._held[:, _place(first)], _place(second)] += _CHAIN
+            chance[self._held[:, _index_of(first)], _index_of(second)] += _CHAIN
         luck = draw.random(self._held.shape)
         if month:
             old = (self._from < month)[:, numpy.newaxis]
@@ -152,8 +152,8 @@ class _People:
         columns = {name: pyarrow.array(column) for name, column in changing.items()}
         columns |= {name: column.take(pyarrow.array(who)) for name, column in self._fixed.items()}
         unsure = self._draw.random(len(who)) < 0.001
-        for place, name in enumerate(_NAMES):
-            flags = numpy.where(self._held[who, place], "1", "0")
+        for index, name in enumerate(_NAMES):
+            flags = numpy.where(self._held[who, index], "1", "0")
             if name in ("ind_nomina_ult1", "ind_nom_pens_ult1"):
                 flags = numpy.where(unsure, "NA", numpy.char.rjust(flags, 2))
             columns[name] = pyarrow.array(flags)
@@ -161,13 +161,13 @@ class _People:
         return pyarrow.compute.binary_join_element_wise(*ordered, ",")
 
 
-def _place(product: str) -> int:
+def _index_of(product: str) -> int:
     return _NAMES.index(f"ind_{product}_ult1")
 
 
 def _chances(of: dict[str, float]) -> numpy.ndarray:
-    """A chance for each product, 0 where none is told."""
+    """A chance for each product, 0 if none is given."""
     chances = numpy.zeros(len(_NAMES))
     for product, chance in of.items():
-        chances[_place(product)] = chance
+        chances[_index_of(product)] = chance
     return chances

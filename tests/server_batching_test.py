@@ -24,7 +24,7 @@ def call(rows, length=1, value=1.0, name="x"):
 
 
 class Model:
-    """Doubles its input; notes the sizes it was given, and waits where it is told to."""
+    """Doubles its input; notes the sizes it was given, and blocks on request."""
 
     def __init__(self, settings):
         self.sizes, self.limits = [], []
@@ -212,7 +212,7 @@ def test_padding_repeats_the_first_value_or_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("allowed_batch_sizes: [4, 2]", "must be increasing"),
         ("max_batch_size {value: 8} allowed_batch_sizes: [2, 4]", "last entry was 4; expected 8"),
@@ -223,10 +223,10 @@ def test_padding_repeats_the_first_value_or_is_refused():
         ),
     ],
 )
-def test_parameters_that_do_not_fit(tmp_path, text, told):
+def test_parameters_that_do_not_fit(tmp_path, text, expected):
     file = tmp_path / "batching.config"
     file.write_text(text)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         Settings.of(config_files.read(file, "BatchingParameters"))
 
 

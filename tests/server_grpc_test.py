@@ -90,14 +90,14 @@ def test_no_rows(server):
     assert arrays(server.stub.Predict(empty))["scores"].shape == (0, 2)
 
 
-def refused(call, message, code, told):
+def refused(call, message, code, expected):
     with pytest.raises(grpc.RpcError) as error:
         call(message)
-    assert (error.value.code().name, error.value.details()) == (code, told)
+    assert (error.value.code().name, error.value.details()) == (code, expected)
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "told"),
+    ("text", "code", "expected"),
     [
         ("", "INVALID_ARGUMENT", "Missing ModelSpec"),
         ("model_spec {}", "INVALID_ARGUMENT", "ModelSpec has no name specified."),
@@ -134,12 +134,12 @@ def refused(call, message, code, told):
         ),
     ],
 )
-def test_refused_requests(server, text, code, told):
-    refused(server.stub.Predict, request(text=text, items=ITEMS, values=VALUES), code, told)
+def test_refused_requests(server, text, code, expected):
+    refused(server.stub.Predict, request(text=text, items=ITEMS, values=VALUES), code, expected)
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "expected"),
     [
         (
             {"items": ITEMS},
@@ -168,8 +168,8 @@ def test_refused_requests(server, text, code, told):
     ],
     ids=["missing", "extra", "misnamed", "int64", "float"],
 )
-def test_refused_inputs(server, inputs, told):
-    refused(server.stub.Predict, request(inputs), "INVALID_ARGUMENT", told)
+def test_refused_inputs(server, inputs, expected):
+    refused(server.stub.Predict, request(inputs), "INVALID_ARGUMENT", expected)
 
 
 @pytest.mark.parametrize(
@@ -258,16 +258,16 @@ def test_regress(server):
 
 
 def test_refused_examples(server):
-    told = "Input is empty."
-    refused(server.stub.Classify, classification(), "INVALID_ARGUMENT", told)
-    told = "No signature was found with the name: zz"
-    refused(server.stub.Regress, regression("zz"), "INVALID_ARGUMENT", told)
+    expected = "Input is empty."
+    refused(server.stub.Classify, classification(), "INVALID_ARGUMENT", expected)
+    expected = "No signature was found with the name: zz"
+    refused(server.stub.Regress, regression("zz"), "INVALID_ARGUMENT", expected)
     made = classification("serving_default")
     examples(made.input, {"x": 1.0})
     refused(server.stub.Classify, made, "INVALID_ARGUMENT", "Expected one input Tensor.")
     made = classification(name="m")
-    told = "Servable not found for request: Latest(m)"
-    refused(server.stub.Classify, made, "NOT_FOUND", told)
+    expected = "Servable not found for request: Latest(m)"
+    refused(server.stub.Classify, made, "NOT_FOUND", expected)
     with pytest.raises(grpc.RpcError, match="No classification inputs found in SignatureDef"):
         server.stub.Classify(classification("count"))
     with pytest.raises(grpc.RpcError, match="No regression outputs found in|one output Tensor"):
@@ -295,12 +295,12 @@ def test_refused_multi_inference(server):
     call = server.stub.MultiInference
     twice = multi(("regress", "regress"), ("regress", "regress"))
     refused(call, twice, "INVALID_ARGUMENT", "Duplicate evaluation of signature: regress")
-    told = "Unsupported signature method_name: tensorflow/serving/predict"
-    refused(call, multi(("regress", "predict")), "UNIMPLEMENTED", told)
+    expected = "Unsupported signature method_name: tensorflow/serving/predict"
+    refused(call, multi(("regress", "predict")), "UNIMPLEMENTED", expected)
     nameless = multi(("regress", "regress"))
     nameless.tasks[0].model_spec.name = ""
-    told = "Found ModelSpec with an empty model name."
-    refused(call, nameless, "INVALID_ARGUMENT", told)
+    expected = "Found ModelSpec with an empty model name."
+    refused(call, nameless, "INVALID_ARGUMENT", expected)
 
 
 # ------------------------------------------------------------------ about models
@@ -327,8 +327,8 @@ def test_refused_metadata(server):
     refused(call, metadata("signature_def", name=None), bad, "Missing ModelSpec")
     refused(call, metadata(), bad, "must specify at least one metadata_field")
     refused(call, metadata("x"), bad, "Metadata field x is not supported")
-    told = "Servable not found for request: Latest(m)"
-    refused(call, metadata("signature_def", name="m"), "NOT_FOUND", told)
+    expected = "Servable not found for request: Latest(m)"
+    refused(call, metadata("signature_def", name="m"), "NOT_FOUND", expected)
 
 
 def status(text):
@@ -343,10 +343,10 @@ def test_status(server):
 
 def test_refused_status(server):
     call = server.models.GetModelStatus
-    told = "Could not find any versions of model m"
-    refused(call, status("model_spec {name: 'm'}"), "NOT_FOUND", told)
-    told = "Could not find version 7 of model toy"
-    refused(call, status("model_spec {name: 'toy' version {value: 7}}"), "NOT_FOUND", told)
+    expected = "Could not find any versions of model m"
+    refused(call, status("model_spec {name: 'm'}"), "NOT_FOUND", expected)
+    expected = "Could not find version 7 of model toy"
+    refused(call, status("model_spec {name: 'toy' version {value: 7}}"), "NOT_FOUND", expected)
 
 
 def test_refused_configurations(server):
@@ -354,17 +354,17 @@ def test_refused_configurations(server):
         return text_format.Parse(text, model_management_pb2.ReloadConfigRequest())
 
     call, bad = server.models.HandleReloadConfigRequest, "INVALID_ARGUMENT"
-    told = (
+    expected = (
         "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList "
         "is currently supported"
     )
-    refused(call, config(""), bad, told)
+    refused(call, config(""), bad, expected)
     one = "name: 'a' base_path: '/a' model_platform: 'tensorflow'"
     twice = f"config {{model_config_list {{config {{{one}}} config {{{one}}}}}}}"
     refused(call, config(twice), bad, "Illegal to list model a multiple times in config list")
     relative = "config {model_config_list {config {name: 'a' base_path: 'a'}}}"
-    told = "Expected model a to have an absolute path or URI; got base_path()=a"
-    refused(call, config(relative), bad, told)
+    expected = "Expected model a to have an absolute path or URI; got base_path()=a"
+    refused(call, config(relative), bad, expected)
 
 
 def test_messages_are_cut_at_1024_characters(server):

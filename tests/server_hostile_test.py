@@ -70,9 +70,9 @@ def error_of(server, body, path="/v1/models/toy:predict"):
     ids=["lists", "objects", "many dimensions", "cut off"],
 )
 def test_deep_json(server, body):
-    status, told = error_of(server, body)
+    status, message = error_of(server, body)
     assert status == 400
-    assert told.startswith(("JSON Parse error", "Encountered list", "Missing"))
+    assert message.startswith(("JSON Parse error", "Encountered list", "Missing"))
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_deep_json(server, body):
     ],
 )
 def test_bytes_that_are_no_json(server, body):
-    status, told = error_of(server, body)
+    status, message = error_of(server, body)
     assert status == 400
-    assert told.startswith(("JSON ", "Cannot convert JSON value"))
-    assert not re.search("codec|Error|encode", told.replace("JSON Parse error", "")), "Python's"
-    assert len(told) <= 1024
+    assert message.startswith(("JSON ", "Cannot convert JSON value"))
+    assert not re.search("codec|Error|encode", message.replace("JSON Parse error", "")), "Python's"
+    assert len(message) <= 1024
 
 
 def test_invalid_utf8_in_a_tensor_is_data(server):
@@ -130,28 +130,28 @@ def test_errors_that_quote_bytes_that_are_no_text(server):
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.value.details().startswith("Could not parse example input, value: ")
     body = b'{"signature_name": "regress", "inputs": [{"b64": "//4="}]}'
-    status, told = error_of(server, body)
+    status, message = error_of(server, body)
     assert status == 400
-    assert told.startswith("Could not parse example input, value: ")
+    assert message.startswith("Could not parse example input, value: ")
 
 
 def test_a_body_of_100_megabytes(server):
     body = b'{"signature_name": "count", "inputs": [' + b"7," * (50 * MEGABYTE - 30) + b"7]}"
     try:
-        status, told = error_of(server, body)
+        status, message = error_of(server, body)
     except (ConnectionError, OSError):  # closed in the client's face: allowed, and answered below
-        status, told = 413, "longer than"
+        status, message = 413, "longer than"
     assert status in (400, 413)
     if server.kind == "local":
-        assert "longer than" in told
+        assert "longer than" in message
         assert memory(server, peak=True) < 2000
 
 
 def test_a_long_body_that_is_allowed(server):
     """4 MB: parsed off the event loop."""
     body = b'{"signature_name": "count", "inputs": [' + b"7.5," * MEGABYTE + b"7]}"
-    status, told = error_of(server, body)
-    assert (status, told[:50]) == (400, "JSON Value: 7.5 Type: Number is not of expected ty")
+    status, message = error_of(server, body)
+    assert (status, message[:50]) == (400, "JSON Value: 7.5 Type: Number is not of expected ty")
 
 
 def test_a_message_of_100_megabytes(server):
@@ -177,9 +177,9 @@ def test_a_small_message_that_claims_33_million_strings(server):
     try:
         server.stub.Predict(request, timeout=60)
     except grpc.RpcError as error:
-        told = (error.code(), error.details())
+        message = (error.code(), error.details())
     if server.kind == "local":
-        assert told == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: items")
+        assert message == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: items")
         assert time.monotonic() - start < 5
         assert memory(server, peak=True) < before + 200
 
@@ -245,7 +245,7 @@ def head(length):
     ).encode()
 
 
-def test_slow_clients_are_given_up_and_hold_nobody_up(server):
+def test_slow_clients_are_disconnected_and_do_not_block_others(server):
     """Bodies that never end: others are answered meanwhile, and these after the time limit."""
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connection(server)) for _ in range(20)]

@@ -152,8 +152,8 @@ def test_tls_of_both_sides(base, keys, tmp_path):
 def test_an_ssl_config_with_paths_is_refused(base, tmp_path):
     file = tmp_path / "ssl.config"
     file.write_text("server_key: '/etc/key.pem' server_cert: '/etc/cert.pem'")
-    told = "ssl.config: server_key and server_cert must hold PEM texts"
-    with pytest.raises(ValueError, match=told), serving(**base, ssl_config_file=str(file)):
+    expected = "ssl.config: server_key and server_cert must hold PEM texts"
+    with pytest.raises(ValueError, match=expected), serving(**base, ssl_config_file=str(file)):
         pass
 
 
@@ -229,7 +229,7 @@ def test_limits_of_grpc(base):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "expected"),
     [
         ({}, "give --model_base_path=DIR or --model_config_file=FILE"),
         ({"model_base_path": "a", "port": 0}, "no port to listen on"),
@@ -241,21 +241,21 @@ def test_limits_of_grpc(base):
     ],
     ids=str,
 )
-def test_flags_that_do_not_fit(flags, told):
-    with pytest.raises(ValueError, match=told):
+def test_flags_that_do_not_fit(flags, expected):
+    with pytest.raises(ValueError, match=expected):
         Options(**flags).check()
 
 
 def test_what_ends_the_start(base, tmp_path):
-    told = "--model_base_path=.*none does not exist"
-    with pytest.raises(ValueError, match=told), serving(model_base_path=str(tmp_path / "none")):
+    expected = "--model_base_path=.*none does not exist"
+    with pytest.raises(ValueError, match=expected), serving(model_base_path=str(tmp_path / "none")):
         pass
     with serving(**base) as first:
         port, rest = (int(where.split(":")[1]) for where in (first.target, first.rest))
-        told = f"REST cannot listen on --rest_api_port={rest}"
-        with pytest.raises(ValueError, match=told), serving(**base, rest_api_port=rest):
+        expected = f"REST cannot listen on --rest_api_port={rest}"
+        with pytest.raises(ValueError, match=expected), serving(**base, rest_api_port=rest):
             pass
-        told = f"gRPC cannot listen on --port={port}"
-        with pytest.raises(ValueError, match=told), serving(**base, port=port):
+        expected = f"gRPC cannot listen on --port={port}"
+        with pytest.raises(ValueError, match=expected), serving(**base, port=port):
             pass
         assert tf.make_ndarray(count(first.stub)) == [2]

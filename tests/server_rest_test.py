@@ -130,7 +130,7 @@ def test_status_and_metadata(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "told"),
+    ("path", "body", "status", "expected"),
     [
         ("m:predict", {"inputs": [1]}, 404, "Servable not found for request: Latest(m)"),
         (
@@ -231,12 +231,12 @@ def test_status_and_metadata(server):
         ),
     ],
 )
-def test_refused(server, path, body, status, told):
-    assert ask(server, body, f"/v1/models/{path}") == (status, {"error": told})
+def test_refused(server, path, body, status, expected):
+    assert ask(server, body, f"/v1/models/{path}") == (status, {"error": expected})
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         ('{"inputs": [1}', "JSON Parse error: Invalid value. at offset: 13"),
         (b'{"inputs": ["\xff"]}', "JSON Parse error: Invalid encoding in string. at offset: 13"),
@@ -252,19 +252,19 @@ def test_refused(server, path, body, status, told):
         ),
     ],
 )
-def test_refused_bodies(server, body, told):
+def test_refused_bodies(server, body, expected):
     status, answer = ask(server, body)
     assert status == 400
-    assert told in answer["error"]
+    assert expected in answer["error"]
 
 
 def test_get_errors(server):
-    told = "Could not find any versions of model m"
-    assert server.http("/v1/models/m") == (404, json.dumps({"error": told}))
-    told = "Could not find version 7 of model toy"
-    assert json.loads(server.http("/v1/models/toy/versions/7")[1]) == {"error": told}
+    expected = "Could not find any versions of model m"
+    assert server.http("/v1/models/m") == (404, json.dumps({"error": expected}))
+    expected = "Could not find version 7 of model toy"
+    assert json.loads(server.http("/v1/models/toy/versions/7")[1]) == {"error": expected}
     assert server.http("/v1/models/toy", method="DELETE")[0] == 400
     assert server.http("/else")[0] == 404
     huge = "9" * 30
-    told = f"Failed to convert version: {huge} to numeric."
-    assert json.loads(server.http(f"/v1/models/toy/versions/{huge}")[1]) == {"error": told}
+    expected = f"Failed to convert version: {huge} to numeric."
+    assert json.loads(server.http(f"/v1/models/toy/versions/{huge}")[1]) == {"error": expected}

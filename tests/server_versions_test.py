@@ -1,4 +1,4 @@
-"""Versions: swapped without a failed request, rolled back, labelled, configured anew."""
+"""Versions: swapped without a failed request, rolled back, labelled, reconfigured."""
 
 import asyncio
 import contextlib
@@ -234,7 +234,7 @@ def test_the_configuration_file_is_read_again(exported, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "model_config_list {config {name: 'a'",
@@ -256,10 +256,10 @@ def test_the_configuration_file_is_read_again(exported, tmp_path):
         ),
     ],
 )
-def test_a_configuration_that_is_none_ends_the_start(exported, tmp_path, text, told):
+def test_a_configuration_that_is_none_ends_the_start(exported, tmp_path, text, expected):
     file = tmp_path / "models.config"
     file.write_text(text.replace("%s", model(exported)))
-    with pytest.raises(ValueError, match=told), serving(model_config_file=str(file)):
+    with pytest.raises(ValueError, match=expected), serving(model_config_file=str(file)):
         pass
 
 
@@ -333,12 +333,12 @@ def test_a_new_model_that_does_not_load_is_told(exported, tmp_path):
                 config(model(exported), model(broken.parent, name="broken"))
             )
         assert error.value.code() is grpc.StatusCode.UNKNOWN
-        told = "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
-        assert error.value.details().startswith(told)
+        expected = "1 model(s) did not become available: {{{name: broken version: 1} due to error: "
+        assert error.value.details().startswith(expected)
         assert predict(server) == 3
-    told = r"1 model\(s\) did not become available: {{{name: default version: 1} due to error: "
+    expected = r"1 model\(s\) did not become available: {{{name: default version: 1} due to error: "
     flags = {"model_base_path": str(broken.parent), "max_num_load_retries": 1}
-    with pytest.raises(ValueError, match=told), serving(**flags, load_retry_interval_micros=1):
+    with pytest.raises(ValueError, match=expected), serving(**flags, load_retry_interval_micros=1):
         pass
 
 
@@ -435,6 +435,6 @@ def test_warm_up_goes_through_the_batching_session(exported, tmp_path, monkeypat
         warm_up(base / "later", COUNT.replace("size: 1", "size: 5"))
         (base / "later").rename(base / "2")
         eventually(lambda: states(server).get(2) == "END")
-        told = "Task size 5 is larger than maximum input batch size 4"
-        assert told in server.http("/v1/models/toy/versions/2")[1]
+        expected = "Task size 5 is larger than maximum input batch size 4"
+        assert expected in server.http("/v1/models/toy/versions/2")[1]
         assert predict(server) == 1

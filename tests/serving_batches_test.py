@@ -229,7 +229,7 @@ def test_two_requests_of_lists_may_be_the_same_batch(tops):
 
 
 def test_requests_of_any_size_are_answered(tops):
-    """No rows, rows of nothing, 10,000 places, everything seen, more places than items."""
+    """No rows, empty rows, histories of 10,000, everything seen, histories longer than the items."""
     found = tops(*CHEAP)
     for family, top in found.items():
         for name, function in top.endpoints().items():
@@ -250,7 +250,7 @@ def test_requests_of_any_size_are_answered(tops):
                 lists = answer["classes" if name == "classify" else "items"]
                 assert (lists == b"").all(), "everything is seen"
                 assert (answer["scores"] == LOWEST).all()
-    best = asked(found["clicks"], "serving_default", {"user": np.array(["nobody"])})
+    best = asked(found["clicks"], "serving_default", {"user": np.array(["stranger"])})
     assert sorted(best["items"][0]) == sorted(x.encode() for x in catalogue(found["clicks"]))
 
 

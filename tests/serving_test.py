@@ -94,7 +94,7 @@ def test_an_item_sent_twice_counts_once_with_its_first_rating(top):
 
 
 def test_unknown_ids_and_padding_are_ignored(top):
-    dirty = [("nobody knows", 5), SHORT[0], ("", 4), ("", 0), SHORT[1], ("I3", 5)]
+    dirty = [("not known", 5), SHORT[0], ("", 4), ("", 0), SHORT[1], ("I3", 5)]
     same(ask(top(), dirty), ask(top(), SHORT))
 
 
@@ -108,12 +108,12 @@ def test_a_batch_answers_as_each_request_alone(top):
         same(ask(top(), history), batch, row)
 
 
-def test_the_seen_is_struck_out_and_the_rest_comes_best_first(top, model):
+def test_seen_items_are_excluded_and_the_rest_comes_best_first(top, model):
     answer = ask(top(1000), SHORT)
     items = [item.decode() for item in answer["items"][0]]
-    assert len(items) == N, "no more places than items"
+    assert len(items) == N, "no longer than the items"
     assert set(items[:-2]) == {f"i{x}" for x in range(N)} - {"i3", "i4"}
-    assert items[-2:] == ["", ""], "places that no item fills"
+    assert items[-2:] == ["", ""], "padding where no item is left"
     assert (np.diff(answer["scores"][0][:-2]) <= 0).all()
     assert answer["titles"][0][0].decode() == f"Film {items[0]}, The"
     assert answer["titles"][0][-1] == b""
@@ -191,16 +191,16 @@ def test_empty_lists_change_nothing(top):
         np.testing.assert_array_equal(lists[name], array)
 
 
-def test_what_is_excluded_is_struck_out_and_the_next_best_move_up(top):
+def test_exclude_removes_items_and_the_next_best_follow(top):
     best = names(ask(top(10), SHORT, LONG))
-    cut = names(recommended(top(), [best[0][:3], ["nobody knows", "", "i3"]], [[], []]))
+    cut = names(recommended(top(), [best[0][:3], ["not known", "", "i3"]], [[], []]))
     assert cut == [best[0][3:8], [item for item in best[1] if item != "i3"][:5]]
 
 
 def test_only_what_is_allowed_is_recommended_best_first(top):
     best = names(ask(top(1000), SHORT))[0]
-    some = [best[20], best[4], "i3", "nobody knows", best[30]]
-    assert names(recommended(top(), [[], []], [some, ["nobody knows"]])) == [
+    some = [best[20], best[4], "i3", "not known", best[30]]
+    assert names(recommended(top(), [[], []], [some, ["not known"]])) == [
         [best[4], best[20], best[30], "", ""],  # i3 is in the history
         [""] * 5,
     ]
@@ -223,9 +223,9 @@ def test_examples_answer_like_lists_of_one_length(top):
         assert same == bool(sent_too), "a missing value is the highest"
     classes = sent(top(), "classify", inputs=rows)
     np.testing.assert_array_equal(classes["classes"], got["items"])
-    nobody = sent(top(), "recommend_example", inputs=[tf.train.Example().SerializeToString()])
+    unknown = sent(top(), "recommend_example", inputs=[tf.train.Example().SerializeToString()])
     same_as_nothing = ask(top(), [("", 0)])
-    np.testing.assert_array_equal(nobody["items"], same_as_nothing["items"])
+    np.testing.assert_array_equal(unknown["items"], same_as_nothing["items"])
 
 
 def test_examples_that_can_not_be_read_answer_like_empty_ones(top):
@@ -284,7 +284,7 @@ def test_candidates_are_rated_as_the_model_scores_them(top, model):
         "values": tf.constant([[5.0, 1.0]]),
     }
     due = np.clip(model.score(features).numpy()[0], 1, 5)
-    candidates = [["i9", "", "i3", "nobody knows", "i9"]]
+    candidates = [["i9", "", "i3", "not known", "i9"]]
     got = sent(top(), "rate", items=[["i3", "i4"]], values=[[5, 1]], candidates=candidates)
     expected = [due[ids.index("i9")], -3.4028235e38, due[ids.index("i3")], -3.4028235e38]
     np.testing.assert_allclose(got["scores"][0], [*expected, expected[0]], rtol=1e-5)
@@ -302,7 +302,7 @@ def test_candidates_are_rated_as_the_model_scores_them(top, model):
 # ------------------------------------------------------------------ models of sequences
 
 
-def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_path):
+def test_the_newest_of_a_long_history_are_read_and_all_is_excluded(board, tmp_path):
     data_dir, _ = board(likes_only=True)
     windowed = type("Windowed", (MODELS["svae"],), {"max_items": 3})
     small = MODELS["svae"].Config(embedding=4, recurrent=4, hidden=(4,), latent=2)
@@ -324,8 +324,8 @@ def test_the_newest_of_a_long_history_are_read_and_all_is_struck_out(board, tmp_
         b"i1", b"i2", b"i3", b"i4", b"i5",
     }  # fmt: skip
     rated = sent(top, "rate", items=long, values=long == "", candidates=[["i9"]])["scores"]
-    (place,) = np.flatnonzero(due["items"][0] == b"i9")
-    np.testing.assert_allclose(rated[0, 0], due["scores"][0, place], rtol=1e-5)
+    (column,) = np.flatnonzero(due["items"][0] == b"i9")
+    np.testing.assert_allclose(rated[0, 0], due["scores"][0, column], rtol=1e-5)
     short = sent(top, "recommend_example", inputs=examples.serialize({"items": long[:, :1]}))
     for row in (["i1"], ["i1", "", ""], ["", "i1"]):
         one = sent(top, "serving_default", items=[row], values=[[5]])
@@ -344,7 +344,7 @@ def item_rows(board):
 def test_known_users_of_a_model_with_item_rows(item_rows, tmp_path):
     model, data_dir = item_rows
     top = signatures.make(model, data_dir, 3, tmp_path / "titles.txt")
-    answer = sent(top, "serving_default", user=["u7", "nobody", "u0"])
+    answer = sent(top, "serving_default", user=["u7", "stranger", "u0"])
     items = answer["items"]
     assert (items[1] != b"").all(), "an unknown user gets popular items"
     assert np.isfinite(answer["scores"]).all(), "JSON has no infinity"
@@ -429,9 +429,11 @@ def test_a_model_that_answers_differently_is_not_published(
 
     monkeypatch.setattr(replay, "save", save)
     (tmp_path / "old/1").mkdir(parents=True)
-    told = rf"published: serving_default: {wrong} of request 2, place 1: .* from the SavedModel"
+    expected = (
+        rf"published: serving_default: {wrong} of request 2, column 1: .* from the SavedModel"
+    )
     base = tmp_path / ("new" if wrong == "titles" else "old")
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         export.export(model, data_dir, base, k=4)
     assert [p.name for p in (tmp_path / "old").iterdir()] == ["1"]
     assert not (tmp_path / "new").exists()
@@ -481,7 +483,7 @@ RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
 
 
 @pytest.mark.parametrize(
-    ("score", "told"),
+    ("score", "expected"),
     [
         (lambda self, features: tf.py_function(lambda x: x, [features["values"]], tf.float32),
          "EagerPyFunc is no operation of a server"),
@@ -489,13 +491,13 @@ RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
     ],
 )  # fmt: skip
 def test_a_model_that_can_not_be_exported_is_refused_before_training(
-    data_dir, monkeypatch, score, told
+    data_dir, monkeypatch, score, expected
 ):
     monkeypatch.setattr(MODELS["autoencoder"], "score", score)
     model = made(data_dir, "autoencoder", hidden=(4,))
     with pytest.raises(ValueError, match="can not be exported, so nothing was trained") as error:
         export.dry_run(model, data_dir)
-    assert told in str(error.value)
+    assert expected in str(error.value)
     assert "--nodry_run" in str(error.value)
 
 
@@ -513,7 +515,7 @@ def test_a_dry_run_under_replicas(mirrored, data_dir):
     export.dry_run(model, data_dir)
 
 
-# ------------------------------------------------------------------ what lies beside
+# ------------------------------------------------------------------ assets
 
 
 @pytest.fixture(scope="module", params=["history", "user"])

@@ -69,17 +69,17 @@ def test_the_client_asks_for_histories(server, name):
     with Client(server.target, name) as client:
         rows = client.recommend([{"i3": 5.0, "i4": 5.0}, ["i7"]], exclude=[["i9"], []])
         assert [len(row) for row in rows] == [5, 5]
-        assert not {"i3", "i4", "i9"} & {place.item for place in rows[0]}
+        assert not {"i3", "i4", "i9"} & {entry.item for entry in rows[0]}
         (row,) = client.recommend([["i3"]], allow=[["i5", "i6"]])
-        assert {place.item for place in row} == {"i5", "i6"}
-        (ratings,) = client.rate([["i3"]], [[place.item for place in row]])
-        np.testing.assert_allclose(ratings, [place.score for place in row], rtol=1e-3)
+        assert {entry.item for entry in row} == {"i5", "i6"}
+        (ratings,) = client.rate([["i3"]], [[entry.item for entry in row]])
+        np.testing.assert_allclose(ratings, [entry.score for entry in row], rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["items", "events"])
 def test_the_client_asks_for_users(server, name):
     with Client(server.target, name) as client:
-        plain, unknown = client.recommend_users(["u7", "nobody"])
+        plain, unknown = client.recommend_users(["u7", "stranger"])
         assert plain == [], "the checkerboard is full: all is seen"
         assert len(unknown) == 5, "what is popular"
         (ratings,) = client.rate(["u7"], [["i3", "i4"]])
@@ -94,7 +94,7 @@ def test_examples_over_rest(server):
     (first, second) = json.loads(text)["results"]
     with Client(server.target, "history") as client:
         (due,) = client.recommend([{"i3": 5.0, "i4": 1.0}], exclude=[["i9"]])
-    assert [label for label, _ in first] == [place.item for place in due]
+    assert [label for label, _ in first] == [entry.item for entry in due]
     assert len(second) == 5
     body = json.dumps({"signature_name": "regress", "examples": [{**example, "item": ["i5"]}]})
     status, text = server.http("/v1/models/history:regress", body)

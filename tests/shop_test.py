@@ -204,12 +204,12 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         assert info["n_ratings"] == want
         assert "parts as given with its own validation" in info["protocol"]
     assert kept.info.n_users == 60
-    for extra, told in (
+    for extra, expected in (
         (["--split=last"], "error: --split=last: the parts are given"),
         ([whole], "error: --raw=.* with --train_raw and --test_raw: leave one out"),
     ):
         done = run(capsys, "prepare", *words, *extra, named, f"--data_dir={tmp_path / 'x'}")
-        assert done.status == 1 and re.match(told, done.err), done.err
+        assert done.status == 1 and re.match(expected, done.err), done.err
     done = run(capsys, "prepare", words[0], named, f"--data_dir={tmp_path / 'x'}")
     assert "--train_raw and --test_raw go together" in done.err
     frame.assign(part="tset").to_csv(tmp_path / "bad.csv", index=False)
@@ -224,7 +224,7 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("times=at", "'times' is unknown; did you mean 'time'.*times=at:category"),
         ("price=p:numbers", "price=p:numbers: no kind 'numbers'; did you mean 'number'"),
@@ -235,15 +235,15 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         ("price=i", "price=i: that column is given twice"),
     ],
 )
-def test_wrong_fields_are_named(text, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_fields_are_named(text, expected):
+    with pytest.raises(ValueError, match=expected):
         roles.parse("user=u,item=i," + text)
 
 
 def test_what_tables_beside_the_events_can_not_be(shop, tmp_path):
     events = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "size": ["1", "much"]})
     make = tfrec.Dataset.from_pandas
-    for settings, told in (
+    for settings, expected in (
         (
             {"items": pd.DataFrame({"sku": ["x"]})},
             "frame of items has no column 'item' of item",
@@ -260,7 +260,7 @@ def test_what_tables_beside_the_events_can_not_be(shop, tmp_path):
             "both --items and --users have a column 'city'",
         ),
     ):
-        with pytest.raises((ValueError, FileNotFoundError), match=told):
+        with pytest.raises((ValueError, FileNotFoundError), match=expected):
             make(events, **settings)
     with pytest.raises(ValueError, match="the frame, row 2, column size: 'much' is not a number"):
         make(events, size="size:number:event").split(data_dir=tmp_path / "d")

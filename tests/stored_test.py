@@ -79,19 +79,19 @@ def test_a_damaged_file_is_named_with_the_cure(data_dir, name, damage):
     LOADERS[name](data_dir)  # as it was
     path = data_dir / name
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    with pytest.raises(ValueError) as told:
+    with pytest.raises(ValueError) as error:
         LOADERS[name](data_dir)
-    assert str(told.value).startswith(f"{path} is damaged, or of another version of tfrec (")
-    assert cure(name, data_dir) in str(told.value)
+    assert str(error.value).startswith(f"{path} is damaged, or of another version of tfrec (")
+    assert cure(name, data_dir) in str(error.value)
 
 
 @pytest.mark.parametrize("name", [name for name in LOADERS if name != "info.json"])
 def test_a_missing_file_is_named_with_the_cure(data_dir, name):
     (data_dir / name).unlink()
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError) as error:
         LOADERS[name](data_dir)
-    assert (name if name != RECORDS else "holds 1 of the 2 train record") in str(told.value)
-    assert cure(name, data_dir) in str(told.value)
+    assert (name if name != RECORDS else "holds 1 of the 2 train record") in str(error.value)
+    assert cure(name, data_dir) in str(error.value)
 
 
 def test_all_readers_of_rows_notice(data_dir):
@@ -139,8 +139,8 @@ def test_rows_that_are_missing_as_a_whole_are_noticed(data_dir):
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little") + 16
     path.write_bytes(content[size:])
-    told = r"validation-\S+ is damaged.*4 rows, and 29 in all record files, where 30 are expected"
-    with pytest.raises(ValueError, match=told):
+    error = r"validation-\S+ is damaged.*4 rows, and 29 in all record files, where 30 are expected"
+    with pytest.raises(ValueError, match=error):
         records.find_row(data_dir, info, first["user"])
     path.write_bytes(content)
     assert records.find_row(data_dir, info, first["user"])["items"].tolist() == list(first["items"])
@@ -158,7 +158,7 @@ def test_bytes_that_are_no_text_and_lines_too_many(data_dir):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "error"),
     [
         ({"spin": 1}, "DatasetInfo has an unknown 'spin'"),
         ({"n_users": None}, "'n_users' of DatasetInfo is None, not of type"),
@@ -175,10 +175,10 @@ def test_bytes_that_are_no_text_and_lines_too_many(data_dir):
     ],
     ids=str,
 )
-def test_an_info_of_another_version_is_told(data_dir, change, told):
+def test_an_info_of_another_version_is_told(data_dir, change, error):
     path = data_dir / "info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ValueError, match=rf"info.json is damaged, or of another.*{told}.*prepare"):
+    with pytest.raises(ValueError, match=rf"info.json is damaged, or of another.*{error}.*prepare"):
         DatasetInfo.load(data_dir)
 
 

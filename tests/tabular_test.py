@@ -361,7 +361,7 @@ def test_tensorflow_io_is_not_here(tmp_path):
 
 @pytest.fixture
 def tensorflow_io(monkeypatch):
-    """A stand-in whose ops can be broken, as those of a release that does not fit are."""
+    """A fake whose ops can be broken, like those of an incompatible release."""
 
     def from_parquet(path, columns):
         table = pa.parquet.read_table(path, columns=columns).to_pandas()
@@ -390,15 +390,15 @@ def test_tensorflow_io_is_tried_by_an_op(tmp_path, tensorflow_io):
 
     tensorflow_io.experimental.text.re2_full_match = broken
     TABLE.to_parquet(tmp_path / "a.parquet")
-    told = r"tensorflow-io 0.37.1 does not work with TensorFlow 2\.\d+.*pyarrow is the default"
-    with pytest.raises(ValueError, match=told):
+    expected = r"tensorflow-io 0.37.1 does not work with TensorFlow 2\.\d+.*pyarrow is the default"
+    with pytest.raises(ValueError, match=expected):
         load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
 
 
 def test_the_commands_say_it_in_one_line(capsys, tmp_path):
     path = put(tmp_path / "a.csv", CSV.replace("4.5", "many"))
     words = ["--dataset=tabular", f"--raw={path}", f"--data_dir={tmp_path / 'data'}"]
-    for columns, told in (
+    for columns, expected in (
         (NAMED, r"error: \S+a.csv, line 3, column 5 \(stars\): 'many' is not a number; correct"),
         (
             "user=who,item=sku",
@@ -407,7 +407,7 @@ def test_the_commands_say_it_in_one_line(capsys, tmp_path):
     ):
         done = run(capsys, "prepare", *words, f"--columns={columns}")
         assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
-        assert re.match(told, done.err), done.err
+        assert re.match(expected, done.err), done.err
     done = run(capsys, "prepare", "--dataset=tabular", f"--data_dir={tmp_path / 'data'}")
     assert "error: --raw is missing: it is your own table" in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]

