@@ -89,8 +89,8 @@ def test_item_rows_are_regrouped_by_user():
 
 
 def events(report, user, item, value, score):
-    named = {"user": np.asarray(user, "int32"), "item": np.asarray(item, "int32")}
-    report.update(named, {"value": np.asarray(value, "float32")}, np.asarray(score, "float32"))
+    batch = {"user": np.asarray(user, "int32"), "item": np.asarray(item, "int32")}
+    report.update(batch, {"value": np.asarray(value, "float32")}, np.asarray(score, "float32"))
     return report
 
 

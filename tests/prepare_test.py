@@ -155,7 +155,7 @@ def test_time_vocabulary_is_what_train_knows(tmp_path):
     assert info.n_ratings["train"] == len(train)
 
 
-def test_held_out_users_keep_their_place(tmp_path):
+def test_held_out_users_keep_their_position(tmp_path):
     frame = make_frame(share=0.15)
     config = DataConfig(split="users", test=8, validation=8)
     info = prepare(make_raw(frame), config, tmp_path / "d", progress=False)
@@ -238,7 +238,7 @@ def test_other_settings_need_another_directory_or_overwrite(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
-def test_both_places_of_a_duplicate_are_named(tmp_path):
+def test_both_lines_of_a_duplicate_are_given(tmp_path):
     frame = make_frame()
     frame = pd.concat([frame, frame[4:5]], ignore_index=True)
     expected = "twice: {}, and {} .duplicates in all: 1.; .*--data duplicates=last"

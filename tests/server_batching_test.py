@@ -164,7 +164,7 @@ def test_refusals():
     asyncio.run(main())
 
 
-def test_who_is_late_is_told_so_and_the_batch_has_the_longest_deadline():
+def test_a_late_request_fails_and_the_batch_has_the_longest_deadline():
     async def main():
         model = Model(Settings(max_batch_size=8, num_batch_threads=1))
         model.gate.clear()

@@ -359,7 +359,7 @@ def test_gzip_that_is_allowed_and_gzip_that_is_none(server):
         assert server.kind != "local" or due in answer
 
 
-def test_a_body_in_pieces_of_no_told_length(server):
+def test_a_chunked_body_without_a_length(server):
     body = GOOD.encode()
     head = b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with connection(server) as one:

@@ -322,7 +322,7 @@ def test_a_policy_and_its_label_take_two_reloads_without_the_flag(exported, tmp_
             predict(server, "name: 'toy' version_label: 'new'")
 
 
-def test_a_new_model_that_does_not_load_is_told(exported, tmp_path):
+def test_a_new_model_that_does_not_load_is_reported(exported, tmp_path):
     broken = tmp_path / "broken/1"
     broken.mkdir(parents=True)
     (broken / "saved_model.pb").write_bytes(b"broken")

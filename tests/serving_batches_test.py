@@ -229,7 +229,7 @@ def test_two_requests_of_lists_may_be_the_same_batch(tops):
 
 
 def test_requests_of_any_size_are_answered(tops):
-    """No rows, empty rows, histories of 10,000, everything seen, histories longer than the items."""
+    """No rows, empty rows, histories of 10,000 items, everything seen, long histories."""
     found = tops(*CHEAP)
     for family, top in found.items():
         for name, function in top.endpoints().items():

@@ -178,7 +178,7 @@ def test_last_holds_out_by_time_then_file_order():
 
 
 @pytest.mark.parametrize("name", ["random", "time", "users", "last"])
-def test_every_rating_has_one_place(name):
+def test_every_rating_is_in_one_part(name):
     data = make()
     numbers = {"test": 8, "validation": 8} if name == "users" else {}
     result = run(data, split=name, **numbers)

@@ -137,7 +137,7 @@ def test_weights_and_slots_follow_their_ids(data, tmp_path, model, rows, setting
                 moved += 1
             else:
                 np.testing.assert_array_equal(row, np.take(at_start, position, axis))
-        if after.shape[axis] > len(now):  # the position of whoever is not known
+        if after.shape[axis] > len(now):  # the row of unknown ids
             np.testing.assert_array_equal(np.take(after, -1, axis), np.take(before, -1, axis))
     assert moved >= 3 * 12  # weights, and two slots of each
 
