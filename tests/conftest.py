@@ -108,3 +108,10 @@ def run_name(tmp_path):
     """Fresh run directories: `run_name()`."""
     numbers = itertools.count()
     return lambda: tmp_path / f"run{next(numbers)}"
+
+
+@pytest.fixture
+def no_environment(monkeypatch, tmp_path):
+    """Only what a test passes is found: no data folder, an empty cache."""
+    monkeypatch.delenv("TFREC_DATA", raising=False)
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))

@@ -22,11 +22,7 @@ NUMBERS = [f"I{n}" for n in range(1, 14)]
 CATEGORIES = [f"C{n}" for n in range(1, 27)]
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch, tmp_path):
-    """Only what a test passes is found: no data folder, an empty cache."""
-    monkeypatch.delenv("TFREC_DATA", raising=False)
-    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 def make(n, seed=0):

@@ -44,11 +44,7 @@ DATA = pathlib.Path(
 )
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch, tmp_path):
-    """Only what a test passes is found: no data folder, an empty cache."""
-    monkeypatch.delenv("TFREC_DATA", raising=False)
-    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 def write(folder: pathlib.Path, name: str, **changes: str) -> pathlib.Path:

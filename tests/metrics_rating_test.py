@@ -4,28 +4,9 @@ import time
 
 import numpy as np
 import pytest
+from batches import make_info, rated
 
 from tfrec import metrics
-from tfrec.schema import DatasetInfo
-
-
-def make_info(n_users, n_items, rows="user"):
-    return DatasetInfo("toy", "toy split", rows, n_users, n_items, n_ratings={"test": 1})
-
-
-def features(users, items=None):
-    items = np.full([len(users), 1], -1) if items is None else items
-    return {"user": np.asarray(users), "items": np.asarray(items)}
-
-
-def rated(report, scores, target_items, target_values, users=None, items=None):
-    users = range(len(scores)) if users is None else users
-    targets = {
-        "target_items": np.asarray(target_items),
-        "target_values": np.asarray(target_values, "float32"),
-    }
-    report.update(features(users, items), targets, np.asarray(scores, "float32"))
-    return report
 
 
 def test_worked_masked_error_is_pooled():

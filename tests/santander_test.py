@@ -21,11 +21,7 @@ DATA = pathlib.Path(
 CCO, CARD, LOAN = "ind_cco_fin_ult1", "ind_tjcr_fin_ult1", "ind_pres_fin_ult1"
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch, tmp_path):
-    """Only what a test passes is found: no data folder, an empty cache."""
-    monkeypatch.delenv("TFREC_DATA", raising=False)
-    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 def line(month, customer, *held, **fields):

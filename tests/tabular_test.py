@@ -41,11 +41,7 @@ EVENTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch, tmp_path):
-    """Only what a test passes is found: no data folder, an empty cache."""
-    monkeypatch.delenv("TFREC_DATA", raising=False)
-    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 def put(path, text):

@@ -71,11 +71,8 @@ def _row_files(found: files.Files) -> list[files.TextFile]:
     names = [n for n in found.names if n.endswith(_ENDINGS) and not _NOT_ROWS.search(n)]
     train = [n for n in names if pathlib.PurePosixPath(n).name.startswith("train.")]
     if not names:
-        held = ", ".join(found.names[:8]) or "nothing"
-        raise FileNotFoundError(
-            f"{found.where} holds no Criteo rows (it holds: {held}); unpack train.txt from the "
-            "archive and pass it, or its folder, with --raw"
-        )
+        cure = "unpack train.txt from the archive and pass it, or its folder, with --raw"
+        raise found.missing("Criteo rows", cure)
     return [found.file(n) for n in train or names]
 
 

@@ -119,12 +119,16 @@ class Files:
         """
         found = self.find(base_name)
         if found is None:
-            held = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
-            raise FileNotFoundError(
-                f"{self.where} holds no {base_name} (it holds: {held or 'nothing'}); "
-                "pass the data set's own zip or folder with --raw"
-            )
+            cure = "pass the data set's own zip or folder with --raw"
+            raise self.missing(base_name, cure)
         return found
+
+    def missing(self, what: str, cure: str) -> FileNotFoundError:
+        """An error for files that are not there, with the names of those that are."""
+        held = ", ".join(self.names[:8]) + (", ..." if len(self.names) > 8 else "")
+        return FileNotFoundError(
+            f"{self.where} holds no {what} (it holds: {held or 'nothing'}); {cure}"
+        )
 
 
 def from_path(path: pathlib.Path) -> Files:

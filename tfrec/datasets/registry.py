@@ -63,54 +63,51 @@ class Entry:
     own_tables: bool = False
 
 
+def _movielens(
+    reader: Reader,
+    scale: layouts.RatingScale,
+    name: str,
+    folders: tuple[str, ...] = (),
+    **others: str,
+) -> Entry:
+    """A data set of GroupLens, whose zip, folder and address have its name."""
+    names = (f"{name}.zip", *(folders or (name,)))
+    return Entry(reader, scale, names, url=f"{_GROUPLENS}{name}.zip", **others)
+
+
 DATASETS: dict[str, Entry] = {
-    "ml-100k": Entry(
+    "ml-100k": _movielens(
         movielens.read_100k,
         _WHOLE,
-        ("ml-100k.zip", "ml-100k"),
-        url=_GROUPLENS + "ml-100k.zip",
+        "ml-100k",
         sha256="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
     ),
-    "ml-1m": Entry(
+    "ml-1m": _movielens(
         movielens.read_1m,
         _WHOLE,
-        ("ml-1m.zip", "ml-1m"),
-        url=_GROUPLENS + "ml-1m.zip",
+        "ml-1m",
         sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
     ),
-    "ml-10m": Entry(
-        movielens.read_10m,
-        _HALVES,
-        ("ml-10m.zip", "ml-10M100K", "ml-10m"),
-        url=_GROUPLENS + "ml-10m.zip",
-        sha256=None,  # GroupLens publishes only an MD5
-    ),
-    "ml-20m": Entry(
+    # GroupLens publishes only an MD5.
+    "ml-10m": _movielens(movielens.read_10m, _HALVES, "ml-10m", folders=("ml-10M100K", "ml-10m")),
+    "ml-20m": _movielens(
         movielens.read_csv,
         _HALVES,
-        ("ml-20m.zip", "ml-20m"),
-        url=_GROUPLENS + "ml-20m.zip",
+        "ml-20m",
         sha256="96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
     ),
-    "ml-25m": Entry(
+    "ml-25m": _movielens(
         movielens.read_csv,
         _HALVES,
-        ("ml-25m.zip", "ml-25m"),
-        url=_GROUPLENS + "ml-25m.zip",
+        "ml-25m",
         sha256="8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa",
     ),
-    "ml-latest": Entry(
+    # GroupLens replaces the zip now and then.
+    "ml-latest": _movielens(movielens.read_csv, _HALVES, "ml-latest"),
+    "ml-latest-small": _movielens(
         movielens.read_csv,
         _HALVES,
-        ("ml-latest.zip", "ml-latest"),
-        url=_GROUPLENS + "ml-latest.zip",
-        sha256=None,  # GroupLens replaces the zip now and then
-    ),
-    "ml-latest-small": Entry(
-        movielens.read_csv,
-        _HALVES,
-        ("ml-latest-small.zip", "ml-latest-small"),
-        url=_GROUPLENS + "ml-latest-small.zip",
+        "ml-latest-small",
         sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
         embedded="embedded/ml-latest-small.zip",
     ),

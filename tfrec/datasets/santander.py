@@ -75,11 +75,8 @@ def _row_files(found: files.Files) -> list[files.TextFile]:
     names = [n for n in found.names if _ROWS.search(n) and not _NOT_ROWS.search(n)]
     whole = [n for n in names if pathlib.PurePosixPath(n).name.startswith("train_ver2.")]
     if not names:
-        held = ", ".join(found.names[:8]) or "nothing"
-        raise FileNotFoundError(
-            f"{found.where} holds no rows of customers (it holds: {held}); pass train_ver2.csv, "
-            "or its folder, with --raw"
-        )
+        cure = "pass train_ver2.csv, or its folder, with --raw"
+        raise found.missing("rows of customers", cure)
     return [found.file(n) for n in whole[:1] or names]
 
 

@@ -200,11 +200,8 @@ def _table_files(found: files.Files) -> list[files.TextFile]:
         else:
             names = []
     if not names:
-        held = ", ".join(found.names[:8]) or "nothing"
-        raise FileNotFoundError(
-            f"{found.where} holds no table (it holds: {held}); pass a .csv, .tsv, .txt, .dat "
-            "(.gz, too) or .parquet file, or a folder of such, with --raw"
-        )
+        cure = "pass a .csv, .tsv, .txt, .dat (or .gz) or .parquet file, or a folder, with --raw"
+        raise found.missing("table", cure)
     return [found.file(n) for n in names]
 
 
