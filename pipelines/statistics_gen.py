@@ -97,7 +97,7 @@ def read(path: pathlib.Path) -> dict[str, statistics_pb2.DatasetFeatureStatistic
 
 
 def sketch(path: pathlib.Path) -> np.ndarray:
-    """The sketch of all events of an artefact, whatever their split."""
+    """The sketch of all events of an artefact, over all splits."""
     from . import statistics
 
     all_hashes = [np.zeros(0, np.uint64), *_sketches(path).values()]

@@ -388,6 +388,6 @@ def test_protocols_by_time_say_their_days():
 
 def test_splits_by_time_need_times():
     raw = raw_dataset("x", has_times=False)
-    with pytest.raises(ValueError, match="split=last goes by time, but x has no times"):
+    with pytest.raises(ValueError, match="split=last needs times, but x has none"):
         protocol.check_source(DataConfig(split="last"), raw)
     protocol.check_source(DataConfig(split="users", test=1), raw)

@@ -41,7 +41,7 @@ def command(name: str) -> cli.Command:
 
 
 def _runner() -> str:
-    """The pipeline's module: inside tfrec where it is installed, beside it in a checkout."""
+    """The pipeline's module: part of tfrec if it is installed, next to it in a checkout."""
     installed = importlib.util.find_spec("tfrec.pipelines") is not None
     return "tfrec.pipelines.local_runner" if installed else "pipelines.local_runner"
 

@@ -19,7 +19,7 @@ _LEFT = re.compile(rf"\.{_HOST}-(\d+)([{_NEW}{_OLD}])(.+)")
 
 @contextlib.contextmanager
 def file(path: str | pathlib.Path, durable: bool = False) -> Iterator[pathlib.Path]:
-    """Yields an unused path beside `path`; the file written there replaces `path` at the end.
+    """Yields an unused path next to `path`; the file written there replaces `path` at the end.
 
     If the block fails, `path` is unchanged and nothing is left. Both paths have the same suffix,
     for libraries that depend on it.
@@ -51,7 +51,7 @@ def file(path: str | pathlib.Path, durable: bool = False) -> Iterator[pathlib.Pa
 
 @contextlib.contextmanager
 def folder(path: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields an empty folder beside `path`, which replaces `path` at the end of the block.
+    """Yields an empty folder next to `path`, which replaces `path` at the end of the block.
 
     If the block fails, `path` is unchanged and nothing is left. Parent folders are created.
     """

@@ -10,7 +10,7 @@ flags.DEFINE_string("run_dir", "", "where the blend is written", flag_values=FLA
 
 
 def main() -> None:
-    """Flags, one call, a table."""
+    """Blends the runs and prints a table."""
     runs, path = cli.require(FLAGS, "runs"), cli.require(FLAGS, "run_dir")
     cli.start_tensorflow()
     from tfrec.training import blend, summaries

@@ -29,7 +29,7 @@ flags.DEFINE_string("csv", "", "also write the numbers to this file", flag_value
 
 
 def main() -> None:
-    """Flags, one call, a table."""
+    """Compares the runs and models, and prints a table."""
     if not FLAGS.runs and not FLAGS.models:
         raise ValueError(
             "nothing to compare: give --runs=runs/a,runs/b or --models=popularity,ease"

@@ -32,7 +32,7 @@ flags.DEFINE_integer("replicas", 2, "in Kubernetes", 1, flag_values=FLAGS)
 
 
 def main() -> None:
-    """Flags, one call, and how to start it."""
+    """Writes the files and prints how to start the server."""
     from tfrec.serving import production
 
     try:

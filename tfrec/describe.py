@@ -10,7 +10,7 @@ flags.DEFINE_string("html", "", "also write a page with plots there", flag_value
 
 
 def main() -> None:
-    """Flags, one pass, a table."""
+    """Prints the table, and writes the page."""
     data_dir = cli.require(FLAGS, "data_dir")
     cli.start_tensorflow()
     from tfrec.data import description, description_page, description_text

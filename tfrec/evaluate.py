@@ -20,7 +20,7 @@ flags.DEFINE_string("metric", "", "of the comparison (default: the task's own)",
 
 
 def main() -> None:
-    """Flags, one call, a table."""
+    """Evaluates the run and prints a table."""
     path = cli.require(FLAGS, "run_dir")
     cli.start_tensorflow()
     from tfrec.training import evaluation, summaries

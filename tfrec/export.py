@@ -48,7 +48,7 @@ flags.DEFINE_float(
 
 
 def main() -> None:
-    """Flags, one call, and the request that works."""
+    """Exports the run and prints a request that works."""
     check_flags()
     if FLAGS.index == "tfrs":
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be set before TensorFlow is imported

@@ -11,7 +11,7 @@ flags.DEFINE_bool("overwrite", False, "replace data that is prepared there", fla
 
 
 def main() -> None:
-    """Flags, one call, a short summary."""
+    """Prepares the data and prints a summary."""
     data_dir = cli.require(FLAGS, "data_dir")
     names.refuse_data_set(FLAGS.dataset)
     data = data_flags.settings(FLAGS, DataConfig())

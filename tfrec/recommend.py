@@ -29,7 +29,7 @@ REQUESTS = ("user", "items", "similar", "all", "users", "histories")
 
 
 def main() -> None:
-    """Flags, one call, a table or a file."""
+    """Prints a table of recommendations, or writes a file."""
     path = cli.require(FLAGS, "run_dir")
     wanted = [name for name in REQUESTS if FLAGS[name].value]
     if len(wanted) != 1:

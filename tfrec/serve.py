@@ -22,7 +22,7 @@ for name, kind in WITHOUT_EFFECT.items():
 
 
 def main() -> None:
-    """Flags, one call."""
+    """Runs the server."""
     given = tuple(name for name in WITHOUT_EFFECT if FLAGS[name].value is not None)
     settings = {field.name: FLAGS[field.name].value for field in SETTINGS}
     options = Options(**settings, without_effect=given)

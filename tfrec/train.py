@@ -146,7 +146,7 @@ def prepared_data() -> DataConfig | None:
 
 
 def main() -> None:
-    """Flags, one call, a short summary."""
+    """Trains the model and prints a summary."""
     if FLAGS.list_presets:
         print(presets.table())
         return

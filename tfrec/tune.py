@@ -40,7 +40,7 @@ flags.DEFINE_string(
 
 
 def main() -> None:
-    """Flags, one call, the winner."""
+    """Runs the study and prints the best settings."""
     names.refuse_model(FLAGS.model)
     names.refuse_data_set(FLAGS.dataset)
     names.refuse_settings(FLAGS.model, FLAGS["set"].value)

@@ -29,7 +29,7 @@ def prepare(
 ) -> DatasetInfo:
     """Prepares `raw` in `data_dir`; does nothing if the same is prepared there already.
 
-    Everything is written to a directory beside `data_dir` and renamed at the end, so that a
+    Everything is written to a directory next to `data_dir` and renamed at the end, so that a
     failure leaves nothing half-written. The same source and settings give the same bytes.
 
     Args:

@@ -25,7 +25,7 @@ def check_source(config: DataConfig, raw: RawDataset) -> None:
         _check_without_ids(config, raw)
     if config.rule.needs_times and not raw.has_times:
         raise ValueError(
-            f"--data split={config.split} goes by time, but {raw.name} has no times; use --data "
+            f"--data split={config.split} needs times, but {raw.name} has none; use --data "
             "split=random, or split=users with fold_in=random"
         )
 

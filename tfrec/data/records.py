@@ -17,7 +17,7 @@ from tfrec.data import stored
 FORMAT_VERSION = schema.FORMAT_VERSION
 _SCAN = 1024  # records parsed in one step while searching for rows
 _LENGTH = struct.Struct("<Q")
-_FRAME = 16  # bytes of a record beside its data: the length and two checksums
+_FRAME = 16  # bytes of a record in addition to its data: the length and two checksums
 
 
 def files(

@@ -134,11 +134,11 @@ def _saved_model(folder: str) -> Encoder:
     import tensorflow as tf  # only where the encoder is a SavedModel
 
     model = tf.saved_model.load(folder)
-    ask = model if callable(model) else _signature(folder, model)
+    call = model if callable(model) else _signature(folder, model)
 
     def encode(texts: list[str]) -> np.ndarray:
         batches = (tf.constant(texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH))
-        return np.concatenate([_only(folder, tf.nest.flatten(ask(batch))) for batch in batches])
+        return np.concatenate([_only(folder, tf.nest.flatten(call(batch))) for batch in batches])
 
     return encode
 

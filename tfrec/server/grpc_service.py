@@ -46,14 +46,14 @@ class Services:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers all methods."""
-        ask, inference = self._counted, self._inference
+        counted, inference = self._counted, self._inference
         methods = {
-            "Predict": (PredictRequest, ask("Predict", inference.predict)),
-            "Classify": (ClassificationRequest, ask("Classify", inference.classify)),
-            "Regress": (RegressionRequest, ask("Regress", inference.regress)),
+            "Predict": (PredictRequest, counted("Predict", inference.predict)),
+            "Classify": (ClassificationRequest, counted("Classify", inference.classify)),
+            "Regress": (RegressionRequest, counted("Regress", inference.regress)),
             "MultiInference": (
                 MultiInferenceRequest,
-                ask("MultiInference", inference.multi_inference),
+                counted("MultiInference", inference.multi_inference),
             ),
             "GetModelMetadata": (GetModelMetadataRequest, self._metadata),
         }
