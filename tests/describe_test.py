@@ -6,11 +6,13 @@ import shutil
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from commands_test import run
 from conftest import checkerboard
 
+import tfrec
 from tfrec.config import DataConfig
 from tfrec.data import description, description_page, description_text, prepare, records
 from tfrec.data.description import Description
@@ -74,6 +76,17 @@ def test_counts_are_those_of_the_records(monkeypatch, made, settings):
     assert halves[[0, 4]].min() > 0 and not halves[1:4].any()  # ratings are 1 or 5
     assert found.density.shape == (min(40, info.n_rows), min(40, info.n_columns))
     np.testing.assert_allclose(found.density.mean(), 1 - info.sparsity, atol=1e-9)
+
+
+def test_ties_in_time_are_counted(tmp_path):
+    times = pd.Series([5, 5, 5, 9, 3, 4, 4, 4], dtype="int64")
+    frame = pd.DataFrame({"user": list("aaaabbbb"), "item": list("wxyzwxyz"), "time": times})
+    data = tfrec.Dataset.from_pandas(frame, time="time")
+    found = described(data.split("last", data_dir=tmp_path / "data").data_dir)
+    assert (found.neighbours, found.neighbours_tied, found.tied_with_own) == (6, 4, 1)
+    said = verdicts(found)
+    assert any("1 of 2 test ratings have the time of" in sentence for sentence in said)
+    assert "4 of 6 neighbouring ratings" in dict(description_text.rows(found))["ties"]
 
 
 def test_a_random_split_is_clean_but_not_by_time(made):

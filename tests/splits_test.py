@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from tfrec.config import DataConfig
-from tfrec.data import protocol, vocabulary
+from tfrec.data import protocol, stages, vocabulary
 from tfrec.data.ratings import Ratings, collect, drop_duplicates
+from tfrec.data.stages import Interactions
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.split_rules import HISTORY, RULES, TEST, VALIDATION, ByTime, HeldOutUsers, LastOut
 
@@ -177,6 +178,21 @@ def test_last_holds_out_by_time_then_file_order():
     assert run(data, 3, 9, split="last", validation=0).part.tolist() == [0, 0, 2, 0, 0, 0, 0, 0, 2]
 
 
+def test_ties_in_random_order_hold_out_any_of_the_latest_ratings():
+    users, times = np.repeat(np.arange(200, dtype=np.int32), 4), np.tile([1, 2, 2, 2], 200)
+    data = Ratings(users, np.arange(800, dtype=np.int32), np.ones(800, np.float32), times)
+    found = Interactions(data, [f"{i:03}" for i in range(200)], [f"{i:03}" for i in range(800)])
+    config = DataConfig(split="last", ties="random", seed=5)
+    parts = [stages.split(found, config) for _ in range(2)]
+    assert np.array_equal(*(p.part for p in parts))
+    tested = parts[0].kept.ratings.items[parts[0].part == TEST] % 4
+    counts = np.bincount(tested, minlength=4)
+    assert counts[0] == 0 and counts[1:].min() > 40
+    in_file_order = stages.split(found, DataConfig(split="last"))
+    assert set(in_file_order.kept.ratings.items[in_file_order.part == TEST] % 4) == {3}
+    assert "ties in random order (seed 5)" in config.rule.describe()
+
+
 @pytest.mark.parametrize("name", ["random", "time", "users", "last"])
 def test_every_rating_is_in_one_part(name):
     data = make()
@@ -223,7 +239,7 @@ def test_a_rule_holds_its_own_settings():
     config = DataConfig(split="users", test=5, fold_in="time", seed=3)
     assert config.rule == HeldOutUsers(test=5, fold_in="time", seed=3)
     assert config.rule.needs_times
-    assert DataConfig(split="last", seed=3).rule == LastOut()
+    assert DataConfig(split="last", ties="random", seed=3).rule == LastOut(ties="random", seed=3)
     assert DataConfig(split="time", until="2005-01-01").rule == ByTime(until="2005-01-01")
     with pytest.raises(ValueError, match="^--data test=1 must be 0 or more and less than 1$"):
         ByTime(test=1)

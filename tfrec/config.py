@@ -57,10 +57,15 @@ OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad", "adamw", "lbfgs")
 DUPLICATES = ("error", "first", "last", "sum", "count")
 
 
-def _of_split(name: str) -> Any:
-    """A setting of splits; its default, ranges and help are in the rules that use it."""
+def _of_split(name: str, later: bool = False) -> Any:
+    """A setting of splits; its default, ranges and help are in the rules that use it.
+
+    Args:
+        name: Of the setting.
+        later: As of `setting`.
+    """
     default = next(getattr(rule, name) for rule in RULES.values() if hasattr(rule, name))
-    return dataclasses.field(default=default, metadata={"of_split": True})
+    return dataclasses.field(default=default, metadata={"of_split": True, "later": later})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +116,7 @@ class DataConfig(Settings):
     fold: str = _of_split("fold")
     fold_in: str = _of_split("fold_in")
     fold_in_share: float = _of_split("fold_in_share")
+    ties: str = _of_split("ties", later=True)
     min_rating: float | None = setting(None, "a finite number")
     drop_rating: float | None = setting(None, "a finite number")
     label_above: float | None = setting(None, "a finite number")

@@ -61,6 +61,10 @@ class Description:
         rows_twice: Rows that are stored more than once.
         without_history: Rows with test ratings but no input.
         before_own: Test ratings earlier than the latest input of their row.
+        neighbours: Pairs of neighbouring ratings of a row in time order, all parts together.
+        neighbours_tied: Pairs among them with one and the same time.
+        tied_with_own: Test ratings with the time of the latest input of their row, so that the
+            order inside ties decides which of them is held out.
         before_train: Test ratings earlier than the latest training rating of all.
         density: float `[cells, cells]`, share of filled pairs, at most GRID cells each way; rows
             and columns with the most ratings first.
@@ -85,6 +89,7 @@ class Description:
         )
         self.twice: dict[str, int] = {}
         self.without_history = self.before_own = self.before_train = 0
+        self.neighbours = self.neighbours_tied = self.tied_with_own = 0
         stored = np.zeros(info.n_rows, np.int64)
         for rows, parts in _batches(data_dir, info):
             stored += np.bincount(rows, minlength=info.n_rows)
@@ -92,6 +97,7 @@ class Description:
                 self._count(batch)
             self._find_overlaps(parts)
             self._compare_with_history(rows, parts)
+            self._count_ties(parts)
         self.rows_twice = int((stored > 1).sum())
         self.density = self._second_pass(data_dir)
 
@@ -146,6 +152,19 @@ class Description:
             np.maximum.at(latest, parts[part].row, parts[part].time)
         self.without_history += int((latest[np.unique(test.row)] < 0).sum())
         self.before_own += int(((test.time < latest[test.row]) & (test.time > 0)).sum())
+        self.tied_with_own += int(((test.time == latest[test.row]) & (test.time > 0)).sum())
+
+    def _count_ties(self, parts: dict[str, Batch]) -> None:
+        """Counts neighbouring ratings of a row with equal times; unknown times are left out."""
+        rows, times = (
+            np.concatenate([getattr(batch, name) for batch in parts.values()])
+            for name in ("row", "time")
+        )
+        order = np.lexsort((times, rows))
+        order = order[times[order] > 0]
+        same_row = np.diff(rows[order]) == 0
+        self.neighbours += int(same_row.sum())
+        self.neighbours_tied += int((same_row & (np.diff(times[order]) == 0)).sum())
 
     def _second_pass(self, data_dir: str | pathlib.Path) -> np.ndarray:
         """Counts what needs the totals: density map, test ratings before the end of training."""

@@ -8,6 +8,7 @@ from tfrec.data.description import Description
 
 PART_NAMES = {"history": "train", "validation": "validation", "test": "test"}
 _SHARES = (0.01, 0.1, 0.5)  # of the columns, most rated first
+TIES = "the order inside ties decides (--data ties=file or random, with split=last)"
 _LATER = ("time", "month")  # splits whose test comes after all training
 
 
@@ -33,6 +34,7 @@ def rows(description: Description) -> list[tuple[str, str]]:
         (_each(columns[:-1]), _spread(d.column_counts)),
         ("long tail", _tail(d.column_counts, columns)),
         *(("time", text) for text in _times(d)),
+        *(("ties", text) for text in _ties(d)),
         ("fields", ", ".join(f"{f.name} ({f.of}, {f.kind})" for f in info.fields) or "none"),
         ("dropped", ", ".join(f"{n:,} {why}" for why, n in info.dropped.items()) or "none"),
     ]
@@ -54,6 +56,13 @@ def checks(description: Description) -> list[tuple[str, str]]:
         return [*found, ("note", "nothing is held out for test")]
     if d.has_times:
         found.append(_by_time(d, n_test))
+        found.append(
+            _note(
+                d.tied_with_own,
+                f"{d.tied_with_own:,} of {n_test:,} test ratings have the time of their "
+                f"{d.info.rows}'s last input: {TIES}",
+            )
+        )
     cold, on_them = d.cold_columns
     column = "items" if info.rows == "user" else "users"
     found.append(
@@ -129,6 +138,16 @@ def _times(d: Description) -> list[str]:
         f"{_day(first)} to {_day(d.last[group, part])}"
         for (group, part), first in d.first.items()
     ]
+
+
+def _ties(d: Description) -> list[str]:
+    if not d.neighbours:
+        return []
+    tied, n = d.neighbours_tied, d.neighbours
+    text = f"{tied:,} of {n:,} neighbouring ratings of a {d.info.rows} have one time"
+    if 2 * tied > n:
+        text += ": times of writing rather than of choosing"
+    return [f"{text} ({100 * tied / n:.1f} %)"]
 
 
 def _day(seconds: int) -> str:

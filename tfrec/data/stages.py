@@ -131,6 +131,9 @@ def split(found: Interactions, config: DataConfig) -> Parts:
         ValueError: settings that do not fit this data.
     """
     found = _by_position(found)
+    order = config.rule.order(len(found.ratings))
+    if order is not None:
+        found = dataclasses.replace(found, ratings=found.ratings.take(order))
     cut = config.rule.split(found.ratings, len(found.user_ids), len(found.item_ids))
     kept = cut.part != DROPPED
     found = dataclasses.replace(

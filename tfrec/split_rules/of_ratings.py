@@ -10,6 +10,7 @@ from tfrec.settings import setting
 from tfrec.split_rules.rule import (
     HISTORY,
     SPAWN_TEST,
+    SPAWN_TIES,
     SPAWN_VALIDATION,
     TEST,
     VALIDATION,
@@ -108,23 +109,33 @@ class GivenFiles(SplitRule):
 
 @dataclasses.dataclass(frozen=True)
 class LastOut(SplitRule):
-    """Leave-one-out: the last rating by (time, file order) is test, the one before validation.
+    """Leave-one-out: the last rating by time is test, the one before validation.
 
     Users with fewer than 3 ratings stay in training whole; the note counts them.
 
     Attributes:
         validation: If above 0, the last but one is validation; 0 holds out only the last.
+        ties: Order of a user's ratings of equal times: that of the "file", or "random".
+        seed: Seed of the random order.
     """
 
     name: ClassVar[str] = "last"
     item_rows: ClassVar[bool] = False
 
     validation: float = setting(0.1, "0 or more")
+    ties: str = setting("file", choices=("file", "random"))
+    seed: int = setting(0, "0 or more and less than 2^32")
 
     @property
     def needs_times(self) -> bool:
         """True: the rule needs times."""
         return True
+
+    def order(self, n: int) -> np.ndarray | None:
+        """See `SplitRule.order`."""
+        if self.ties == "file":
+            return None
+        return np.random.default_rng([self.seed, SPAWN_TIES]).permutation(n)
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
         """Splits ratings by this rule; see `SplitRule.split`."""
@@ -141,7 +152,8 @@ class LastOut(SplitRule):
     def describe(self) -> str:
         """A description of the split."""
         before = ", last but one validation" if self.validation > 0 else ", no validation"
-        return f"leave-one-out by time: last rating of each user test{before}"
+        ties = f", ties in random order (seed {self.seed})" if self.ties == "random" else ""
+        return f"leave-one-out by time: last rating of each user test{before}{ties}"
 
 
 def _numbers(n: int) -> np.ndarray:

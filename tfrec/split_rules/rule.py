@@ -9,7 +9,7 @@ from tfrec.ratings import Ratings, occurs
 from tfrec.settings import Settings
 
 HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
-SPAWN_TEST, SPAWN_VALIDATION = 0, 1  # independent streams of one seed
+SPAWN_TEST, SPAWN_VALIDATION, SPAWN_TIES = 0, 1, 2  # independent streams of one seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,14 @@ class SplitRule(Settings):
     def needs_times(self) -> bool:
         """Whether the rule needs times."""
         return False
+
+    def order(self, n: int) -> np.ndarray | None:
+        """The order in which n ratings are taken before they are sorted by time, stably.
+
+        Returns:
+            int64 `[n]`, indices in file order; None: file order.
+        """
+        return None
 
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
         """Splits ratings.
