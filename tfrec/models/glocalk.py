@@ -39,6 +39,7 @@ class GLocalK(SparseFC):
     at its normal start of deviation .1, and the input jumps).
     """
 
+    defaults = SparseFC.defaults
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
     paper_settings = {
         "regularization": 20.0,
