@@ -41,13 +41,7 @@ class GLocalK(SparseFC):
 
     defaults = SparseFC.defaults
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
-    paper_settings = {
-        "regularization": 20.0,
-        "kernel_regularization": 0.006,
-        "input_dropout": 0.0,
-        "pretrain_epochs": 30,
-        "kernel_scale": 1.0,
-    }
+    paper_settings = {"pretrain_epochs": 30, "kernel_scale": 1.0, "input_dropout": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(SparseFC.Config):
