@@ -86,6 +86,7 @@ SMALL = {
         {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0, "regularization": 10.0},
         {**CODED, "epochs": 20},
     ),
+    "chebycf": ({"factors": 4, "low_pass": 0.3}, {"batch_size": 16}),
     "ials": ({"factors": 4, "regularization": 0.1}, {"batch_size": 16}),
     "als": ({"factors": 4}, {"batch_size": 16}),
     "mf": ({"latent": 4, "regularization": 0.001}, EVENTS),

@@ -13,6 +13,7 @@ from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.bertrating import BertRating
 from tfrec.models.biases import Biases
 from tfrec.models.cdae import CDAE
+from tfrec.models.chebycf import ChebyCF
 from tfrec.models.dcn import DCN
 from tfrec.models.deepfm import DeepFM
 from tfrec.models.deeprec import DeepRec
@@ -53,6 +54,7 @@ MODELS: dict[str, type[Recommender]] = {
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
+    "chebycf": ChebyCF,
     "ials": IALS,
     "als": ALS,
     "mf": MF,
