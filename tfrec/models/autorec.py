@@ -23,9 +23,9 @@ class AutoRec(ItemRows, Residual):
     I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
     sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). With
     `base="biases"`, the default, r is what damped biases leave over of the ratings
-    (`models/residual.py`); the paper has none. What is minimised is that sum divided by the number of training rows, so that a mini-batch estimates
-    it without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
-    by the report.
+    (`models/residual.py`); the paper has none. What is minimised is that sum divided by the
+    number of training rows, so that a mini-batch estimates it without bias and lambda keeps its
+    meaning whatever the batch. Predictions are clipped by the report.
 
     Departs from the paper: a column without training ratings has the mean rating as bias and
     predicts about that (paper: 3); with user rows the bias starts there for all columns
@@ -34,9 +34,7 @@ class AutoRec(ItemRows, Residual):
     """
 
     task = "rating"
-    defaults = TrainConfig(
-        epochs=10, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3
-    )
+    defaults = TrainConfig(epochs=10, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
     paper_settings = {"base": "none"}
     search = {"weight_decay": None}  # it has a penalty of its own
