@@ -31,7 +31,7 @@ BAD_ROW = 3
 # One of each kind of input and output graph; the other models' turn is `-m slow`.
 KINDS = (
     *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "chebycf", "ials"),
-    *("mf", "bertrating", "biases"),
+    *("sequentialrules", "mf", "bertrating", "biases"),
 )
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 

@@ -30,6 +30,7 @@ from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
 from tfrec.models.recvae import RecVAE
 from tfrec.models.sasrec import SASRec
+from tfrec.models.sequentialrules import SequentialRules
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
@@ -47,6 +48,7 @@ MODELS: dict[str, type[Recommender]] = {
     "sparsefc": SparseFC,
     "glocalk": GLocalK,
     "svae": SVAE,
+    "sequentialrules": SequentialRules,
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
     "bert4rec": BERT4Rec,
