@@ -22,11 +22,10 @@ class AutoRec(ItemRows, Residual):
 
     I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
     sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). With
-    `base="biases"`, which is not in the paper, r is what damped biases leave over of the ratings
-    (`models/residual.py`). What is
-    minimised is that sum divided by the number of training rows, so that a mini-batch estimates
-    it without bias and lambda keeps its meaning whatever the batch. Predictions are clipped
-    by the report.
+    `base="biases"`, the default, r is what damped biases leave over of the ratings
+    (`models/residual.py`); the paper has none. What is minimised is that sum divided by the
+    number of training rows, so that a mini-batch estimates it without bias and lambda keeps its
+    meaning whatever the batch. Predictions are clipped by the report.
 
     Departs from the paper: a column without training ratings has the mean rating as bias and
     predicts about that (paper: 3); with user rows the bias starts there for all columns
@@ -35,7 +34,9 @@ class AutoRec(ItemRows, Residual):
     """
 
     task = "rating"
+    defaults = TrainConfig(epochs=10, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
+    paper_settings = {"base": "none"}
     search = {"weight_decay": None}  # it has a penalty of its own
 
     @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,6 @@ class AutoRec(ItemRows, Residual):
                 form.
         """
 
-        base: str = "none"
         rows: str = setting("item", choices=("item", "user"))
         hidden: tuple[int, ...] = setting(
             (500,), "at least 1", search=OneOf((100,), (250,), (500,), (1000,))

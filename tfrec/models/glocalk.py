@@ -39,9 +39,7 @@ class GLocalK(SparseFC):
     at its normal start of deviation .1, and the input jumps).
     """
 
-    defaults = TrainConfig(
-        epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
-    )
+    defaults = SparseFC.defaults
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
     paper_settings = {"pretrain_epochs": 30, "kernel_scale": 1.0, "input_dropout": 0.0}
 
@@ -56,9 +54,6 @@ class GLocalK(SparseFC):
                 the pre-trained model; False: C keeps its random start, as the authors'.
         """
 
-        regularization: float = 20.0
-        kernel_regularization: float = 0.006
-        input_dropout: float = 0.5
         pretrain_epochs: int = setting(20, "at least 1")
         kernel_scale: float = setting(2e-4, "more than 0", search=Range(1e-5, 0.1, log=True))
         identity_start: bool = True

@@ -7,20 +7,10 @@ from tfrec.presets.entry import Preset
 
 # Models with other defaults than their paper's.
 _MODELS = (
-    *("multvae", "multdae", "recvae", "cdae", "svae"),
-    *(
-        "sasrec",
-        "bert4rec",
-        "gru4rec",
-        "hstu",
-        "mf",
-        "fm",
-        "deepfm",
-        "dcn",
-        "bertrating",
-        "sparsefc",
-        "glocalk",
-    ),
-)
+    "autorec", "sparsefc", "glocalk",
+    "multvae", "multdae", "recvae", "cdae", "svae",
+    "sasrec", "bert4rec", "gru4rec", "hstu",
+    "mf", "fm", "deepfm", "dcn", "bertrating",
+)  # fmt: skip
 
 PRESETS: dict[str, Preset] = {f"{model}-paper": Preset(model) for model in _MODELS}
