@@ -16,7 +16,7 @@ EPOCHS, PATIENCE = 30, 3  # of a candidate, at most
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "ratings": ("biases", "als", "mf", "deeprec"),
     "interactions": ("popularity", "ials", "ease", "multdae"),
-    "next items": ("popularity", "ials", "sasrec"),
+    "next items": ("popularity", "sequentialrules", "ials", "sasrec"),
     "labels": ("fm", "dcn", "deepfm"),
 }
 """Quick, strong models by the kind of data, the simplest first: it wins a tie."""
