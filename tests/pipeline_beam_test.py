@@ -150,7 +150,7 @@ def test_options_reach_beam_and_mistyped_ones_are_named(tmp_path):
 
 def test_workers_that_see_another_file_system_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(beam._Keep, "__call__", lambda self, key, task: None)
-    with pytest.raises(FileNotFoundError, match=r"every worker must see the pipeline's root"):
+    with pytest.raises(FileNotFoundError, match=r"all workers must have the pipeline's root"):
         engine.make("FnApiRunner", [], tmp_path).map(double, [1])
 
 

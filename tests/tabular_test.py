@@ -196,7 +196,7 @@ BAD = {
     "a line with another separator": (CSV + "x;1;2;3;4\n", NAMED, r"line 6: 1 columns sep"),
     "no number": (
         CSV + "x,1,86400,3,many\n", NAMED,
-        r"a.csv, line 6, column 5 \(stars\): 'many' is not a number; correct that line, or name "
+        r"a.csv, line 6, column 5 \(stars\): 'many' is not a number; correct that line, or give "
         r"another column with --columns ...,value=COLUMN",
     ),
     "no value": (CSV + "x,1,86400,3,\n", NAMED, r"line 6, column 5 \(stars\): '' is not a number"),

