@@ -88,7 +88,7 @@ def test_the_outer_bins_are_bins_of_their_own():
     assert result["ece"] == pytest.approx((0.95 + 0.15 + 0.15 + 0.95) / 4)
 
 
-def test_a_constant_is_worth_chance_and_its_entropy():
+def test_a_constant_has_the_auc_of_chance_and_its_entropy():
     result = measured([0] * 4, range(4), [1, 0, 0, 0], [-math.log(3)] * 4).result()
     assert (result["auc"], result["gauc"]) == (0.5, 0.5)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))

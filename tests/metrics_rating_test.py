@@ -41,7 +41,7 @@ def test_reranking_precision_by_hand():
     assert report.users.tolist() == [0, 1]
 
 
-def test_equal_predictions_are_worth_their_expectation():
+def test_equal_predictions_count_by_expectation():
     scores = [[9, 3, 3, 3, 3, 1]]
     values = [[1, 5, 4, 2, 1, 5]]  # of the four tied, two are relevant
     report = rated(

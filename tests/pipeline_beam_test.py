@@ -70,7 +70,7 @@ def test_two_worker_processes_write_the_same_bytes(raws, tmp_path, monkeypatch, 
 
 @pytest.fixture
 def alarm():
-    """Turns waiting for ever into a failure."""
+    """Fails instead of waiting forever."""
 
     def stop(*_):
         raise TimeoutError("not ended within 45 s")
