@@ -15,8 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from tfrec.server import config_files, merging
 from tfrec.server.batching import Batcher, Settings
-from tfrec.server.engine import Call
 from tfrec.server.errors import ServingError
+from tfrec.server.saved_model import Call
 
 
 def call(rows, length=1, value=1.0, name="x"):

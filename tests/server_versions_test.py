@@ -27,8 +27,8 @@ from tensorflow_serving.apis import (
 )
 
 from tfrec.server import run
-from tfrec.server.engine import SavedModel
 from tfrec.server.options import Options
+from tfrec.server.saved_model import SavedModel
 
 NAMES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
