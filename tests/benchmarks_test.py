@@ -246,7 +246,7 @@ def test_all_users_get_what_each_would_get(board, tmp_path):
     assert min(found[cost] for cost in ("wall_seconds", "cpu_seconds", "peak_memory_mb")) > 0
 
 
-def test_an_id_stands_for_itself_and_its_partners():
+def test_features_of_an_id_are_itself_and_its_partners():
     block = load("bayesian_fm").block
     user, item = np.array([0, 0, 1]), np.array([0, 2, 2])
     found = block(user, item, 3, 3, implicit=True).toarray()
@@ -278,7 +278,7 @@ class FakeSampler:
         return np.full(days.shape[0], 9.0)
 
 
-def test_bayesian_fm_learns_from_the_known_events_alone(board, monkeypatch):
+def test_bayesian_fm_learns_only_from_the_known_events(board, monkeypatch):
     module, sampler = load("bayesian_fm"), FakeSampler()
     module.FLAGS(["bayesian_fm.py", "--samples=7", "--burn_in=2"])
     monkeypatch.setattr(module, "myfm", lambda: sampler)
@@ -304,7 +304,7 @@ def test_bayesian_fm_names_the_missing_package(monkeypatch):
         load("bayesian_fm").myfm()
 
 
-def test_made_up_ratings_have_the_shape_they_are_named_after(tmp_path):
+def test_synthetic_ratings_have_the_shape_of_their_data_set(tmp_path):
     ingest = load("ingest")
 
     found = list(ingest.made_up("netflix", 0.0005, 0))

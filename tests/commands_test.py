@@ -1,4 +1,4 @@
-"""The commands as a user types them: the whole road, resuming, presets."""
+"""The commands as a user types them: from data to export, resuming, presets."""
 
 import dataclasses
 import json
@@ -76,10 +76,10 @@ def listing(folder):
     }
 
 
-# ------------------------------------------------------------------ the whole road
+# ------------------------------------------------------------------ from data to export
 
 
-def test_train_takes_prepared_data_as_it_is(road):
+def test_train_uses_prepared_data_unchanged(road):
     config = json.loads((road.folder / "run/config.json").read_text())
     assert config["data"]["split"] == "time"
     assert config["data"]["test"] == 0.2
@@ -140,7 +140,7 @@ def test_evaluate_refuses_validation_that_was_trained_on(tfrec, road, tmp_path):
     run_dir = f"--run_dir={tmp_path / 'run'}"
     tfrec(*SMALL, "--train", "refit=true", f"--data_dir={road.data}", run_dir)
     done = tfrec("evaluate", run_dir, "--part=validation")
-    assert "trained anew on train + validation" in done.err
+    assert "on train + validation" in done.err
 
 
 def recommended(text):
@@ -257,7 +257,7 @@ def test_overwrite_removes_the_run_and_nothing_else(tfrec, road, tmp_path):
     assert not (tmp_path / "logs/old").exists()
 
 
-def test_an_unprepared_data_set_is_prepared_once_and_says_so(tfrec, cache, tmp_path):
+def test_an_unprepared_data_set_is_prepared_once_with_a_message(tfrec, cache, tmp_path):
     words = ["train", "--model=popularity", "--data", "seed=5"]
     first = tfrec(*words, f"--run_dir={tmp_path / '1'}")
     second = tfrec(*words, f"--run_dir={tmp_path / '2'}")
@@ -298,7 +298,7 @@ def test_a_preset_is_an_experiment_that_can_be_run(name, tmp_path):
     assert info.n_ratings["test"] or preset.data.validation == 1
 
 
-def test_a_preset_gives_way_to_the_flags_beside_it(tfrec, tmp_path):
+def test_flags_override_a_preset(tfrec, tmp_path):
     done = tfrec(
         "train", "--preset=autoencoder-latestsmall-time98", "--set", "hidden=4", "--train",
         "epochs=1", f"--run_dir={tmp_path / 'run'}",

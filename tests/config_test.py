@@ -240,7 +240,7 @@ def test_a_run_from_before_there_was_a_base_has_none(name):
     ).column_biases.shape == (info.n_columns,)
 
 
-def test_the_settings_modules_know_no_model():
+def test_settings_modules_do_not_depend_on_models():
     here = pathlib.Path(config_lib.__file__).parent
     files = ("config", "settings", "overrides")
     tree = ast.parse("\n".join((here / f"{name}.py").read_text() for name in files))

@@ -1,4 +1,4 @@
-"""Criteo's rows: both layouts, what is said about bad ones, and from a file to an AUC."""
+"""Criteo's rows: both layouts, errors for bad ones, and from a file to an AUC."""
 
 import gzip
 import os
@@ -74,7 +74,7 @@ def test_both_layouts_give_the_same_rows(tmp_path, monkeypatch):
     assert several["item"].tolist() == [str(n) for n in range(240)]
 
 
-def test_a_thousand_rows_pass_for_a_user(tmp_path, monkeypatch):
+def test_a_thousand_rows_are_stored_as_a_user(tmp_path, monkeypatch):
     row = b"1" + b"\t" * 39 + b"\n"
     put(tmp_path, a_txt=row * 700, b_txt=row * 1302)
     monkeypatch.setattr(files, "BLOCK_BYTES", 10_000)
@@ -143,14 +143,14 @@ def test_other_files_are_refused(tmp_path):
         {"duplicates": "last"},
     ],
 )
-def test_what_goes_by_users_or_items_is_refused(tmp_path, setting):
+def test_settings_that_need_users_or_items_are_refused(tmp_path, setting):
     raw = registry.load("criteo", put(tmp_path, train_txt=tabs(make(1))))
     (name,) = setting
     with pytest.raises(ValueError, match=f"--data {name}=.*: criteo is rows .*leave it out"):
         prepare.prepare(raw, DataConfig(**setting), tmp_path / "data", progress=False)
 
 
-def test_the_protocol_speaks_of_rows(tmp_path):
+def test_the_protocol_mentions_rows(tmp_path):
     raw = registry.load("criteo", put(tmp_path, train_txt=tabs(make(1))))
     assert protocol.describe(DataConfig(min_category=10), raw) == (
         "criteo, random 90/10 by row (seed 0), validation 10 % of train, "
@@ -195,7 +195,7 @@ def test_from_a_file_to_an_auc(tmp_path, one):
 
 
 def _expect_stored_rows(trial, frame):
-    """What the test split holds is what stood in the file."""
+    """The test split has the rows of the file."""
     batches = inputs.events(
         trial.config.data_dir, trial.info, "test", 600, context=("C1", "I2", "time")
     )

@@ -1,4 +1,4 @@
-"""Readers of raw data sets: every layout in small, every complaint, and the real sets' counts."""
+"""Readers of raw data sets: small files of every layout, every error, counts of real data."""
 
 import os
 import pathlib
@@ -144,7 +144,7 @@ def test_blocks_cut_anywhere_give_the_same_rows(tmp_path, monkeypatch):
     pandas.testing.assert_frame_equal(ratings(found), whole)
 
 
-def test_where_the_files_are_looked_for(tmp_path, monkeypatch):
+def test_search_order_of_files(tmp_path, monkeypatch):
     folder = write(tmp_path / "data" / "ml-100k", "ml-100k")
     zipped(folder, "ml-100k/")
     for raw in (folder, folder.parent, folder.parent / "ml-100k.zip"):

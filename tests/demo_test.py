@@ -132,7 +132,7 @@ def shown(page):
     return page.run("return [...document.querySelectorAll('#top li')].map(e => e.dataset.item)")
 
 
-def test_everybody_is_offered_something_at_first(page, demo):
+def test_recommendations_are_shown_at_first(page, demo):
     assert "films, version 1" in page.texts("#about")[0]
     assert shown(page) == model_answer(demo, [])["items"][0]
     assert len(page.texts("#found li")) == 40
@@ -162,7 +162,7 @@ def test_picking_and_rating_titles_changes_the_recommendations(page, demo):
     assert page.texts("#liked li") == []
 
 
-def test_the_address_keeps_what_was_picked(browser, demo):
+def test_the_address_keeps_the_chosen_titles(browser, demo):
     browser.open("about:blank")
     browser.open(f"http://{demo.rest}/#i3:2,i4:5,nothing:1")
     due = model_answer(demo, [("i3", 2), ("i4", 5)])
@@ -178,7 +178,7 @@ def test_titles_are_text_and_accents_do_not_matter(page):
     assert page.run("return document.querySelectorAll('b').length") == 0
 
 
-def test_a_model_that_knows_users_asks_for_the_user(page, demo):
+def test_a_model_of_known_users_has_an_input_for_the_user(page, demo):
     page.run(
         "const s = document.getElementById('model'); s.value = 'known';"
         "s.dispatchEvent(new Event('change'))"

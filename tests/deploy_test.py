@@ -137,16 +137,16 @@ def test_kubernetes_objects_fit_each_other(kubernetes, deploy):
     assert {m["name"] for m in container["volumeMounts"]} == {
         v["name"] for v in pod["spec"]["volumes"]
     }
-    named = {port["name"]: port["containerPort"] for port in container["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["grpc"]["port"] == named["grpc"]
+        assert container[probe]["grpc"]["port"] == ports["grpc"]
     startup = container["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 600
     assert container["resources"]["requests"] == {"cpu": "4", "memory": "2000Mi"}
     assert container["resources"]["limits"] == {"memory": "2000Mi"}
     flags = given_flags(container["args"])
     assert flags["tensorflow_intra_op_parallelism"] == "4"
-    assert (int(flags["port"]), int(flags["rest_api_port"])) == (named["grpc"], named["http"])
+    assert (int(flags["port"]), int(flags["rest_api_port"])) == (ports["grpc"], ports["http"])
 
 
 def test_memory_follows_the_sizes_of_what_is_served(tmp_path):

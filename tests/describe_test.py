@@ -160,7 +160,7 @@ def test_a_test_before_training_is_a_leak_of_a_split_by_time(made, tmp_path):
         assert re.match(r"1 of [\d,]+ test ratings are earlier than the last ", leak)
 
 
-def test_what_is_cold_is_told(made, tmp_path):
+def test_cold_items_are_reported(made, tmp_path):
     def spoil(user, lists):
         if user == 4:
             lists["history"] = lists["validation"] = [[], [], []]

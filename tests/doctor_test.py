@@ -1,4 +1,4 @@
-"""The doctor: what it says where all is well, and where a part is missing or broken."""
+"""The doctor: its report if all works, and if a part is missing or broken."""
 
 import importlib.metadata
 import importlib.util
@@ -18,7 +18,7 @@ PATH = pathlib.Path(__file__).parents[1] / "tfrec/doctor.py"
 
 @pytest.fixture
 def doctor():
-    """The module under a name of its own: `visit` runs it as __main__."""
+    """The module under its own name: `visit` runs it as __main__."""
     spec = importlib.util.spec_from_file_location("the_doctor", PATH)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -36,7 +36,7 @@ def visit(capsys, monkeypatch, tmp_path):
     return lambda: run(capsys, "doctor")
 
 
-def test_all_is_told_on_one_screen(visit, tmp_path):
+def test_the_report_fits_on_one_screen(visit, tmp_path):
     (tmp_path / "ml-100k").mkdir()
     (tmp_path / "cache/prepared/x").mkdir(parents=True)
     (tmp_path / "cache/prepared/x/info.json").write_text("{}")
@@ -54,7 +54,7 @@ def test_all_is_told_on_one_screen(visit, tmp_path):
     assert len(lines) <= 40 and max(map(len, lines)) <= 160
 
 
-def test_a_missing_data_folder_is_told(visit, monkeypatch):
+def test_a_missing_data_folder_is_reported(visit, monkeypatch):
     monkeypatch.setenv("TFREC_DATA", "/nowhere")
     assert "NO   TFREC_DATA=/nowhere is not a folder; correct or unset it" in visit().out
 

@@ -62,7 +62,7 @@ def test_downloads_once_into_a_new_folder(server, tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_goes_on_where_it_stopped(server, tmp_path):
+def test_resumes_where_it_stopped(server, tmp_path):
     path = tmp_path / "file.zip"
     (tmp_path / "file.zip.part").write_bytes(CONTENT[:12345])
     download(server.url + "/ranges", path, SHA256.upper())
@@ -70,7 +70,7 @@ def test_goes_on_where_it_stopped(server, tmp_path):
     assert server.ranges == ["bytes=12345-"]
 
 
-def test_starts_anew_where_the_server_knows_no_ranges(server, tmp_path):
+def test_starts_over_if_the_server_has_no_ranges(server, tmp_path):
     path = tmp_path / "file.zip"
     (tmp_path / "file.zip.part").write_bytes(b"x" * 500)
     download(server.url + "/plain", path, SHA256)
@@ -105,7 +105,7 @@ def test_a_wrong_hash_leaves_nothing(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_known_hash_it_starts_anew_and_prints_it(server, tmp_path, capsys):
+def test_without_a_known_hash_it_starts_over_and_prints_it(server, tmp_path, capsys):
     path = tmp_path / "file.zip"
     (tmp_path / "file.zip.part").write_bytes(b"of an older version")
     download(server.url + "/ranges", path)

@@ -1,4 +1,4 @@
-"""Side information as numbers: each kind by hand, and learned on what training has."""
+"""Side information as numbers: each kind by hand, and learned only on training."""
 
 import math
 import random
@@ -190,7 +190,7 @@ def test_tables_are_learned_on_what_training_has(tmp_path):
         }
     )
     about = {
-        "place": ["Rome", "Oslo"] * 3 + ["Bonn", "Rome"] * 3,
+        "city": ["Rome", "Oslo"] * 3 + ["Bonn", "Rome"] * 3,
         "made_of": ["a|b"] * 6 + ["c|b"] * 6,
         "year": [str(1990 + i) for i in range(6)] + ["2050"] * 6,
         "price": [str(E - 1), str(E**3 - 1)] * 3 + ["1e9"] * 6,
@@ -211,16 +211,16 @@ def test_tables_are_learned_on_what_training_has(tmp_path):
     for end in ("", "_u"):
         words = {
             name: (tmp_path / f"data/field_{name}{end}.txt").read_text().split()
-            for name in ("place", "made_of", "words")
+            for name in ("city", "made_of", "words")
         }
         pieces = words.pop("words")
-        assert words == {"place": ["Oslo", "Rome"], "made_of": ["a", "b"]}
+        assert words == {"city": ["Oslo", "Rome"], "made_of": ["a", "b"]}
         assert {"red", "mug"} < set(pieces)
         assert not {"blue", "teapot"} & set(pieces)  # once in training: not a piece of its own
         assert max(found[f"year{end}"].boundaries) < 1996
         price = found[f"price{end}"]
         assert (price.mean, price.deviation) == pytest.approx((2, 1))
-        codes = fields.read(tmp_path / "data")[f"place{end}"]
+        codes = fields.read(tmp_path / "data")[f"city{end}"]
         assert codes[np.argsort(order)].tolist() == [2, 1] * 3 + [0, 2] * 3
 
 

@@ -209,7 +209,7 @@ def test_fields_that_can_not_be_read(names, told):
         ("clicks", "known: auto, rating"),
     ],
 )
-def test_a_task_that_can_not_be(task, told):
+def test_invalid_tasks_are_refused(task, told):
     with pytest.raises(ValueError, match=told):
         FM.create(INFO, FM.Config(task=task))
 

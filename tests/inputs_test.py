@@ -1,4 +1,4 @@
-"""Readers: the batches hold what the rows hold, padded, shuffled and filled as documented."""
+"""Readers: batches have the contents of the rows, padded, shuffled and filled as documented."""
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def prepared(tmp_path_factory):
 
 
 def rows_of(prepared_dir, *parts):
-    """What the files hold: {user: [(item, value), ...] in stable time order}."""
+    """The contents of the files: {user: [(item, value), ...] in stable time order}."""
     data_dir, info = prepared_dir
     result = {}
     for row in records.read_rows(data_dir, info):
@@ -73,7 +73,7 @@ def rows_of(prepared_dir, *parts):
 
 
 def lists_of(batches, items="items", values="values"):
-    """What the batches hold, padding taken off again."""
+    """The contents of the batches, without padding."""
     result = {}
     for features, targets in batches.as_numpy_iterator():
         both = features | targets
@@ -196,7 +196,7 @@ def test_a_dataset_read_twice_gives_one_order(prepared):
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_rows_of_like_length_share_batches(prepared, split):
+def test_rows_of_similar_length_share_batches(prepared, split):
     data_dir, info = prepared()
     shuffle = split == "train"
     plain = inputs.histories(data_dir, info, split, 5, shuffle=shuffle, fill=True)
@@ -207,7 +207,7 @@ def test_rows_of_like_length_share_batches(prepared, split):
     assert order_of(sorted_in) == order_of(again)
 
 
-def test_another_epoch_or_seed_has_other_batches_of_like_length(prepared):
+def test_epochs_and_seeds_have_other_batches_of_similar_length(prepared):
     data_dir, info = prepared()
     numbers = {"shuffle": True, "by_length": 6}
     orders = [
@@ -250,7 +250,7 @@ def test_events_mix_rows(prepared):
     assert len(set(first.numpy().tolist())) > 8
 
 
-def test_item_rows_are_turned_around_for_events(prepared):
+def test_events_of_item_rows_have_users_and_items(prepared):
     by_user = events_of(inputs.events(*prepared(), "test", 8))
     by_item = events_of(inputs.events(*prepared(rows="item"), "test", 8))
     assert sorted(by_user) == sorted(by_item)

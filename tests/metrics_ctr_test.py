@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 
 import numpy as np
 import pytest
@@ -88,7 +87,7 @@ def test_the_outer_bins_are_bins_of_their_own():
     assert result["ece"] == pytest.approx((0.95 + 0.15 + 0.15 + 0.95) / 4)
 
 
-def test_a_constant_is_worth_chance_and_its_entropy():
+def test_a_constant_has_the_auc_of_chance_and_its_entropy():
     result = measured([0] * 4, range(4), [1, 0, 0, 0], [-math.log(3)] * 4).result()
     assert (result["auc"], result["gauc"]) == (0.5, 0.5)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
@@ -228,15 +227,3 @@ def test_registered_with_directions_and_a_protocol():
     with pytest.raises(ValueError, match="unknown metric 'calibration'"):
         metrics.higher_is_better("calibration")
     assert report.protocol.startswith("toy split; over all held-out events")
-
-
-def test_many_events_take_seconds():
-    rng = np.random.default_rng(7)
-    user, item = np.divmod(np.arange(200_000), 100)
-    label, logit = rng.integers(0, 2, 200_000), rng.normal(size=200_000)
-    report = metrics.CtrReport(make_info(2_000, 100))
-    start = time.process_time()
-    for part in np.split(rng.permutation(200_000), 50):
-        measured(user[part], item[part], label[part], logit[part], report=report)
-    assert report.result()["auc"] == pytest.approx(0.5, abs=0.01)
-    assert time.process_time() - start < 5

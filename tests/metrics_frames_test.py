@@ -149,7 +149,7 @@ def test_bad_recommendations_are_refused(change, message):
         metrics.ranking(frame.assign(**change), held_out)
 
 
-def test_bad_questions_about_rankings_are_refused():
+def test_bad_arguments_of_rankings_are_refused():
     frame = pd.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "rank": [1, 2]})
     held_out = frame[["user", "item"]]
     for kept, message in (

@@ -56,7 +56,7 @@ def test_a_constant_scorer_has_its_chance_and_no_more(info, batch):
     assert result["n_rows"] == N_USERS
 
 
-def test_a_scorer_that_knows_is_always_right(info, batch):
+def test_a_perfect_scorer_has_only_hits(info, batch):
     report = metrics.SampledRankingReport(info, "popularity", np.ones(N_ITEMS))
     scores = tf.one_hot(batch[1]["target_items"][:, 0], N_ITEMS)
     assert measure(report, batch, scores)["hr@1"] == 1

@@ -238,7 +238,7 @@ def test_cuts_are_put_in_order():
     assert (report.ks, report.depth) == ((2, 3), 3)
 
 
-def test_which_way_is_better():
+def test_directions_of_metrics():
     assert not metrics.higher_is_better("rmse")
     assert not metrics.higher_is_better("val_loss")
     assert metrics.higher_is_better("val_ndcg@100")

@@ -1,4 +1,4 @@
-"""Netflix: DeepRec's parts and folds, the Prize's files, and what is said about bad ones."""
+"""Netflix: DeepRec's parts and folds, the Prize's files, and errors for bad ones."""
 
 import gzip
 import os
@@ -109,7 +109,7 @@ def test_netflix_folds_are_folders(tmp_path):
     assert len(ratings(inner)) == 2
 
 
-def test_netflix_complaints(tmp_path):
+def test_netflix_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="netflix is not here and cannot be .*--raw=FOLDER"):
         registry.load("netflix")
     with pytest.raises(FileNotFoundError, match="holds no ratings"):
@@ -178,7 +178,7 @@ def test_prize_files(tmp_path, monkeypatch, block_bytes, newline):
         (PRIZE + "1,3,2005-13-06\n", r"line 6, column 3 \(time\): '2005-13-06' is not a date"),
     ],
 )
-def test_prize_complaints(tmp_path, text, message):
+def test_prize_errors(tmp_path, text, message):
     put(tmp_path, {"mv_0000008.txt": text.encode()})
     with pytest.raises(ValueError, match="mv_0000008.txt, " + message):
         list(registry.load("netflix", tmp_path).chunks())

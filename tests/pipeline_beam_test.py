@@ -70,7 +70,7 @@ def test_two_worker_processes_write_the_same_bytes(raws, tmp_path, monkeypatch, 
 
 @pytest.fixture
 def alarm():
-    """Turns waiting for ever into a failure."""
+    """Fails instead of waiting forever."""
 
     def stop(*_):
         raise TimeoutError("not ended within 45 s")
@@ -150,7 +150,7 @@ def test_options_reach_beam_and_mistyped_ones_are_named(tmp_path):
 
 def test_workers_that_see_another_file_system_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(beam._Keep, "__call__", lambda self, key, task: None)
-    with pytest.raises(FileNotFoundError, match=r"every worker must see the pipeline's root"):
+    with pytest.raises(FileNotFoundError, match=r"all workers must have the pipeline's root"):
         engine.make("FnApiRunner", [], tmp_path).map(double, [1])
 
 

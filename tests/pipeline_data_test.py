@@ -193,7 +193,7 @@ def test_merging_does_not_depend_on_the_order():
     assert len(written(parts)[1]) == statistics.SKETCH
 
 
-def test_sketches_tell_what_is_common():
+def test_sketches_estimate_common_events():
     ids = {"user": np.arange(40_000, dtype=np.uint64)}
 
     def sketch(low, high):
@@ -270,7 +270,7 @@ def test_raw_spans_are_found_by_number(tmp_path):
         example_gen.sources("ml-1m", "{SPAN}/x.zip", None)
 
 
-def test_what_a_reader_refuses_is_kept_as_a_sentence(tmp_path):
+def test_an_error_of_a_reader_is_stored(tmp_path):
     board = checkerboard(False)
 
     def chunks():

@@ -1,4 +1,4 @@
-"""kill -9: whatever the moment, the next run ends with the bytes of an undisturbed one."""
+"""kill -9 at any moment: the next run ends with the bytes of an undisturbed one."""
 
 import itertools
 import os
@@ -42,7 +42,7 @@ def everything(root):
 
 
 def kill_at(event_number):
-    """Kills this process as it opens, makes or renames the so manieth file or folder."""
+    """Kills this process as it opens, makes or renames the n-th file or folder."""
     events = itertools.count(1)
 
     def hook(event, _):

@@ -113,7 +113,7 @@ def test_a_second_run_skips_all_and_another_split_what_it_can(sandbox):
     assert [skipped for _, skipped in again] == [True] * 7 + [False] * 3
 
 
-def test_what_is_not_blessed_is_not_pushed_nor_asked_again(sandbox):
+def test_a_model_that_is_not_blessed_is_neither_pushed_nor_evaluated_again(sandbox):
     with pytest.raises(ValueError, match=r"rmse<0\.001 does not hold: it is \d\.\d+"):
         sandbox.run(thresholds=["rmse<0.001"])
     assert not sandbox.push.exists()
@@ -184,7 +184,7 @@ def test_a_killed_push_leaves_nothing_to_be_served(sandbox, monkeypatch):
 
 
 def documents_itself(version):
-    """Whatever a version says names the model and the version that are served."""
+    """All texts of a version have the name of the model and the version served."""
     name = version.parent.name
     page = (version / "README.md").read_text()
     assert f"to be served as `{name}`" in page and str(version) in page
@@ -244,7 +244,7 @@ def test_two_pipelines_push_one_after_the_other(two_runs, tmp_path):
     assert {v.name for v in versions} == {p.name for p in base.iterdir()}
 
 
-def test_a_push_that_does_not_end_is_not_waited_for_for_ever(two_runs, tmp_path, monkeypatch):
+def test_waiting_for_another_push_is_limited(two_runs, tmp_path, monkeypatch):
     push = tmp_path / "push"
     pusher.run(*two_runs[0], push)
     monkeypatch.setattr(pusher, "_WAIT", 0.2)
@@ -346,8 +346,8 @@ def test_models_of_every_kind_pass_through(sandbox, model, own, train, metric):
 
 @pytest.mark.exports
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_the_commands_say_what_is_next(capsys, tmp_path, monkeypatch):
-    """The components by hand, each on what the one before made."""
+def test_the_commands_print_the_next_one(capsys, tmp_path, monkeypatch):
+    """The components by hand, each on the output of the one before."""
     monkeypatch.delenv("TFREC_DEBUG", raising=False)
     raw = pack(tmp_path / "x.zip", ratings())
 

@@ -159,7 +159,7 @@ def frame_of(frame):
 
 @pytest.fixture
 def lenient(monkeypatch):
-    """A reader that passes on whatever the span holds: `lenient(changed)`."""
+    """A reader that accepts any span: `lenient(changed)`."""
 
     def use(changed):
         load = registry.load
@@ -226,7 +226,7 @@ def test_the_edited_schema_is_the_contract(tmp_path):
     pipeline.prepared(asked, tmp_path / "root", engine.Local())
 
 
-def test_test_is_held_to_train(tmp_path):
+def test_the_test_split_is_checked_against_training(tmp_path):
     frame = ratings(n_users=80)
     late = frame.timestamp > frame.timestamp.quantile(0.7)
     frame["rating"] = np.where(late, 0.5, frame.rating)

@@ -24,7 +24,7 @@ ROWS = [  # user, item, value, time
 
 
 def raw_dataset(rows=ROWS, **changes):
-    """Nothing but what must be said."""
+    """Only the required attributes."""
     frame = pd.DataFrame(rows, columns=["user", "item", "value", "time"])
     known = {"fingerprint": "f", "rating_min": 1, "rating_max": 5}
     return RawDataset(name="toy", chunks=lambda: iter([frame[:2], frame[2:]]), **known | changes)

@@ -209,7 +209,7 @@ def test_side_tables_follow_the_vocabulary(tmp_path):
         prepare(make_raw(frame, users=twice), DataConfig(), tmp_path / "e", progress=False)
 
 
-def test_prepared_already_is_no_work(tmp_path, capsys):
+def test_data_that_is_prepared_already_is_kept(tmp_path, capsys):
     raw = make_raw(make_frame())
     first = prepare(raw, DataConfig(), tmp_path / "d", progress=False)
     raw = dataclasses.replace(raw, chunks=None)  # would fail
@@ -352,7 +352,7 @@ def test_blocks_do_not_change_the_bytes(tmp_path, monkeypatch):
     assert done[0] >= 5 and done[1] == 3
 
 
-def test_a_second_preparing_waits_for_the_first_and_finds_it_done(tmp_path):
+def test_a_second_process_waits_for_the_first_and_uses_its_data(tmp_path):
     """Both see an empty data_dir; the first is at work until the second waits."""
     waits, reads = threading.Event(), []
     frame = make_frame()

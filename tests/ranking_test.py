@@ -1,4 +1,4 @@
-"""Striking out and picking the top: hand-made cases, ties, exports."""
+"""Masking seen items and selecting the top: hand-made cases, ties, exports."""
 
 import numpy as np
 import pytest

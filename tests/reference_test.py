@@ -1,4 +1,4 @@
-"""Settings as they are listed: all of them, each with what it means and may be."""
+"""The reference of settings: all of them, with descriptions and ranges."""
 
 import dataclasses
 

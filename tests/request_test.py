@@ -50,7 +50,7 @@ def test_lists_ask_the_full_signature(request_):
     assert message.model_spec.signature_name == "recommend"
 
 
-def test_it_is_sent_where_told(request_, target):  # noqa: F811
+def test_it_is_sent_to_the_given_address(request_, target):  # noqa: F811
     words = ["--model_name=films", "--items=i3:5,i4:1"]
     done = request_(*words, f"--url=http://{target.rest}/", f"--target={target.target}")
     assert (done.status, done.err) == (0, "")
@@ -98,7 +98,7 @@ def test_refused(request_, words, expected):
     assert expected in done.err
 
 
-def test_the_servers_no_is_one_line(request_, target):  # noqa: F811
+def test_an_error_of_the_server_is_one_line(request_, target):  # noqa: F811
     for where in (f"--url=http://{target.rest}", f"--target={target.target}"):
         done = request_("--model_name=stranger", "--items=1", where)
         assert done.status == 1

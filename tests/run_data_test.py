@@ -1,4 +1,4 @@
-"""A run knows its data: what was prepared in its data_dir since is not taken for it."""
+"""A run knows its data, and refuses data that was prepared in its data_dir later."""
 
 import json
 import re
@@ -133,7 +133,7 @@ def test_the_same_data_is_found_from_any_folder(tfrec, workspace, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
-def test_data_that_is_gone_is_not_prepared_anew(tfrec, workspace):
+def test_missing_data_is_not_prepared_again(tfrec, workspace):
     (workspace / "data").rename(workspace / "gone")
     done = tfrec("evaluate", "--run_dir=a")
     exists = (workspace / "data").exists()
@@ -153,7 +153,7 @@ def test_a_warm_start_refuses_test_ratings_that_were_trained_on(tfrec, workspace
     assert later.status == 0, later.err
     assert "warm start from" in later.out
     assert not re.search("validation ratings were training ratings", later.out)
-    # What an earlier run's earlier run has learned counts, too.
+    # What the start of an earlier run was trained on counts too.
     chained = [*SMALL, "epochs=1", "--warm_start=warm", "--run_dir=warm2", "--data_dir=random"]
     assert "test ratings here" in tfrec(*chained).err
     shutil.rmtree(workspace / "warm")

@@ -1,4 +1,4 @@
-"""Santander: additions against the month before, the file's dirt, bad files, AE and VAE on it."""
+"""Santander: additions since the month before, defects of the file, bad files, AE and VAE on it."""
 
 import gzip
 import json
@@ -67,12 +67,12 @@ def test_additions_are_against_the_customers_row_before(tmp_path):
     }
 
 
-def test_what_was_given_up_before_the_last_month_is_gone(tmp_path):
+def test_products_given_up_before_the_last_month_are_dropped(tmp_path):
     path = put(tmp_path / "a.csv", line(1, "7", CCO), line(2, "7"), line(3, "8", CCO))
     assert events(registry.load("santander", path)) == {("8", CCO): 2}
 
 
-def test_the_split_asks_what_the_competition_asks(tmp_path):
+def test_the_split_is_the_task_of_the_competition(tmp_path):
     """Input: what was held the month before. Targets: what is added. By brute force."""
     path = santander_synthetic.write(tmp_path / "train_ver2.csv", 400, months=5, seed=3)
     config = DataConfig(dataset="santander", split="month")
@@ -235,7 +235,7 @@ def test_ae_and_vae_beat_popularity_and_name_products(capsys, tmp_path, prepared
     assert "rated items, left out below" in done.out and "  ind_" in done.out
 
 
-def test_rating_models_say_that_there_is_nothing_to_predict(capsys, tmp_path, prepared):
+def test_rating_models_refuse_equal_values(capsys, tmp_path, prepared):
     for model in ("autoencoder", "vae"):
         words = [f"--model={model}", f"--data_dir={prepared}", f"--run_dir={tmp_path / 'run'}"]
         done = run(capsys, "train", *words)

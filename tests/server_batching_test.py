@@ -15,8 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from tfrec.server import config_files, merging
 from tfrec.server.batching import Batcher, Settings
-from tfrec.server.engine import Call
 from tfrec.server.errors import ServingError
+from tfrec.server.saved_model import Call
 
 
 def call(rows, length=1, value=1.0, name="x"):
@@ -96,7 +96,7 @@ def test_large_requests_run_in_pieces_where_splitting_is_on():
     asyncio.run(main())
 
 
-def test_what_is_of_another_dtype_or_rank_runs_alone():
+def test_requests_of_another_dtype_or_rank_run_separately():
     async def main():
         model = Model(Settings(batch_timeout_micros=10_000))
         text = Call(("x",), (np.array([[b"a"]], object),), ("y",))
@@ -186,7 +186,7 @@ def test_a_late_request_fails_and_the_batch_has_the_longest_deadline():
     asyncio.run(main())
 
 
-def test_an_error_reaches_everybody_and_the_next_batch_runs():
+def test_an_error_fails_the_whole_batch_and_the_next_one_runs():
     async def main():
         model = Model(Settings(batch_timeout_micros=5_000, num_batch_threads=1))
         run = model.batcher._run
@@ -279,13 +279,13 @@ def test_answers_of_batched_requests(server):
     assert [a.tolist() for a in answers] == [[4], [7], [10], [13], [16]]
 
 
-def test_requests_of_several_lengths_spoil_each_other_without_padding(server):
+def test_requests_of_several_lengths_fail_together_without_padding(server):
     errors = together(server, [3, 2])
     assert {e.code() for e in errors} == {grpc.StatusCode.FAILED_PRECONDITION}
     assert "have different shapes and padding is turned off" in errors[0].details()
 
 
-def test_a_wrong_dtype_spoils_no_other_request(server):
+def test_a_wrong_dtype_fails_alone(server):
     good = text_format.Parse(
         "model_spec {name: 'toy' signature_name: 'count'}", predict_pb2.PredictRequest()
     )

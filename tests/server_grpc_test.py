@@ -182,7 +182,7 @@ def test_refused_inputs(server, inputs, expected):
         "dtype: DT_INVALID",
     ],
 )
-def test_a_tensor_that_is_none(server, proto):
+def test_an_invalid_tensor(server, proto):
     broken = text_format.Parse(proto, type(tf.make_tensor_proto(1))())
     message = request(items=ITEMS, values=broken)
     refused(server.stub.Predict, message, "INVALID_ARGUMENT", "tensor parsing error: values")

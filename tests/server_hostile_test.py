@@ -1,4 +1,4 @@
-"""Requests that mean harm, against a process of its own: it answers, lives, stays small."""
+"""Malicious requests to a separate process: it responds, survives and stays small."""
 
 import contextlib
 import gzip
@@ -35,7 +35,7 @@ def server(kind, tmp_path_factory):  # noqa: F811
 
 @pytest.fixture(autouse=True)
 def lives(server):
-    """After each test the server answers, and has not kept what it was sent."""
+    """After each test the server responds, and has freed the requests."""
     before = memory(server)
     yield
     status, text = server.http("/v1/models/toy:predict", GOOD)
@@ -184,7 +184,7 @@ def test_a_small_message_that_claims_33_million_strings(server):
         assert memory(server, peak=True) < before + 200
 
 
-def test_a_value_may_stand_for_a_million(server):
+def test_a_value_may_be_repeated_a_million_times(server):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "toy", "half_plus_two"
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(2.0, shape=[1 << 20, 1]))
@@ -297,7 +297,7 @@ def bomb(megabytes):
 
 
 def test_a_small_body_that_inflates_to_8_gigabytes(server):
-    """Others are answered while it is refused, and while what is left of it is read."""
+    """Other requests are answered while it is refused and its rest is read."""
     with connection(server) as one, ThreadPoolExecutor(1) as pool:
         refused = pool.submit(exchange, one, gzipped(bomb(8192)))
         slowest = 0

@@ -241,12 +241,12 @@ def test_limits_of_grpc(base):
     ],
     ids=str,
 )
-def test_flags_that_do_not_fit(flags, expected):
+def test_inconsistent_flags_are_refused(flags, expected):
     with pytest.raises(ValueError, match=expected):
         Options(**flags).check()
 
 
-def test_what_ends_the_start(base, tmp_path):
+def test_errors_at_the_start(base, tmp_path):
     expected = "--model_base_path=.*none does not exist"
     with pytest.raises(ValueError, match=expected), serving(model_base_path=str(tmp_path / "none")):
         pass

@@ -27,8 +27,8 @@ from tensorflow_serving.apis import (
 )
 
 from tfrec.server import run
-from tfrec.server.engine import SavedModel
 from tfrec.server.options import Options
+from tfrec.server.saved_model import SavedModel
 
 NAMES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 
@@ -64,7 +64,7 @@ def exported(tmp_path_factory):
 
 
 def publish(exported, base, version, name=None):
-    """As `tfrec.export` does: aside, then renamed."""
+    """Like `tfrec.export`: written under another name, then renamed."""
     base.mkdir(exist_ok=True)
     aside = shutil.copytree(exported / str(version), base / f"writing-{version}")
     aside.rename(base / (name or str(version)))
@@ -143,7 +143,7 @@ def test_a_run_under_way_ends_before_its_version_goes(exported, tmp_path):
         eventually(lambda: states(server)[1] == "END")
 
 
-def test_what_is_being_written_is_not_looked_at(exported, tmp_path):
+def test_versions_being_written_are_ignored(exported, tmp_path):
     base = tmp_path / "toy"
     publish(exported, base, 1)
     publish(exported, base, 3, name="3.part")

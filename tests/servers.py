@@ -26,7 +26,7 @@ LIMITS = [("grpc.max_receive_message_length", MAX), ("grpc.max_send_message_leng
 
 
 class Toy(tf.Module):
-    """Answers that can be computed in the head.
+    """A model whose results are easy to compute by hand.
 
     `serving_default`: the score of an item is the sum of `values` times its number, plus
     `offset`, so that answers tell the versions apart.
@@ -83,7 +83,7 @@ class Toy(tf.Module):
 
 
 def export_toy(base, version, offset=None):
-    """Writes BASE/VERSION aside, then renames it."""
+    """Writes BASE/VERSION under another name, then renames it."""
     toy = Toy(version if offset is None else offset)
     archive = keras.export.ExportArchive()
     archive.track(toy)

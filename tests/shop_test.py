@@ -1,4 +1,4 @@
-"""A shop's own files, odd ones: from CSV or a frame to a list, fields of its own included."""
+"""Unusual files of a shop: from CSV or a frame to recommendations, with its own fields."""
 
 import json
 import pathlib
@@ -98,7 +98,7 @@ def test_one_command_from_an_odd_file_to_a_list(shop, tmp_path, capsys):
     assert done.status == 0 and done.out.count("Größe") >= 3, done.err
 
 
-def test_tables_beside_the_events_give_the_same_fields(shop, tmp_path, capsys):
+def test_side_tables_give_the_same_fields(shop, tmp_path, capsys):
     folder, _ = shop
     words = [
         f"--raw={folder / 'events.csv'}",
@@ -127,15 +127,13 @@ def test_tables_beside_the_events_give_the_same_fields(shop, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("model", "settings"), [("fm", {"check_export": False}), ("bertrating", {"title": "none"})]
 )
-def test_four_lines_from_a_frame_and_models_read_its_fields(
-    model, settings, shop, tmp_path, monkeypatch
-):
+def test_a_frame_in_four_lines_with_fields_for_models(model, settings, shop, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TFREC_CACHE", str(tmp_path))
     orders = shop[1].assign(customer=lambda t: t["customer"].replace("", None))
-    named = {"user": "customer", "item": "sku", "rating": "stars", "title": "product"}
+    ours = {"user": "customer", "item": "sku", "rating": "stars", "title": "product"}
     own = {"category": "cats:set", "price": "unit_price:number", "brand": "brand"}
-    data = tfrec.Dataset.from_pandas(orders, **named, **own, missing="drop")
+    data = tfrec.Dataset.from_pandas(orders, **ours, **own, missing="drop")
     split = data.split(duplicates="last")
     run = tfrec.fit(model, split, epochs=1, verbose=False, **settings)
     shown = run.recommend(users=["kunde 01"], k=3)
@@ -175,7 +173,7 @@ def test_repeats_are_summed_or_counted(shop, tmp_path):
         tfrec.Dataset.split_files(**parts, data_dir=tmp_path / "p", duplicates="sum")
 
 
-def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
+def test_given_parts_are_used_unchanged(shop, tmp_path, capsys):
     frame = shop[1].query("customer != ''").drop_duplicates(["customer", "sku"])
     part = np.where(frame.index % 5 == 0, "test", np.where(frame.index % 7 == 0, "Valid", "train"))
     frame = frame.assign(part=part)[["customer", "sku", "part"]]
@@ -184,12 +182,14 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         path = tmp_path / f"{name}.csv.gz"
         frame[part == name].to_csv(path, index=False)
         words.append(f"--{ {'Valid': 'validation'}.get(name, name) }_raw={path}")
-    named = "--columns=user=customer,item=sku"
-    done = run(capsys, "prepare", *words, named, f"--data_dir={tmp_path / 'files'}")
+    columns = "--columns=user=customer,item=sku"
+    done = run(capsys, "prepare", *words, columns, f"--data_dir={tmp_path / 'files'}")
     assert done.status == 0, done.err
     frame.to_csv(tmp_path / "all.csv", index=False)
     whole = f"--raw={tmp_path / 'all.csv'}"
-    done = run(capsys, "prepare", whole, named + ",part=part", f"--data_dir={tmp_path / 'column'}")
+    done = run(
+        capsys, "prepare", whole, columns + ",part=part", f"--data_dir={tmp_path / 'column'}"
+    )
     assert done.status == 0, done.err
     kept = tfrec.Dataset.from_pandas(frame, user="customer", item="sku", part="part").split(
         data_dir=tmp_path / "frame"
@@ -208,16 +208,16 @@ def test_parts_are_taken_as_they_are_given(shop, tmp_path, capsys):
         (["--split=last"], "error: --split=last: the parts are given"),
         ([whole], "error: --raw=.* with --train_raw and --test_raw: leave one out"),
     ):
-        done = run(capsys, "prepare", *words, *extra, named, f"--data_dir={tmp_path / 'x'}")
+        done = run(capsys, "prepare", *words, *extra, columns, f"--data_dir={tmp_path / 'x'}")
         assert done.status == 1 and re.match(expected, done.err), done.err
-    done = run(capsys, "prepare", words[0], named, f"--data_dir={tmp_path / 'x'}")
+    done = run(capsys, "prepare", words[0], columns, f"--data_dir={tmp_path / 'x'}")
     assert "--train_raw and --test_raw go together" in done.err
     frame.assign(part="tset").to_csv(tmp_path / "bad.csv", index=False)
     done = run(
         capsys,
         "prepare",
         f"--raw={tmp_path / 'bad.csv'}",
-        named + ",part=part",
+        columns + ",part=part",
         f"--data_dir={tmp_path / 'x'}",
     )
     assert "bad.csv, line 2: 'tset' is not a part; did you mean 'test'" in done.err
@@ -240,7 +240,7 @@ def test_wrong_fields_are_named(text, expected):
         roles.parse("user=u,item=i," + text)
 
 
-def test_what_tables_beside_the_events_can_not_be(shop, tmp_path):
+def test_bad_side_tables_are_refused(shop, tmp_path):
     events = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "size": ["1", "much"]})
     make = tfrec.Dataset.from_pandas
     for settings, expected in (

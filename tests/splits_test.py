@@ -1,4 +1,4 @@
-"""Splits: who goes where, and that the published protocols come out to the number."""
+"""Splits: the part of each rating, and published protocols reproduced exactly."""
 
 import dataclasses
 import io
@@ -162,7 +162,7 @@ def test_users_fold_in_by_time_takes_the_first_share_in_stable_order():
     assert held_out[result.part > 0].all()
 
 
-def test_users_must_leave_someone_to_train_on():
+def test_held_out_users_must_leave_some_to_train_on():
     with pytest.raises(ValueError, match="20 \\+ 20 held-out users leave none of the 40 users"):
         run(make(), split="users", test=20, validation=20)
 
@@ -322,7 +322,7 @@ def test_protocol_in_words():
 
 
 @pytest.mark.parametrize("name", ["random", "folds", "time", "users", "last"])
-def test_every_split_has_a_sentence(name):
+def test_every_split_is_described(name):
     raw = raw_dataset("x")
     assert protocol.describe(DataConfig(split=name), raw).startswith("x, ")
 
@@ -351,7 +351,7 @@ def test_time_windows_are_days():
     assert share.tolist() == [0, 0, 0, 0, -1, -1, -1, -1]  # two share the last second
 
 
-def test_time_windows_drop_who_is_not_in_train():
+def test_time_windows_drop_users_without_training():
     data = at("2005-08-31", "2005-09-01", "2005-12-01", "2005-12-01")
     found = run(data, 2, 2, split="time", since="2005-09-01", test_since="2005-12-01")
     assert found.part.tolist() == [-1, 0, -1, -1]
@@ -389,7 +389,7 @@ def test_windows_without_ratings_are_refused(settings, message):
         run(at("2005-11-01", "2005-11-30"), 2, 2, split="month", validation=0)
 
 
-def test_protocols_by_time_say_their_days():
+def test_protocols_by_time_give_their_days():
     raw = raw_dataset("x")
     days = {"since": "2005-09-01", "test_since": "2005-12-01", "until": "2006-01-01"}
     assert protocol.describe(DataConfig(split="time", validation=0.5, **days), raw) == (

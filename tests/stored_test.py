@@ -1,4 +1,4 @@
-"""Damaged and foreign files of a prepared directory: each is named, with the command that helps."""
+"""Damaged and foreign files of a prepared directory: errors give file and cure."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def data_dir(whole, tmp_path):
-    """A copy to be spoilt."""
+    """A copy to be damaged."""
     for name, content in whole.items():
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -64,7 +64,7 @@ DAMAGE = {
 
 
 def cure(name, data_dir):
-    """What the error ends with."""
+    """The end of the error."""
     if name == "info.json":
         return f"`python -m tfrec.prepare --overwrite --data_dir={data_dir}` and the flags it was"
     return (
@@ -146,7 +146,7 @@ def test_rows_that_are_missing_as_a_whole_are_noticed(data_dir):
     assert records.find_row(data_dir, info, first["user"])["items"].tolist() == list(first["items"])
 
 
-def test_bytes_that_are_no_text_and_lines_too_many(data_dir):
+def test_invalid_text_and_extra_lines_are_refused(data_dir):
     path = data_dir / "items.txt"
     content = path.read_bytes()
     path.write_bytes(content.replace(b"105", b"\xff05"))
@@ -175,14 +175,14 @@ def test_bytes_that_are_no_text_and_lines_too_many(data_dir):
     ],
     ids=str,
 )
-def test_an_info_of_another_version_is_told(data_dir, change, error):
+def test_an_info_of_another_version_is_refused(data_dir, change, error):
     path = data_dir / "info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=rf"info.json is damaged, or of another.*{error}.*prepare"):
         DatasetInfo.load(data_dir)
 
 
-def test_what_an_info_lacks_is_told(whole):
+def test_missing_entries_of_an_info_are_reported(whole):
     fields_ = json.loads(whole["info.json"])
     assert DatasetInfo.from_dict(fields_).to_dict() == fields_
     for name in ("name", "n_users"):

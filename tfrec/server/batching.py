@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from tfrec.server import merging
-from tfrec.server.engine import Call
 from tfrec.server.errors import ServingError, invalid
+from tfrec.server.saved_model import Call
 
 LATE = "Run() timeout exceeded while waiting in batching queue"
 

@@ -12,9 +12,9 @@ import unicodedata
 from aiohttp import web
 from tensorflow_serving.apis import model_pb2
 
-from tfrec.server.engine import DEFAULT_SIGNATURE
 from tfrec.server.errors import ServingError
 from tfrec.server.models import Models
+from tfrec.server.saved_model import DEFAULT_SIGNATURE
 
 PAGE = pathlib.Path(__file__).with_name("demo.html")
 FOUND = 40  # titles that a search returns

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrec.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
 from tfrec.server.errors import ServingError, invalid
+from tfrec.server.saved_model import DEFAULT_SIGNATURE, Call, SavedModel
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

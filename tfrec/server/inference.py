@@ -12,12 +12,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfrec.server import examples, predicting, tensors
-from tfrec.server.engine import DEFAULT_SIGNATURE, Call
+from tfrec.server import examples, predict_requests, tensors
 from tfrec.server.errors import invalid
 from tfrec.server.models import Models
 from tfrec.server.monitoring import Metrics
 from tfrec.server.options import Options
+from tfrec.server.saved_model import DEFAULT_SIGNATURE, Call
 from tfrec.server.versions import Servable
 
 LARGE = 1 << 18  # bytes from which a request is parsed off the event loop
@@ -51,9 +51,9 @@ class Inference:
         """
         with self.models.lease(_spec(request)) as servable:
             if request.ByteSize() > LARGE:
-                aliases, call = await self._pool(predicting.to_call, servable.model, request)
+                aliases, call = await self._pool(predict_requests.to_call, servable.model, request)
             else:
-                aliases, call = predicting.to_call(servable.model, request)
+                aliases, call = predict_requests.to_call(servable.model, request)
             arrays = await self._run(servable, "Predict", call, deadline)
             return self._predict_response(servable, request, aliases, arrays)
 

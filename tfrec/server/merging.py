@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfrec.server.engine import Call
 from tfrec.server.errors import ServingError, invalid
+from tfrec.server.saved_model import Call
 
 
 def rows(call: Call) -> int:

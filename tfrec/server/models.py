@@ -12,9 +12,9 @@ import tensorflow as tf
 from tfrec.server import config_files, configuration, warm_up
 from tfrec.server.batching import Batcher
 from tfrec.server.configuration import Config
-from tfrec.server.engine import SavedModel
 from tfrec.server.errors import ServingError, invalid
 from tfrec.server.options import Options
+from tfrec.server.saved_model import SavedModel
 from tfrec.server.versions import Servable, Versions
 
 TICK = 0.05  # seconds between checks of the clock

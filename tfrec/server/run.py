@@ -76,7 +76,7 @@ async def _unless(stop: asyncio.Event, work: Awaitable) -> bool:
 def run(options: Options) -> None:
     """Serves until SIGINT or SIGTERM."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    tf.get_logger().setLevel("ERROR")  # the loader is deprecated: see engine.py
+    tf.get_logger().setLevel("ERROR")  # the loader is deprecated: see saved_model.py
 
     async def main() -> None:
         stop = asyncio.Event()

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from tfrec.server.batching import Batcher
-from tfrec.server.engine import Call, SavedModel
 from tfrec.server.errors import ServingError
+from tfrec.server.saved_model import Call, SavedModel
 
 START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50  # ModelVersionStatus.State
 

@@ -4,10 +4,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tfrec.server import examples, predicting
+from tfrec.server import examples, predict_requests
 from tfrec.server.batching import Batcher
-from tfrec.server.engine import Call, SavedModel
 from tfrec.server.errors import ServingError, invalid
+from tfrec.server.saved_model import Call, SavedModel
 
 FILE = "assets.extra/tf_serving_warmup_requests"  # a TFRecord of PredictionLog
 MOST = 1000
@@ -52,7 +52,7 @@ def _calls(model: SavedModel, record: bytes) -> list[Call]:
         ) from None
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        return [predicting.to_call(model, log.predict_log.request)[1]]
+        return [predict_requests.to_call(model, log.predict_log.request)[1]]
     if kind in ("classify_log", "regress_log"):
         request = getattr(log, kind).request
         method = examples.CLASSIFY if kind == "classify_log" else examples.REGRESS

@@ -5,10 +5,10 @@ see users as positions in sorted order of their ids and ratings in file order, s
 depend on how the source was divided into chunks.
 """
 
-from tfrec.split_rules.of_ratings import GivenFiles, LastOut, RandomRatings
-from tfrec.split_rules.of_times import ByMonth, ByTime
-from tfrec.split_rules.of_users import HeldOutUsers
+from tfrec.split_rules.rating_rules import GivenFiles, LastOut, RandomRatings
 from tfrec.split_rules.rule import DROPPED, HISTORY, TEST, VALIDATION, Split, SplitRule
+from tfrec.split_rules.time_rules import ByMonth, ByTime
+from tfrec.split_rules.user_rules import HeldOutUsers
 
 RULES: dict[str, type[SplitRule]] = {
     rule.name: rule for rule in (RandomRatings, GivenFiles, ByTime, ByMonth, HeldOutUsers, LastOut)

@@ -4,8 +4,8 @@ Dtypes and shapes are not checked here: the session refuses wrong dtypes, the gr
 """
 
 from tfrec.server import tensors
-from tfrec.server.engine import DEFAULT_SIGNATURE, Call, SavedModel
 from tfrec.server.errors import ServingError, invalid
+from tfrec.server.saved_model import DEFAULT_SIGNATURE, Call, SavedModel
 
 
 def to_call(model: SavedModel, request) -> tuple[list[str], Call]:
