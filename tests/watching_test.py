@@ -122,14 +122,14 @@ def test_a_resumed_run_continues_its_curves(board, tmp_path):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    settings = {"factors": 4}
+    settings = {"latent": 4}
     stopping = keras.callbacks.LambdaCallback(on_epoch_end=stop)
     broken = make_run(board, tmp_path / "a", "mf", settings, [stopping])
     with pytest.raises(KeyboardInterrupt):
-        broken.run()
+        broken.fit(resume=False)
     assert [step for step, _ in curves(broken.run_dir.logs)["loss/loss"]] == [1, 2]
     run = make_run(board, tmp_path / "a", "mf", settings, resume=True)
-    run.run(resume=True)
+    run.run(resume=True, test=False)
     history = run.run_dir.history()
     found = dict(curves(run.run_dir.logs)["validation/rmse"])
     np.testing.assert_allclose([found[1], found[2], found[3]], history["val_rmse"], rtol=1e-5)
@@ -272,23 +272,17 @@ def test_kl_and_beta_of_recvae_and_svae(board):
 
 def test_refeeding_and_the_gradient_before_clipping(board):
     settings = {"hidden": (4,), "dropout": 0.0, "base": "none", "regularization": 30.0}
-    norms = {}
-    for clip in (0.0, 1e-3):
-        for aug_steps in (0, 1):
-            model, logs, before = stepped(
-                board, "deeprec", settings | {"aug_steps": aug_steps}, clip_norm=clip
-            )
-            assert ("refeed_loss" in logs) == bool(aug_steps)
-            assert logs["regularization"] == pytest.approx(before["losses"], rel=1e-4)
-            norms[clip, aug_steps] = logs["gradient_norm"]
-            moved = [w.numpy() - old for w, old in zip(
-                model.trainable_variables, before["weights"], strict=True)]  # fmt: skip
-            if not aug_steps:
-                length = np.sqrt(sum((x**2).sum() for x in moved))
-                due = min(logs["gradient_norm"], clip or np.inf) * 0.01  # times the learning rate
-                assert length == pytest.approx(due, rel=1e-3)
-    assert norms[0.0, 0] == pytest.approx(norms[1e-3, 0], rel=1e-4)
-    assert norms[0.0, 0] > 1e-3
+    for clip, aug_steps in ((0.0, 0), (1e-3, 0), (1e-3, 1)):
+        settings["aug_steps"] = aug_steps
+        model, logs, before = stepped(board, "deeprec", settings, clip_norm=clip)
+        assert ("refeed_loss" in logs) == bool(aug_steps)
+        assert logs["regularization"] == pytest.approx(before["losses"], rel=1e-4)
+        assert logs["gradient_norm"] > 0.1
+        if not aug_steps:
+            pairs = zip(model.trainable_variables, before["weights"], strict=True)
+            length = np.sqrt(sum(((new.numpy() - old) ** 2).sum() for new, old in pairs))
+            due = (clip or logs["gradient_norm"]) * 0.01  # times the learning rate
+            assert length == pytest.approx(due, rel=1e-3)
 
 
 # ------------------------------------------------------------------ pace
