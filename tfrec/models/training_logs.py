@@ -18,6 +18,8 @@ class TrainingLogs:
     """
 
     logged: ClassVar[tuple[str, ...]] = ()
+    losses: Any
+    compute_metrics: Any
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -195,12 +195,11 @@ class Experiment:
         """The callbacks that every run has."""
         shown, train = self.task_object.figures(self.monitor), self.config.train
         line = EpochLine(shown, self.say, 0 < train.patience < train.epochs)
-        if not self.chief:
-            return [line]
-        logs, start = self.run_dir.logs, (self.config, self.info)
-        curves = tensorboard.Curves(logs, start, train.histograms)
-        profile = [Profile(logs)] if train.profile else []
-        return [line, curves, HistoryFile(self.run_dir), *profile]
+        logs = self.run_dir.logs
+        curves = tensorboard.Curves(logs, (self.config, self.info), train.histograms)
+        files = [curves, HistoryFile(self.run_dir)] if self.chief else []
+        profile = [Profile(logs if self.chief else None)] if train.profile else []
+        return [line, *files, *profile]
 
     def _validate(self) -> dict[str, float]:
         result, self.validated = self.measure("validation")

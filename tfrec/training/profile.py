@@ -14,21 +14,22 @@ class Profile(keras.callbacks.Callback):
     The first epoch builds the graphs, which would be most of what is seen.
 
     Args:
-        folder: The folder of TensorBoard's files; the recording is below `plugins/profile`.
+        folder: The folder of TensorBoard's files; the recording is below `plugins/profile`. None
+            records nothing: workers have the same callbacks, and one of them writes.
         steps: How many steps; an epoch that has fewer is recorded to its end.
     """
 
-    def __init__(self, folder: str | pathlib.Path, steps: int = STEPS):
+    def __init__(self, folder: pathlib.Path | None, steps: int = STEPS):
         super().__init__()
-        self.folder, self.steps = str(folder), steps
+        self.folder, self.steps = folder, steps
         self._epochs = 0  # that this process has begun
         self._left = 0  # steps yet to be recorded
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epochs += 1
         is_last = epoch + 1 == self.params["epochs"]
-        if self._epochs == 2 or (self._epochs == 1 and is_last):
-            tf.profiler.experimental.start(self.folder)
+        if self.folder and (self._epochs == 2 or (self._epochs == 1 and is_last)):
+            tf.profiler.experimental.start(str(self.folder))
             self._left = self.steps
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -71,7 +71,8 @@ class Curves(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         with self._writer.as_default(step=epoch + 1):
             for name, value in (logs or {}).items():
-                tf.summary.scalar(tag(name), value)
+                if not name.startswith("val_n_"):  # how many: the same in each epoch
+                    tf.summary.scalar(tag(name), value)
             for weight in self.model.trainable_variables if self.histograms else ():
                 tf.summary.histogram(f"weights/{weight.path}", weight)
         self._writer.flush()
@@ -128,9 +129,9 @@ def write_end(folder: pathlib.Path, result: Mapping[str, Any]) -> None:
     """
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default(step=result["best_epoch"]):
-        for part in ("validation", "test"):
+        for group, part in (("validation_best", "validation"), ("test", "test")):
             for name, value in result[part].items():
-                tf.summary.scalar(f"final_{part}/{name}", value)
+                tf.summary.scalar(f"{group}/{name}", value)
         ended = hparams_summary.session_end_pb(api_pb2.STATUS_SUCCESS)
         tf.summary.experimental.write_raw_pb(ended.SerializeToString())
     writer.close()
