@@ -74,7 +74,9 @@ class Curves(keras.callbacks.Callback):
                 if not name.startswith("val_n_"):  # how many: the same in each epoch
                     tf.summary.scalar(tag(name), value)
             for weight in self.model.trainable_variables if self.histograms else ():
-                tf.summary.histogram(f"weights/{weight.path}", weight)
+                # Keras counts models, and names the second of a process mult_vae_1.
+                name = weight.path.removeprefix(f"{self.model.name}/")
+                tf.summary.histogram(f"weights/{name}", weight)
         self._writer.flush()
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -107,14 +109,15 @@ def write_start(config: RunConfig, info: DatasetInfo) -> None:
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
     """What runs are compared by, for the HParams plugin.
 
-    These are the model's settings, those of training that change its result, and the data.
+    These are the data, the model, its settings and those of training that change its result, by the
+    flag that gives them: "set.dropout". TensorBoard shows the first five in the order of the names.
     """
     left_out = {*TrainConfig.of_running, "eval_batch_size", "memory_check"}
     train = dataclasses.asdict(config.train)
     found = {
         **{"model": config.model, "dataset": config.data.dataset, "split": config.data.split},
-        **{name: value for name, value in train.items() if name not in left_out},
-        **config.settings,
+        **{f"set.{name}": value for name, value in config.settings.items()},
+        **{f"train.{name}": value for name, value in train.items() if name not in left_out},
     }
     plain = (bool, int, float, str)
     return {k: v if isinstance(v, plain) else _text(v) for k, v in found.items()}
