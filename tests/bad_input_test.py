@@ -268,7 +268,7 @@ def full_for_tensorflow(*args, **kwargs):
         ("tfrec.training.runs.RunDir.write_json", full),
         ("keras.Model.save", full),
         ("numpy.savez", full),
-        ("keras.callbacks.TensorBoard.on_epoch_end", full_for_tensorflow),
+        ("tfrec.training.tensorboard.Curves.on_epoch_end", full_for_tensorflow),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )

@@ -73,7 +73,8 @@ def outcome(t):
     result = {
         k: v for k, v in t.run_dir.metrics().items() if k not in ("seconds", "peak_memory_mb")
     }
-    history = t.run_dir.history().drop(columns=["seconds", "cpu_seconds"])
+    times = ["seconds", "cpu_seconds", "examples_per_second", "input_wait"]
+    history = t.run_dir.history().drop(columns=times, errors="ignore")
     return json.dumps(result), history.to_csv()
 
 

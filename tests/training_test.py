@@ -7,7 +7,6 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfrec import config as config_lib
 from tfrec import metrics
@@ -340,23 +339,6 @@ def test_metrics_file(trial):
     assert t.run_dir.load_model().list_order.counts.numpy().sum() == t.info.n_ratings["train"]
     assert written["protocol"].startswith("checkerboard, shipped fold u1")
     assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN, "no state.npz after the end"
-
-
-def test_tensorboard_logs_hold_train_and_validation(trial):
-    t = trial()
-    t.run()
-    found = {}
-    for part in ("train", "validation"):
-        events = EventAccumulator(str(t.run_dir.logs / part)).Reload()
-        found[part] = {
-            tag: [(e.step, float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]))
-                  for e in events.Tensors(tag)]
-            for tag in events.Tags()["tensors"] if tag.startswith("epoch_")
-        }  # fmt: skip
-    assert [step for step, _ in found["train"]["epoch_loss"]] == [0, 1, 2]
-    assert {"epoch_rmse", "epoch_mae"} <= set(found["validation"])
-    best = min(value for _, value in found["validation"]["epoch_rmse"])
-    assert best == pytest.approx(t.run_dir.metrics()["validation"]["rmse"], rel=1e-6)
 
 
 # ------------------------------------------------------------------ interruptions

@@ -234,11 +234,16 @@ class TrainConfig(Settings):
         save_keep: Number of latest states that are kept.
         on_nan: What to do on a loss or weight that is not finite: "stop", or "skip" the batch,
             which makes steps slower; only for steps of optimizers.
+        histograms: Write a histogram of each weight after each epoch, for TensorBoard.
+        profile: Record the first steps of the second epoch for TensorBoard's profiler.
         seed: Seeds weights, shuffling, dropout and sampling.
     """
 
     flag: ClassVar[str] = "--train"
-    of_running: ClassVar[tuple[str, ...]] = ("save_minutes", "save_steps", "save_keep", "on_nan")
+    of_running: ClassVar[tuple[str, ...]] = (
+        *("save_minutes", "save_steps", "save_keep", "on_nan"),
+        *("histograms", "profile"),
+    )
 
     epochs: int = setting(50, "at least 1")
     batch_size: int = setting(128, "0 or more", search=OneOf(16, 32, 64, 128, 256))
@@ -264,6 +269,8 @@ class TrainConfig(Settings):
     save_steps: int = setting(0, "0 or more", later=True)
     save_keep: int = setting(2, "at least 1", later=True)
     on_nan: str = setting("stop", choices=("stop", "skip"), later=True)
+    histograms: bool = setting(False, later=True)
+    profile: bool = setting(False, later=True)
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:

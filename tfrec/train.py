@@ -51,6 +51,12 @@ flags.DEFINE_bool(
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("overwrite", False, "replace the run in --run_dir", flag_values=FLAGS)
+flags.DEFINE_bool(
+    "profile",
+    False,
+    "record the first steps of the second epoch for TensorBoard's profiler (--train profile=true)",
+    flag_values=FLAGS,
+)
 flags.DEFINE_bool("dry_run", True, "first check that the model can be exported", flag_values=FLAGS)
 
 
@@ -107,8 +113,9 @@ def model_name(preset: presets.Preset) -> str:
 
 def training() -> dict:
     """Settings of training given by the flags, by name."""
-    seed = {} if FLAGS.seed is None else {"seed": FLAGS.seed}
-    return config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train") | seed
+    own = {} if FLAGS.seed is None else {"seed": FLAGS.seed}
+    own |= {"profile": True} if FLAGS.profile else {}
+    return config_lib.parsed(TrainConfig, FLAGS["train"].value, "--train") | own
 
 
 def resolve_auto(preset: str):

@@ -15,13 +15,14 @@ from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.models.capabilities import ItemRows
 from tfrec.models.memory_estimate import MemoryEstimate
+from tfrec.models.training_logs import TrainingLogs, float32
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.tasks import Task
 
 Features = Mapping[str, tf.Tensor]
 
 
-class Recommender(MemoryEstimate, keras.Model):
+class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
     """A Keras model with a loss of its own, plus five conventions; `compile` takes the optimizer.
 
     A subclass says what it is (the class attributes), brings its numbers (a frozen
@@ -279,7 +280,7 @@ class Recommender(MemoryEstimate, keras.Model):
             loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return self.compute_metrics(features, targets, outputs)
+        return self.training_logs(features, targets, outputs)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras' step, with `forward` in the place of `call`."""
@@ -307,18 +308,22 @@ class Recommender(MemoryEstimate, keras.Model):
         Gradients are summed over replicas, so both are divided by their number here, once
         and for all models.
         """
-        del sample_weight, training
-        y_pred = tf.nest.map_structure(_float32, y_pred)
+        del sample_weight
+        y_pred = tf.nest.map_structure(float32, y_pred)
         rows = self.objective(x, y, y_pred)
         real = tf.cast(x["user"] >= 0, tf.float32)
         mean = tf.math.divide_no_nan(tf.reduce_sum(rows * real), tf.reduce_sum(real))
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return (mean + tf.add_n([0.0, *self.losses])) / replicas
+        terms = self.losses
+        added = tf.add_n([0.0, *terms])
+        if training and terms:
+            self.logged_means["regularization"].update_state(added)
+        return (mean + added) / replicas
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, tf.Tensor]:
-        """The loss only: reports are measured outside the training step."""
+        """The loss only: `training_logs` adds its parts, and reports are measured elsewhere."""
         return {"loss": self._loss_tracker.result()}
 
     def get_config(self) -> dict[str, Any]:
@@ -338,8 +343,3 @@ class Recommender(MemoryEstimate, keras.Model):
         info = DatasetInfo.from_dict(fields.pop("info"))
         settings = config_lib.from_dict(cls.Config, fields.pop("config"))
         return cls.create(info, settings, **fields)
-
-
-def _float32(part: tf.Tensor) -> tf.Tensor:
-    """Floats of any precision as float32; whole numbers as they are."""
-    return tf.cast(part, tf.float32) if part.dtype.is_floating else part

@@ -7,12 +7,20 @@ They are here, not with the training, because `models.base` imports them: a save
 optimizer then loads wherever its own class does.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
 
-class _Clipping:
-    """Comes before an optimizer of Keras among a class's bases."""
+class Clipping:
+    """Comes before an optimizer of Keras among a class's bases.
+
+    Attributes:
+        on_norm: Called in each step with the global norm of the gradients, before they are clipped.
+    """
+
+    on_norm: Callable[[tf.Tensor], object] | None = None
 
     def _clip_gradients(self, grads):
         """Nothing yet: these are one replica's alone."""
@@ -20,10 +28,14 @@ class _Clipping:
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         pairs = super()._all_reduce_sum_gradients(grads_and_vars)
-        if not self.global_clipnorm:
+        if not (self.global_clipnorm or self.on_norm):
             return pairs
         grads, variables = zip(*pairs, strict=True)
         norm = tf.linalg.global_norm([_summed(g) for g in grads if g is not None])
+        if self.on_norm:
+            self.on_norm(norm)
+        if not self.global_clipnorm:
+            return pairs
         grads, _ = tf.clip_by_global_norm(grads, self.global_clipnorm, use_norm=norm)
         return list(zip(grads, variables, strict=True))
 
@@ -37,25 +49,25 @@ def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class Adam(_Clipping, keras.optimizers.Adam):
+class Adam(Clipping, keras.optimizers.Adam):
     """Adam."""
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AdamW(_Clipping, keras.optimizers.AdamW):
+class AdamW(Clipping, keras.optimizers.AdamW):
     """AdamW."""
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class SGD(_Clipping, keras.optimizers.SGD):
+class SGD(Clipping, keras.optimizers.SGD):
     """Stochastic gradient descent, with momentum or without."""
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class RMSprop(_Clipping, keras.optimizers.RMSprop):
+class RMSprop(Clipping, keras.optimizers.RMSprop):
     """RMSprop."""
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class Adagrad(_Clipping, keras.optimizers.Adagrad):
+class Adagrad(Clipping, keras.optimizers.Adagrad):
     """Adagrad."""

@@ -50,6 +50,7 @@ class DeepRec(Residual):
         patience=4,
     )
     paper_settings = {"regularization": 0.0}
+    logged = ("refeed_loss",)
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -93,7 +94,6 @@ class DeepRec(Residual):
         ]
         self.dropout = keras.layers.Dropout(c.dropout)
         self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
-        self.refeed_tracker = keras.metrics.Mean("refeed_loss")
 
     def _decoder_layer(self, level: int, units: int) -> keras.layers.Layer:
         """The decoder layer that undoes encoder layer `level`."""
@@ -141,6 +141,7 @@ class DeepRec(Residual):
         self._apply(tape, loss)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(loss * replicas)
+        errors = []
         for _ in range(self.config.aug_steps):
             x = tf.stop_gradient(outputs)
             with tf.GradientTape() as tape:
@@ -148,11 +149,9 @@ class DeepRec(Residual):
                 error = tf.cast(x, tf.float32) - tf.cast(outputs, tf.float32)
                 loss = tf.reduce_mean(tf.square(error)) / replicas
             self._apply(tape, loss)
-            self.refeed_tracker.update_state(loss * replicas)
-        logs = {"loss": self._loss_tracker.result()}
-        return logs | (
-            {"refeed_loss": self.refeed_tracker.result()} if self.config.aug_steps else {}
-        )
+            errors.append(loss * replicas)
+        parts = {"refeed_loss": tf.add_n(errors) / len(errors)} if errors else {}
+        return self.training_logs(features, targets, scores, **parts)
 
     def _apply(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
         """One step of the optimizer."""

@@ -43,6 +43,7 @@ class RecVAE(Recommender):
     """
 
     task = "ranking"
+    logged = ("kl", "beta")
     defaults = TrainConfig(epochs=50, batch_size=100, learning_rate=5e-4, patience=5)
     paper = TrainConfig(epochs=50, batch_size=500, learning_rate=5e-4)
 
@@ -102,8 +103,15 @@ class RecVAE(Recommender):
     def objective(self, features, targets, scores):
         logits, kl = scores
         nll = losses.multinomial_nll(logits, targets["target_items"])
-        n_ones = tf.reduce_sum(losses.observed(features["items"]), axis=1)
-        return nll + self.config.gamma * n_ones * kl
+        return nll + self.kl_weight(features) * kl
+
+    def kl_weight(self, features) -> tf.Tensor:
+        """The factor gamma |x|_1 of each row, `[batch]`."""
+        return self.config.gamma * tf.reduce_sum(losses.observed(features["items"]), axis=1)
+
+    def loss_parts(self, features, targets, scores):
+        """The KL of each row, and its weight, beta."""
+        return {"kl": scores[1], "beta": self.kl_weight(features)}
 
     def begin_epoch(self, epoch, rows):
         """Copies the encoder to the old one."""
@@ -116,21 +124,21 @@ class RecVAE(Recommender):
         with tf.init_scope():  # Keras would build it for the weights of the first update only
             self.optimizer.build(self.trainable_variables)
         for _ in range(self.config.encoder_steps):
-            loss = self._update(self.encoder, features, targets, dropped=True)
+            loss, outputs = self._update(self.encoder, features, targets, dropped=True)
         self._update(self.decoder, features, targets, dropped=False)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(loss * replicas)
-        return {"loss": self._loss_tracker.result()}
+        return self.training_logs(features, targets, outputs)
 
-    def _update(self, part: keras.layers.Layer, features, targets, dropped: bool) -> tf.Tensor:
-        """One step of the optimizer on the weights of `part` alone; returns the loss."""
+    def _update(self, part: keras.layers.Layer, features, targets, dropped: bool) -> tuple:
+        """One step of the optimizer on the weights of `part` alone; the loss and the outputs."""
         weights = part.trainable_weights
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([w.value for w in weights])
             outputs = self.reconstruct(features, dropped, drawn=True)
             loss = self.compute_loss(features, targets, outputs)
         self.optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
-        return loss
+        return loss, outputs
 
 
 @keras.saving.register_keras_serializable("tfrec")

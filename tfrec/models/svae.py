@@ -164,11 +164,19 @@ class SVAE(Variational):
         """The loss; it looks at the input alone, held-out `targets` are no part of it."""
         logits, kl = scores
         steps = self.steps(features["items"])
-        n_rows = tf.shape(features["items"])[0]
         nll = losses.multinomial_nll(logits, self.next_items(steps)) / self.config.ahead
+        nll = tf.math.unsorted_segment_sum(nll, steps.rows, tf.shape(features["items"])[0])
+        return nll + self.kl_weight(features) * self._mean_kl(features, kl)
+
+    def loss_parts(self, features, targets, scores):
+        """The mean KL of each row's steps, and the present beta."""
+        return {"kl": self._mean_kl(features, scores[1]), "beta": self.kl_weight(features)}
+
+    def _mean_kl(self, features, kl: tf.Tensor) -> tf.Tensor:
+        """From the KL of all steps, `[n]`, the mean over those of a row that predict, `[batch]`."""
+        steps, n_rows = self.steps(features["items"]), tf.shape(features["items"])[0]
         predicts = tf.cast(steps.left > 1, tf.float32)
-        nll, kl, n = (
-            tf.math.unsorted_segment_sum(x, steps.rows, n_rows)
-            for x in (nll, kl * predicts, predicts)
+        total, n = (
+            tf.math.unsorted_segment_sum(x, steps.rows, n_rows) for x in (kl * predicts, predicts)
         )
-        return nll + self.kl_weight(features) * tf.math.divide_no_nan(kl, n)
+        return tf.math.divide_no_nan(total, n)

@@ -19,6 +19,8 @@ class Variational(Recommender):
     a weight of the model, so it is saved, restored and resumed with it.
     """
 
+    logged = ("kl", "beta")
+
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
         """Settings of the annealing.
@@ -65,6 +67,10 @@ class Variational(Recommender):
             rows = tf.shape(features["user"])[0] * tf.distribute.get_strategy().num_replicas_in_sync
             steps = PASSES_TO_ONE * self.training_rows / tf.cast(rows, tf.float32)
         return tf.minimum(c.beta, tf.cast(self.trained_steps, tf.float32) / steps)
+
+    def loss_parts(self, features, targets, scores):
+        """The KL of each row, and the present beta."""
+        return {"kl": scores[1], "beta": self.kl_weight(features)}
 
     def train_step(self, data):
         """Keras' step, counted."""

@@ -1,5 +1,6 @@
 """Keras callbacks of tfrec's own."""
 
+import time
 from collections.abc import Callable
 
 import keras
@@ -7,25 +8,57 @@ import pandas as pd
 
 from tfrec.training.runs import RunDir
 
+SHOWN_PARTS = ("loss", "refeed_loss", "kl")  # of the loss, in the line of an epoch
+
 
 class EpochLine(keras.callbacks.Callback):
     """Prints one short line an epoch.
 
+    The time left is that of all remaining epochs at the pace of those that this process has seen,
+    without the first one, which builds the graphs.
+
     Args:
         shown: Validation metrics to print.
         say: What prints a line.
+        may_end_early: Whether validation may end training before the last epoch.
     """
 
-    def __init__(self, shown: tuple[str, ...], say: Callable[[str], object]):
+    def __init__(
+        self, shown: tuple[str, ...], say: Callable[[str], object], may_end_early: bool = False
+    ):
         super().__init__()
         self.shown, self.say = shown, say
+        self.bound = "at most" if may_end_early else "about"
+        self._starts: list[float] = []  # of the epochs of this process
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._starts.append(time.monotonic())
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
         words = [f"epoch {epoch + 1}/{self.params['epochs']}", f"{logs['seconds']:.1f} s"]
-        words += [f"{k} {v:.4f}" for k, v in logs.items() if k in ("loss", "refeed_loss")]
+        words += [f"{k} {v:.4f}" for k, v in logs.items() if k in SHOWN_PARTS]
         words += [f"val {k} {logs[f'val_{k}']:.4f}" for k in self.shown if f"val_{k}" in logs]
+        if "examples_per_second" in logs:
+            words.append(f"{logs['examples_per_second']:,.0f} examples/s")
+        if remaining := self.params["epochs"] - epoch - 1:
+            words.append(f"{self.bound} {duration(remaining * self._seconds_an_epoch())} left")
         self.say("  ".join(words))
+
+    def _seconds_an_epoch(self) -> float:
+        """With its validation."""
+        counted = self._starts[1:] or self._starts
+        return (time.monotonic() - counted[0]) / len(counted)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words of at most two units, such as "3 min 20 s"."""
+    whole = round(seconds)
+    for name, size, smaller in (("d", 86400, "h"), ("h", 3600, "min"), ("min", 60, "s")):
+        if whole >= size:
+            unit = {"h": 3600, "min": 60, "s": 1}[smaller]
+            return f"{whole // size} {name} {whole % size // unit} {smaller}"
+    return f"{whole} s"
 
 
 class HistoryFile(keras.callbacks.Callback):

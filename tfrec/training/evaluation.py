@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from tqdm import tqdm
 
 from tfrec import metrics, ranking
 from tfrec.data import pairs, prepared, records
@@ -62,7 +63,8 @@ class Evaluator:
         def step(iterator: Iterator) -> Any:
             return self._step(iterator, report.depth, report.keep)
 
-        for scored in strategies.steps(step, shared):
+        taken = strategies.steps(step, shared)
+        for scored in tqdm(taken, desc="measuring", unit=" steps", leave=False, disable=None):
             parts = list(_replicas(self.strategy, scored))
             for part in parts[:1] if alone else parts:
                 for each in (report, *others):

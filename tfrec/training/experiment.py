@@ -23,12 +23,14 @@ from tfrec.training import (
     methods,
     overlap,
     strategies,
+    tensorboard,
     warm_start,
     workers,
 )
 from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator, protocol
+from tfrec.training.profile import Profile
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
@@ -191,9 +193,13 @@ class Experiment:
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
         """The callbacks that every run has."""
-        shown = self.task_object.figures(self.monitor)
-        files = [keras.callbacks.TensorBoard(self.run_dir.logs), HistoryFile(self.run_dir)]
-        return [EpochLine(shown, self.say), *(files if self.chief else [])]
+        shown, train = self.task_object.figures(self.monitor), self.config.train
+        line = EpochLine(shown, self.say, 0 < train.patience < train.epochs)
+        logs = self.run_dir.logs
+        curves = tensorboard.Curves(logs, (self.config, self.info), train.histograms)
+        files = [curves, HistoryFile(self.run_dir)] if self.chief else []
+        profile = [Profile(logs if self.chief else None)] if train.profile else []
+        return [line, *files, *profile]
 
     def _validate(self) -> dict[str, float]:
         result, self.validated = self.measure("validation")
@@ -226,12 +232,13 @@ class Experiment:
             self._warm_start()
         self._learn_items("train+validation")
         lists.set_rule(self.model, chosen["rule"])
+        curves = [tensorboard.Curves(self.run_dir.logs / "refit")] if self.chief else []
         with self._together(progress):
             trainer.fit(
                 lambda epoch: self.batches("train+validation", epoch),
                 None,
                 make_rows=lambda: self.rows("train+validation"),
-                callbacks=[EpochLine((), self.say)],
+                callbacks=[EpochLine((), self.say), *curves],
                 progress=progress,
                 own=own,
             )
@@ -384,6 +391,9 @@ class Experiment:
             report.save(self.run_dir.per_user)
             if self.task_object.keeps_predictions:
                 self.run_dir.save_predictions("test", report.predictions())
+        tensorboard.write_end(self.run_dir.logs, self.result)
+        if self.info.has_ids:
+            tensorboard.write_items(self.run_dir.logs, self.model, self.config.data_dir)
         self.run_dir.write_json("metrics.json", self.result)
         for path in self.run_dir.states:
             path.unlink()

@@ -100,6 +100,8 @@ class Trainer:
         self._saved = (time.monotonic(), 0)  # the last time, and the steps since
         self._stands = ""  # where the last saved state does
         self._requests = interrupts.Requests()
+        self._of_steps: list[keras.callbacks.Callback] = []
+        self._n_steps = 0  # of the last epoch
 
     def epoch(
         self,
@@ -121,9 +123,14 @@ class Trainer:
             self.model.reset_metrics()
         listener = watch.listener
         name = f"epoch {epoch + 1}"
-        with tqdm(desc=name, unit=" steps", initial=watch.done, leave=False, disable=None) as bar:
-            watch.listener = lambda watch: (bar.update(), listener(watch))
-            return self.method.epoch(dataset, epoch, dataset if rows is None else rows, watch)
+        total, done = self._n_steps or None, watch.done
+        with tqdm(
+            desc=name, unit=" steps", initial=done, total=total, leave=False, disable=None
+        ) as bar:
+            watch.listener = lambda watch: (bar.update(watch.done - bar.n), listener(watch))
+            logs = self.method.epoch(dataset, epoch, dataset if rows is None else rows, watch)
+        self._n_steps = watch.done
+        return logs
 
     def fit(
         self,
@@ -149,7 +156,8 @@ class Trainer:
             higher_is_better: Of `monitor`.
             callbacks: Keras callbacks; logs have `val_` before validation's names, and the
                 `seconds` and `cpu_seconds` of the epoch without its validation. An epoch that is
-                gone on with begins once more for them, and its seconds count from there.
+                gone on with begins once more for them, and its seconds count from there. Batches
+                end for those that have `on_train_batch_end` or `on_batch_end`; they do not begin.
             progress: Where to go on from; the model's variables are those of that moment.
             own: What the model had saved besides.
             on_best: Called when the model is the best so far.
@@ -162,6 +170,7 @@ class Trainer:
         progress = progress or Progress()
         epochs = self.method.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
+        self._of_steps = [each for each in callbacks if _sees_steps(each)]
         rows = make_rows() if make_rows else None
         self.model.stop_training = False
         listeners.on_train_begin()
@@ -174,6 +183,7 @@ class Trainer:
                 self._refuse_bad(progress, logs, watch)
                 spent = {"seconds": time.perf_counter() - start}
                 spent["cpu_seconds"] = time.process_time() - cpu
+                spent |= self.method.pace(spent["seconds"])
                 due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == epochs
                 here = self._within(progress, watch, start)
                 measured = self._measured(validate, here, watch) if due and validate else {}
@@ -224,6 +234,8 @@ class Trainer:
         """
 
         def listener(watch: methods.Watch) -> None:
+            for each in self._of_steps:
+                each.on_train_batch_end(watch.done - 1, self._means(watch.logs))
             if progress.first_loss is None and watch.logs:
                 progress.first_loss = self._means(watch.logs).get("loss")
             if watch.done % LOOKS == 0:
@@ -360,3 +372,10 @@ class Trainer:
             progress.best = value
             return True
         return False
+
+
+def _sees_steps(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback does anything at the end of a batch."""
+    names = ("on_train_batch_end", "on_batch_end")
+    own = [getattr(getattr(callback, name), "__func__", None) for name in names]
+    return own != [getattr(keras.callbacks.Callback, name) for name in names]

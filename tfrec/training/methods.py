@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Resumable
-from tfrec.training import lbfgs, optimizers, strategies
+from tfrec.training import lbfgs, meter, optimizers, strategies
 
 
 @dataclasses.dataclass
@@ -93,6 +93,14 @@ class Method:
         """
         raise NotImplementedError
 
+    def pace(self, seconds: float) -> dict[str, float]:
+        """What is logged of an epoch besides its training logs.
+
+        Args:
+            seconds: What it took.
+        """
+        return {}
+
 
 class ClosedForm(Method):
     """The model's own `fit` solves in one pass."""
@@ -123,6 +131,7 @@ class Steps(Method):
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         super().__init__(model, strategy, train)
+        self._meter = meter.Meter(strategy)
         self._step = tf.function(self._guarded if train.on_nan == "skip" else self._plain)
 
     def compile(self) -> None:
@@ -137,6 +146,7 @@ class Steps(Method):
         else:
             self.model.begin_epoch(epoch, rows)
         self.model.optimizer.learning_rate = optimizers.learning_rate(self.train, epoch)
+        self._meter.reset()
         distributed = self.strategy.experimental_distribute_dataset(dataset)
         for logs, is_finite in strategies.steps(self._step, distributed):
             if is_finite is not None and not is_finite:
@@ -145,6 +155,14 @@ class Steps(Method):
         if not watch.done:
             raise ValueError("not one training batch: the training rows are fewer than replicas")
         return self.means(watch.logs)
+
+    def pace(self, seconds: float) -> dict[str, float]:
+        """The learning rate, examples a second and the share of time without a batch."""
+        return {
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "examples_per_second": self._meter.examples / seconds,
+            "input_wait": min(1.0, self._meter.waited / seconds),
+        }
 
     def means(self, logs: Mapping[str, Any]) -> dict[str, float]:
         """The mean of the replicas' logs."""
@@ -159,12 +177,16 @@ class Steps(Method):
 
     def _plain(self, batches: Iterator) -> tuple[dict, None]:
         """A step; returns its logs."""
-        return strategies.run_on_next(self.strategy, self.model.train_step, batches), None
+        return self._on_next(batches), None
+
+    def _on_next(self, batches: Iterator) -> dict:
+        step, take = self.model.train_step, self._meter.next
+        return strategies.run_on_next(self.strategy, step, batches, take)
 
     def _guarded(self, batches: Iterator) -> tuple[dict, tf.Tensor]:
         """A step that is undone where it gives a number that is not finite; whether it does not."""
         before = [tf.convert_to_tensor(variable) for variable in self._variables]
-        logs = strategies.run_on_next(self.strategy, self.model.train_step, batches)
+        logs = self._on_next(batches)
         numbers = [self.strategy.reduce("MEAN", value, axis=None) for value in logs.values()]
         numbers += [tf.convert_to_tensor(weight) for weight in self.model.trainable_variables]
         is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in numbers])

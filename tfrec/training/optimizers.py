@@ -34,6 +34,7 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=model.undecayed)
+    model.log_gradient_norm(optimizer)
     return optimizer
 
 

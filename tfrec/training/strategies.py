@@ -106,8 +106,15 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
         wait_for_all(strategy)
 
 
-def run_on_next(strategy: tf.distribute.Strategy, function: Callable, batches):
+def run_on_next(
+    strategy: tf.distribute.Strategy,
+    function: Callable,
+    batches: Iterator,
+    take: Callable[[Iterator], Any] = next,
+) -> Any:
     """`function` of each replica's next batch, in a graph; nothing starts before it is there.
+
+    The batch is what `take` gives of `batches`.
 
     Else what needs no batch, a regularizer say, is running when the end of the dataset breaks off
     a step. In large graphs TensorFlow's memory optimizer gives sums temporary variables, which then
@@ -118,7 +125,7 @@ def run_on_next(strategy: tf.distribute.Strategy, function: Callable, batches):
         with tf.control_dependencies(tf.nest.flatten(batch)):
             return function(batch)
 
-    return strategy.run(on_replica, args=(next(batches),))
+    return strategy.run(on_replica, args=(take(batches),))
 
 
 def steps(function: Callable[[Any], Any], batches: Iterable) -> Iterator[Any]:
