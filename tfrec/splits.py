@@ -121,7 +121,8 @@ def last(
 ) -> Parts:
     """Leave-one-out: the last row of each user is test, the one before it validation.
 
-    Users with fewer than 3 rows are only in train. Rows with equal times are in the frame's order; shuffle it for another one.
+    Users with fewer than 3 rows are only in train. Rows with equal times are in the frame's
+    order; shuffle it for another one.
 
     Args:
         frame: A row an interaction.
