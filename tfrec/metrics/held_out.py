@@ -179,7 +179,7 @@ def _refuse_leak(held_out: HeldOut, inputs: np.ndarray) -> None:
     if row.size:
         raise ValueError(
             f"Evaluation refuses a leaking split: row {held_out.rows[row[0]]} has target item "
-            f"{inputs[row[0], column[0]]} also in its input ({np.unique(row).size} rows of this "
+            f"{inputs[row[0], column[0]]} in its input ({np.unique(row).size} rows of this "
             "batch leak)"
         )
 
