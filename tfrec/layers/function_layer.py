@@ -1,20 +1,20 @@
-"""A function run as Keras runs a layer."""
+"""A function as a Keras layer."""
 
 from collections.abc import Callable
 
 import keras
 
 
-class Scoped(keras.layers.Layer):
-    """Runs a function as Keras runs the `call` of a layer with this dtype policy.
+class FunctionLayer(keras.layers.Layer):
+    """Calls a function under a dtype policy, as Keras calls a layer.
 
-    Under mixed precision, floats among the inputs and weights that the function reads are cast to
-    the policy's compute dtype. It is made where it is called, has no weights and is no part of a
-    model.
+    Under mixed precision, float inputs, and the weights that the function reads, are cast to the
+    policy's compute dtype. Unlike `keras.layers.Lambda` it is made for one call, has no weights and
+    is not saved with the model.
 
     Args:
         function: (features, training) -> tensors.
-        **kwargs: Of a layer, `dtype` among them.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
     """
 
     def __init__(self, function: Callable, **kwargs):
