@@ -1,4 +1,4 @@
-"""How much memory a run takes is known before its model is built."""
+"""The memory of a run is estimated before its model is built."""
 
 import dataclasses
 
@@ -32,9 +32,9 @@ def test_weights_are_about_as_many_as_the_model_makes(name):
     info = info_of(cls)
     steps = 4 * cls.activations(info, cls.Config(), train)
     copies = 2 if cls.closed_form else 3
-    told = (cls.memory(info, cls.Config(), train) - steps) / copies
+    estimate = (cls.memory(info, cls.Config(), train) - steps) / copies
     made = 4 * cls.create(info).count_params()
-    assert 0.5 * made < told < 4 * made
+    assert 0.5 * made < estimate < 4 * made
 
 
 @pytest.mark.parametrize("name", MODELS)
