@@ -17,7 +17,7 @@ INFO = DatasetInfo("toy", "toy", "user", N_USERS, N_ITEMS, {}, rating_mean=3.5)
 RNG = np.random.default_rng(0)
 X = np.where(RNG.random((N_USERS, N_ITEMS)) < 0.5, RNG.integers(1, 6, (N_USERS, N_ITEMS)), 0)
 X[0, :] = 0  # a user without a history
-X[:, 6] = 0  # an item of nobody
+X[:, 6] = 0  # an item without ratings
 X[1, :6] = [5, 1, 4, 2, 3, 5]  # more items than the vectors are long
 X[2, :] = [0, 4, 0, 0, 0, 0, 0]
 
@@ -26,10 +26,12 @@ def features(x, padding_inside=False):
     width = int((x > 0).sum(1).max())
     items = np.full((len(x), width), PAD, np.int32)
     for row, mine in zip(items, x):
-        places = np.flatnonzero(mine)
-        row[slice(-len(places), None) if padding_inside and len(places) else slice(len(places))] = (
-            places
-        )
+        positions = np.flatnonzero(mine)
+        row[
+            slice(-len(positions), None)
+            if padding_inside and len(positions)
+            else slice(len(positions))
+        ] = positions
     values = np.where(items >= 0, np.take_along_axis(x, np.maximum(items, 0), 1), 0)
     return {
         "user": np.arange(len(x), dtype=np.int32),
@@ -102,7 +104,7 @@ def test_ials_solves_the_normal_equations_in_turns(confidence, nu):
 
 
 def test_both_start_from_singular_vectors():
-    """Of a matrix of rank 2: two vectors are all of it, a third one is nothing."""
+    """A matrix of rank 2 is reproduced by two vectors; the third one is 0."""
     low = RNG.random((N_USERS, 2)) @ RNG.random((2, N_ITEMS))
     _, values, right = np.linalg.svd(low)
     for size in (2, 3, N_ITEMS + 1):
@@ -114,7 +116,7 @@ def test_both_start_from_singular_vectors():
 
 
 def als_half(x, vectors, penalty, nu):
-    """Rows' vectors with their biases last, given those of the columns."""
+    """Vectors of rows with their biases last, given those of the columns."""
     seen = x > 0
     targets = x - INFO.rating_mean - vectors[:, -1]
     shrunk = [penalty * max(k, 1) ** nu * np.eye(SIZE + 1) for k in seen.sum(1)]
@@ -156,7 +158,7 @@ def test_batches_padding_and_blocks_change_nothing(cls, monkeypatch):
     np.testing.assert_allclose(single.score(features(X)), due, rtol=1e-3, atol=1e-5)
 
 
-def test_what_has_no_solution_in_float32_names_the_setting():
+def test_an_unsolvable_system_names_the_setting():
     """A penalty that is 0 in float32."""
     ask = ridge.compiled(
         lambda items, values, table: ridge.solve(

@@ -69,7 +69,7 @@ def test_two_replicas_give_the_same_loss_and_gradient(one, mirrored):
     np.testing.assert_allclose(gradient, due, atol=1e-4)
 
 
-def test_lbfgs_reaches_what_scipy_reaches_on_the_formula(one):
+def test_lbfgs_reaches_the_minimum_of_scipy(one):
     model = small(regularization=0.5)
     full = lbfgs.FullBatch(model, one, rows(3))
     start = full.value()

@@ -1,4 +1,4 @@
-"""The floors of every table, and the plain autoencoder."""
+"""The baselines, and the plain autoencoder."""
 
 import numpy as np
 import tensorflow as tf
@@ -37,7 +37,7 @@ def test_biases_are_the_damped_means_of_one_sweep():
     np.testing.assert_allclose(model.column_biases, b_i, rtol=1e-5)
 
 
-def test_biases_score_a_user_never_seen_from_his_history():
+def test_biases_score_a_new_user_from_the_history():
     model = Biases.create(INFO, Biases.Config(damping=1.0))
     model.fit(ROWS)
     low, high = (

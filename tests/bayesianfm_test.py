@@ -52,13 +52,13 @@ def filled(**settings):
 
 def test_scores_are_the_mean_over_the_samples():
     m = filled()
-    places = {"user": (1, 2, 1, 0), "item": (1, 2, 3, 2), "weekday": (4, 0, 4, 4)}
-    places["site"] = (4, 0, 1, 2)
+    codes_of = {"user": (1, 2, 1, 0), "item": (1, 2, 3, 2), "weekday": (4, 0, 4, 4)}
+    codes_of["site"] = (4, 0, 1, 2)
     scores = m(EVENTS)
     for event, session in enumerate((0.5, 0.25, 0.25, 0.25)):
         samples = []
         for sample in range(3):
-            rows = [m.vectors[n].numpy()[at[event], sample] for n, at in places.items()]
+            rows = [m.vectors[n].numpy()[at[event], sample] for n, at in codes_of.items()]
             pairs = sum(a[:2] @ b[:2] for i, a in enumerate(rows) for b in rows[:i])
             samples.append(3 + sum(row[2] for row in rows) + pairs + session)
         assert float(scores[event]) == pytest.approx(np.mean(samples), rel=1e-5)
@@ -75,7 +75,7 @@ def test_all_items_score_as_events_of_unknown_context():
         np.testing.assert_allclose(scores[row], m.score(events), rtol=1e-5)
 
 
-def test_what_is_known_of_users_and_items_by_hand():
+def test_features_of_users_and_items_by_hand():
     """User 0 rated items 0 and 2, user 1 item 1; codes start at 1."""
     m = model()
     codes = {"user": np.array([1, 2, 1]), "item": np.array([1, 2, 3])}
@@ -102,7 +102,7 @@ def test_what_is_known_of_users_and_items_by_hand():
 
 
 def mood(session):
-    """User 0 likes all in hour 5 and nothing in hour 9; filler rows belong to nobody."""
+    """User 0 likes all in hour 5 and nothing in hour 9; filler rows have no user."""
     hours = np.array([5, 5, 9, 9, 6] * 8 + [0])
     values = np.array([5, 5, 1, 1, 3] * 8 + [99], np.float32)
     user = np.array([0, 0, 0, 0, 1] * 8 + [-1], np.int32)
@@ -131,13 +131,13 @@ def test_sessions_need_times():
         m.fit([(EVENTS | {"time": tf.zeros([4], tf.int64)}, {"value": tf.ones([4])})])
 
 
-def test_whoever_is_not_known_is_at_the_prior_s_mean():
+def test_unknown_users_and_items_have_the_mean_of_the_prior():
     m = mood(HOUR)
-    nobody = m.score({"user": tf.constant([-1])}).numpy()
-    assert np.isfinite(nobody).all() and 2 < nobody.mean() < 4
+    unknown = m.score({"user": tf.constant([-1])}).numpy()
+    assert np.isfinite(unknown).all() and 2 < unknown.mean() < 4
 
 
-def test_another_seed_draws_others():
+def test_another_seed_gives_other_samples():
     first = mood(0).vectors["item"].numpy()
     np.testing.assert_array_equal(first, mood(0).vectors["item"].numpy())
     m = model(fields=("user", "item"))
@@ -153,7 +153,7 @@ def test_another_seed_draws_others():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         (("item", "site"), "needs user and item"),
         (("user", "item", "amount"), "'amount' is a number of the event"),
@@ -161,6 +161,6 @@ def test_another_seed_draws_others():
         (("user", "itm"), "did you mean 'item'"),
     ],
 )
-def test_fields_that_can_not_work(fields, told):
-    with pytest.raises(ValueError, match=told):
+def test_unusable_fields_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
         model(fields=fields)

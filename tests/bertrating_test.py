@@ -1,4 +1,4 @@
-"""The two-tower rating model: what its towers read, by hand and by effect."""
+"""The two-tower rating model: inputs and outputs of its towers, by hand and by effect."""
 
 import dataclasses
 
@@ -93,7 +93,7 @@ def encoder(layers=2):
     return TextEncoder(size=9, length=6, width=8, heads=2, layers=layers, dropout=0.3)
 
 
-def test_padding_is_seen_by_nobody():
+def test_padding_is_masked():
     read = encoder()
     short = read(np.int32([[3, 5, 1], [7, 2, 0]])).numpy()
     long = read(np.int32([[3, 5, 1, 0, 0, 0], [7, 2, 0, 0, 0, 0]])).numpy()
@@ -112,7 +112,7 @@ def test_a_text_is_more_than_its_last_piece_and_none_is_0():
 def test_without_blocks_a_text_is_the_mean_of_its_normed_pieces():
     read = encoder(layers=0)
     found = read(np.int32([[3, 5, 0]])).numpy()[0]
-    x = read.tokens.embeddings.numpy()[[3, 5]] + read.places.numpy()[:2]
+    x = read.tokens.embeddings.numpy()[[3, 5]] + read.positions.numpy()[:2]
     x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6)
     np.testing.assert_allclose(found, x.mean(0), atol=1e-5)
 
@@ -131,7 +131,7 @@ def test_a_block_is_attention_and_a_wider_layer_each_normed_after_the_sum():
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
         return x * w[f"{name}/gamma"] + w[f"{name}/beta"]
 
-    x = read.tokens.embeddings.numpy()[codes[0]] + read.places.numpy()[:3]
+    x = read.tokens.embeddings.numpy()[codes[0]] + read.positions.numpy()[:3]
     x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-6)
     q, k, v = (
         np.einsum("td,dhk->htk", x, w[f"attention/{n}/kernel"])
@@ -199,7 +199,7 @@ def test_scores_of_all_items_are_those_of_events(make, title, monkeypatch):
     assert np.isfinite(score(model, [-1, 2, -1], [3, -1, -1])).all()
 
 
-def test_who_is_not_known_is_not_who_is_last(make):
+def test_unknown_ids_do_not_get_the_last_row(make):
     model = make(title="none")
     before = score(model, [-1, 4], [-1, 5])
     for tower in (model.user_tower, model.item_tower):
@@ -267,27 +267,27 @@ def test_everything_of_the_transformer_learns(make, toy):
 
 
 @pytest.mark.parametrize(
-    "settings, told",
+    "settings, message",
     [
         ({"title": "bert"}, "--set title=bert is unknown; .*transformer, frozen, none"),
         ({"heads": 3}, "--set heads=3 does not divide width=8"),
     ],
 )
-def test_settings_that_cannot_work(make, settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_settings_are_refused(make, settings, message):
+    with pytest.raises(ValueError, match=message):
         make(**settings)
 
 
 @pytest.mark.parametrize(
-    "title, told",
+    "title, message",
     [
         ("transformer", "toy is prepared without titles; train with --set title=none"),
         ("frozen", "without vectors of its titles; .*--data title_vectors=.*--set title=none"),
     ],
 )
-def test_data_without_titles_is_refused_with_the_cure(toy, title, told):
+def test_data_without_titles_is_refused_with_the_cure(toy, title, message):
     bare = dataclasses.replace(toy[1], fields=())
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         BertRating.create(bare, BertRating.Config(title=title, **SMALL))
     model = BertRating.create(bare, BertRating.Config(title="none", **SMALL))
     assert np.isfinite(score(model, [0, -1], [1, -1])).all()

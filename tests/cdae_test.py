@@ -1,4 +1,4 @@
-"""CDAE by the paper: the loss of M1 to M4, the mask-out noise, the draws, and the fold-in."""
+"""CDAE by the paper: the loss of M1 to M4, dropout, negative sampling and fold-in."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ def targets(items=ITEMS):
 
 
 def small(seed=3, **settings):
-    """A model whose weights, biases and nodes are all at random."""
+    """A model with random weights, biases and user embeddings."""
     keras.utils.set_random_seed(seed)
     settings = {
         "latent": 3,
@@ -60,7 +60,7 @@ def numpy_scores(model, x, node):
 
 
 def numpy_loss(model, node, weights, x=OWN):
-    """Weighted loss of the items a row, and lambda/2 |V_u|^2."""
+    """Weighted loss over the items of each row, plus lambda/2 |V_u|^2."""
     scores = numpy_scores(model, x, node)
     if VARIANTS[model.config.variant][1] == "square":
         loss = (OWN - scores) ** 2 / 2
@@ -72,7 +72,7 @@ def numpy_loss(model, node, weights, x=OWN):
 
 
 def expected_weights(negatives=2):
-    """1 for a user's own items; for another one, its part of negatives |O| draws."""
+    """1 for a user's items; for each other one its expected share of negatives |O| samples."""
     n = OWN.sum(1, keepdims=True)
     return OWN + (1 - OWN) * negatives * n / (N_ITEMS - n)
 
@@ -99,7 +99,7 @@ def test_loss_is_the_papers(variant, tied, monkeypatch):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_without_draws_their_expectation_counts(variant):
+def test_without_sampling_the_expected_loss_is_used(variant):
     model = small(variant=variant, sampled=False)
     scores = model.run_forward(features(2, 0), training=True)
     node = model.nodes.numpy()[[2, 0]].astype(np.float64)
@@ -108,7 +108,7 @@ def test_without_draws_their_expectation_counts(variant):
     np.testing.assert_allclose(loss, due, rtol=1e-4, atol=1e-5)
 
 
-def test_draws_are_uniform_and_their_mean_loss_is_the_expected_one():
+def test_negatives_are_uniform_and_their_mean_loss_is_the_expected_one():
     model = small()
     rows = tf.tile(ITEMS[:1], [20_000, 1])
     drawn = model.draw(rows).numpy()
@@ -123,7 +123,7 @@ def test_draws_are_uniform_and_their_mean_loss_is_the_expected_one():
     assert mean == pytest.approx(due, rel=0.02)
 
 
-def test_draws_differ_from_step_to_step_and_hits_on_own_items_have_no_gradient():
+def test_negatives_differ_between_steps_and_own_items_have_no_gradient():
     model = small()
     step = tf.function(lambda: model.draw(tf.tile(ITEMS, [50, 1])))
     assert (step().numpy() != step().numpy()).any()
@@ -140,7 +140,7 @@ def test_draws_differ_from_step_to_step_and_hits_on_own_items_have_no_gradient()
 
 def test_noise_masks_items_out_and_scales_those_that_stay():
     model = small(dropout=0.8)
-    model.encoder.assign(tf.eye(N_ITEMS, 3))  # item 0 is seen in the first place of z
+    model.encoder.assign(tf.eye(N_ITEMS, 3))  # item 0 sets the first entry of z
     model.hidden_bias.assign(tf.zeros(3))
     rows = tf.tile(ITEMS[:1], [5000, 1])
     noisy = model.encode(rows, training=True).numpy()[:, 0]
@@ -191,16 +191,16 @@ def test_fold_in_finds_where_the_gradient_is_zero():
 def test_unknown_and_untrained_users_are_folded_in_alike_and_trained_ones_are_not():
     model = small()
     nodes = model.nodes.numpy()
-    nodes[3] = 0  # held out: has a place, was never trained
+    nodes[3] = 0  # held out: has a row, was never trained
     model.nodes.assign(nodes)
     items = tf.tile(ITEMS[:1], [3, 1])
-    nobody, held_out, trained = model.score(features(-1, 3, 1, items=items)).numpy()
-    np.testing.assert_array_equal(nobody, held_out)
+    unknown, held_out, trained = model.score(features(-1, 3, 1, items=items)).numpy()
+    np.testing.assert_array_equal(unknown, held_out)
     node = nodes[1].astype(np.float64)
     np.testing.assert_allclose(trained, numpy_scores(model, OWN[:1], node)[0], rtol=1e-4)
     plain = model.run_forward(features(-1, items=ITEMS[:1])).numpy()[0]
     np.testing.assert_allclose(plain, numpy_scores(model, OWN[:1], 0)[0], rtol=1e-4)
-    assert abs(nobody - plain).max() > 0.01
+    assert abs(unknown - plain).max() > 0.01
 
 
 def test_a_row_is_scored_for_itself():

@@ -1,4 +1,4 @@
-"""Clipping: a step as long on two and four replicas as on one; what weight decay spares."""
+"""Clipping: the same step on one, two and four replicas; weights excluded from weight decay."""
 
 import json
 import os
@@ -32,19 +32,19 @@ ALL = {**CLIPPED, "weight_decay": 0.05, "average": 0.5}
 
 
 def rows(name):
-    """One batch that holds everything."""
+    """All rows in one batch."""
     if MODELS[name].reads == "events":
-        user, place = np.nonzero(ITEMS >= 0)
-        user, place = user[:12], place[:12]  # whole parts for four replicas
-        features = {"user": user.astype(np.int32), "item": ITEMS[user, place]}
-        return tf.data.Dataset.from_tensors((features, {"value": VALUES[user, place]}))
+        user, position = np.nonzero(ITEMS >= 0)
+        user, position = user[:12], position[:12]  # whole parts for four replicas
+        features = {"user": user.astype(np.int32), "item": ITEMS[user, position]}
+        return tf.data.Dataset.from_tensors((features, {"value": VALUES[user, position]}))
     features = {"user": np.arange(4, dtype=np.int32), "items": ITEMS, "values": VALUES}
     targets = {"target_items": ITEMS, "target_values": VALUES}
     return tf.data.Dataset.from_tensors((features, targets))
 
 
 def pass_over(name, strategy, **train):
-    """One pass: the log, how far the weights went, and where all variables are."""
+    """One epoch: the log, the length of the step, and all variables."""
     keras.utils.set_random_seed(2)
     with strategy.scope():
         model = MODELS[name].create(INFO, MODELS[name].Config(**SMALL[name]))
@@ -67,7 +67,7 @@ def by_data():
 
 @pytest.fixture(autouse=True)
 def _no_noise(monkeypatch):
-    """Replicas draw other noise than one device does."""
+    """Replicas draw other random numbers than one device."""
     monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
 
 
@@ -85,13 +85,13 @@ def test_one_step_is_as_long_as_the_bound(one, mirrored, name):
 
 
 def test_four_replicas_too(one):
-    """In a process of its own: strategies of one process get into each other's way."""
+    """In a separate process: several strategies in one process interfere."""
     command = [sys.executable, __file__]
     env = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent)}
-    told = subprocess.run(
+    finished = subprocess.run(
         command, env=env, stdout=subprocess.PIPE, text=True, timeout=120, check=True
     )
-    length, there = json.loads(told.stdout.splitlines()[-1])
+    length, there = json.loads(finished.stdout.splitlines()[-1])
     assert length == pytest.approx(0.1, rel=1e-4)
     np.testing.assert_allclose(there, pass_over("autoencoder", one, **ALL)[2], rtol=1e-4, atol=1e-5)
 

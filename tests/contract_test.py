@@ -1,4 +1,4 @@
-"""What every model owes, of the registry or not, on data whose right answer is known."""
+"""The contract of all models, in the registry or outside, on data with a known solution."""
 
 import dataclasses
 import shutil
@@ -23,7 +23,7 @@ from tfrec.training.experiment import Experiment
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
-# A line a model: small settings, and training that solves the checkerboard.
+# For each model, small settings, and training settings that solve the checkerboard.
 CODED = {"epochs": 40, "learning_rate": 0.02, "batch_size": 10}
 KERNEL = {"hidden": (8,), "regularization": 0.1, "kernel_regularization": 0.001}
 NEXT = {"epochs": 20, "optimizer": "adam", "learning_rate": 0.01, "batch_size": 10}
@@ -75,10 +75,7 @@ SMALL = {
         NEXT,
     ),
     "hstu": (
-        {
-            **{"width": 16, "blocks": 1, "window": 20, "dropout": 0.0, "temperature": 0.2},
-            **{"loss": "bce", "negatives": 20},
-        },
+        dict(width=16, blocks=1, window=20, dropout=0.0, temperature=0.2, loss="bce", negatives=20),
         {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
     ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
@@ -102,13 +99,13 @@ SMALL = {
     "popularity": ({}, {"batch_size": 16}),
     "biases": ({"sweeps": 3}, {"batch_size": 16}),
 }
-OUTSIDE = "outside_model:LinearRanker"  # no line of tfrec knows it
+OUTSIDE = "outside_model:LinearRanker"  # not in the registry
 SMALL[OUTSIDE] = ({"dropout": 0.0}, CODED)
 NAMES = [*MODELS, OUTSIDE]
-FLOORS = ("popularity", "biases")  # they can not tell users apart: nothing to find
+BASELINES = ("popularity", "biases")  # they do not distinguish users
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
-# Training is tried on one model of each kind of step: re-feeding, L-BFGS, sampled codes, sequences,
-# events, a model from outside. The other models' turn is `-m slow`.
+# Training is tested on one model of each kind of step: re-feeding, L-BFGS, sampled codes,
+# sequences, events, a model from outside. The other models are run by `-m slow`.
 STEPS = ("deeprec", "autorec", "multvae", "svae", "sasrec", "mf", OUTSIDE)
 # Their layers and losses are those of models that stay in the default suite.
 RELATED = {
@@ -123,7 +120,7 @@ def fast(names, others):
 
 TRAINED = fast(GRADIENT, {*GRADIENT} - {*STEPS})
 SOLVED = fast(NAMES, RELATED)
-LEARNERS = fast([name for name in NAMES if name not in FLOORS], RELATED)
+LEARNERS = fast([name for name in NAMES if name not in BASELINES], RELATED)
 
 
 def able(capability):
@@ -208,7 +205,7 @@ def unshuffled(trial, batch_size):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_says_who_it_is(name):
+def test_declares_name_task_and_settings(name):
     cls = model_class(name)
     assert cls.__name__.lower() == name.rpartition(":")[2].lower()
     assert cls.task_for(cls.Config()) in ("rating", "ranking", "ctr")
@@ -240,7 +237,7 @@ def test_scores_every_column(solved, name):
     assert scores.dtype == tf.float32
 
 
-def test_what_it_can_do_is_declared(solved, name):
+def test_capabilities_are_declared(solved, name):
     model = solved(name)[0].model
     assert isinstance(model, ItemRows) == hasattr(model, "score_columns")
     assert isinstance(model, Factors) == hasattr(model, "query_vectors")
@@ -349,7 +346,7 @@ def _expect_own_top_k(trial, request, items):
 
 
 def _item_row_scores(trial, user):
-    """A user's column of the scores of all item rows, and what he has rated."""
+    """A user's column of the scores of all item rows, and the items that the user has rated."""
     scores, seen = np.zeros(trial.info.n_items), []
     for features, _ in inputs.histories(trial.config.data_dir, trial.info, "all", 16, fill=True):
         for row, columns, out in zip(
@@ -362,7 +359,7 @@ def _item_row_scores(trial, user):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_recommends_to_somebody_never_seen(solved, name):
+def test_recommends_to_a_new_user(solved, name):
     """`tfrec.recommend --items`: who likes 15 even items is offered the other five first."""
     trial, _, _ = solved(name)
     likes = [f"i{x}:5" for x in range(0, 30, 2)]
@@ -378,8 +375,8 @@ def test_recommends_to_somebody_never_seen(solved, name):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_replicas_train_like_one(trial, name, mirrored, monkeypatch):
-    """SGD shows a loss that is not divided by the replicas; Adam would hide it."""
-    # Replicas draw other noise than one device does: none, then.
+    """SGD shows a loss that is not divided by the number of replicas; Adam would hide it."""
+    # Replicas draw other random numbers than one device: none here.
     monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
     monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: tf.zeros(shape, dtype))
     runs = []

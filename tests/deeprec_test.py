@@ -6,18 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from two_histories import FEATURES, TARGETS
 
 from tfrec.models.biases import Biases
 from tfrec.models.deeprec import DeepRec
 from tfrec.schema import DatasetInfo
 
 INFO = DatasetInfo("toy", "toy", "user", n_users=2, n_items=4, n_ratings={})
-FEATURES = {
-    "user": tf.constant([0, 1]),
-    "items": tf.constant([[0, 2, 3], [1, 3, -1]]),
-    "values": tf.constant([[5.0, 3.0, 1.0], [2.0, 4.0, 0.0]]),
-}
-TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"]}
 X = np.array([[5, 0, 3, 1], [0, 2, 0, 4]], np.float64)
 
 
@@ -71,7 +66,7 @@ def step(weights, x, gradient_of, rate=0.01):
 
 
 def residuals(model):
-    """What mu, the items' biases and the users' damped ones leave over of `X`."""
+    """The residuals of `X` after mu, the items' biases and the users' damped ones."""
     mask = X > 0
     rest = np.where(mask, X - INFO.rating_mean - model.column_biases.numpy(), 0)
     users = rest.sum(1, keepdims=True) / (5 + mask.sum(1, keepdims=True))
@@ -80,7 +75,7 @@ def residuals(model):
 
 @pytest.mark.parametrize("base", ["none", "biases"])
 @pytest.mark.parametrize("aug_steps", [0, 1, 2])
-def test_train_step_is_the_step_made_by_hand(aug_steps, base):
+def test_train_step_equals_the_step_by_hand(aug_steps, base):
     info = dataclasses.replace(INFO, n_ratings={"train": 5, "validation": 3})
     model = small(info, aug_steps=aug_steps, base=base, regularization=2.0)
     weights = [tuple(w.astype(np.float64) for w in layer) for layer in layers(model)]
@@ -102,7 +97,7 @@ def test_train_step_is_the_step_made_by_hand(aug_steps, base):
     assert ("refeed_loss" in logs) == (aug_steps > 0)
 
 
-def test_the_base_is_added_to_what_the_net_makes_of_residuals():
+def test_the_base_is_added_to_the_predicted_residuals():
     model = small(base="biases")
     rows = tf.data.Dataset.from_tensors((FEATURES, TARGETS))
     model.begin_epoch(0, rows)
@@ -117,7 +112,7 @@ def test_the_base_is_added_to_what_the_net_makes_of_residuals():
     before = model.column_biases.numpy()
     model.begin_epoch(1, rows.take(0))
     model.train_step((FEATURES, TARGETS))
-    np.testing.assert_array_equal(model.column_biases, before)  # learned once, never trained
+    np.testing.assert_array_equal(model.column_biases, before)  # computed once, never trained
 
 
 def test_the_last_layer_can_go_without_activation():

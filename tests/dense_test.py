@@ -1,4 +1,4 @@
-"""Dense layers in bfloat16: the sum that a bias learns from."""
+"""Dense layers in bfloat16: the gradient of the bias."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_values_and_other_gradients_are_those_of_keras():
 
 
 def test_svae_learns_how_popular_items_are_in_bfloat16_too():
-    """Its steps are those of all rows: thousands a batch."""
+    """It has the time steps of all rows: thousands in a batch."""
     n = 40
     info = DatasetInfo("toy", "toy", "user", n_users=64, n_items=n, n_ratings={})
     draw = np.random.default_rng(0)

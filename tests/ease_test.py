@@ -13,7 +13,7 @@ X = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0]], np.float3
 
 
 def rows(x, values):
-    """A dataset of one row a batch."""
+    """A dataset with batches of one row."""
     items = [np.flatnonzero(row) for row in x]
     width = max(map(len, items))
     padded = np.array([np.pad(i, (0, width - len(i)), constant_values=-1) for i in items])
@@ -70,7 +70,7 @@ def test_a_gram_matrix_that_can_not_be_inverted_names_the_setting():
 
 @pytest.mark.parametrize("pair", [0, 1e9])
 def test_the_gram_matrix_is_the_same_by_pairs_and_by_blas(pair, monkeypatch):
-    """In blocks of columns and rows that do not divide the whole."""
+    """The matrix is not a multiple of the block size."""
     monkeypatch.setattr(sparse, "_PAIR", pair)
     monkeypatch.setattr(sparse, "_CELLS", 5 * 12)
     monkeypatch.setattr(sparse, "_ROWS", 7)

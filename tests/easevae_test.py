@@ -1,4 +1,4 @@
-"""EASE and RecVAE as one model: what each part adds, and that neither disturbs the other."""
+"""EASE and RecVAE combined: both parts contribute, and neither changes the other."""
 
 import keras
 import numpy as np

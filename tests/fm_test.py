@@ -47,13 +47,13 @@ def model(cls=FM, info=INFO, **settings):
 def x_of(m):
     """The dense x of `EVENTS`, by hand: [batch, size]."""
     starts = m.codes.starts
-    places = [
+    codes_of = [
         {"user": 1, "item": 1, "gender": 1, "genres": (1, 3), "hour": 6, "site": 4},
         {"user": 2, "item": 2, "gender": 2, "genres": (2,), "hour": 0, "site": 0},
         {"user": 0, "item": 3, "gender": 0, "genres": (), "hour": 1, "site": 1},
     ]
     x = np.zeros((3, m.codes.size))
-    for row, known, price in zip(x, places, TABLES["price"]):
+    for row, known, price in zip(x, codes_of, TABLES["price"]):
         row[starts["price"]] = price
         for name, codes in known.items():
             codes = codes if isinstance(codes, tuple) else (codes,)
@@ -84,8 +84,8 @@ def test_fm_is_the_double_sum_over_all_fields():
     np.testing.assert_allclose(squares, due, rtol=1e-5)
 
 
-def side_by_side(m, x):
-    """Each field's x v, side by side."""
+def concatenated(m, x):
+    """The concatenated x v of all fields."""
     v, starts = m.v.numpy(), [*m.codes.starts.values(), m.codes.size]
     parts = [x[:, a:b] @ v[a:b] for a, b in itertools.pairwise(starts)]
     return np.concatenate(parts, axis=1)
@@ -101,14 +101,14 @@ def mlp_of(m, flat):
 def test_deepfm_adds_an_mlp_on_the_same_vectors():
     m = model(DeepFM, hidden=(5, 4), dropout=0.5)
     x = x_of(m)
-    deep = mlp_of(m, side_by_side(m, x)) @ m.head.get_weights()[0]
+    deep = mlp_of(m, concatenated(m, x)) @ m.head.get_weights()[0]
     np.testing.assert_allclose(m(EVENTS), fm_of(m, x) + deep[:, 0], rtol=1e-4)
 
 
 def test_dcn_multiplies_by_its_input_again():
     m = model(DCN, hidden=(5,), depth=2)
     x = x_of(m)
-    start = crossed = side_by_side(m, x)
+    start = crossed = concatenated(m, x)
     for layer in m.cross:
         kernel, bias = layer.get_weights()
         crossed = start * (crossed @ kernel + bias) + crossed
@@ -135,8 +135,8 @@ def test_all_items_score_as_events_of_unknown_context(monkeypatch):
 
 
 @pytest.mark.parametrize("cls", [FM, DeepFM, DCN])
-def test_what_training_does_not_know_has_no_vector(cls):
-    """The codes of unknown entries; item 2 and user 1, who have no event."""
+def test_unknown_values_have_no_vector(cls):
+    """The codes of unknown values; item 2 and user 1, which have no event."""
     settings = {} if cls is FM else {"hidden": (3,)}
     m = model(cls, **settings)
     starts, start = m.codes.starts, m.v.numpy()
@@ -153,7 +153,7 @@ def test_what_training_does_not_know_has_no_vector(cls):
     np.testing.assert_array_equal(m.v, start)
 
 
-def test_without_ids_no_pass_is_spent_on_who_is_there():
+def test_without_ids_training_rows_are_not_read():
     m = model(fields=("gender", "genres"))
     m.begin_epoch(0, None)
 
@@ -191,26 +191,26 @@ def test_fields_are_all_but_times_and_texts_unless_named():
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (("gendr",), "has no field 'gendr'; did you mean 'gender'"),
         (("title",), "'title' is a text"),
     ],
 )
-def test_fields_that_can_not_be_read(names, told):
-    with pytest.raises(ValueError, match=told):
+def test_unreadable_fields_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
         fields_lib.select(INFO, names)
 
 
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("task", "message"),
     [
         ("ctr", "--data label_above=3, or train with --set task=rating"),
         ("clicks", "known: auto, rating"),
     ],
 )
-def test_invalid_tasks_are_refused(task, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_bad_task_is_refused(task, message):
+    with pytest.raises(ValueError, match=message):
         FM.create(INFO, FM.Config(task=task))
 
 

@@ -1,4 +1,4 @@
-"""The code of the variational autoencoders: its KL, its draws, its mean at test."""
+"""The Gaussian code: its KL, its samples in training, its mean at inference."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def test_kl_worked_by_hand():
     assert float(gaussian_kl(tf.zeros([1, 3]), tf.zeros([1, 3]))[0]) == 0
 
 
-def test_z_is_the_mean_at_test_and_drawn_in_training():
+def test_z_is_the_mean_at_inference_and_sampled_in_training():
     keras.utils.set_random_seed(1)
     code = GaussianCode(2)
     x = tf.random.normal([4000, 3], seed=5)
@@ -26,7 +26,7 @@ def test_z_is_the_mean_at_test_and_drawn_in_training():
     assert np.std(noise) == pytest.approx(1, abs=0.05)
 
 
-def test_kl_is_one_number_a_place():
+def test_kl_is_one_number_for_each_position():
     z, kl = GaussianCode(2)(tf.ones([5, 7, 3]))
     assert z.shape == (5, 7, 2)
     assert kl.shape == (5, 7)

@@ -1,4 +1,4 @@
-"""The sampler's draws against the posteriors they should come from."""
+"""Samples against their posterior distributions."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ def test_pairs_and_biases_of_the_worked_example():
     """Vectors (1, 2), (3, -1), (0, 2): 1 + 4 - 2 = 3; biases .5 - 1 + .25."""
     rows = ([8], [1, 2, 0.5], [3, -1, -1], [0, 2, 0.25])
     parts = [np.array([row], np.float32) for row in rows]
-    total, score = gibbs.both(parts[1:])
+    total, score = gibbs.pair_sums(parts[1:])
     np.testing.assert_allclose(total, [[4, 3, -0.25]])
     np.testing.assert_allclose(score, [2.75])
-    np.testing.assert_allclose(gibbs.both(parts)[1], [10.75])
+    np.testing.assert_allclose(gibbs.pair_sums(parts)[1], [10.75])
     for part, row in zip(parts, rows):
         np.testing.assert_array_equal(part, [row])
 
@@ -40,7 +40,7 @@ def test_wishart_has_the_mean():
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
-def test_ridge_draws_from_the_posterior_of_the_weights(shape):
+def test_ridge_samples_the_posterior_of_the_weights(shape):
     """Mean (X'X + l)^-1 X' V, covariance (X'X + l)^-1 (x) P^-1."""
     rng = np.random.default_rng(1)
     x, rest = rng.normal(size=shape), rng.normal(size=(shape[0], 2))
@@ -57,7 +57,7 @@ def test_ridge_draws_from_the_posterior_of_the_weights(shape):
     np.testing.assert_allclose(covariance, np.kron(inverse, np.linalg.inv(PRECISION)), atol=0.06)
 
 
-def test_ridge_is_strong_where_the_weights_are_small():
+def test_regularization_is_strong_for_small_weights():
     rng = np.random.default_rng(0)
     x = scipy.sparse.csr_matrix(rng.normal(size=(500, 20)))
     strengths = []
@@ -70,8 +70,8 @@ def test_ridge_is_strong_where_the_weights_are_small():
     assert strengths == pytest.approx([11, 1], rel=0.5)
 
 
-def test_rows_are_drawn_from_the_regression_on_their_own_events():
-    """Entry 0 has three events, entry 2 one, entry 1 none: it is at its prior's mean."""
+def test_rows_are_sampled_from_the_regression_on_their_events():
+    """Entry 0 has three events, entry 2 one, entry 1 none: which has the mean of the prior."""
     rng = np.random.default_rng(2)
     entries = gibbs.Entries(np.array([2, 0, 0, 0]), 3, None, 1, rng)
     z = rng.normal(size=(4, 2)).astype(np.float32)
@@ -92,8 +92,8 @@ def test_rows_are_drawn_from_the_regression_on_their_own_events():
         np.testing.assert_allclose(covariance[at, at], inverse, atol=0.05)
 
 
-def test_the_prior_finds_where_the_rows_are():
-    """Rows around (1, -2) + x B; entries without events must not pull it to where they are."""
+def test_the_prior_fits_the_rows():
+    """Rows around (1, -2) + x B; entries without events are not used."""
     rng = np.random.default_rng(3)
     n, b = 2000, np.array([[2.0, 0.0]])
     x = rng.normal(size=(n + 500, 1))
@@ -107,34 +107,34 @@ def test_the_prior_finds_where_the_rows_are():
     np.testing.assert_allclose(np.linalg.inv(entries.precision), np.diag([0.25, 0.01]), atol=0.05)
 
 
-def test_the_chain_finds_noise_and_ratings():
+def test_the_chain_recovers_noise_and_ratings():
     """Three fields, the last a bias alone; noise of .3."""
     rng = np.random.default_rng(4)
     sizes = (40, 30, 5)
     codes = [rng.integers(n, size=3000) for n in sizes]
     tables = [rng.normal(size=(n, 3)) for n in sizes]
     tables[2] = tables[2][:, 2:]
-    clean = gibbs.both([t[c] for t, c in zip(tables, codes)])[1]
+    clean = gibbs.pair_sums([t[c] for t, c in zip(tables, codes)])[1]
     values = clean + rng.normal(scale=0.3, size=3000)
     known = [code[:2000] for code in codes]
     fields = [(code, n, None, size) for code, n, size in zip(known, sizes, (2, 2, 0))]
     chain = gibbs.Chain(fields, values[:2000], rng)
     total = np.zeros(1000)
     for _ in chain.samples(burn_in=30, n=30, thin=1):
-        total += gibbs.both([f.rows[c[2000:]] for f, c in zip(chain.fields, codes)])[1] / 30
+        total += gibbs.pair_sums([f.rows[c[2000:]] for f, c in zip(chain.fields, codes)])[1] / 30
     assert chain.fields[2].rows.shape == (5, 1)
     assert chain.noise**-0.5 == pytest.approx(0.3, abs=0.03)
     assert np.sqrt(np.mean((total - clean[2000:]) ** 2)) < 0.15
 
 
-def test_a_restored_chain_goes_on_as_if_nothing_had_been():
+def test_a_restored_chain_continues_identically():
     rng = np.random.default_rng(0)
     codes = [rng.integers(n, size=200) for n in (12, 9, 4)]
     side = scipy.sparse.csr_matrix(rng.integers(2, size=(12, 3)).astype(float))
     fields = [(codes[0], 12, side, 2), (codes[1], 9, None, 2), (codes[2], 4, None, 0)]
     values, states = rng.normal(size=200), []
     whole = gibbs.Chain(fields, values, np.random.default_rng(5))
-    for _ in whole.samples(2, 3, 2, between=lambda done: states.append((done, whole.state()))):
+    for _ in whole.samples(2, 3, 2, after_sweep=lambda done: states.append((done, whole.state()))):
         pass
     done, state = states[3]
     other = gibbs.Chain(fields, values, np.random.default_rng(6))

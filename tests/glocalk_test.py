@@ -1,4 +1,4 @@
-"""GLocal-K's global kernel, its convolution and its change of phase."""
+"""GLocal-K's global kernel, its convolution and its two phases."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def small(cls=GLocalK, **settings):
 
 
 def fine(**settings):
-    """A model whose pre-training has ended, at weights that tell users apart."""
+    """A model after pre-training, with weights that distinguish users."""
     model = small(pretrain_epochs=1, **settings)
     model.decoder.b.assign([3.0, 2.5, 4.0, 3.5])
     model.begin_epoch(1, rows())
@@ -123,8 +123,8 @@ def test_gradient_in_fine_tuning_reaches_c_and_only_then(one):
     early = lbfgs.FullBatch(small(pretrain_epochs=1), one, rows())
     size = 3 * 9
     _, gradient = early(early.value())
-    place = _place_of_c(early)
-    np.testing.assert_array_equal(gradient[place : place + size], 0)
+    offset = _offset_of_c(early)
+    np.testing.assert_array_equal(gradient[offset : offset + size], 0)
 
     model = fine()
     model.c.assign(np.random.default_rng(0).normal(size=(3, 9), scale=0.02))
@@ -133,14 +133,14 @@ def test_gradient_in_fine_tuning_reaches_c_and_only_then(one):
     _, gradient = late(x)
 
     def loss(c):
-        return late(np.r_[x[:place], np.asarray(c, np.float32), x[place + size :]])[0]
+        return late(np.r_[x[:offset], np.asarray(c, np.float32), x[offset + size :]])[0]
 
-    numeric = scipy.optimize.approx_fprime(x[place : place + size].astype(float), loss, 1e-3)
+    numeric = scipy.optimize.approx_fprime(x[offset : offset + size].astype(float), loss, 1e-3)
     assert np.abs(numeric).max() > 1e-3
-    np.testing.assert_allclose(gradient[place : place + size], numeric, atol=5e-3)
+    np.testing.assert_allclose(gradient[offset : offset + size], numeric, atol=5e-3)
 
 
-def _place_of_c(full):
+def _offset_of_c(full):
     sizes = [int(np.prod(w.shape)) for w in full.weights]
     index = next(i for i, w in enumerate(full.weights) if w.name == "c")
     return sum(sizes[:index])

@@ -37,7 +37,7 @@ def info_of(data_dir):
 
 
 def made(data_dir, name, **settings):
-    """A model of random weights, its items' counts known."""
+    """A model with random weights and known item counts."""
     tf.keras.utils.set_random_seed(5)
     model = MODELS[name].create(info_of(data_dir), MODELS[name].Config(**settings))
     model.list_order.counts.assign(COUNTS)
@@ -51,9 +51,9 @@ def entries(rows):
         sides = [(features["items"], features["values"])]
         sides.append((targets["target_items"], targets["target_values"]))
         for side, (items, values) in zip(found, sides, strict=True):
-            row, column = np.nonzero(items.numpy() >= 0)
+            row, position = np.nonzero(items.numpy() >= 0)
             users = features["user"].numpy()[row].tolist()
-            both = (x.numpy()[row, column].tolist() for x in (items, values))
+            both = (x.numpy()[row, position].tolist() for x in (items, values))
             side |= set(zip(users, *both, strict=True))
     return found
 

@@ -1,4 +1,4 @@
-"""How much memory a run takes is known before its model is built."""
+"""The memory of a run is estimated before its model is built."""
 
 import dataclasses
 

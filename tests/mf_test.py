@@ -1,4 +1,4 @@
-"""MF and SVD++ against NumPy; their losses; nobody known."""
+"""MF and SVD++ against NumPy; their losses; unknown users."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_scores_and_squares_are_those_of_the_formula(implicit):
 def test_all_items_score_as_single_events_do(settings):
     m = model(**settings)
     m.begin_epoch(0, [batch()])
-    users = tf.constant([2, -1, 3, 2])  # nobody known, somebody without ratings, somebody twice
+    users = tf.constant([2, -1, 3, 2])  # an unknown user, one without ratings, one twice
     whole = m.score({"user": users}).numpy()
     some = m.score({"user": users}, items=tf.constant([4, 1])).numpy()
     for row, user in enumerate(users.numpy()):
@@ -66,7 +66,7 @@ def test_all_items_score_as_single_events_do(settings):
     np.testing.assert_allclose(whole[1], mean + m.item_bias.numpy()[:6], rtol=1e-5)
 
 
-def test_what_is_rated_is_noted_once_and_only_from_training():
+def test_rated_items_are_stored_once_and_only_from_training():
     m = model(implicit=True)
     m.begin_epoch(0, [batch(PAIRS[:2], VALUES[:2]), batch(PAIRS[2:], VALUES[2:])])
     first = [w.numpy() for w in (m.seen, m.seen_splits)]
@@ -77,8 +77,8 @@ def test_what_is_rated_is_noted_once_and_only_from_training():
 
 
 @pytest.mark.parametrize("settings", [{}, {"start": "xavier"}, {"implicit": True}, {"loss": "bpr"}])
-def test_who_has_no_event_has_no_vector(settings):
-    """Nobody rated item 2, and user 3 rated nothing."""
+def test_users_and_items_without_events_have_no_vector(settings):
+    """Item 2 and user 3 have no ratings."""
     m = model(**settings)
     p, q = arrays(m, "p", "q")
     m.begin_epoch(0, [batch(PAIRS[:2], VALUES[:2]), filled(batch(PAIRS[2:], VALUES[2:]))])
@@ -101,7 +101,7 @@ def test_a_vector_once_learned_stays_where_the_data_have_no_event_any_more():
 
 
 def filled(events):
-    """The events and two that fill the batch."""
+    """The events and two that fill up the batch."""
     features, targets = events
     pad = tf.constant([-1, -1])
     return {k: tf.concat([v, pad], 0) for k, v in features.items()}, {
@@ -142,9 +142,9 @@ def test_objectives_are_those_of_the_papers():
     assert loss("softmax") == pytest.approx(softmax + 1, rel=1e-5)
 
 
-def test_negatives_are_uniform_and_drawn_anew():
+def test_negatives_are_uniform_and_differ_between_steps():
     m = model(loss="bpr", negatives=50)
-    draws = [m._draw(400).numpy() for _ in range(2)]
+    draws = [m._sample(400).numpy() for _ in range(2)]
     assert (draws[0] != draws[1]).any()
     assert draws[0].shape == (400, 50)
     np.testing.assert_allclose(
@@ -162,14 +162,14 @@ def test_only_the_events_own_parameters_are_regularized():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"loss": "squard"}, "--set loss=squard is unknown; did you mean 'squared'"),
         ({"start": "zero"}, "--set start=zero is unknown; known: normal, xavier"),
     ],
 )
-def test_unknown_settings(settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_unknown_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
         MF.create(INFO, MF.Config(**settings))
 
 
@@ -187,7 +187,7 @@ def test_the_xavier_start_is_uniform_of_its_own_bound():
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-def test_it_ranks_what_the_user_would_like_first(board, one, tmp_path, loss):
+def test_liked_items_rank_first(board, one, tmp_path, loss):
     data_dir, data = board("user", likes_only=True)
     settings = {"latent": 4, "loss": loss, "negatives": 4, "regularization": 0.001}
     train = TrainConfig(epochs=12, learning_rate=0.03, batch_size=50, monitor="hr@10")

@@ -4,18 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from two_histories import FEATURES, TARGETS
 
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
 from tfrec.schema import DatasetInfo
 
 INFO = DatasetInfo("toy", "toy", "user", 2, 4, {}, row_counts={"train": 100})
-FEATURES = {
-    "user": tf.constant([0, 1]),
-    "items": tf.constant([[0, 2, 3], [1, 3, -1]]),
-    "values": tf.constant([[5.0, 3.0, 1.0], [2.0, 4.0, 0.0]]),
-}
-TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"]}
 X = np.array([[1, 0, 1, 1], [0, 1, 0, 1]], np.float64)
 H = X / np.sqrt(X.sum(1, keepdims=True))
 
@@ -85,7 +80,7 @@ def test_ratings_count_as_one_and_their_size_does_not_matter(make):
 
 
 @pytest.mark.parametrize("make", [vae, dae])
-def test_dropout_keeps_the_inputs_mean_and_is_off_at_test(make):
+def test_dropout_keeps_the_mean_and_is_off_at_inference(make):
     model = make(dropout=0.5)
     np.testing.assert_array_equal(model.score(FEATURES), model.score(FEATURES))
     dropped = np.stack([model.dropout(np.ones(50, "f"), training=True) for _ in range(100)])
@@ -93,7 +88,7 @@ def test_dropout_keeps_the_inputs_mean_and_is_off_at_test(make):
     assert dropped.mean() == pytest.approx(1, abs=0.06)
 
 
-def test_z_is_the_mean_at_test_and_drawn_in_training():
+def test_z_is_the_mean_at_inference_and_sampled_in_training():
     model = vae(dropout=0.0)
     np.testing.assert_array_equal(model.score(FEATURES), model.score(FEATURES))
     draws = [model(FEATURES, training=True).numpy() for _ in range(2)]

@@ -28,7 +28,7 @@ SOURCE = pathlib.Path(__file__).parent / "serving_proof.c"
 NUMBERS = (np.float32, np.float64, np.int64, np.int32, np.bool_)  # what the program reads
 INVALID_ARGUMENT = 3
 BAD_ROW = 3
-# One of each kind of input and output graph; the other models' turn is `-m slow`.
+# One of each kind of input and output graph; the other models are run by `-m slow`.
 KINDS = (
     *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "chebycf", "ials"),
     *("sequentialrules", "mf", "bertrating", "biases"),
@@ -54,7 +54,7 @@ def program(tmp_path_factory):
 
 
 class Refusal(NamedTuple):
-    """Of a request."""
+    """The error of a request."""
 
     code: int
     message: str
@@ -140,7 +140,7 @@ def tensor(words):
 
 
 def made(name, board):
-    """A model of random weights, on the checkerboard; and its data."""
+    """A model with random weights on the checkerboard, and its data."""
     cls = MODELS[name]
     tf.keras.utils.set_random_seed(7)
     config = dataclasses.replace(cls.Config(), **SMALL[name][0])
@@ -149,7 +149,7 @@ def made(name, board):
 
 
 def randomised(model, data_dir):
-    """Gives no weight the same value twice, so that no two items score alike."""
+    """Gives all weights different values, so that no two items have the same score."""
     if model.reads == "events":
         model.take_tables(fields.read(data_dir))
     return randomise(model, np.random.default_rng(7), 0.1, keep=True)
@@ -293,7 +293,7 @@ BAD_EXAMPLES = [
 
 
 def expect_other_rows(name, answer, due):
-    """That all rows but BAD_ROW are those of `due`, and that one can be sent as JSON."""
+    """Checks that all rows but BAD_ROW equal `due`, and that BAD_ROW can be sent as JSON."""
     others = [{n: np.delete(x, BAD_ROW, 0) for n, x in y.items()} for y in (answer, due)]
     assert not replay.difference(*others), name
     for array in answer.values():
@@ -336,5 +336,5 @@ def test_the_loader_refuses_what_python_lets_pass(program, board, tmp_path):
     request = top.example("serving_default")
     sent = {k: tf.constant(v) for k, v in request.items()}
     assert tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**sent)
-    ((_, output),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
-    assert "Could not find variable" in output
+    ((_, answer),) = outcomes(program, tmp_path / "1", [("serving_default", request)])
+    assert "Could not find variable" in answer

@@ -1,20 +1,15 @@
-"""RecVAE by the paper: composite prior, loss, densely connected encoder and turns in NumPy."""
+"""RecVAE by the paper: prior, loss, encoder and alternating updates, recomputed in NumPy."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from two_histories import FEATURES, TARGETS
 
 from tfrec.models.recvae import RecVAE, log_prior
 from tfrec.schema import DatasetInfo
 
 INFO = DatasetInfo("toy", "toy", "user", n_users=2, n_items=4, n_ratings={})
-FEATURES = {
-    "user": tf.constant([0, 1]),
-    "items": tf.constant([[0, 2, 3], [1, 3, -1]]),
-    "values": tf.constant([[5.0, 3.0, 1.0], [2.0, 4.0, 0.0]]),
-}
-TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"]}
 BATCH = (FEATURES, TARGETS)
 X = np.array([[1, 0, 1, 1], [0, 1, 0, 1]], np.float64)
 
@@ -97,8 +92,8 @@ def test_scores_kl_and_loss_are_those_of_numpy(drawn, monkeypatch):
     np.testing.assert_allclose(model.objective(FEATURES, TARGETS, (logits, kl)), rows, rtol=1e-4)
 
 
-def test_encoder_and_decoder_take_turns():
-    """Of three parts only the one whose turn it is moves; the old encoder never does."""
+def test_encoder_and_decoder_are_updated_alternately():
+    """Each update changes one part only, and never the old encoder."""
     model = small(encoder_steps=2)
     parts = {"encoder": model.encoder, "old": model.old_encoder, "decoder": model.decoder}
     moved, apply = [], model.optimizer.apply
@@ -119,7 +114,7 @@ def test_encoder_and_decoder_take_turns():
     assert moved == [["encoder"], ["encoder"], ["decoder"]]
 
 
-def test_only_the_encoders_turns_drop_items():
+def test_only_updates_of_the_encoder_drop_items():
     model = small(dropout=0.5)
     inputs, call = [], model.encoder.call
     model.encoder.call = lambda x: inputs.append(x.numpy()) or call(x)
@@ -130,7 +125,7 @@ def test_only_the_encoders_turns_drop_items():
     assert same[3] and not all(same[:3])
 
 
-def test_old_encoder_is_the_encoder_as_the_pass_began():
+def test_the_old_encoder_is_the_encoder_at_the_start_of_the_epoch():
     model = small()
     model.begin_epoch(0, None)
     start = model.encoder.get_weights()
@@ -144,7 +139,7 @@ def test_old_encoder_is_the_encoder_as_the_pass_began():
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_old_encoder_is_no_part_of_what_is_trained():
+def test_the_old_encoder_is_not_trained():
     model = small()
     trained = {w.path for w in (*model.encoder.weights, *model.decoder.weights)}
     assert {w.path for w in model.trainable_weights} == trained
@@ -168,7 +163,7 @@ def test_keras_fit_copies_the_encoder_before_each_epoch_too():
 
 
 def test_a_step_is_two_optimizers_in_one():
-    """Adam's moments of the part that is not on turn stay, as with the authors' two Adams."""
+    """Adam's moments change only for the updated part, as with the authors' two optimizers."""
     model = small(encoder_steps=1)
     model.compile(keras.optimizers.Adam(0.01))
     kept = []

@@ -1,4 +1,4 @@
-"""Sequence models: windows, who sees whom, the losses by hand."""
+"""Sequence models: windows, attention masks, the losses by NumPy."""
 
 import dataclasses
 
@@ -8,13 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.layers import next_item, windows
-from tfrec.layers.transformer import looks_at
+from tfrec.layers import next_item_losses as losses
+from tfrec.layers.newest_items import newest_items
+from tfrec.layers.transformer import attention_mask
 from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.gru4rec import GRU4Rec
 from tfrec.models.hstu import HSTU
 from tfrec.models.sasrec import SASRec
-from tfrec.models.sequence import Predicting
+from tfrec.models.sequence import Predictions
 from tfrec.schema import PAD, DatasetInfo
 
 N_ITEMS = 12
@@ -34,7 +35,7 @@ def model(request):
 def made(cls, **settings):
     tf.random.set_seed(0)
     model = cls.create(INFO, dataclasses.replace(cls.Config(), **{**SMALL, **settings}))
-    # Larger weights than a start's, so that what should matter shows.
+    # Larger weights than the initial ones, so that all parts of the model matter.
     rng = np.random.default_rng(0)
     for weight in model.trainable_variables:
         weight.assign(rng.normal(0, 0.5, weight.shape))
@@ -53,28 +54,28 @@ def features(*rows, values=1.0):
 
 def test_windows_hold_the_newest_items_on_the_right():
     items = [[3, 1, 2, PAD], [PAD, 5, PAD, 6], [PAD] * 4]
-    found = windows.newest(tf.constant(items), 2)
+    found = newest_items(tf.constant(items), 2)
     np.testing.assert_array_equal(found, [[1, 2], [5, 6], [PAD, PAD]])
-    assert windows.newest(tf.constant(items), 9).shape == (3, 3)
-    assert windows.newest(tf.constant([[PAD]]), 9).numpy().tolist() == [[PAD, PAD]]
+    assert newest_items(tf.constant(items), 9).shape == (3, 3)
+    assert newest_items(tf.constant([[PAD]]), 9).numpy().tolist() == [[PAD, PAD]]
 
 
-def test_earlier_windows_are_whole_ones_and_drawn_for_a_share_of_long_rows_only():
+def test_earlier_windows_are_whole_and_used_for_a_share_of_long_rows_only():
     model = made(SASRec, slide=0.5)
     rows = tf.constant([list(range(9)), [*range(4), *[PAD] * 5]] * 500)
-    found = model.window_of(rows, 6, training=True).numpy()
+    found = model.cut_window(rows, 6, training=True).numpy()
     starts = np.bincount(found[::2, 0], minlength=4)
     assert (found[::2] == found[::2, :1] + np.arange(6)).all()
     np.testing.assert_allclose(starts / 500, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.06)
     assert (found[1::2] == [PAD, PAD, 0, 1, 2, 3]).all()
-    assert (model.window_of(rows, 6, training=False).numpy()[::2] == np.arange(3, 9)).all()
+    assert (model.cut_window(rows, 6, training=False).numpy()[::2] == np.arange(3, 9)).all()
 
 
-def test_who_looks_at_whom():
-    known = tf.constant([[False, True, True]])
-    causal = looks_at(known, causal=True).numpy()[0]
+def test_attention_masks_hide_padding_and_later_positions():
+    real = tf.constant([[False, True, True]])
+    causal = attention_mask(real, causal=True).numpy()[0]
     np.testing.assert_array_equal(causal, [[1, 0, 0], [0, 1, 0], [0, 1, 1]])
-    assert looks_at(known, causal=False).numpy().tolist() == [[[False, True, True]]]
+    assert attention_mask(real, causal=False).numpy().tolist() == [[[False, True, True]]]
 
 
 def test_padding_and_the_batch_around_never_change_a_score(model):
@@ -114,7 +115,7 @@ def test_hstu_by_numpy():
     """One block, one head, by the formula of its docstring."""
     model = made(HSTU, blocks=1, dropout=0.0)
     tokens, block = np.array([3, 1, 2]), model.blocks[0]
-    x = model.table.numpy()[tokens] * 8**0.5 + model.places.table.numpy()[-3:]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.positions.table.numpy()[-3:]
     wide = layer_norm(x, block.norms[0]) @ block.wide.kernel.numpy() + block.wide.bias.numpy()
     u, v, q, k = np.split(silu(wide), 4, axis=1)
     distance = np.maximum(np.arange(3)[:, None] - np.arange(3), 0)
@@ -135,9 +136,9 @@ def silu(x):
     return x * sigmoid(x)
 
 
-def test_bert4rec_fills_a_mask_by_what_comes_later_too():
+def test_bert4rec_predicts_a_mask_from_later_items_too():
     model = made(BERT4Rec)
-    mask = model.the_mask
+    mask = model.mask_token
     one, other = (
         model.states(tf.constant([row]), False)[0, 1] for row in ([1, mask, 3], [1, mask, 9])
     )
@@ -158,17 +159,17 @@ def test_each_item_is_predicted_from_those_before_it(cls):
     np.testing.assert_allclose(logits, last, atol=1e-5)
 
 
-def test_a_cut_window_predicts_its_first_item_from_what_came_before_it():
+def test_a_cut_window_predicts_its_first_item_from_earlier_ones():
     model = made(SASRec)
     states, _, items = model.run_forward(features(list(range(8))))
     later = model.score(features([0, 1]))  # items 1 .. 6 are the window's inputs
     logits = tf.linalg.matvec(model.table[:-1], states[0]) + model.bias
     assert items[0] == 2
-    assert np.abs(logits - later[0]).max() > 1e-3  # it sees 1 alone, and its place is another
+    assert np.abs(logits - later[0]).max() > 1e-3  # it reads 1 alone, at another position
     assert len(items) == 6
 
 
-def test_bert4rec_masks_a_share_of_the_places_and_sometimes_the_last_only():
+def test_bert4rec_masks_a_share_of_the_positions_and_sometimes_the_last_only():
     model = made(BERT4Rec, window=100, mask=0.2, mask_last=0.25)
     tokens = tf.tile(tf.concat([tf.fill([1, 20], PAD), tf.fill([1, 80], 3)], 1), [2000, 1])
     masked = model.masked(tokens, training=True).numpy()
@@ -182,8 +183,8 @@ def test_bert4rec_masks_a_share_of_the_places_and_sometimes_the_last_only():
     assert calm[:, -1].all() and calm.sum() == 2000
 
 
-def test_bert4rec_never_shows_what_is_to_be_filled_in():
-    """A masked item can be any: the prediction at its place stays."""
+def test_bert4rec_never_sees_a_masked_item():
+    """The prediction at a masked position does not depend on the item."""
     model = made(BERT4Rec)
     one, _, found = model.run_forward(features([1, 2, 3]))
     other, _, filled = model.run_forward(features([1, 2, 9]))
@@ -203,11 +204,11 @@ def test_the_loss_of_a_row_is_a_sum_over_a_constant(monkeypatch):
     )
 
 
-# The losses, by NumPy.
+# The losses by NumPy.
 
 
 @pytest.fixture
-def places():
+def predicted():
     rng = np.random.default_rng(1)
     states = rng.normal(size=(5, 4)).astype("float32")
     table, bias = rng.normal(size=(9, 4)).astype("float32"), rng.normal(size=9).astype("float32")
@@ -218,86 +219,86 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def test_softmax_over_all_items(places):
-    states, items, table, bias = places
+def test_softmax_over_all_items(predicted):
+    states, items, table, bias = predicted
     logits = states @ table.T + bias
     expected = -np.log(np.exp(logits)[range(5), items] / np.exp(logits).sum(1))
-    np.testing.assert_allclose(next_item.softmax(*map(tf.constant, places)), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.softmax(*map(tf.constant, predicted)), expected, rtol=1e-5)
 
 
-def test_sampled_softmax_leaves_out_struck_draws(places):
-    states, items, table, bias = places
-    negatives, struck = np.array([3, 5, 5], np.int32), np.zeros([5, 3], bool)
-    struck[1, 0] = struck[4] = True
+def test_sampled_softmax_ignores_excluded_negatives(predicted):
+    states, items, table, bias = predicted
+    negatives, excluded = np.array([3, 5, 5], np.int32), np.zeros([5, 3], bool)
+    excluded[1, 0] = excluded[4] = True
     logits = states @ table.T + bias
     expected = []
-    for row, item, out in zip(logits, items, struck):
+    for row, item, out in zip(logits, items, excluded):
         others = row[negatives[~out]]
         expected.append(np.log(np.exp([row[item], *others]).sum()) - row[item])
-    args = [*map(tf.constant, places), tf.constant(negatives), tf.constant(struck)]
-    np.testing.assert_allclose(next_item.sampled_softmax(*args), expected, rtol=1e-5, atol=1e-6)
+    args = [*map(tf.constant, predicted), tf.constant(negatives), tf.constant(excluded)]
+    np.testing.assert_allclose(losses.sampled_softmax(*args), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_binary_cross_entropy_with_negatives_of_its_own(places):
-    states, items, table, bias = places
+def test_binary_cross_entropy_with_negatives_for_each_prediction(predicted):
+    states, items, table, bias = predicted
     negatives = np.array([[1, 2], [3, 4], [5, 6], [7, 0], [1, 2]], np.int32)
-    struck = np.zeros([5, 2], bool)
-    struck[1, 0] = True
+    excluded = np.zeros([5, 2], bool)
+    excluded[1, 0] = True
     logits = states @ table.T + bias
     expected = []
-    for row, item, drawn, out in zip(logits, items, negatives, struck):
+    for row, item, drawn, out in zip(logits, items, negatives, excluded):
         wrong = np.log(1 - sigmoid(row[drawn[~out]])).sum()
         expected.append(-(np.log(sigmoid(row[item])) + wrong) / 3)
-    args = [*map(tf.constant, places), tf.constant(negatives), tf.constant(struck)]
-    np.testing.assert_allclose(next_item.binary(*args), expected, rtol=1e-5)
+    args = [*map(tf.constant, predicted), tf.constant(negatives), tf.constant(excluded)]
+    np.testing.assert_allclose(losses.binary(*args), expected, rtol=1e-5)
 
 
-def test_gbce_weighs_the_right_item_by_beta(places):
-    states, items, table, bias = places
-    beta = next_item.gbce_beta(256, 3416, 0.75)
+def test_gbce_weighs_the_positive_by_beta(predicted):
+    states, items, table, bias = predicted
+    beta = losses.gbce_beta(256, 3416, 0.75)
     assert beta == pytest.approx(0.306223, abs=1e-6)
-    assert next_item.gbce_beta(256, 3416, 0.0) == pytest.approx(1)
-    args = [*map(tf.constant, places), tf.constant([2, 4]), tf.zeros([5, 2], tf.bool)]
-    right = np.log(sigmoid((states @ table.T + bias)[range(5), items]))
-    change = next_item.binary(*args, beta) - next_item.binary(*args, 1.0)
-    np.testing.assert_allclose(change, (1 - beta) * right / 3, rtol=1e-4, atol=1e-6)
+    assert losses.gbce_beta(256, 3416, 0.0) == pytest.approx(1)
+    args = [*map(tf.constant, predicted), tf.constant([2, 4]), tf.zeros([5, 2], tf.bool)]
+    positive = np.log(sigmoid((states @ table.T + bias)[range(5), items]))
+    change = losses.binary(*args, beta) - losses.binary(*args, 1.0)
+    np.testing.assert_allclose(change, (1 - beta) * positive / 3, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["sampled", "bce", "gbce"])
-def test_items_of_the_row_are_no_negatives(loss, monkeypatch):
-    """Where each draw is in the row, only the right item's own term is left."""
+def test_items_of_the_row_are_not_negatives(loss, monkeypatch):
+    """Where all samples are in the row, only the positive's term is left."""
     model = made(SASRec, loss=loss, negatives=3, dropout=0.0)
-    monkeypatch.setattr(model, "_draw", lambda shape: tf.fill(shape, 2))
-    predicting = Predicting(*model.run_forward(features([1, 2, 3])))
-    right = tf.reduce_sum(predicting.states * tf.gather(model.table, predicting.items), axis=1)
-    right += tf.gather(model.bias, predicting.items)
-    beta = next_item.gbce_beta(3, N_ITEMS, 0.75) if loss == "gbce" else 1.0
-    expected = 0 * right if loss == "sampled" else beta * tf.nn.softplus(-right) / 4
-    found = model.loss_of(predicting, tf.constant([[1, 2, 3]]))
+    monkeypatch.setattr(model, "_sample", lambda shape: tf.fill(shape, 2))
+    predictions = Predictions(*model.run_forward(features([1, 2, 3])))
+    positive = tf.reduce_sum(predictions.states * tf.gather(model.table, predictions.items), axis=1)
+    positive += tf.gather(model.bias, predictions.items)
+    beta = losses.gbce_beta(3, N_ITEMS, 0.75) if loss == "gbce" else 1.0
+    expected = 0 * positive if loss == "sampled" else beta * tf.nn.softplus(-positive) / 4
+    found = model.prediction_losses(predictions, tf.constant([[1, 2, 3]]))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    among_others = model.loss_of(predicting, tf.constant([[1, 3, 5]]))
+    among_others = model.prediction_losses(predictions, tf.constant([[1, 3, 5]]))
     assert (among_others > found).numpy().all()
 
 
 @pytest.mark.parametrize("loss", ["sampled", "bce", "gbce"])
-def test_draws_are_looked_up_in_their_own_row_and_nothing_is_as_wide_as_all_items(loss):
-    """Beyond `[batch, n_items]`: a batch predicts at many more places than it has rows."""
+def test_negatives_are_compared_with_their_row_without_a_tensor_of_predictions_by_items(loss):
+    """Only `[batch, n_items]` is made: a batch has many more predictions than rows."""
     model = made(SASRec, loss=loss, negatives=2, dropout=0.0)
     history = tf.constant([[1, 2, 3], [4, 5, PAD]])
-    model._draw = lambda shape: tf.broadcast_to(tf.constant([2, 4]), shape)
-    predicting = Predicting(*model.run_forward({"items": history}))
-    logits = tf.matmul(predicting.states, model.table[:-1], transpose_b=True) + model.bias
-    right = tf.gather(logits, predicting.items, batch_dims=1).numpy()
-    # Of the draws 2 and 4 the first row has 2, the second one 4.
+    model._sample = lambda shape: tf.broadcast_to(tf.constant([2, 4]), shape)
+    predictions = Predictions(*model.run_forward({"items": history}))
+    logits = tf.matmul(predictions.states, model.table[:-1], transpose_b=True) + model.bias
+    positive = tf.gather(logits, predictions.items, batch_dims=1).numpy()
+    # Of the samples 2 and 4 the first row has 2, the second one 4.
     other = tf.gather(logits, [4, 4, 4, 2, 2], batch_dims=1).numpy()
     if loss == "sampled":
-        due = np.logaddexp(right, other) - right
+        due = np.logaddexp(positive, other) - positive
     else:
-        beta = next_item.gbce_beta(2, N_ITEMS, 0.75) if loss == "gbce" else 1.0
-        due = (beta * np.logaddexp(0, -right) + np.logaddexp(0, other)) / 3
-    graph = tf.function(lambda *parts: model.loss_of(Predicting(*parts), history))
-    np.testing.assert_allclose(graph(*predicting), due, rtol=1e-4, atol=1e-5)
-    specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in predicting]
+        beta = losses.gbce_beta(2, N_ITEMS, 0.75) if loss == "gbce" else 1.0
+        due = (beta * np.logaddexp(0, -positive) + np.logaddexp(0, other)) / 3
+    graph = tf.function(lambda *parts: model.prediction_losses(Predictions(*parts), history))
+    np.testing.assert_allclose(graph(*predictions), due, rtol=1e-4, atol=1e-5)
+    specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in predictions]
     made_of = graph.get_concrete_function(*specs).graph.get_operations()
     shapes = [x.shape for op in made_of for x in op.outputs if x.shape.rank == 2]
     assert [2, N_ITEMS] in shapes

@@ -1,4 +1,4 @@
-"""SVAE by the paper: the loss recomputed in NumPy, the next k items, the mended quirks."""
+"""SVAE by the paper: the loss in NumPy, the next k items, deviations from the authors' code."""
 
 import keras
 import numpy as np
@@ -166,7 +166,7 @@ def test_training_draws_and_counts_and_the_counter_is_saved(tmp_path):
     assert (draws[0] != draws[1]).any()
     model.compile("adam")
     data = tf.data.Dataset.from_tensors((features, {}))
-    for _ in range(2):  # epochs: the authors' code starts anew with each
+    for _ in range(2):  # epochs: the authors' code restarts with each
         model.fit(data, shuffle=False, verbose=0)
     assert int(model.trained_steps) == 2
     model.save(tmp_path / "m.keras")

@@ -3,17 +3,12 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from two_histories import FEATURES, TARGETS
 
 from tfrec.models.vae import VAE
 from tfrec.schema import DatasetInfo
 
 INFO = DatasetInfo("toy", "toy", "user", 2, 4, {}, rating_mean=3.0)
-FEATURES = {
-    "user": tf.constant([0, 1]),
-    "items": tf.constant([[0, 2, 3], [1, 3, -1]]),
-    "values": tf.constant([[5.0, 3.0, 1.0], [2.0, 4.0, 0.0]]),
-}
-TARGETS = {"target_items": FEATURES["items"], "target_values": FEATURES["values"]}
 R = np.array([[5, 0, 3, 1], [0, 2, 0, 4]], np.float64)
 M = R > 0
 
@@ -55,13 +50,13 @@ def test_unrated_entries_get_no_gradient():
     np.testing.assert_array_equal(tape.gradient(loss, model.ratings.bias).numpy()[2:], [0, 0])
 
 
-def test_z_is_the_mean_at_test():
+def test_z_is_the_mean_at_inference():
     model = small(dropout=0.0)
     np.testing.assert_array_equal(model.score(FEATURES), model.score(FEATURES))
     draws = [model(FEATURES, training=True).numpy() for _ in range(2)]
     assert (draws[0] != draws[1]).any()
 
 
-def test_an_item_that_nobody_rated_is_predicted_near_the_mean():
+def test_an_item_without_ratings_is_predicted_near_the_mean():
     model = small()
     np.testing.assert_array_equal(model.ratings.bias, 4 * [3.0])

@@ -73,7 +73,7 @@ def test_rows_may_come_in_any_batches_and_empty_ones_count_for_nothing():
     np.testing.assert_allclose(whole, fitted(x=more, batch=3).item_weights, atol=1e-6)
 
 
-def test_an_item_nobody_has_gets_a_finite_score():
+def test_an_item_without_users_gets_a_finite_score():
     x = X.copy()
     x[:, 3] = 0
     model = fitted(x=x)

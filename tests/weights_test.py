@@ -1,4 +1,4 @@
-"""Values of implicit data, from the raw table to what a request is answered."""
+"""Values of implicit feedback, from the raw table to the answer of a request."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ LISTENED[:, 0] += 1
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Prepared data of repeats, one row each, that were counted; nothing is held out."""
+    """Prepared data of repeated interactions, which are counted; nothing is held out."""
     user, item = np.nonzero(LISTENED)
     times = LISTENED[user, item]
     frame = pd.DataFrame(
@@ -36,8 +36,12 @@ def shop(tmp_path_factory):
         }
     )
     raw = RawDataset(
-        **{"name": "plays", "fingerprint": "plays", "has_times": False},
-        **{"rating_min": 1, "rating_max": 1, "chunks": lambda: iter([frame])},
+        name="plays",
+        fingerprint="plays",
+        has_times=False,
+        rating_min=1,
+        rating_max=1,
+        chunks=lambda: iter([frame]),
     )
     folder = tmp_path_factory.mktemp("plays") / "data"
     prepare(raw, DataConfig(duplicates="count", test=0, validation=0), folder, progress=False)
@@ -49,7 +53,7 @@ def rows(shop):
 
 
 def graded(name, values=LISTENED):
-    """c(r) / c(1) where anything is, rate 0.5."""
+    """c(r) / c(1) with rate 0.5, where there are interactions."""
     of = {
         "none": np.sign,
         "linear": lambda r: (1 + 0.5 * r) / 1.5,
@@ -61,7 +65,7 @@ def graded(name, values=LISTENED):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_weighted_ease_regresses_on_counts(shop, form):
-    """Each column by a weighted ridge regression on the others; the request is graded, too."""
+    """Each column by a weighted ridge regression on the others; requests are weighted, too."""
     settings = {"regularization": 3.0, "discount": 0.0, "ridge": 0.0, "activity": 0.5}
     cls = MODELS["weightedease"]
     model = cls.create(shop[1], cls.Config(confidence=form, rate=0.5, **settings))
@@ -83,7 +87,7 @@ def test_weighted_ease_regresses_on_counts(shop, form):
 
 
 def test_a_count_reaches_the_model_and_the_request(shop, tmp_path):
-    """Raw rows -> counted values -> confidence by default -> what `values` of a request do."""
+    """Raw rows -> counted values -> confidence by default -> `values` of a request."""
     info = shop[1]
     found = np.zeros_like(LISTENED)
     features, _ = next(iter(rows(shop)))
@@ -114,7 +118,7 @@ def test_a_value_of_one_counts_as_one_and_more_counts_more():
         np.testing.assert_allclose(weigh(values), due, rtol=1e-6)
 
 
-def test_confidence_is_for_what_was_counted(shop):
+def test_confidence_is_on_by_default_for_counts_only(shop):
     rated = dataclasses.replace(shop[1], config={"duplicates": "last"}, rating_max=5.0)
     for name in ("ials", "ease", "weightedease"):
         model = MODELS[name](rated)
@@ -122,7 +126,7 @@ def test_confidence_is_for_what_was_counted(shop):
         assert MODELS[name](shop[1]).config.confidence == "log"
 
 
-def test_settings_of_runs_from_before_there_was_confidence():
+def test_settings_of_older_runs_without_confidence():
     for name in ("ials", "ease", "weightedease"):
         cls = MODELS[name].Config
         for binary, due in ((True, "none"), (False, "value")):
@@ -130,7 +134,7 @@ def test_settings_of_runs_from_before_there_was_confidence():
         assert "confidence" not in config.to_dict(cls())
 
 
-def test_the_protocol_says_what_is_ignored_where_there_is_anything(shop):
+def test_the_protocol_names_values_that_are_ignored(shop):
     info = shop[1]
     words = f"; values (1 to {LISTENED.max()}) ignored"
     assert protocol.ignored_values(info) == words

@@ -1,27 +1,27 @@
-"""Losses, one value a row, and how rows become one number over all replicas."""
+"""Losses by row, and their reduction over the batch and all replicas."""
 
 import tensorflow as tf
 
 
 def observed(items: tf.Tensor) -> tf.Tensor:
-    """Float mask `[batch, length]` of the entries that are no padding."""
+    """Padding mask: float32 `[batch, length]`, 0 at padding, else 1."""
     return tf.cast(items >= 0, tf.float32)
 
 
 def entries_of(items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where a batch's observed entries are.
+    """Indices of a batch's observed entries.
 
-    Padding is most of a batch where lengths differ: it is left out before any gather.
+    Much of a batch may be padding: it is dropped before any gather.
 
     Returns:
-        int64 `[n, 2]` twice: (row, place) in `items`, and (row, item) in dense rows.
+        int64 `[n, 2]` twice: (row, position) in `items`, and (row, item) in dense rows.
     """
     entries = tf.where(items >= 0)
     return entries, tf.stack([entries[:, 0], tf.cast(tf.gather_nd(items, entries), tf.int64)], 1)
 
 
 def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Sum of (r - p)^2 over a row's observed entries; other entries get no gradient.
+    """Masked squared error: the sum of (r - p)^2 over a row's observed entries.
 
     Args:
         scores: Predictions p, `[batch, n_columns]`.
@@ -31,22 +31,22 @@ def squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.
     Returns:
         float32 `[batch]`.
     """
-    entries, places = entries_of(items)
-    error = tf.gather_nd(values, entries) - tf.gather_nd(scores, places)
+    entries, cells = entries_of(items)
+    error = tf.gather_nd(values, entries) - tf.gather_nd(scores, cells)
     return tf.math.unsorted_segment_sum(tf.square(error), entries[:, 0], tf.shape(items)[0])
 
 
 def pooled_squared_error(scores: tf.Tensor, items: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """MMSE (DeepRec, eq. 1): rows whose mean is sum m (r - p)^2 / sum m of the whole batch.
+    """MMSE (DeepRec, eq. 1): its mean over rows is sum m (r - p)^2 / sum m of the whole batch.
 
-    Args and result as `squared_error`.
+    Args and result as in `squared_error`.
     """
     errors = squared_error(scores, items, values)
     return pooled(errors, tf.reduce_sum(observed(items), axis=1))
 
 
 def multinomial_nll(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-    """- sum over a row's items of log softmax(scores) (Liang et al. 2018, eq. 2).
+    """Multinomial: minus the sum of log softmax(scores) over a row's items (Liang 2018, eq. 2).
 
     Args:
         scores: Logits, `[batch, n_columns]`.
@@ -61,22 +61,21 @@ def multinomial_nll(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
 
 
 def picked_sum(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-    """Sum of a row's scores over its items; args and result as `multinomial_nll`."""
-    entries, places = entries_of(items)
+    """Sum of a row's scores over its items; args and result as in `multinomial_nll`."""
+    entries, cells = entries_of(items)
     return tf.math.unsorted_segment_sum(
-        tf.gather_nd(scores, places), entries[:, 0], tf.shape(items)[0]
+        tf.gather_nd(scores, cells), entries[:, 0], tf.shape(items)[0]
     )
 
 
 def pooled(row_sums: tf.Tensor, row_counts: tf.Tensor) -> tf.Tensor:
-    """Rescales row sums so that their mean over the batch is sum / count of the whole batch.
+    """Rescales row sums so that their mean is the sum divided by the count of the whole batch.
 
-    The counts of all replicas are added up, so MMSE (DeepRec, eq. 1) means the same on one
-    device and on many.
+    Counts are summed over all replicas, so that the loss does not depend on their number.
 
     Args:
         row_sums: float32 `[batch]`.
-        row_counts: float32 `[batch]`, entries behind each sum.
+        row_counts: Number of entries in each sum, float32 `[batch]`.
 
     Returns:
         float32 `[batch]`.
@@ -86,12 +85,12 @@ def pooled(row_sums: tf.Tensor, row_counts: tf.Tensor) -> tf.Tensor:
 
 
 def count_rows(rows: tf.Tensor) -> tf.Tensor:
-    """The first dimension as a float32 scalar."""
+    """Number of rows, a float32 scalar."""
     return tf.cast(tf.shape(rows)[0], tf.float32)
 
 
 def across_replicas(value: tf.Tensor) -> tf.Tensor:
-    """Sum of `value` over the replicas of the running step; `value` itself on one device."""
+    """Sum of `value` over all replicas of the current step; with one replica `value` itself."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return value

@@ -1,9 +1,9 @@
-"""Keras' dense layer, with a bias that learns in bfloat16, too."""
+"""Keras' dense layer, with a bias gradient that is exact in bfloat16, too."""
 
 import keras
 import tensorflow as tf
 
-ACTIVATIONS = (  # Keras' functions of one argument that keep the shape, by name
+ACTIVATIONS = (  # names of Keras' activations that take one argument and keep the shape
     *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish"),
     *("sigmoid", "hard_sigmoid", "hard_silu", "hard_swish", "log_sigmoid", "sparse_sigmoid"),
     *("tanh", "hard_tanh", "softplus", "sparse_plus", "squareplus", "softsign", "exponential"),
@@ -13,10 +13,10 @@ ACTIVATIONS = (  # Keras' functions of one argument that keep the shape, by name
 
 @keras.saving.register_keras_serializable("tfrec")
 class Dense(keras.layers.Dense):
-    """y = activation(x W + b), the gradient of b summed in float32 whatever the compute type.
+    """y = activation(x W + b), the gradient of b summed in float32 whatever the compute dtype.
 
-    Keras adds b by an op that sums its gradient over the batch in the compute type: in bfloat16 a
-    sum of ones stops at 256, and a batch has hundreds of rows, or thousands of steps.
+    Keras sums that gradient over the batch in the compute dtype: in bfloat16 a sum of ones stops at
+    256, while a batch has hundreds of rows or thousands of positions.
     """
 
     def call(self, inputs, training=None):

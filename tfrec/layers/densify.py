@@ -1,42 +1,42 @@
-"""Padded rows, spread out on the device."""
+"""Padded sparse rows as dense ones, scattered on the device."""
 
 import keras
 import tensorflow as tf
 
 
 def densify(items: tf.Tensor, values: tf.Tensor, n_columns: int) -> tf.Tensor:
-    """Spreads padded rows into dense ones, 0 where nothing is observed.
+    """Scatters padded rows into dense ones, 0 where nothing is observed.
 
     Args:
-        items: int32 `[batch, length]`, positions in [0, n_columns), padding -1. A position
-            must not come twice in a row: its values would be added up.
+        items: int32 `[batch, length]`, columns in [0, n_columns), padding -1. A column
+            must not occur twice in a row: its values would be added up.
         values: float32 `[batch, length]`.
-        n_columns: Width of the result.
+        n_columns: Number of columns of the result.
 
     Returns:
         float32 `[batch, n_columns]`.
     """
-    # Padding is most of a batch where lengths differ: leave it out before the slow scatter.
+    # Much of a batch may be padding: drop it before the slow scatter.
     observed = tf.where(items >= 0)
-    places = tf.stack([observed[:, 0], tf.cast(tf.gather_nd(items, observed), tf.int64)], 1)
+    indices = tf.stack([observed[:, 0], tf.cast(tf.gather_nd(items, observed), tf.int64)], 1)
     shape = [tf.shape(items, tf.int64)[0], n_columns]
     return tf.ensure_shape(
-        tf.scatter_nd(places, tf.gather_nd(values, observed), shape), [items.shape[0], n_columns]
+        tf.scatter_nd(indices, tf.gather_nd(values, observed), shape), [items.shape[0], n_columns]
     )
 
 
 def normalized(
     items: tf.Tensor, n_columns: int, dropout: keras.layers.Layer, training: bool
 ) -> tf.Tensor:
-    """Sets of items as dense rows of Euclidean length 1, entries then dropped at random.
+    """Sets of items as dense rows, L2-normalized, then with dropout.
 
-    Dropout acts before the entries are spread out: it would leave the zeros alone anyway.
+    Dropout acts on the sparse entries: on zeros it would have no effect.
 
     Args:
-        items: As `densify`.
-        n_columns: Width of the result.
+        items: As in `densify`.
+        n_columns: As in `densify`.
         dropout: A dropout layer.
-        training: Whether it drops.
+        training: Whether dropout is active.
 
     Returns:
         `[batch, n_columns]`, zeros for an empty row.

@@ -1,4 +1,4 @@
-"""Events as sparse vectors: ids, side information and context in one space of codes."""
+"""Events as sparse vectors: ids, side information and context encoded in one vocabulary."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from tfrec.schema import TIME_KINDS, DatasetInfo, Field
 
 _DAY = 86_400
 _THURSDAY = 3  # 1970-01-01, counted from Monday
-_NOT_CODES = ("text", "vector")  # what a sum over codes can not read
+_NOT_CODES = ("text", "vector")  # kinds without codes
 
 
 def select(info: DatasetInfo, names: Sequence[str]) -> tuple[Field, ...]:
-    """The fields of these names; without names: ids, side tables and the event's own fields.
+    """The fields with these names; by default ids, side tables and the event's own fields.
 
     Raises:
-        ValueError: the data has no such field.
+        ValueError: the data has no such field, or it has no codes.
     """
     ids = [
         Field("user", "user", "id", info.n_users + 1),
@@ -39,24 +39,24 @@ def select(info: DatasetInfo, names: Sequence[str]) -> tuple[Field, ...]:
 
 
 def context(fields: Sequence[Field]) -> tuple[str, ...]:
-    """What the reader must give with each event for these fields."""
+    """Names of the context features that events must carry for these fields."""
     names = ["time" if f.kind in TIME_KINDS else f.name for f in fields if f.of == "event"]
     return tuple(dict.fromkeys(names))
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class FieldCodes(keras.layers.Layer):
-    """An event's fields as codes with weights: the nonzero places of FM's vector x.
+    """Encodes an event's fields as codes with weights: the nonzero entries of FM's vector x.
 
-    All fields share one space of `size` codes, a field after the other, each with a place 0
-    for what training did not know. An id or category weighs 1, each member of a set
-    1 / (number of members) and a padding place 0, a number as much as its value. The tables of
-    users and items are weights, so that requests carry ids only.
+    All fields share one vocabulary of `size` codes, field after field; the first code of each field
+    stands for unknown values. An id or category has weight 1, each member of a set
+    1 / (number of members), padding 0, and a number its value. The side tables of users and items
+    are weights of the layer, so that requests carry ids only.
 
     Args:
-        fields: As from `select`.
-        n_users: Positions of users.
-        n_items: Positions of items.
+        fields: Fields, as `select` returns them.
+        n_users: Number of users.
+        n_items: Number of items.
     """
 
     def __init__(self, fields: Sequence[Field], n_users: int, n_items: int, **kwargs):
@@ -72,7 +72,7 @@ class FieldCodes(keras.layers.Layer):
     def build(self, input_shape=None):
         for field in self.fields:
             if field.of != "event" and field.kind != "id":
-                # Position n is for whoever is not known.
+                # The last row is for unknown users or items.
                 n = self.counts[field.of] + 1
                 is_number = field.kind == "number"
                 self.tables[field.name] = self.add_weight(
@@ -86,21 +86,21 @@ class FieldCodes(keras.layers.Layer):
         self.built = True
 
     def unknown(self) -> list[int]:
-        """The codes for what training did not know, one a field; a number has none."""
+        """The codes of unknown values, one for each field; a number has none."""
         return [self.starts[field.name] for field in self.fields if field.kind != "number"]
 
     def assign(self, tables) -> None:
-        """Takes the side tables: entries by field, `[n]` or `[n, length]`."""
+        """Sets the side tables: entries by field name, `[n]` or `[n, length]`."""
         for name, weight in self.tables.items():
             entries = tf.reshape(tables[name], [-1, *weight.shape[1:]])
             weight.assign(tf.pad(entries, [[0, 1]] + [[0, 0]] * (len(weight.shape) - 1)))
 
     def call(self, features):
-        """Events -> codes and weights.
+        """Encodes a batch of events.
 
         Returns:
-            int32 `[batch, width]` in [0, size) and float32 `[batch, width]`; the width is the
-            sum of the fields' lengths.
+            Codes, int32 `[batch, width]` in [0, size), and their weights, float32 `[batch, width]`;
+            the width is the sum of the fields' lengths.
         """
         codes, weights = zip(*(self._field(field, features) for field in self.fields), strict=True)
         return tf.concat(codes, axis=1), tf.concat(weights, axis=1)
@@ -118,9 +118,9 @@ class FieldCodes(keras.layers.Layer):
         return codes + start, weights
 
     def entries(self, field: Field, features) -> tf.Tensor:
-        """A field's own entries, `[batch]` or `[batch, length]`.
+        """A field's entries, `[batch]` or `[batch, length]`: int32 codes within the field.
 
-        They are int32 codes, float32 of a number or a vector.
+        Those of a number or a vector are float32 values.
         """
         if field.kind in TIME_KINDS:
             return time_code(field, features["time"])
@@ -134,25 +134,33 @@ class FieldCodes(keras.layers.Layer):
 
 
 class ZeroUnknown(keras.initializers.Initializer):
-    """An initializer of `[codes.size, ...]` with 0 in the rows of unknown entries.
+    """Initializes a table `[codes.size, ...]`, with 0 in the rows of unknown values.
 
     Args:
-        start: Of the other rows.
-        codes: A `FieldCodes`.
+        start: Initializer of the other rows.
+        codes: The layer whose codes are the table's rows.
     """
 
     def __init__(self, start: keras.initializers.Initializer, codes: FieldCodes):
         self.start, self.codes = start, codes
 
     def __call__(self, shape, dtype=None):
-        """The values, `shape`."""
+        """Returns a tensor of this shape."""
         known = np.ones([shape[0], *[1] * (len(shape) - 1)], bool)
         known[self.codes.unknown()] = False
         return tf.where(known, self.start(shape, dtype), 0)
 
 
 def time_code(field: Field, time: tf.Tensor) -> tf.Tensor:
-    """int32 codes of the weekday, hour or day of `time`, int64 seconds since 1970; 0 is no time."""
+    """Codes of the weekday, hour or day of a time.
+
+    Args:
+        field: A field of one of these kinds.
+        time: int64, seconds since 1970 (UTC); 0 or less: unknown.
+
+    Returns:
+        int32 of the same shape; 0 is unknown, or a day outside the field's range.
+    """
     day = time // _DAY
     if field.kind == "weekday":
         code = (day + _THURSDAY) % 7 + 1

@@ -1,4 +1,4 @@
-"""The code of a variational autoencoder."""
+"""The Gaussian latent code of a variational autoencoder."""
 
 import keras
 import tensorflow as tf
@@ -8,11 +8,11 @@ from tfrec.layers.dense import Dense
 
 @keras.saving.register_keras_serializable("tfrec")
 class GaussianCode(keras.layers.Layer):
-    """q(z|x) = N(mu(x), diag exp(log_variance(x))), both by a linear head.
+    """q(z|x) = N(mu(x), diag exp(log_variance(x))), both linear in x.
 
     Args:
-        size: Of z.
-        bias_initializer: Of both heads.
+        size: Size of z.
+        bias_initializer: Initializer of both biases.
     """
 
     def __init__(self, size: int, bias_initializer="zeros", **kwargs):
@@ -27,11 +27,11 @@ class GaussianCode(keras.layers.Layer):
         self.log_variance.build(input_shape)
 
     def call(self, x, training=False):
-        """Encodes; z is drawn in training and is the mean otherwise.
+        """Samples z in training; otherwise z is the mean.
 
         Args:
             x: `[..., width]`.
-            training: Whether to draw.
+            training: Whether to sample.
 
         Returns:
             z `[..., size]`, and KL(q(z|x) || N(0, I)) as float32 `[...]`.

@@ -1,25 +1,25 @@
-"""A dense layer whose weights are masked by a kernel of two learned embeddings."""
+"""A dense layer whose weights are masked by a kernel of learned unit embeddings."""
 
 import keras
 import tensorflow as tf
 
-DEVIATION = 1e-3  # of the embeddings at the start: all connections open
+DEVIATION = 1e-3  # of the initial embeddings, so that all connections are open at first
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class KernelDense(keras.layers.Layer):
     """y = activation(x (W * K) + b), K_ij = max(0, 1 - |u_i - v_j|^2).
 
-    u_i and v_j are vectors of the input and output units; units that drift further than 1
-    apart lose their connection. K is computed once a call, as one matrix product of
-    [-|u|^2, 2 u, 1] and [1, v, 1 - |v|^2]; in float32 whatever the compute type.
+    u_i and v_j are learned embeddings of the input and output units; units further than 1 apart
+    are not connected. K is computed once a call, as one matrix product of [-|u|^2, 2 u, 1] and
+    [1, v, 1 - |v|^2]; in float32 whatever the compute dtype.
 
     Args:
-        units: Width of the result.
+        units: Output size.
         activation: Name of the activation.
-        size: Dimension of the u and v.
-        l2: Weight of |W|^2 among the model's losses.
-        bias_initializer: Of b.
+        size: Dimension of the embeddings u and v.
+        l2: L2 regularization factor of W.
+        bias_initializer: Initializer of b.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class KernelDense(keras.layers.Layer):
         self.v = self._embedding(self.units, "v")
 
     def _embedding(self, n: int, name: str):
-        # An initializer of its own: a shared one would give u and v the same numbers.
+        # A shared initializer would give u and v the same values.
         start = keras.initializers.TruncatedNormal(stddev=DEVIATION)
         shape = (n, self.size)
         return self.add_weight(shape=shape, initializer=start, autocast=False, name=name)
@@ -71,11 +71,11 @@ class KernelDense(keras.layers.Layer):
         return y, tf.reduce_sum(tf.square(kernel))
 
     def columns(self, x: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-        """A few columns of y, transposed.
+        """Some columns of y, transposed.
 
         Args:
             x: `[batch, n_inputs]`.
-            columns: int32 `[n]`, out of `units`.
+            columns: int32 `[n]`, in [0, units).
 
         Returns:
             `[n, batch]`.

@@ -1,33 +1,33 @@
-"""How lists of the best items are ordered: by scores, by popularity and by what a user chooses."""
+"""The order of recommendation lists: by score, by popularity and by predicted choice."""
 
 import keras
 import tensorflow as tf
 
-SIZE = 64  # of the items' vectors
+SIZE = 64  # of the item vectors
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class ListOrder(keras.layers.Layer):
     """score + weight log(1 + n_i) + choice v_i . p / |p|, of predicted ratings.
 
-    A predicted rating says how well an item would be liked if it were chosen, not whether it would
-    be, and is least certain where there are few ratings: ordered by it alone, lists are full of
-    items with one high rating, and much the same for all. What is chosen is predicted by n_i, the
-    number of training interactions with item i, and by PureSVD (Cremonesi et al., RecSys 2010): v_i
-    are the items' right singular vectors of the training interactions, times sqrt(n_items), and p
-    is the sum of those of the history, each weighed by its rating's position on the scale, 0 to 1.
+    A predicted rating says how much a user would like an item after choosing it, not how likely the
+    choice is, and is least certain where there are few ratings: lists ordered by it alone are
+    full of items with a single high rating, and much the same for all users. The choice is
+    predicted by n_i, the number of training interactions of item i, and by PureSVD (Cremonesi et
+    al., RecSys 2010): v_i are the right singular vectors of the training interactions, times
+    sqrt(n_items), and p is the sum of those of the history, each weighted by its rating, scaled to
+    [0, 1].
 
-    `weight` and `choice` are chosen on validation by lists of liked items
-    (`tfrec.training.lists`); at 0 the score decides, as it always does for models of other tasks.
+    `weight` and `choice` are chosen on validation lists of liked items (`tfrec.training.lists`);
+    with both 0 the order is that of the scores, as it always is for models of other tasks.
 
-    A row without any history that the model knows is ordered by r_i alone, how many of those
-    interactions are recent (`tfrec.training.lists` says which), and where that is equal by n_i:
-    what is most popular now comes first. Without times all r_i are 0.
+    Cold start: a row whose history holds no known item is ordered by r_i alone, the number of
+    recent interactions of item i (`tfrec.training.lists` defines recent), with ties broken by n_i.
+    Without times all r_i are 0.
 
     Args:
-        n_items: How many items there are. Their counts are 0, and have no effect, until they are
-            assigned.
-        scale: Lowest and highest rating; None where scores are no predicted ratings.
+        n_items: Number of items. Their counts are 0, and have no effect, until they are assigned.
+        scale: Lowest and highest rating; None where scores are not predicted ratings.
     """
 
     def __init__(self, n_items: int, scale: tuple[float, float] | None = None, **kwargs):
@@ -41,18 +41,19 @@ class ListOrder(keras.layers.Layer):
             self.weight = self.add_weight((), name="weight", **options)
             self.choice = self.add_weight((), name="choice", **options)
         options["dtype"] = "int32"
-        self.recent = self.add_weight((n_items,), name="recent", **options)  # the last: see below
+        # The last weight, so that `load_own_variables` can tell when it is missing.
+        self.recent = self.add_weight((n_items,), name="recent", **options)
         self.built = True
 
     def call(self, scores, history, values=None, items=None, rule=None):
-        """What is compared in the place of the scores.
+        """The scores that lists are sorted by.
 
         Args:
-            scores: float32 `[batch, n]`.
-            history: int32 `[batch, length]`, items that the model knows of each row, padding -1.
-            values: Their ratings, float32 `[batch, length]`; default the highest.
-            items: int32 `[n]`, or `[batch, n]`, which items the columns are; default all.
-            rule: Weight and choice, instead of the layer's own.
+            scores: The model's scores, float32 `[batch, n]`.
+            history: Known items of each row, int32 `[batch, length]`, padding -1.
+            values: Their ratings, float32 `[batch, length]`; default: the highest rating.
+            items: The columns' items, int32 `[n]` or `[batch, n]`; default: all.
+            rule: (weight, choice) to use instead of the layer's own.
 
         Returns:
             float32 `[batch, n]`; minus infinity where the score is.
@@ -66,10 +67,11 @@ class ListOrder(keras.layers.Layer):
         return tf.where(scores > -float("inf"), added + tf.where(cold, 0.0, scores), scores)
 
     def queries(self, history, values=None, rule=None):
-        """The factors of what is added to scores; arguments as of `call`.
+        """The rows' factors of the term that is added to the scores; arguments as in `call`.
 
         Returns:
-            float32 `[batch, size]`, and bool `[batch, 1]`: whether the scores count for nothing.
+            float32 `[batch, size]`, and bool `[batch, 1]`: whether the row is a cold start, whose
+            scores are ignored.
         """
         cold = tf.reduce_all(history < 0, axis=1, keepdims=True)
         cold &= tf.reduce_any(tf.convert_to_tensor(self.counts) > 0)
@@ -82,7 +84,7 @@ class ListOrder(keras.layers.Layer):
         return tf.concat([is_cold, popularity, taste], axis=1), cold
 
     def keys(self, items=None):
-        """The items' factors, float32 `[n, size]`, or `[batch, n, size]`."""
+        """The items' factors of that term, float32 `[n, size]` or `[batch, n, size]`."""
 
         def of_items(variable):
             tensor = tf.convert_to_tensor(variable)
@@ -90,7 +92,7 @@ class ListOrder(keras.layers.Layer):
 
         counts = tf.cast(of_items(self.counts), tf.float32)
         most = tf.cast(tf.reduce_max(tf.convert_to_tensor(self.counts)), tf.float32)
-        # n_i / (1 + most) is below 1: it only decides where r_i is equal.
+        # n_i / (1 + most) is less than 1: it only breaks ties.
         recent = tf.math.log1p(tf.cast(of_items(self.recent), tf.float32) + counts / (1 + most))
         if not self.scale:
             return recent[..., None]
@@ -98,7 +100,7 @@ class ListOrder(keras.layers.Layer):
         return tf.concat([popular, of_items(self.vectors)], axis=-1)
 
     def _taste(self, history, values):
-        """The unit vector along p, float32 `[batch, SIZE]`; 0 where nothing was liked."""
+        """The normalized p, float32 `[batch, SIZE]`; 0 where nothing was liked."""
         low, high = self.scale
         shares = tf.ones_like(history, tf.float32)
         if values is not None and high > low:
@@ -110,10 +112,10 @@ class ListOrder(keras.layers.Layer):
         return tf.math.l2_normalize(sums, axis=1)
 
     def load_own_variables(self, store):
-        """As Keras', but files of versions without this layer leave it as it is.
+        """As in Keras, but also reads files of older versions.
 
-        Those of versions without `recent` leave that at 0: popular is what has the most
-        interactions of all.
+        Files without this layer leave its weights as they are; files without `recent` leave that at
+        0, so that cold starts are ordered by the counts of all interactions.
         """
         if len(store.keys()) == len(self.weights) - 1:
             self.recent.assign(tf.zeros_like(self.recent))

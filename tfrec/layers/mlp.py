@@ -1,4 +1,4 @@
-"""Hidden layers, one after the other."""
+"""A multilayer perceptron."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from tfrec.layers.dense import Dense
 
 @keras.saving.register_keras_serializable("tfrec")
 class MLP(keras.layers.Layer):
-    """Dense layers with an activation, each with dropout after it.
+    """Dense layers, each followed by dropout.
 
     Args:
-        sizes: Of the layers.
-        activation: Its name.
-        dropout: Share of the units that training leaves out.
-        l2: Weight of |W|^2 of each layer among the model's losses.
+        sizes: Units of the layers.
+        activation: Name of their activation.
+        dropout: Dropout rate.
+        l2: L2 regularization factor of the kernels.
     """
 
     def __init__(

@@ -1,11 +1,11 @@
-"""Ridge regressions of many rows on the vectors of their items: what ALS and fold-in solve."""
+"""Batched ridge regression of rows on the vectors of their items: the steps of ALS, and fold-in."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-BLOCK = 1 << 23  # floats of gathered vectors held at once: 32 MB
+BLOCK = 1 << 23  # floats of gathered vectors in memory at once: 32 MB
 
 
 def solve(
@@ -17,17 +17,18 @@ def solve(
 ) -> tf.Tensor:
     """Each row's x that minimises sum_j w_j (t_j - v_j . x)^2 + sum_k penalty_k x_k^2.
 
-    A row of n items takes the Cholesky decomposition of an n x n matrix where n is below the
-    size of the vectors, else of a size x size one: of the two forms of the same solution
+    Of the two forms of the solution
 
         x = (V' W V + D)^-1 V' W t = D^-1 V' (V D^-1 V' + W^-1)^-1 t
 
-    the smaller. Rows of like length are solved together, few at once where they are long.
+    the one with the smaller matrix is solved by Cholesky decomposition: for a row of n items an
+    n x n matrix where n is less than the size of the vectors, else a size x size one. Rows are
+    sorted by length and solved in blocks of bounded memory.
 
     Args:
         items: int32 `[batch, length]`, padding -1 anywhere.
-        targets: t, float32 `[batch, length]`; those of padding do not count.
-        weights: w, 0 or more, float32 `[batch, length]`; those of padding do not count.
+        targets: t, float32 `[batch, length]`; ignored at padding.
+        weights: w, 0 or more, float32 `[batch, length]`; ignored at padding.
         table: The vectors v, float32 `[n_items, size]`.
         penalties: D's diagonal, more than 0, float32 `[batch, size]`.
 
@@ -80,10 +81,13 @@ def _inverse_times(gram: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def compiled(function: Callable, others: Sequence[tf.TensorSpec]) -> Callable:
-    """A `tf.function` of padded items, values and `others`, traced once for all shapes.
+    """Compiles a function of padded items, values and `others`, traced once for all shapes.
 
-    Raises, when it is called:
-        ValueError: there is no finite solution; it names the setting.
+    The result raises a ValueError that names the setting where there is no finite solution.
+
+    Args:
+        function: Such as a model's call of `solve`.
+        others: Signatures of its arguments after items and values.
     """
     padded = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.float32)]
     traced = tf.function(function, input_signature=[*padded, *others])
@@ -92,7 +96,7 @@ def compiled(function: Callable, others: Sequence[tf.TensorSpec]) -> Callable:
         try:
             solved = traced(*args).numpy()
         except tf.errors.InvalidArgumentError:
-            solved = np.array(np.nan)  # or it gives NaN itself
+            solved = np.array(np.nan)  # other devices return NaN instead of raising
         if not np.isfinite(solved).all():
             raise ValueError(
                 "the least squares have no solution in float32: raise --set regularization"
@@ -103,14 +107,14 @@ def compiled(function: Callable, others: Sequence[tf.TensorSpec]) -> Callable:
 
 
 def solve_all(function: Callable, blocks: Iterable, n: int, table: np.ndarray, *more) -> np.ndarray:
-    """Vectors of all rows.
+    """Solves for the vectors of all rows.
 
     Args:
-        function: As `compiled` gives it; its `others` are `table` and `more`.
-        blocks: As of `tfrec.data.sparse.padded`.
-        n: How many rows there are.
+        function: As `compiled` returns it; its `others` are `table` and `more`.
+        blocks: Padded rows, as `tfrec.data.sparse.padded` yields them.
+        n: Number of rows.
         table: Vectors of the columns, `[n_columns, size]`.
-        *more: See `function`.
+        *more: Further arguments of `function`.
 
     Returns:
         float32 `[n, size]`; zeros for rows that are in no block.

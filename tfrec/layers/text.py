@@ -1,27 +1,27 @@
-"""Texts as vectors: a small Transformer over word pieces."""
+"""A text encoder: a small Transformer over word pieces."""
 
 import keras
 import tensorflow as tf
 
-from tfrec.layers.transformer import Block
+from tfrec.layers.transformer import Block, attention_mask
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class TextEncoder(keras.layers.Layer):
-    """The mean over a text's pieces of what a Transformer encoder makes of them.
+    """Mean-pooled Transformer encoder over the word pieces of a text.
 
-    x = LN(token + place), then the blocks, as in BERT (Devlin, Chang, Lee and Toutanova,
+    x = LN(token + position), then the blocks, as in BERT (Devlin, Chang, Lee and Toutanova,
     "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL
-    2019), but learned from nothing and without the pieces [CLS] and [SEP] and the segments.
-    Padding is seen by nobody and is no part of the mean; a text without pieces becomes 0.
+    2019), but trained from scratch and without [CLS], [SEP] and segment embeddings. Padding is
+    masked in the attention and in the mean; the vector of an empty text is 0.
 
     Args:
-        size: Codes, that of padding (0) among them.
-        length: Most pieces of a text.
-        width: Of the vectors.
-        heads: Of the attention; they share `width` evenly.
-        layers: Blocks.
-        dropout: Rate on the first vectors and on what each half of a block adds.
+        size: Vocabulary size, including padding (code 0).
+        length: Maximum number of word pieces in a text.
+        width: Size of the vectors.
+        heads: Attention heads; must divide `width`.
+        layers: Number of blocks.
+        dropout: Dropout rate on the input embeddings and on both sublayers of each block.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class TextEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         start = keras.initializers.TruncatedNormal(stddev=0.02)
         self.tokens = keras.layers.Embedding(size, width, start, name="tokens")
-        self.places = self.add_weight((length, width), start, name="places")
+        self.positions = self.add_weight((length, width), start, name="positions")
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, name="norm")
         self.dropout = keras.layers.Dropout(dropout)
         self.blocks = [Block(width, heads, dropout, name=f"block_{i}") for i in range(layers)]
 
     def call(self, codes, training=False):
-        """Codes int32 `[batch, length]`, padded with 0 at the end -> `[batch, width]`."""
-        known = codes > 0
+        """int32 `[batch, length]`, padded with 0 on the right -> `[batch, width]`."""
+        real = codes > 0
         x = self.tokens(codes)
-        x = self.dropout(self.norm(x + self.places[: codes.shape[1]]), training=training)
+        x = self.dropout(self.norm(x + self.positions[: codes.shape[1]]), training=training)
         for block in self.blocks:
-            x = block(x, known[:, None, :], training=training)
-        weights = tf.cast(known, x.dtype)[:, :, None]
+            x = block(x, attention_mask(real, causal=False), training=training)
+        weights = tf.cast(real, x.dtype)[:, :, None]
         total = tf.reduce_sum(x * weights, axis=1)
         return tf.math.divide_no_nan(total, tf.reduce_sum(weights, axis=1))

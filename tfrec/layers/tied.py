@@ -1,4 +1,4 @@
-"""A decoder layer that shares its weights with an encoder layer."""
+"""A decoder layer that shares the kernel of an encoder layer."""
 
 import keras
 import tensorflow as tf
@@ -8,13 +8,13 @@ from tfrec.layers.dense import Dense
 
 @keras.saving.register_keras_serializable("tfrec")
 class TiedDense(keras.layers.Layer):
-    """y = activation(x K^T + b), K the kernel of `encoder`, b its own.
+    """y = activation(x K^T + b), K the kernel of `encoder`, b a bias of this layer.
 
     Args:
-        encoder: The built-or-to-be-built `Dense` whose kernel is used.
-        units: Width of the result: the encoder's input width.
+        encoder: The layer whose kernel is used; it need not be built yet.
+        units: Output size: the encoder's input size.
         activation: Name of the activation.
-        bias_initializer: Of the bias.
+        bias_initializer: Initializer of the bias.
     """
 
     def __init__(

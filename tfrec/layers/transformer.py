@@ -1,4 +1,4 @@
-"""Transformer blocks, and who may look at whom in them."""
+"""Transformer layers: position embeddings, attention masks and the encoder block."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from tfrec.layers.dense import Dense
 
 
 def check_heads(heads: int, width: int) -> None:
-    """Refuses settings whose heads would not share the vectors evenly.
+    """Checks that the attention heads divide the width evenly.
 
     Raises:
         SettingError: `heads` does not divide `width`.
@@ -18,14 +18,15 @@ def check_heads(heads: int, width: int) -> None:
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class Places(keras.layers.Layer):
-    """Adds a learnt vector for each place, counted from the newest item backwards.
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned vector for each position, counted backwards from the newest item.
 
-    A short history is so embedded like the end of a long one, whatever the padding before it.
+    A short history therefore gets the same vectors as the end of a long one, whatever the padding
+    on its left.
 
     Args:
-        length: Most places.
-        deviation: Of the normal start.
+        length: Maximum number of positions.
+        deviation: Standard deviation of the truncated normal initializer.
     """
 
     def __init__(self, length: int, deviation: float, **kwargs):
@@ -41,32 +42,35 @@ class Places(keras.layers.Layer):
         return x + self.table[self.length - tf.shape(x)[1] :]
 
 
-def looks_at(known: tf.Tensor, causal: bool) -> tf.Tensor:
-    """Which place may look at which: bool `[batch, L, L]`, or `[batch, 1, L]` if not causal.
+def attention_mask(real: tf.Tensor, causal: bool) -> tf.Tensor:
+    """Which keys each query may attend to, as `keras.layers.MultiHeadAttention` takes it.
 
-    Nobody looks at padding. Causal: nobody looks ahead; each place sees itself, padding too, for
-    where all is forbidden a softmax allows all.
+    Padding is masked as a key. A causal mask hides later positions, too, and lets every position
+    attend to itself, padding included: a softmax over a fully masked row would be uniform over all.
 
     Args:
-        known: bool `[batch, L]`, False at padding.
-        causal: Whether later places are hidden.
+        real: Padding mask, bool `[batch, L]`, False at padding.
+        causal: Whether later positions are hidden.
+
+    Returns:
+        bool `[batch, L, L]` (query, key) if causal, else `[batch, 1, L]`.
     """
     if not causal:
-        return known[:, None, :]
-    length = tf.shape(known)[1]
+        return real[:, None, :]
+    length = tf.shape(real)[1]
     past = tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
-    return past & (known[:, None, :] | tf.eye(length, dtype=tf.bool))
+    return past & (real[:, None, :] | tf.eye(length, dtype=tf.bool))
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class Block(keras.layers.Layer):
-    """y = LN(x + attention(x)); LN(y + W2 gelu(W1 y)), W1 four times as wide (post-LN).
+    """Post-LN encoder block: y = LN(x + attention(x)); LN(y + W2 gelu(W1 y)), W1 4 times as wide.
 
     Args:
-        width: Of the vectors.
-        heads: Of the attention.
-        dropout: Rate on what each half adds.
-        attention_dropout: Rate on the attention's weights.
+        width: Size of the vectors.
+        heads: Attention heads; must divide `width`.
+        dropout: Dropout rate on the output of both sublayers.
+        attention_dropout: Dropout rate on the attention weights.
     """
 
     def __init__(
@@ -84,9 +88,9 @@ class Block(keras.layers.Layer):
         ]
         self.dropout = keras.layers.Dropout(dropout)
 
-    def call(self, x, looks, training=False):
-        """`[batch, L, width]`, and which place looks at which (see `looks_at`)."""
-        seen = self.attention(x, x, attention_mask=looks, training=training)
-        x = self.norms[0](x + self.dropout(seen, training=training))
+    def call(self, x, mask, training=False):
+        """`[batch, L, width]` and an `attention_mask` -> `[batch, L, width]`."""
+        attended = self.attention(x, x, attention_mask=mask, training=training)
+        x = self.norms[0](x + self.dropout(attended, training=training))
         added = self.narrow(self.wide(x))
         return self.norms[1](x + self.dropout(added, training=training))

@@ -1,7 +1,7 @@
-"""Models: one file a model, after its paper.
+"""Models: one file for each, named after its paper.
 
-Importing this package registers all of them with Keras: `keras.models.load_model` of a
-`model.keras` works after `import tfrec.models`.
+Importing this package registers all of them with Keras: after `import tfrec.models`,
+`keras.models.load_model` can load a `model.keras`.
 """
 
 from tfrec.models.base import Recommender

@@ -17,17 +17,17 @@ from tfrec.models.base import Recommender
 
 @keras.saving.register_keras_serializable("tfrec")
 class ALS(Recommender):
-    """r_ui = mu + b_u + b_i + p_u . q_i, users and items solved in turns.
+    """r_ui = mu + b_u + b_i + p_u . q_i, by alternating least squares.
 
-    Minimised is, over the ratings of training,
+    Minimised is, over the training ratings,
 
         sum (r - r_ui)^2 + lambda (sum_u n_u^nu (b_u^2 + |p_u|^2) + sum_i n_i^nu (b_i^2 + |q_i|^2))
 
-    with n_u ratings of user u and n_i of item i. Given all items, each user's bias and vector are
-    a ridge regression on his ratings, and the other way round. They are solved from the history
-    in the request, too, so a user never seen in training is no special case.
+    with n_u ratings of user u and n_i of item i. Given the items, each user's bias and vector are a
+    ridge regression on the user's ratings, and vice versa. At inference they are solved from the
+    history in the request, so that users who were not in training need no special case.
 
-    Departs from Zhou et al.: biases, and nu, which is 1 there.
+    Departs from Zhou et al.: biases; nu, which is 1 there.
     """
 
     task = "rating"
@@ -40,9 +40,9 @@ class ALS(Recommender):
         Attributes:
             factors: Size of the vectors p and q.
             regularization: lambda.
-            frequency: nu: how much more the vectors are shrunk of who has more ratings (0: all
-                alike; 1: as in a sum over ratings).
-            iterations: Times that all users and then all items are solved.
+            frequency: nu, how the penalty of a user or an item grows with the number of ratings: 0:
+                the same for all; 1: proportionally.
+            iterations: Number of alternations between all users and all items.
         """
 
         factors: int = setting(32, "at least 1", search=Range(8, 128, log=True))
@@ -88,7 +88,7 @@ class ALS(Recommender):
         return tf.convert_to_tensor(self.columns)[:, :-1]
 
     def fit(self, rows, **unused):
-        """Reads `rows` (a dataset of `(features, targets)`) once and solves in turns."""
+        """Reads `rows`, batches of (features, targets), once and solves."""
         x = sparse.read(rows, self.info.n_columns)
         of_rows, of_columns = list(sparse.padded(x)), list(sparse.padded(x.T.tocsr()))
         solve = ridge.compiled(self._solve, [tf.TensorSpec([None, self.config.factors + 1])])
@@ -99,12 +99,12 @@ class ALS(Recommender):
         self.columns.assign(columns)
 
     def _start(self, x, solve, of_rows, of_columns):
-        """Biases alone, and the singular vectors of what they leave."""
-        nothing = np.zeros(self.columns.shape, np.float32)
-        rows = ridge.solve_all(solve, of_rows, x.shape[0], nothing)
+        """Initial columns: biases, and the singular vectors of their residuals."""
+        zeros = np.zeros(self.columns.shape, np.float32)
+        rows = ridge.solve_all(solve, of_rows, x.shape[0], zeros)
         columns = ridge.solve_all(solve, of_columns, x.shape[1], rows)
-        left = x.copy()
-        left.data -= self.info.rating_mean + columns[x.indices, -1]
-        left.data -= np.repeat(rows[:, -1], np.diff(x.indptr))
-        columns[:, :-1] = sparse.singular(left, self.columns.numpy()[:, :-1])
+        residuals = x.copy()
+        residuals.data -= self.info.rating_mean + columns[x.indices, -1]
+        residuals.data -= np.repeat(rows[:, -1], np.diff(x.indptr))
+        columns[:, :-1] = sparse.singular(residuals, self.columns.numpy()[:, :-1])
         return columns

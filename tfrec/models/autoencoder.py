@@ -1,8 +1,6 @@
-"""The plain autoencoder on ratings, as many projects build it (200-100-200 and the like)."""
+"""The plain autoencoder on ratings, as in many projects (such as layers of 200, 100 and 200)."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,11 +14,10 @@ from tfrec.models.residual import Residual
 
 @keras.saving.register_keras_serializable("tfrec")
 class AutoEncoder(Residual):
-    """A stack of dense layers from a user's ratings (0 where missing) to all ratings.
+    """Dense layers from a user's ratings (0 where missing) to predictions of all ratings.
 
-    Loss: masked squared error pooled over the batch, sum m (r - p)^2 / sum m. With
-    `bottleneck` the net is hidden, bottleneck, hidden mirrored; without, `hidden` is the
-    whole list.
+    Loss: masked squared error averaged over the ratings of the batch, sum m (r - p)^2 / sum m. With
+    `bottleneck` the layers are `hidden`, `bottleneck` and `hidden` mirrored; without, `hidden`.
     """
 
     task = "rating"
@@ -28,19 +25,17 @@ class AutoEncoder(Residual):
     paper_settings = {"activation": "sigmoid", "dropout": 0.0, "regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Residual.Config):
+    class Config(Residual.PenaltyConfig):
         """AutoEncoder's settings.
 
         Attributes:
             hidden: Sizes of the hidden layers.
             bottleneck: Size of the code between `hidden` and its mirror, 0 for none.
-            activation: Of every hidden layer.
-            input_dropout: Rate at which observed ratings are hidden in training (and the
-                others scaled up by 1/(1 - rate)).
-            dropout: Rate on the smallest hidden layer.
-            l2: Weight of the squared kernels in the loss.
-            regularization: lambda of lambda / 2 |W|^2, W all kernels, beside the sum of the squared
-                errors of all training ratings: what is added to `l2` follows the data's size.
+            activation: Activation of the hidden layers.
+            input_dropout: Dropout rate on the observed ratings (the others are scaled by
+                1/(1 - rate)).
+            dropout: Dropout rate on the smallest hidden layer.
+            l2: L2 regularization factor of the kernels, besides `regularization`.
         """
 
         hidden: tuple[int, ...] = setting(
@@ -53,12 +48,6 @@ class AutoEncoder(Residual):
         input_dropout: float = setting(0.0, "0 or more and less than 1", search=Range(0, 0.8))
         dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.8))
         l2: float = setting(0.0, "0 or more")
-        regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
-
-        @classmethod
-        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-            """Versions without this setting had no such term."""
-            return {"regularization": 0.0, **super().renewed(fields)}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -20,24 +20,23 @@ from tfrec.models.residual import Residual
 class AutoRec(ItemRows, Residual):
     """h(r) = f(W g(V r + mu) + b), r an item's column or a user's row, 0 where missing.
 
-    I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. Trained on
-    sum over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). With
-    `base="biases"`, the default, r is what damped biases leave over of the ratings
-    (`models/residual.py`); the paper has none. What is minimised is that sum divided by the
-    number of training rows, so that a mini-batch estimates it without bias and lambda keeps its
-    meaning whatever the batch. Predictions are clipped by the report.
+    I-AutoRec (`rows="item"`) is the paper's best; U-AutoRec reads rows by user. The loss is the sum
+    over rows and observed entries of (r - h(r))^2 + lambda/2 (|W|^2 + |V|^2). Minimised is that sum
+    divided by the number of training rows, so that mini-batches estimate it without bias and lambda
+    does not depend on the batch size. The evaluation report clips predictions to the rating scale.
 
-    Departs from the paper: a column without training ratings has the mean rating as bias and
-    predicts about that (paper: 3); with user rows the bias starts there for all columns
-    (`models/output_bias.py`); deep variants are trained at once, without greedy
-    pre-training; L-BFGS for both kinds of rows (paper: RProp or L-BFGS).
+    Departs from the paper: with `base="biases"`, the default, r are the residuals of damped biases
+    (`models/residual.py`; paper: ratings); the output bias of a column without training ratings is
+    the mean rating (paper: the prediction is 3), and with user rows all columns start there
+    (`models/output_bias.py`); deep variants are trained at once, without greedy pre-training;
+    L-BFGS for both kinds of rows (paper: RProp or L-BFGS).
     """
 
     task = "rating"
     defaults = TrainConfig(epochs=10, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
     paper = TrainConfig(epochs=25, optimizer="lbfgs", iterations=20, batch_size=1024, patience=3)
     paper_settings = {"base": "none"}
-    search = {"weight_decay": None}  # it has a penalty of its own
+    search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config):
@@ -46,10 +45,9 @@ class AutoRec(ItemRows, Residual):
         Attributes:
             rows: "item" (I-AutoRec) or "user" (U-AutoRec).
             hidden: Sizes of the hidden layers; (500, 250, 500) is the paper's deep net.
-            activation: g.
-            output_activation: f.
-            regularization: lambda of the paper's loss. The authors' code uses 400 in this
-                form.
+            activation: g, of the hidden layers.
+            output_activation: f, of the output layer.
+            regularization: lambda of the paper's loss; the authors' code uses 400 in this form.
         """
 
         rows: str = setting("item", choices=("item", "user"))
@@ -100,7 +98,7 @@ class AutoRec(ItemRows, Residual):
         return code
 
     def encode(self, features) -> tf.Tensor:
-        """The last hidden layer; with a base mu + b_row comes after it, as one more column."""
+        """The last hidden layer; with `base="biases"` mu + b_row is appended as a column."""
         if self.column_biases is None:
             return self._hidden(features, features["values"])
         base, values = self.row_base(features)
@@ -111,7 +109,7 @@ class AutoRec(ItemRows, Residual):
         return base + tf.cast(self.decoder(self._hidden(features, values)), tf.float32)
 
     def score_columns(self, codes, columns) -> tf.Tensor:
-        """As of all `ItemRows`; the codes are those of `encode`."""
+        """As in `ItemRows`, with codes from `encode`."""
         base = tf.zeros([1, 1])
         if self.column_biases is not None:
             codes, rows = codes[:, :-1], codes[:, -1]

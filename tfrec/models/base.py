@@ -1,4 +1,4 @@
-"""What every model owes, and what it gets for it."""
+"""The base class of all models."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ import tensorflow as tf
 from tfrec import config as config_lib
 from tfrec import tasks
 from tfrec.config import Search, Settings, TrainConfig
+from tfrec.layers.function_layer import FunctionLayer
 from tfrec.layers.list_order import ListOrder
-from tfrec.layers.scoped import Scoped
 from tfrec.models import clipping  # noqa: F401  so that saved optimizers load
 from tfrec.models.capabilities import ItemRows
 from tfrec.models.memory_estimate import MemoryEstimate
@@ -23,34 +23,33 @@ Features = Mapping[str, tf.Tensor]
 
 
 class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
-    """A Keras model with a loss of its own, plus five conventions; `compile` takes the optimizer.
+    """A Keras model that defines its own loss; `compile` takes only the optimizer.
 
-    A subclass says what it is (the class attributes), brings its numbers (a frozen
-    `Config` and a `TrainConfig`), maps features to scores (`call`) and scores to one loss a
-    row (`objective`). Where the loss needs more than scores, `forward` gives it. A subclass may
-    override `train_step`, or `fit` if it needs no gradient.
+    A subclass sets the class attributes below, has its hyperparameters in a frozen dataclass
+    `Config`, maps features to scores (`call`) and scores to one loss for each row (`objective`).
+    Where the loss needs more than the scores, `forward` returns it. A subclass may override
+    `train_step`, or `fit` if it is not trained by gradient descent.
 
-    Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: nobody the model
-    knows; in training and evaluation an empty row that fills the last batch), `items` int32
+    Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: an unknown user; in
+    training and evaluation an empty row that fills up the last batch), `items` int32
     `[batch, length]` (padding -1) and `values` float32 `[batch, length]`. Targets are
     `target_items` and `target_values`, `[batch, length]`; in training they are the row itself.
 
     Attributes:
-        task: "rating", "ranking", "ctr" or a `Task`: how it is measured and served; where it
-            depends on the settings, `task_for` says it. Of a model, the task's name.
-        reads: "histories" or, of an `EventModel`, "events": picks the reader.
-        max_items: How many of a history's newest items the model looks at, or None for all:
-            training batches hold rows of like length, counted up to this.
-        needs_ids: Whether the data must name users and items.
-        knows_users: Whether a model of histories has weights of known users, too.
-        closed_form: True where `fit` solves instead of descending.
-        defaults: Training settings that work across data sets; a class that gives only `paper` has
-            those.
+        task: "rating", "ranking", "ctr" or a `Task`: how the model is evaluated and served. Where
+            it depends on the settings, `task_for` returns it. On an instance, the task's name.
+        reads: "histories" or, for an `EventModel`, "events": the kind of input.
+        max_items: Maximum number of a history's newest items that the model reads, or None for all.
+            Training batches hold rows of similar length, counted up to this.
+        needs_ids: Whether the data must have user and item ids.
+        knows_users: Whether a model of histories also has weights for each known user.
+        closed_form: Whether `fit` solves in closed form instead of by gradient descent.
+        defaults: Training settings that work across data sets; by default `paper`.
         paper: Training settings of the paper, which presets start from.
-        paper_settings: The paper's values of settings whose default in `Config` is another.
-        search: Where `tfrec.tune` looks for settings of training, and for settings of the model's
-            that are not to be searched for where `setting` says; None: it keeps its default.
-        list_order: Of a model: what lists of the best items are ordered by, from its scores.
+        paper_settings: Settings of `Config` for which the paper has another value than the default.
+        search: Search spaces of `tfrec.tune` by name, for training settings, and for the model's
+            settings if they differ from those in `setting`; None: not searched.
+        list_order: On an instance, the layer that orders recommendation lists from scores.
     """
 
     task: str | Task = "rating"
@@ -66,7 +65,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """The model's numbers; the defaults are what works across data sets."""
+        """The model's hyperparameters; the defaults work across data sets."""
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -84,14 +83,14 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
 
     @classmethod
     def settled(cls, config: Any, info: DatasetInfo) -> Any:
-        """The settings with those decided that say "auto", which leaves them to the data."""
+        """The settings, with "auto" replaced by values that depend on the data."""
         return config
 
     @classmethod
     def rows(cls, config: Any) -> str:
-        """What a row is for this model, "user" or, of some `ItemRows`, "item".
+        """Whether rows are by "user" or, for some `ItemRows`, by "item".
 
-        It must match the prepared data.
+        The prepared data must match.
         """
         return "user"
 
@@ -99,32 +98,32 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
     def full_batch(cls, config: Any) -> bool:
         """Whether L-BFGS may minimise the loss over all rows (`--train optimizer=lbfgs`).
 
-        With these settings the loss must draw no random numbers, in training either.
+        The loss must be deterministic with these settings, in training, too.
         """
         return False
 
     @classmethod
     def task_for(cls, config: Any) -> str | Task:
-        """The task of this model with these settings, or its name; by default `task`."""
+        """The task with these settings, or its name; by default `task`."""
         return cls.task
 
     @property
     def task_object(self) -> Task:
-        """All that depends on the task."""
+        """The task, as an object."""
         return tasks.get(self.task_for(self.config))
 
     @classmethod
     def create(cls, info: DatasetInfo, config: Any = None, **kwargs: Any) -> "Recommender":
-        """Builds the model and makes its variables by real calls, one for scores, one for training.
+        """Makes a model and builds its variables, by one call for scores and one for training.
 
         Raises:
-            ValueError: the data was prepared with rows of the other kind, has no ids, or does not
-                fit the task, such as ratings that are all the same.
+            ValueError: the data has rows of the other kind or no ids, or does not fit the task, as
+                where all ratings are the same.
         """
         if cls.needs_ids and not info.has_ids:
             raise ValueError(
-                f"{cls.__name__} learns users and items, {info.name} names neither: use a model of "
-                "fields, such as --model=deepfm"
+                f"{cls.__name__} needs user and item ids, which {info.name} does not have: use a "
+                "model of fields, such as --model=deepfm"
             )
         model = cls(info, config, **kwargs)
         wanted = cls.rows(model.config)
@@ -136,12 +135,12 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
             )
         model.task_object.check(info, cls.__name__, hasattr(model.config, "task"))
         model(model.empty_features())
-        model.run_forward(model.empty_features())  # may have variables that scores do without
+        model.run_forward(model.empty_features())  # may have variables that scores do not need
         return model
 
     @staticmethod
     def empty_features(batch: int = 1) -> dict[str, tf.Tensor]:
-        """Features of `batch` rows without any rating."""
+        """Features of `batch` empty rows."""
         return {
             "user": tf.fill([batch], PAD),
             "items": tf.fill([batch, 1], PAD),
@@ -150,69 +149,70 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
 
     @property
     def undecayed(self) -> list[keras.Variable]:
-        """Trainable weights that `--train weight_decay` spares.
+        """Trainable weights that are excluded from weight decay.
 
-        Biases hold means, and the gains and shifts of normalization a scale: 0 is no sensible value
-        of theirs. By default these are all weights with "bias" in the name or fewer than two axes.
+        Biases, and the gains and shifts of normalization, should not shrink towards 0. By default
+        these are all weights with "bias" in the name or fewer than two axes.
         """
         return [w for w in self.trainable_variables if "bias" in w.name or len(w.shape) < 2]
 
     @property
-    def given(self) -> list[keras.Variable]:
-        """Weights that hold data, nothing learned: a warm start leaves the new model's own."""
+    def data_weights(self) -> list[keras.Variable]:
+        """Weights that hold data, not learned values: a warm start keeps those of the new model."""
         return []
 
     @property
     def uses_values(self) -> bool:
-        """Whether values of interactions count, or only that there are any: then a run says so.
+        """Whether the values of interactions matter; if not, the protocol of a run says so.
 
-        By default models of rankings do not use them; one that does has `uses_values = True`.
+        By default ranking models do not use them; one that does has `uses_values = True`.
         """
         return not self.task_object.ranks
 
     @property
     def usual_value(self) -> float:
-        """The value of an item that a request names without one."""
+        """The value of an item that a request gives without one."""
         return self.info.rating_max
 
     @property
     def training_rows(self) -> int:
-        """Rows with something to train on, at least 1: what a loss summed over rows is divided by.
+        """Number of training rows, at least 1, by which a loss summed over rows is divided.
 
-        A model that is trained again on train + validation (`--train refit`) keeps those of train.
+        With `--train refit` it stays that of train, although the model is trained on train +
+        validation.
         """
         return max(1, self.info.row_counts.get("train", self.info.n_rows))
 
     def call(self, features: Features, training: bool = False) -> tf.Tensor:
-        """Scores of all columns, `[batch, n_columns]`; by default the first part of `forward`."""
+        """Scores of all columns, `[batch, n_columns]`; by default the first output of `forward`."""
         return self.forward(features, training)[0]
 
     def forward(self, features: Features, training: bool = False) -> Any:
-        """All that `objective` needs; by default what `call` gives.
+        """The outputs that `objective` needs; by default the scores.
 
-        Where training needs more than scores (states at positions, KL terms, scores of sampled
-        items), it is a tuple of tensors. Others than `call` run it by `run_forward`.
+        Where the loss needs more than scores (hidden states, KL terms, scores of sampled items), it
+        is a tuple of tensors. Outside of `call` it is run by `run_forward`.
         """
         if type(self).call is Recommender.call:
             raise NotImplementedError(f"{type(self).__name__} has neither `call` nor `forward`")
         return self(features, training=training)
 
     def run_forward(self, features: Features, training: bool = False) -> Any:
-        """`forward` as Keras runs `call`: under mixed precision with its casts."""
-        run = Scoped(self.forward, dtype=self.dtype_policy, name=self.name)
+        """`forward` under the model's dtype policy, as Keras runs `call`."""
+        run = FunctionLayer(self.forward, dtype=self.dtype_policy, name=self.name)
         return run(features, training=training)
 
     def objective(self, features: Features, targets: Features, scores: Any) -> tf.Tensor:
-        """One loss a row, float32 `[batch]`; `scores` is all that `forward` gave, in float32."""
+        """The loss of each row, float32 `[batch]`, from the float32 outputs of `forward`."""
         raise NotImplementedError
 
     def begin_epoch(self, epoch: int, rows: tf.data.Dataset) -> None:
-        """Called by the loop before each pass; most models have nothing to do here.
+        """Called before each epoch; does nothing by default.
 
         Args:
-            epoch: From 0; a resumed run goes on where it was.
-            rows: All training rows, not yet distributed; the last batch may be filled up. In Keras'
-                own `fit` the batches that it was given.
+            epoch: Counted from 0; a resumed run continues the count.
+            rows: Batches of all training rows, not distributed over replicas; the last one may be
+                filled up with empty rows. In Keras' own `fit`, its input.
         """
 
     def fit(
@@ -222,9 +222,9 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         callbacks: Sequence[keras.callbacks.Callback] | None = (),
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """Keras' `fit`, which calls `begin_epoch` as tfrec's loop does.
+        """Keras' `fit`, with `begin_epoch` called before each epoch, as in tfrec's loop.
 
-        Some models read `x` in it: it must end.
+        Some models iterate over `x` there, so it must be finite.
         """
         begin = keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: self.begin_epoch(epoch, x)
@@ -232,11 +232,11 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         return super().fit(x, *args, callbacks=[*(callbacks or ()), begin], **kwargs)
 
     def score(self, features: Features) -> tf.Tensor:
-        """What evaluation and serving rank and report: `call`'s scores in float32."""
+        """Scores for evaluation and serving: those of `call` in float32."""
         return tf.cast(self(features, training=False), tf.float32)
 
     def item_vectors(self) -> tf.Tensor | None:
-        """Vectors whose cosine says how alike items are, `[n_items, size]`; None: it has none."""
+        """Vectors for item similarity by cosine, `[n_items, size]`, or None if there are none."""
         return None
 
     def compile(
@@ -248,30 +248,32 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         weighted_metrics: Any = None,
         **options: Any,
     ) -> None:
-        """Keras' `compile`, of the optimizer and how steps are run (`run_eagerly` and the like).
+        """Keras' `compile`, for the optimizer and options such as `run_eagerly`.
 
         Raises:
             ValueError: a loss or metrics are given.
         """
-        given = {
-            **{"loss": loss, "loss_weights": loss_weights},
-            **{"metrics": metrics, "weighted_metrics": weighted_metrics},
-        }
-        for name, value in given.items():
+        refused = dict(
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+        )
+        for name, value in refused.items():
             if value:
                 raise ValueError(
-                    f"compile({name}={value!r}): {type(self).__name__} has a loss of its own, and "
-                    "reports measure it (Run.evaluate, tfrec.metrics): give the optimizer only"
+                    f"compile({name}={value!r}): {type(self).__name__} defines its own loss and "
+                    "is measured by reports (Run.evaluate, tfrec.metrics): give the optimizer only"
                 )
         super().compile(optimizer, **options)
 
     def compile_from_config(self, config: dict) -> None:
-        """As Keras', which leaves a model with a `compile` of its own uncompiled."""
+        """Compiles a loaded model; Keras' default skips classes that override `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Keras' step, with `forward` in the place of `call`."""
+        """Keras' step, with `forward` instead of `call`."""
         features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             outputs = self.run_forward(features, training=True)
@@ -283,14 +285,14 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         return self.training_logs(features, targets, outputs)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Keras' step, with `forward` in the place of `call`."""
+        """Keras' step, with `forward` instead of `call`."""
         features, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         outputs = self.run_forward(features)
         self._count_loss(self.compute_loss(features, targets, outputs, training=False), features)
         return self.compute_metrics(features, targets, outputs)
 
     def _count_loss(self, loss: tf.Tensor, features: Features) -> None:
-        """Adds this replica's loss to the mean that is logged."""
+        """Adds this replica's loss to the logged mean."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         n_rows = tf.shape(features["user"])[0]
         self._loss_tracker.update_state(loss * replicas, sample_weight=n_rows)
@@ -305,8 +307,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
     ) -> tf.Tensor:
         """Mean of `objective` over the real rows, plus `add_loss` terms, for this replica.
 
-        Gradients are summed over replicas, so both are divided by their number here, once
-        and for all models.
+        Gradients are summed over replicas, so the loss is divided by their number here.
         """
         del sample_weight
         y_pred = tf.nest.map_structure(float32, y_pred)
@@ -327,7 +328,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         return {"loss": self._loss_tracker.result()}
 
     def get_config(self) -> dict[str, Any]:
-        """All that `from_config` needs: the data's `info.json` and the model's settings."""
+        """Arguments of `from_config`: the data's `info.json` and the model's settings."""
         return {
             **super().get_config(),
             "info": self.info.to_dict(),
@@ -338,7 +339,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict | None = None
     ) -> "Recommender":
-        """The inverse of `get_config`; the model comes back built."""
+        """The inverse of `get_config`; the model is built."""
         fields = dict(config)
         info = DatasetInfo.from_dict(fields.pop("info"))
         settings = config_lib.from_dict(cls.Config, fields.pop("config"))

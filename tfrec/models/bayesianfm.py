@@ -18,7 +18,7 @@ from tfrec.models.events import EventModel
 from tfrec.schema import Field
 
 IDS = ("user", "item")
-_SPAN = 1 << 40  # more than there are sessions: a key is user * _SPAN + session
+_SPAN = 1 << 40  # more than the number of sessions: a key is user * _SPAN + session
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -27,25 +27,26 @@ class BayesianFM(Resumable, EventModel):
 
         r = mu + sum over fields a of w_a + sum over a < b of v_a . v_b + e,   e ~ N(0, 1 / alpha)
 
-    The fields are user, item, and what else the event has (day, weekday, hour, categories),
-    an entry of each. The rows (v, w) of a field's entries are normal around m + x B with a full
-    precision matrix of the field's own. x is what is known of a user or an item: its side
-    tables (categories one-hot, members of a set sharing a length of 1, numbers as they
-    are) and, with `implicit`, |N|^-1/2 at each of the N items that the user rated in training
-    (SVD++), or users that rated the item. Mu is the mean rating. With `session` each user has
-    one more bias for each stretch of so many seconds in which he rated. It reads the time of the
-    event to be predicted and knows the user's other ratings from then: nothing of a new request.
+    The fields are user, item and the event's context (day, weekday, hour, categories), each with
+    one entry for an event. The parameters (v, w) of a field's entries have a normal prior with mean
+    m + x B and a full precision matrix for each field. x are the features of a user or an item: its
+    side tables (categories one-hot, sets multi-hot with norm 1, numbers as they are) and, with
+    `implicit`, |N|^-1/2 for each of the N items that the user rated in training (SVD++), or users
+    that rated the item. Mu is the mean rating. With `session` each user has an additional bias for
+    each interval of that many seconds in which the user rated. It depends on the time of the event
+    to be predicted, and is estimated from the user's other ratings of the same interval: a request
+    outside these intervals gets none.
 
-    `fit` draws all of them in turn, Gibbs sampling with conjugate priors: whole rows at once; m and
-    precision from their normal and Wishart posterior; B from a ridge regression with noise;
-    its strength and alpha from gamma posteriors. The first `burn_in` sweeps are left out, then
-    every `thin`-th is kept, `samples` in all. The score is the mean over the samples, which all
-    lie in the model: 4 samples (latent + 1) bytes an entry (ML-1M, 100 samples of 32: 140 MB).
-    No number has to be tuned against overfitting.
+    `fit` is Gibbs sampling with conjugate priors: the parameters of an entry are sampled jointly; m
+    and the precision from their normal and Wishart posteriors; B from a ridge regression with
+    noise; its prior precision and alpha from gamma posteriors. The first `burn_in` sweeps are
+    discarded, then every `thin`-th is kept, `samples` in all. The score is the mean over the
+    samples, which are all stored in the model: 4 samples (latent + 1) bytes for each entry (ML-1M,
+    100 samples of 32: 140 MB). There is no regularization to tune.
 
-    Departs from the papers: they draw one number after another and give each factor a variance
-    of its own; their x is a block of fields of its own. Entries without events are at their
-    prior's mean, and who is nobody or an unknown category at m.
+    Departs from the papers: they sample single parameters and have a separate variance for each
+    factor; their x is a separate block of fields. Entries without events have the mean of their
+    prior, and unknown users, items and categories have m.
     """
 
     closed_form = True
@@ -56,14 +57,14 @@ class BayesianFM(Resumable, EventModel):
         """BayesianFM's settings.
 
         Attributes:
-            fields: Which fields, user and item among them; none: the ids, all of the side
-                tables and the events' own categories, but not those of the time.
-            latent: Size of the v.
-            implicit: Whether x tells who rated what.
-            session: Length of a session in seconds, counted from 1970; 0: no biases of sessions.
-            samples: Samples kept.
-            burn_in: Sweeps before the first.
-            thin: Sweeps for each.
+            fields: Fields that the model reads, user and item among them; empty: ids, side tables
+                and the events' own categories, without those of the time.
+            latent: Size of the vectors v.
+            implicit: Include in x which items a user, and which users an item, has ratings with.
+            session: Length of a session in seconds, counted from 1970; 0: no session biases.
+            samples: Number of samples that are kept.
+            burn_in: Sweeps before the first sample.
+            thin: Sweeps for each sample.
         """
 
         fields: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class BayesianFM(Resumable, EventModel):
         self.vectors = {f.name: self._table(f) for f in self.entries}
         if self.config.session:
             n = sum(n for part, n in info.n_ratings.items() if part != "test")
-            self.session_keys = self._weight((n,), "session_keys", "int64")  # rising
+            self.session_keys = self._weight((n,), "session_keys", "int64")  # sorted
             self.session_biases = self._weight((n + 1,), "session_biases")  # the last: unknown
 
     @property
@@ -106,7 +107,7 @@ class BayesianFM(Resumable, EventModel):
                 )
 
     def _table(self, field: Field):
-        """Rows by entry and sample, `[size, samples, latent + 1]`; code 0 is the unknown."""
+        """Parameters by entry and sample, `[size, samples, latent + 1]`; code 0 is unknown."""
         shape = (field.size, self.config.samples, self.config.latent + 1)
         return self._weight(shape, f"vectors_{field.name}")
 
@@ -115,7 +116,7 @@ class BayesianFM(Resumable, EventModel):
         return self.add_weight(shape, "zeros", name=name, **options)
 
     def _rows(self, features) -> list[tf.Tensor]:
-        """The rows of the events' entries, `[batch, samples, latent + 1]` for each field."""
+        """Parameters of the events' entries, `[batch, samples, latent + 1]` for each field."""
         return [
             tf.gather(self.vectors[f.name], self.codes.entries(f, features)) for f in self.entries
         ]
@@ -128,7 +129,7 @@ class BayesianFM(Resumable, EventModel):
         return scores
 
     def _keys(self, features) -> tf.Tensor:
-        """The events' user and session as one number, int64 `[batch]`; -1 is unknown."""
+        """The user and session of each event as one integer, int64 `[batch]`; -1 is unknown."""
         user, time = tf.cast(features["user"], tf.int64), features["time"]
         known = (user >= 0) & (time > 0)
         return tf.where(known, user * _SPAN + time // self.config.session, -1)
@@ -136,16 +137,16 @@ class BayesianFM(Resumable, EventModel):
     def _session_bias(self, keys: tf.Tensor) -> tf.Tensor:
         """Biases of `_keys`, `[batch]`."""
         known = tf.convert_to_tensor(self.session_keys)
-        place = tf.minimum(tf.searchsorted(known, keys), tf.size(known) - 1)
-        place = tf.where(tf.gather(known, place) == keys, place, tf.size(known))
-        return tf.gather(self.session_biases, place)
+        index = tf.minimum(tf.searchsorted(known, keys), tf.size(known) - 1)
+        index = tf.where(tf.gather(known, index) == keys, index, tf.size(known))
+        return tf.gather(self.session_biases, index)
 
     def objective(self, features, targets, scores):
-        """Squared error; the priors are in the sampling."""
+        """Squared error, without the priors."""
         return tf.square(targets["value"] - scores)
 
     def score_items(self, users, items):
-        """One product of all samples' vectors side by side, the rest of the event unknown."""
+        """One product of the concatenated vectors of all samples; the context is unknown."""
         others = {"user": users} | self._no_context(users)
         rows = self._rows(others | {"item": tf.fill(tf.shape(users), -1)})
         del rows[[f.name for f in self.entries].index("item")]
@@ -160,27 +161,27 @@ class BayesianFM(Resumable, EventModel):
         return self.info.rating_mean + biases + tf.matmul(left, right, transpose_b=True)
 
     def fit(self, rows, *, saved=None, step=lambda save: None, **unused):
-        """Samples.
+        """Draws the samples.
 
         Args:
-            rows: Dataset of `(features, targets)`, one pass of which is all there is.
-            saved: As of `Resumable.fit`: a step is a sweep.
-            step: As of `Resumable.fit`.
-            **unused: What Keras' `fit` would take.
+            rows: Batches of (features, targets), read once.
+            saved: As in `Resumable.fit`; a step is a sweep.
+            step: As in `Resumable.fit`.
+            **unused: Other arguments of Keras' `fit`.
 
         Raises:
-            ValueError: sessions are asked for, but no event has a time.
+            ValueError: `session` is set, but no event has a time.
         """
         c = self.config
         codes, keys, values = self._read(rows)
         fields = [(codes[f.name], f.size, self._design(f, codes), c.latent) for f in self.entries]
         if c.session:
-            known, places = np.unique(keys, return_inverse=True)
+            known, sessions = np.unique(keys, return_inverse=True)
             if known[-1] < 0:
                 raise ValueError(
                     f"--set session={c.session}: {self.info.name} has no times; leave it out"
                 )
-            fields.append((places, len(known) + 1, None, 0))  # the last one is the unknown
+            fields.append((sessions, len(known) + 1, None, 0))  # the last one is unknown
         seed = 0 if saved else int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
         values = values - np.float32(self.info.rating_mean)
         chain = gibbs.Chain(fields, values, np.random.default_rng(seed))
@@ -192,13 +193,14 @@ class BayesianFM(Resumable, EventModel):
             biases, done = saved["biases"], int(saved["sweeps"])
 
         def state(sweeps: int) -> dict[str, np.ndarray]:
+            """All that a resumed `fit` needs."""
             samples = {f"samples{k}": table for k, table in enumerate(tables)}
             return {**chain.state(), **samples, "biases": biases, "sweeps": np.array(sweeps)}
 
-        def between(sweeps: int) -> None:
+        def after_sweep(sweeps: int) -> None:
             step(lambda: state(sweeps))
 
-        for n in chain.samples(c.burn_in, c.samples, c.thin, done, between):
+        for n in chain.samples(c.burn_in, c.samples, c.thin, done, after_sweep):
             for table, drawn in zip(tables, chain.fields, strict=False):
                 table[:, n] = drawn.rows
             biases = biases + chain.fields[-1].rows[:, -1] / c.samples
@@ -208,14 +210,14 @@ class BayesianFM(Resumable, EventModel):
             self._keep_sessions(known, biases)
 
     def _keep_sessions(self, known: np.ndarray, biases: np.ndarray) -> None:
-        """Fills the weights of sessions; there is room for more keys, which nobody asks for."""
+        """Stores keys and biases of the sessions, padded to the size of the weights."""
         missing = self.session_keys.shape[0] - len(known)
         largest = np.iinfo(np.int64).max
         self.session_keys.assign(np.pad(known, (0, missing), constant_values=largest))
         self.session_biases.assign(np.pad(biases, (0, missing), mode="edge"))
 
     def _read(self, events) -> tuple[dict[str, np.ndarray], np.ndarray | None, np.ndarray]:
-        """All events: codes by field, `[N]`, keys of sessions where there are, and values."""
+        """Reads all events: codes by field, `[N]`, keys of sessions or None, and values."""
         batches = []
         for features, targets in events:
             real = features["user"].numpy() >= 0
@@ -227,7 +229,7 @@ class BayesianFM(Resumable, EventModel):
         return dict(zip((f.name for f in self.entries), codes, strict=True)), keys, values
 
     def _design(self, field: Field, codes: dict[str, np.ndarray]):
-        """The x of a field's entries, CSR `[size, F]`, or None; an unknown entry has none."""
+        """The features x of a field's entries, CSR `[size, F]`, or None; 0 for unknown entries."""
         if field.name not in IDS:
             return None
         blocks = [self._side_block(side) for side in self.side if side.of == field.name]
@@ -240,19 +242,19 @@ class BayesianFM(Resumable, EventModel):
         return scipy.sparse.hstack(blocks, format="csr") if blocks else None
 
     def _side_block(self, side: Field):
-        """A side table's part of x, CSR `[entries + 1, side.size]`, row 0 the unknown."""
+        """A side table's columns of x, CSR `[entries + 1, side.size]`; row 0 is unknown."""
         table = self.codes.tables[side.name].numpy()
-        table = np.roll(table.reshape(len(table), -1), 1, axis=0)  # its last place is the unknown
+        table = np.roll(table.reshape(len(table), -1), 1, axis=0)  # its last row is unknown
         if side.kind == "number":
             return scipy.sparse.csr_matrix(table)
-        row, place = np.nonzero(table)
+        row, column = np.nonzero(table)
         weights = 1 / np.sqrt(np.count_nonzero(table, axis=1))[row]
         shape = (len(table), side.size)
-        return scipy.sparse.csr_matrix((weights, (row, table[row, place])), shape)
+        return scipy.sparse.csr_matrix((weights, (row, table[row, column])), shape)
 
 
 def _sums(rows: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sum of the rows; and of all biases and of the vectors' products two by two, one axis less."""
+    """The sum of the rows, and the sum of their biases and of the dot products of all pairs."""
     total = tf.add_n(rows)
     pairs = tf.reduce_sum(tf.square(total[..., :-1]), axis=-1)
     pairs -= tf.add_n([tf.reduce_sum(tf.square(row[..., :-1]), axis=-1) for row in rows])

@@ -1,5 +1,5 @@
-"""The "BERT-based" rating model of YJiangcm's Movielens1M-Movie-Recommendation-System (GitHub):
-two towers, one of which reads the titles.
+"""The "BERT-based" rating model of YJiangcm's Movielens1M-Movie-Recommendation-System (GitHub): a
+two-tower model whose item tower encodes the titles.
 """
 
 import dataclasses
@@ -16,31 +16,35 @@ from tfrec.models.capabilities import Factors
 from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo, Field
 
-TITLES = {"transformer": "text", "frozen": "vector", "none": ""}  # kind of the field they read
+TITLES = {
+    "transformer": "text",
+    "frozen": "vector",
+    "none": "",
+}  # the kind of field that each reads
 READ = ("category", "bucket", "set", "number")
-LEFT_OUT = ("zip", "year")  # which MovieLens has and the original does not read
-BLOCK = 1 << 12  # titles encoded at once where all items are scored
+LEFT_OUT = ("zip", "year")  # fields of MovieLens that the original does not read
+BLOCK = 1 << 12  # titles encoded at once when all items are scored
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class BertRating(Factors, EventModel):
-    """r_ui = b + p_u . q_i, p_u and q_i made by a tower each.
+    """r_ui = b + p_u . q_i, p_u and q_i the outputs of a user tower and an item tower.
 
         tower = tanh(W [relu(W_1 x_1 + b_1), ..., relu(W_F x_F + b_F)] + b)
 
-    The x of a user or an item are vectors of the id and of each category and quantile (gender, age
-    and occupation in MovieLens; not the zip code and the year), sets (genres) with a place a
-    member, 1 or 0, and numbers as they are; and of an item's title: the mean of what a small
-    Transformer makes of its word pieces (`TextEncoder`), trained with the rest, or a fixed vector
-    of another's making (`--data title_vectors`). An unknown id or category has the vector 0.
-    Minimised is the mean squared error, plus lambda times the squares of the event's vectors of
-    ids and categories.
+    The inputs x_1 ... x_F encode the fields of a user or an item: learned embeddings of the id and
+    of each category or quantile (gender, age and occupation in MovieLens; not the zip code and the
+    year), sets (genres) multi-hot, numbers as they are, and the item's title: the output of a small
+    Transformer over its word pieces (`TextEncoder`), trained with the rest, or a fixed vector of
+    another encoder (`--data title_vectors`). The embedding of an unknown id or category is 0.
+    Minimised is the mean squared error, plus lambda times the squared norm of the event's
+    embeddings of ids and categories.
 
-    Departs from the original: it encodes titles by a frozen BERT of 768 numbers (here
-    title="frozen" with whatever encoder made the vectors; the default is not pre-trained), but
-    casts them to integers, so that nothing of them is left, and never reads its genres: mended
-    here. All vectors have one size, its user fields' had 16. b, which starts at the mean
-    rating, is ours.
+    Departs from the original: that encodes titles by a frozen BERT as 768 numbers (here
+    title="frozen" with vectors of any encoder; the default is not pre-trained), but casts them to
+    integers, which loses all information, and never reads its genres: both are corrected here. All
+    embeddings have one size, those of its user fields had 16. The bias b, initialized with the mean
+    rating, is added.
     """
 
     defaults = TrainConfig(epochs=20, batch_size=1024, learning_rate=1e-3, patience=2)
@@ -52,15 +56,16 @@ class BertRating(Factors, EventModel):
         """BertRating's settings.
 
         Attributes:
-            title: "transformer", "frozen" or "none".
-            fields: Which fields of users and items besides ids and title; none: all but `zip` and
+            title: Encoder of titles: "transformer" (trained with the model), "frozen" (vectors
+                of `--data title_vectors`) or "none".
+            fields: Fields of users and items besides ids and title; empty: all but `zip` and
                 `year`, which the original does not read.
-            embedding: Size of the x of ids and categories, and of each relu layer.
-            tower: Size of p and q.
-            width: Transformer: of its vectors.
-            heads: Transformer: of the attention; divides `width`.
-            layers: Transformer: blocks.
-            dropout: Transformer: rate.
+            embedding: Size of the embeddings of ids and categories, and of each relu layer.
+            tower: Size of the towers' outputs p and q.
+            width: Transformer: size of the hidden states.
+            heads: Transformer: number of attention heads; must divide `width`.
+            layers: Transformer: number of blocks.
+            dropout: Transformer: dropout rate.
             regularization: lambda.
         """
 
@@ -90,7 +95,7 @@ class BertRating(Factors, EventModel):
         self.bias = self.add_weight((), mean, autocast=False, name="bias")
 
     def _fields(self, of: str) -> tuple[Field, ...]:
-        """What the tower of users or items reads."""
+        """The fields that the tower of users or items reads."""
         known = [f for f in self.info.fields if f.of == of and f.kind in READ]
         if self.config.fields:
             wanted = fields_lib.select(self.info, self.config.fields)  # refuses unknown names
@@ -101,15 +106,15 @@ class BertRating(Factors, EventModel):
         return *fields_lib.select(self.info, [of, *names]), *title
 
     def vectors(self, of: str, positions: tf.Tensor, training: bool = False):
-        """What a tower makes of positions.
+        """The output of a tower.
 
         Args:
             of: "user" or "item".
-            positions: int32 `[n]`, -1 for who is not known.
-            training: Whether there is dropout.
+            positions: Users or items, int32 `[n]`, -1 for unknown ones.
+            training: Whether dropout is active.
 
         Returns:
-            p or q, `[n, tower]`, and squares `[n]`.
+            p or q, `[n, tower]`, and the squared norms of the embeddings, `[n]`.
         """
         tower = self.user_tower if of == "user" else self.item_tower
         entries = [
@@ -119,7 +124,7 @@ class BertRating(Factors, EventModel):
         return tower(entries, training=training)
 
     def forward(self, features, training=False):
-        """Scores and squares, `[batch]`; each user and item of the batch goes in once."""
+        """Scores and squared norms, `[batch]`; each distinct user and item is encoded once."""
         users, user = tf.unique(features["user"])
         items, item = tf.unique(features["item"])
         p, user_squares = self.vectors("user", users, training)
@@ -134,7 +139,7 @@ class BertRating(Factors, EventModel):
         return self.bias + tf.cast(tf.matmul(p, q, transpose_b=True), tf.float32)
 
     def _item_vectors(self, items):
-        """Q of many items, `[n, tower]`, a block at a time."""
+        """The vectors q of many items, `[n, tower]`, computed in blocks."""
         n = tf.size(items)
         size = tf.minimum(BLOCK, n)
         blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
@@ -160,11 +165,11 @@ class BertRating(Factors, EventModel):
 
 @keras.saving.register_keras_serializable("tfrec")
 class Tower(keras.layers.Layer):
-    """Users or items as vectors, made of all their fields.
+    """Encodes users or items as vectors, from all their fields.
 
     Args:
-        fields: What is known of them.
-        config: `BertRating.Config`.
+        fields: The fields.
+        config: The model's settings, a `BertRating.Config`.
     """
 
     def __init__(self, fields: tuple[Field, ...], config, **kwargs):
@@ -177,18 +182,18 @@ class Tower(keras.layers.Layer):
         self.head = Dense(config.tower, "tanh", name="head")
 
     def call(self, entries, training=False):
-        """Entries by field, `[n, length]` -> `[n, tower]`, and squares `[n]` of the codes' x."""
-        read = [r(e, training=training) for r, e in zip(self.readers, entries, strict=True)]
-        hidden = [layer(x) for layer, x in zip(self.hidden, read, strict=True)]
-        learned = zip(self.readers, read, strict=True)
-        own = [x for reader, x in learned if isinstance(reader, KnownEmbedding)]
-        squares = tf.add_n([tf.reduce_sum(tf.square(x), axis=1) for x in own])
+        """Entries of each field, `[n, length]` -> `[n, tower]`, and squared norms `[n]`."""
+        inputs = [r(e, training=training) for r, e in zip(self.readers, entries, strict=True)]
+        hidden = [layer(x) for layer, x in zip(self.hidden, inputs, strict=True)]
+        pairs = zip(self.readers, inputs, strict=True)
+        embedded = [x for reader, x in pairs if isinstance(reader, KnownEmbedding)]
+        squares = tf.add_n([tf.reduce_sum(tf.square(x), axis=1) for x in embedded])
         return self.head(tf.concat(hidden, axis=1)), squares
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class KnownEmbedding(keras.layers.Embedding):
-    """An embedding in which 0, the code of what is not known, has the vector 0."""
+    """An embedding in which code 0, for unknown values, has the vector 0."""
 
     def call(self, codes, training=False):
         """`[n, 1]` -> `[n, output_dim]`."""
@@ -197,11 +202,11 @@ class KnownEmbedding(keras.layers.Embedding):
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class Members(keras.layers.Layer):
-    """Sets as places of 1 and 0.
+class MultiHot(keras.layers.Layer):
+    """Multi-hot encoding of sets.
 
     Args:
-        size: Codes, that of padding (0) among them.
+        size: Number of codes, including padding (code 0).
     """
 
     def __init__(self, size: int, **kwargs):
@@ -214,9 +219,9 @@ class Members(keras.layers.Layer):
 
 
 def _reader(field: Field, c: BertRating.Config, name: str) -> keras.layers.Layer:
-    """What turns the entries of a field into x."""
+    """The layer that encodes the entries of a field."""
     if field.kind == "set":
-        return Members(field.size, name=name)
+        return MultiHot(field.size, name=name)
     if field.kind == "text":
         sizes = c.width, c.heads, c.layers, c.dropout
         return TextEncoder(field.size, field.length, *sizes, name=name)
@@ -226,7 +231,7 @@ def _reader(field: Field, c: BertRating.Config, name: str) -> keras.layers.Layer
 
 
 def title_field(info: DatasetInfo, title: str) -> tuple[Field, ...]:
-    """The field that `title` reads, or nothing for "none".
+    """The field that the title encoder reads; none for "none".
 
     Raises:
         ValueError: the data has no such field.

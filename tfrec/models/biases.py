@@ -1,4 +1,4 @@
-"""The floor of every rating table: regularised user and item biases."""
+"""The baseline for rating prediction: regularized user and item biases."""
 
 import dataclasses
 
@@ -15,8 +15,8 @@ from tfrec.models.base import Recommender
 class Biases(Recommender):
     """r_ui = mu + b_u + b_i, see `tfrec.models.damped_biases`.
 
-    b_u is computed from the history in the request, so a user never seen in training is no special
-    case.
+    b_u is computed from the history in the request, so that users who were not in training need no
+    special case.
     """
 
     task = "rating"
@@ -27,8 +27,8 @@ class Biases(Recommender):
         """Biases' settings.
 
         Attributes:
-            damping: Ratings' worth of belief that a bias is 0.
-            sweeps: How often users and items take turns.
+            damping: Strength of the biases' shrinkage to 0, as a number of ratings.
+            sweeps: Number of alternations between users and items.
         """
 
         damping: float = setting(
@@ -44,8 +44,8 @@ class Biases(Recommender):
 
     def call(self, features, training=False):
         biases, mean = tf.convert_to_tensor(self.column_biases), self.info.rating_mean
-        rest = damped_biases.left_over(features, biases, mean)
-        return mean + damped_biases.of_rows(features, rest, self.config.damping) + biases
+        residuals = damped_biases.column_residuals(features, biases, mean)
+        return mean + damped_biases.row_biases(features, residuals, self.config.damping) + biases
 
     def objective(self, features, targets, scores):
         return losses.pooled_squared_error(
@@ -53,8 +53,8 @@ class Biases(Recommender):
         )
 
     def fit(self, rows, **unused):
-        """Learns the items' biases from `rows` (a dataset of `(features, targets)`)."""
+        """Computes the biases of all columns from `rows`, batches of (features, targets)."""
         c, info = self.config, self.info
         self.column_biases.assign(
-            damped_biases.of_columns(rows, info.n_columns, info.rating_mean, c.damping, c.sweeps)
+            damped_biases.column_biases(rows, info.n_columns, info.rating_mean, c.damping, c.sweeps)
         )

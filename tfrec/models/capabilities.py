@@ -1,8 +1,8 @@
-"""What some models can do besides scoring: base classes by which they say so.
+"""Optional capabilities of models, as base classes.
 
-A model names them before `Recommender` among its bases, and those who need a capability ask by
-`isinstance`. Models of single events have one more, `tfrec.models.events.EventModel`; what is said
-by a class attribute or has a default is in `Recommender`.
+A model inherits from them before `Recommender`; callers check for a capability by `isinstance`.
+Models of single events have one more, `tfrec.models.events.EventModel`. Capabilities that are a
+class attribute or have a default are in `Recommender`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,26 +12,30 @@ import tensorflow as tf
 
 
 class ItemRows:
-    """A model of histories that can read rows by item: its `Config` has `rows`.
+    """A model of histories that can read rows by item, as its setting `rows` says.
 
-    With rows by item it has weights for each user and can not score a history that it was not
-    trained on. Served are the codes of all items' rows and the users' weights.
+    With rows by item it has weights for each user and can not score histories that it was not
+    trained on. For serving, the rows of all items are encoded once; a user's scores are computed
+    from these codes and the user's weights.
     """
 
     @classmethod
     def rows(cls, config) -> str:
-        """What a row is with these settings, "item" or "user"."""
+        """Whether rows are by "item" or by "user" with these settings."""
         return config.rows
 
     def encode(self, features) -> tf.Tensor:
-        """The codes of rows, `[batch, size]`."""
+        """Latent codes of rows, `[batch, size]`."""
         raise NotImplementedError
 
     def encode_all(self, batches: Iterable) -> np.ndarray:
-        """The codes of all rows, float32 `[n_rows, size]`; those of no batch are empty.
+        """Latent codes of all rows, float32 `[n_rows, size]`.
+
+        Rows that are in no batch get the code of an empty row.
 
         Args:
-            batches: Rows as `(features, targets)`; `user` names the row, -1 fillers.
+            batches: Batches of (features, targets); `user` is the row's index, -1 in rows that
+                only fill up a batch.
         """
         codes = np.repeat(self.encode(self.empty_features()).numpy(), self.info.n_rows, axis=0)
         for features, _ in batches:
@@ -40,41 +44,41 @@ class ItemRows:
         return codes
 
     def score_columns(self, codes: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-        """Scores of a few columns for many encoded rows.
+        """Scores of some columns for many encoded rows.
 
         Args:
-            codes: `[n_rows, size]` from `encode`.
+            codes: `[n_rows, size]`, from `encode`.
             columns: int32 `[batch]`.
 
         Returns:
-            `[batch, n_rows]`, what `score` gives for these rows and columns, transposed.
+            `[batch, n_rows]`: the result of `score` for these rows and columns, transposed.
         """
         raise NotImplementedError
 
 
 class Factors:
-    """A model whose score is a product of two vectors, one of the query and one of the item.
+    """A model whose score is the dot product of a query vector and an item vector.
 
-    A query is a user, or a history. `tfrec.export --index` finds the best items of such a model by
-    an index of the items' vectors.
+    A query is a user or a history. `tfrec.export --index` retrieves the best items of such a model
+    from a nearest-neighbour index of the item vectors.
     """
 
     def query_vectors(self, features) -> tf.Tensor:
-        """Vectors of queries, float32 `[batch, size]`.
+        """Query vectors, float32 `[batch, size]`.
 
         Args:
-            features: Of a model of events `user` alone, -1 for one that it does not know; else
-                those of `score`.
+            features: For a model of events `user` alone, -1 for an unknown user; else as in
+                `score`.
         """
         raise NotImplementedError
 
     def candidate_vectors(self, items: tf.Tensor) -> tf.Tensor:
-        """Vectors of items, int32 `[n]` -> float32 `[n, size]`; times a query's: its scores."""
+        """Item vectors, float32 `[n, size]`, of items int32 `[n]`."""
         raise NotImplementedError
 
 
 class Resumable:
-    """A model in closed form whose `fit` takes many steps of its own, and goes on after a break."""
+    """A model in closed form whose `fit` takes many steps and can be resumed."""
 
     def fit(
         self,
@@ -87,11 +91,11 @@ class Resumable:
         """Solves.
 
         Args:
-            rows: Batches of `(features, targets)`.
-            saved: What an earlier `fit` on the same rows would have saved after one of its steps,
-                to end where it would have ended; nothing: from the start. The model's variables
-                are those of that moment.
-            step: Called after each step with a function that gives what is to be saved now.
-            **unused: What Keras' `fit` would take.
+            rows: Batches of (features, targets).
+            saved: The state that an interrupted `fit` on the same rows saved after one of its
+                steps, to continue from; the model's variables are as they were then. None: starts
+                at the first step.
+            step: Called after each step with a function that returns the state to save.
+            **unused: Other arguments of Keras' `fit`.
         """
         raise NotImplementedError

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers.densify import densify
-from tfrec.layers.scoped import Scoped
+from tfrec.layers.function_layer import FunctionLayer
 from tfrec.models.base import Recommender
 
 
@@ -25,10 +25,10 @@ def logistic(labels: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     return tf.nn.softplus(scores) - labels * scores
 
 
-_SAME = 1e-5  # losses whose relative difference is less may differ by rounding alone
+_ROUNDING = 1e-5  # relative difference of losses that may be rounding alone
 
 VARIANTS: dict[str, tuple[Callable, Callable]] = {
-    # name: hidden activation h, loss with the output activation f inside
+    # name: hidden activation h, loss that includes the output activation f
     "M1": (tf.identity, square),
     "M2": (tf.identity, logistic),
     "M3": (tf.sigmoid, square),
@@ -38,24 +38,24 @@ VARIANTS: dict[str, tuple[Callable, Callable]] = {
 
 @keras.saving.register_keras_serializable("tfrec")
 class CDAE(Recommender):
-    """z_u = h(W^T x~_u + V_u + b), x^_ui = f(W'_i . z_u + b'_i), V_u a vector of the user's own.
+    """z_u = h(W^T x~_u + V_u + b), x^_ui = f(W'_i . z_u + b'_i), V_u an embedding of the user.
 
     x_u is the user's set of items O_u (ratings count as 1); x~_u keeps an item with
     probability 1 - q, scaled by 1 / (1 - q), in training only. Minimised, with n training
     rows, is 1/n [sum_u sum_{i in O_u + N_u} l(x_ui, x^_ui)
-    + lambda/2 (|W|^2 + |W'|^2 + |V|^2 + |b|^2 + |b'|^2)], so that lambda keeps its meaning
-    whatever the batch. N_u is `negatives` |O_u| items a user, uniform with replacement, drawn
-    anew each time he is seen; a draw that hits O_u counts 0 and the others
-    n_items / (n_items - |O_u|) for it. l is (y - s)^2 / 2 or the logistic loss; scores are
-    W'_i . z_u + b'_i without f, which does not change their order.
+    + lambda/2 (|W|^2 + |W'|^2 + |V|^2 + |b|^2 + |b'|^2)], so that lambda does not depend on the
+    batch size. N_u are `negatives` |O_u| items, sampled uniformly with replacement in every step;
+    samples in O_u have weight 0, which the weight n_items / (n_items - |O_u|) of the others
+    compensates. l is (y - s)^2 / 2 or the logistic loss; scores are W'_i . z_u + b'_i without f,
+    which does not change their order.
 
-    V_u starts at zero and users out of training keep it. They, and users known by their items
-    only, are folded in: `call` finds the V_u that minimises the user's own part of the loss,
-    the draws replaced by their expectation, all other weights fixed and nothing dropped.
+    V_u is initialized with zero, which users without training rows keep. They, and users given by
+    their items only, are folded in: `call` finds the V_u that minimises the user's terms of the
+    loss, with the expectation over N_u, all other weights fixed and no dropout.
 
-    Departs from the paper: it has no fold-in; batches of users instead of single ones;
-    by default (`sampled=false`) the expectation over N_u is trained on, too: it leaves the
-    plateau where all users get what is popular in a third of the epochs.
+    Departs from the paper: it has no fold-in; batches of users instead of single ones; by default
+    (`sampled=false`) the expectation over N_u is also used in training, which takes a third of the
+    epochs to leave the plateau where all users get the most popular items.
     """
 
     task = "ranking"
@@ -63,7 +63,7 @@ class CDAE(Recommender):
     defaults = TrainConfig(epochs=40, batch_size=100, learning_rate=5e-3, patience=10)
     paper = TrainConfig(epochs=100, batch_size=100, optimizer="adagrad", learning_rate=0.1)
     paper_settings = {"latent": 50, "sampled": True}
-    search = {"weight_decay": None}  # it has a penalty of its own
+    search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -76,11 +76,11 @@ class CDAE(Recommender):
             latent: Size K of z.
             dropout: q.
             negatives: Sampled negatives for each item of the user.
-            sampled: Draw the negatives; false: count all other items, each with its
-                expected number of draws.
+            sampled: Sample the negatives; false: use all other items, weighted by the expected
+                number of samples.
             regularization: lambda.
-            tied: W' is W.
-            fold_in_steps: Gradient steps that fit the vector of a user out of training; 0
+            tied: Tie the decoder's kernel W' to the encoder's, W.
+            fold_in_steps: Gradient steps that fit the embedding of a user without training rows; 0
                 leaves it at zero.
         """
 
@@ -114,7 +114,7 @@ class CDAE(Recommender):
             self.decoder = weight("decoder", n_items, c.latent, start=uniform())
         self.hidden_bias = weight("hidden_bias", c.latent)
         self.output_bias = weight("output_bias", n_items)
-        # Its part of the regularisation is a row's own: see `objective`.
+        # Regularized row by row, in `objective`.
         self.nodes = weight("nodes", info.n_rows, c.latent, regularizer=None)
 
     def encode(self, items, training=False) -> tf.Tensor:
@@ -125,7 +125,7 @@ class CDAE(Recommender):
         return tf.matmul(tf.cast(x, kernel.dtype), kernel) + self.hidden_bias
 
     def decode(self, hidden) -> tf.Tensor:
-        """Scores `[batch, n_items]` of `hidden`, what h acts on."""
+        """Scores `[batch, n_items]`, from `hidden` before the activation h."""
         kernel = tf.convert_to_tensor(self.encoder if self.config.tied else self.decoder)
         return tf.matmul(self.activation(hidden), kernel, transpose_b=True) + self.output_bias
 
@@ -135,18 +135,20 @@ class CDAE(Recommender):
         return nodes * tf.cast(users >= 0, nodes.dtype)[:, None]
 
     def forward(self, features, training=False):
-        """Scores `[batch, n_items]` with V_u as it is; in training also how often each item
-        was drawn, float32 of the same shape, where negatives are sampled.
+        """Scores `[batch, n_items]` with the trained V_u.
+
+        In training with sampled negatives, also how often each item was sampled, float32 of the
+        same shape.
         """
         items = features["items"]
         scores = self.decode(self.encode(items, training) + self.node(features["user"]))
         return (scores, self.draw(items)) if training and self.config.sampled else scores
 
     def draw(self, items) -> tf.Tensor:
-        """Draws `negatives` items for each item of a row; hits on its own items included.
+        """Samples `negatives` items for each item of a row, those of the row included.
 
         Returns:
-            Numbers of draws, float32 `[batch, n_items]`.
+            How often each item was sampled, float32 `[batch, n_items]`.
         """
         n_items, negatives = self.info.n_columns, self.config.negatives
         rows = tf.repeat(tf.where(items >= 0)[:, 0], negatives)
@@ -156,13 +158,13 @@ class CDAE(Recommender):
         return tf.scatter_nd(tf.stack([rows, drawn], 1), tf.ones_like(uniform), shape)
 
     def user_loss(self, own, scores, node, drawn=None) -> tf.Tensor:
-        """A user's part of the loss, with his part of the regularisation, float32 `[batch]`.
+        """A user's terms of the loss, regularization included, float32 `[batch]`.
 
         Args:
-            own: 1 at the user's items, else 0, float32 `[batch, n_items]`.
+            own: 1 for the user's items, else 0, float32 `[batch, n_items]`.
             scores: `[batch, n_items]`.
             node: V_u, `[batch, latent]`.
-            drawn: From `draw`; None takes its expectation.
+            drawn: From `draw`; None: its expectation.
         """
         n_items = self.info.n_columns
         n_own = tf.reduce_sum(own, axis=1, keepdims=True)
@@ -183,11 +185,11 @@ class CDAE(Recommender):
         return densify(items, tf.cast(items >= 0, tf.float32), self.info.n_columns)
 
     def call(self, features, training=False):
-        """Scores `[batch, n_items]` with V_u where it was trained, else with what `fold_in` finds.
+        """Scores `[batch, n_items]`, with the trained V_u or else the result of `fold_in`.
 
-        In float32 under mixed precision, too: the steps of `fold_in` need it.
+        In float32 under mixed precision, too, which `fold_in` needs.
         """
-        return Scoped(self._folded_in, dtype="float32", name="folded_in")(features)
+        return FunctionLayer(self._folded_in, dtype="float32", name="folded_in")(features)
 
     def _folded_in(self, features, training: bool) -> tf.Tensor:
         own, hidden = self._own(features["items"]), self.encode(features["items"])
@@ -198,15 +200,15 @@ class CDAE(Recommender):
         return self.decode(hidden + tf.where(trained[:, None], node, fitted))
 
     def fold_in(self, own, hidden, steps) -> tf.Tensor:
-        """Fits V_u to a user's items alone, each row for itself.
+        """Fits V_u to each user's items, independently for each row.
 
-        Gradient steps from zero, each as long as Barzilai and Borwein (1988) say,
-        |s . y| / y . y with s and y the last changes of V_u and of its gradient; the best of
-        all points seen is the result: that of the least loss, and of those whose losses differ by
-        less than `_SAME` of it, by rounding that is, the one with the shortest gradient.
+        Gradient descent from zero with the step size of Barzilai and Borwein (1988),
+        |s . y| / y . y with s and y the last changes of V_u and of its gradient. The result is the
+        iterate with the least loss; among those whose losses differ by less than `_ROUNDING`, the
+        one with the smallest gradient.
 
         Args:
-            own: As for `user_loss`.
+            own: As in `user_loss`.
             hidden: From `encode`, `[batch, latent]`.
             steps: int32 scalar.
 
@@ -223,8 +225,8 @@ class CDAE(Recommender):
                 loss = self.user_loss(own, self.decode(hidden + node), node)
             slope = tape.gradient(loss, node)
             square = dot(slope, slope)
-            better = (loss < least * (1 - _SAME)) | (
-                (loss < least * (1 + _SAME)) & (square[:, 0] < flattest)
+            better = (loss < least * (1 - _ROUNDING)) | (
+                (loss < least * (1 + _ROUNDING)) & (square[:, 0] < flattest)
             )
             best = tf.where(better[:, None], node, best)
             moved, turned = node - before, slope - slope_before

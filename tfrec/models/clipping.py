@@ -1,10 +1,10 @@
-"""Keras' optimizers, clipping what all replicas have summed.
+"""Keras' optimizers, with gradients clipped after they are summed over replicas.
 
-Keras' own clip each replica's gradients and sum them then: the step depends on the number of
-replicas, and is up to as many times too long. With one replica nothing differs.
+Keras clips the gradients of each replica before it sums them, so that the norm of the step depends
+on the number of replicas. With one replica there is no difference.
 
-They are here, not with the training, because `models.base` imports them: a saved model with such an
-optimizer then loads wherever its own class does.
+`models.base` imports this module, so that saved models with these optimizers load wherever the
+model's class is known.
 """
 
 from collections.abc import Callable
@@ -41,11 +41,11 @@ class Clipping:
 
 
 def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
-    """The entries of a gradient, each row of a table once."""
+    """The values of a gradient, with repeated rows of sparse ones summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    rows, place = tf.unique(gradient.indices)
-    return tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+    rows, inverse = tf.unique(gradient.indices)
+    return tf.math.unsorted_segment_sum(gradient.values, inverse, tf.size(rows))
 
 
 @keras.saving.register_keras_serializable("tfrec")

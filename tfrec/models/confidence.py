@@ -1,4 +1,4 @@
-"""Values of implicit data as confidence: Hu, Koren and Volinsky, "Collaborative Filtering for
+"""Values of implicit feedback as confidence: Hu, Koren and Volinsky, "Collaborative Filtering for
 Implicit Feedback Datasets", ICDM 2008.
 """
 
@@ -15,13 +15,14 @@ CHOICES = ("auto", "none", "linear", "log", "value")
 
 @dataclasses.dataclass(frozen=True)
 class Confidence(Settings):
-    """Settings of models that can weigh an interaction by its value r.
+    """Settings of models that can weight an interaction by its value r.
 
-    It counts as c(r) / c(1): one of value 1 counts as 1 whatever is set.
+    The weight is c(r) / c(1), so that an interaction of value 1 always has weight 1.
 
     Attributes:
-        confidence: "none": c is 1; "linear": 1 + rate r; "log": 1 + rate log(1 + r), both Hu et
-            al.'s, values below 0 as 0; "value": r itself; "auto": see `Weighing.settled`.
+        confidence: "none": c(r) = 1; "linear": 1 + rate r; "log": 1 + rate log(1 + r), both as in
+            Hu et al., with values below 0 counted as 0; "value": r; "auto": "log" for counts and
+            sums of repeated interactions (`--data duplicates`), else "none".
         rate: See `confidence`.
     """
 
@@ -30,14 +31,14 @@ class Confidence(Settings):
 
     @classmethod
     def renewed(cls, fields):
-        """There was a version with `binary`: values count for nothing (true), or as they are."""
+        """An older version had `binary`: true is now "none", false "value"."""
         found = dict(fields)
         if "binary" in found:
             found["confidence"] = "none" if found.pop("binary") else "value"
         return found
 
     def weigh(self, values: tf.Tensor) -> tf.Tensor:
-        """c(r) / c(1) of values r, of the same shape and dtype."""
+        """Weights c(r) / c(1) of values r, of the same shape and dtype."""
         values = tf.convert_to_tensor(values)
         if self.confidence == "none":
             return tf.ones_like(values)
@@ -50,17 +51,17 @@ class Confidence(Settings):
         return 1 + self.rate * (tf.math.log1p(values) if self.confidence == "log" else values)
 
 
-class Weighing:
-    """Part of a `Recommender` whose `Config` is a `Confidence`."""
+class ConfidenceWeighted:
+    """Mixin of a `Recommender` whose `Config` is a `Confidence`."""
 
     config: Any
     info: DatasetInfo
 
     @classmethod
     def settled(cls, config: Any, info: DatasetInfo) -> Any:
-        """Decides `confidence="auto"`: "log" where values were counted or summed up, else "none".
+        """Replaces `confidence="auto"`: by "log" where values are counts or sums, else by "none".
 
-        Values of other data may be anything, such as ratings, of which a high one is no more sure.
+        Other values may be anything: a high rating, for example, is no more certain than a low one.
         """
         if config.confidence != "auto":
             return config
@@ -69,14 +70,14 @@ class Weighing:
 
     @property
     def uses_values(self) -> bool:
-        """Whether values count for anything."""
+        """Whether values of interactions matter."""
         return self.config.confidence != "none"
 
     @property
     def usual_value(self) -> float:
-        """1, or what is nearest to it on the data's scale: an item that is just named.
+        """The value nearest to 1 on the data's scale, for items that a request gives without one.
 
-        Where values count for nothing it does not matter, and is the highest, as elsewhere.
+        Where values do not matter it is the highest one, as in other models.
         """
         if not self.uses_values:
             return self.info.rating_max

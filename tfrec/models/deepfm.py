@@ -17,26 +17,25 @@ from tfrec.models.fm import FM, pair_term
 class DeepFM(FM):
     """y = y_FM + MLP([v_1 x_1, ..., v_F x_F]), one table of v for both.
 
-    y_FM is that of `FM`; the MLP reads the fields' vectors side by side (members of a set
-    added up) and ends in one number. y is the logit (task "ctr") or the rating.
+    y_FM is the score of `FM`; the MLP reads the concatenated field vectors (those of a set's
+    members summed) and has one output. y is the logit (task "ctr") or the rating.
 
     Departs from the paper: sets and numbers as in `FM`; the rating task.
     """
 
-    paper_settings = {
-        **{"task": "ctr", "latent": 10, "regularization": 0.0},
-        **{"hidden": (400, 400, 400), "dropout": 0.5},
-    }
+    paper_settings = dict(
+        task="ctr", latent=10, regularization=0.0, hidden=(400, 400, 400), dropout=0.5
+    )
 
     @dataclasses.dataclass(frozen=True)
     class Config(FM.Config):
         """FM's settings and the MLP's.
 
         Attributes:
-            hidden: Sizes of the hidden layers.
-            activation: Of the hidden layers.
-            dropout: After each hidden layer.
-            l2: Weight of |W|^2 of the MLP and its head.
+            hidden: Sizes of the MLP's hidden layers.
+            activation: Activation of the hidden layers.
+            dropout: Dropout rate after each hidden layer.
+            l2: L2 regularization factor of all kernels, those of the output layer included.
         """
 
         hidden: tuple[int, ...] = setting(
@@ -54,7 +53,7 @@ class DeepFM(FM):
         self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def forward(self, features, training=False):
-        """Scores and squares, `[batch]`."""
+        """Scores and squared norms of the events' parameters, `[batch]`."""
         vectors, linear, squares = self.embed(features)
-        deep = self.head(self.mlp(self.side_by_side(vectors), training=training))[:, 0]
+        deep = self.head(self.mlp(self.concatenated(vectors), training=training))[:, 0]
         return linear + pair_term(vectors) + tf.cast(deep, linear.dtype), squares

@@ -3,8 +3,6 @@
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,23 +20,22 @@ from tfrec.models.residual import Residual
 class DeepRec(Residual):
     """A deep autoencoder f on users' ratings, trained with dense re-feeding.
 
-    Every layer, with `last_activation` the last one too, ends in SELU; dropout acts on the code
-    only. Loss (eq. 1): MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the ratings, 0
-    where missing. With `base="biases"`, which is not in the paper, ratings are first reduced by
-    damped biases, x and y are residuals (`models/residual.py`), and so is what is fed again.
+    Hidden layers, and with `last_activation` the output layer, have the activation SELU; dropout is
+    on the code only. Loss (eq. 1): MMSE = sum m (r - y)^2 / sum m over the batch, y = f(x), x the
+    ratings, 0 where missing.
 
-    Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by
-    `aug_steps` steps of the optimizer on x' = y (the training pass's output, detached) with
-    loss mean (x' - f(x'))^2 over ALL entries; each step feeds on the output of the last.
+    Dense re-feeding: at the optimum f(f(x)) = f(x), so each batch is followed by `aug_steps`
+    optimizer steps on x' = y (the output of the previous step, detached) with the loss
+    mean (x' - f(x'))^2 over ALL entries.
 
     `regularization` adds lambda / 2 |W|^2, W all kernels, to the SUM of the squared errors of all n
-    training ratings: lambda / 2n |W|^2 to their mean, so that it weighs less the more is known.
+    training ratings, that is, lambda / 2n |W|^2 to their mean.
 
-    The defaults are what works across data sets; the paper's numbers are the preset
-    `deeprec-paper`.
+    The defaults work across data sets; the paper's settings are the preset `deeprec-paper`.
 
-    Departs from the paper: without a base the output biases start where the output is the mean
-    rating (paper: at 0), so that an item with few or no training ratings predicts about the mean.
+    Departs from the paper: with base="biases", the default, x and y are residuals of damped biases
+    (`models/residual.py`); with base="none" the output biases are initialized so that the output is
+    the mean rating (paper: 0), which items with few or no training ratings keep.
     """
 
     task = "rating"
@@ -53,17 +50,16 @@ class DeepRec(Residual):
     logged = ("refeed_loss",)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Residual.Config):
+    class Config(Residual.PenaltyConfig):
         """DeepRec's settings.
 
         Attributes:
-            hidden: Encoder sizes; the decoder mirrors them.
-            dropout: Rate on the code.
-            activation: Of every layer; the paper finds SELU, ELU and LReLU best.
-            last_activation: Whether the output layer has the activation too.
-            constrained: Decoder kernels are the encoder's, transposed.
-            aug_steps: Re-feeding steps a batch; 0 trains without.
-            regularization: lambda.
+            hidden: Sizes of the encoder's layers; the decoder mirrors them.
+            dropout: Dropout rate on the code.
+            activation: Activation of all layers; the paper finds SELU, ELU and LReLU best.
+            last_activation: Whether the output layer has the activation, too.
+            constrained: Tie the decoder's kernels to the encoder's, transposed.
+            aug_steps: Number of re-feeding steps for each batch; 0: no re-feeding.
         """
 
         hidden: tuple[int, ...] = setting(
@@ -76,12 +72,6 @@ class DeepRec(Residual):
         last_activation: bool = False
         constrained: bool = False
         aug_steps: int = setting(1, "0 or more", search=Range(0, 2))
-        regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
-
-        @classmethod
-        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-            """Versions without this setting had no such term."""
-            return {"regularization": 0.0, **super().renewed(fields)}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -96,7 +86,7 @@ class DeepRec(Residual):
         self.decoder = [self._decoder_layer(i, widths[i]) for i in reversed(range(len(c.hidden)))]
 
     def _decoder_layer(self, level: int, units: int) -> keras.layers.Layer:
-        """The decoder layer that undoes encoder layer `level`."""
+        """The decoder layer that mirrors encoder layer `level`."""
         linear = level == 0 and not self.config.last_activation
         activation = "linear" if linear else self.config.activation
         start = 0.0 if level else output_bias.of_mean(self.output_mean, activation)
@@ -110,7 +100,7 @@ class DeepRec(Residual):
         return Dense(units, kernel_regularizer=self.kernel_decay, **options)
 
     def reconstruct(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """f, from dense rows `[batch, n_columns]` to dense rows."""
+        """The network f on dense rows, `[batch, n_columns]` -> `[batch, n_columns]`."""
         for layer in self.encoder:
             x = layer(x)
         x = self.dropout(x, training=training)
@@ -119,7 +109,7 @@ class DeepRec(Residual):
         return x
 
     def forward(self, features, training=False):
-        """Ratings, and the net's output, `[batch, n_columns]` each: the same without a base."""
+        """Predicted ratings, and the output of f: equal with base="none"; `[batch, n_columns]`."""
         base, values = self.base_and_input(features)
         x = densify(features["items"], values, self.info.n_columns)
         y = self.reconstruct(x, training)
@@ -159,6 +149,6 @@ class DeepRec(Residual):
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
 
     def fixed_point_gap(self, features) -> tf.Tensor:
-        """Mean of (f(f(x)) - f(x))^2 a row, `[batch]`: what dense re-feeding makes small."""
+        """Mean of (f(f(x)) - f(x))^2 for each row, `[batch]`, which re-feeding minimises."""
         _, y = self.forward(features)
         return tf.reduce_mean(tf.square(self.reconstruct(y) - y), axis=1)

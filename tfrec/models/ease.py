@@ -1,5 +1,5 @@
-"""EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (some call
-it ESAE).
+"""EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019 (also known as
+ESAE).
 """
 
 import dataclasses
@@ -14,19 +14,19 @@ from tfrec.config import Range, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
-from tfrec.models.confidence import Confidence, Weighing
+from tfrec.models.confidence import Confidence, ConfidenceWeighted
 
-BLOCK = 256  # rows copied at once, to stay in the processor's cache
+BLOCK = 256  # rows copied at once, to stay in the CPU's cache
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class EASE(Weighing, Recommender):
+class EASE(ConfidenceWeighted, Recommender):
     """S = X B with min_B |X - X B|^2 + lambda |B|^2, diag B = 0.
 
-    Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram
-    matrix is that of the sparse rows; the inverse is LAPACK's Cholesky one in
-    float64. There is nothing about users in it: any history can be scored. X is 1 where a user has
-    an item, or with `confidence` c(r) / c(1) of the value r (`Confidence`), in a request, too.
+    Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram matrix X'X
+    is computed from sparse rows and inverted in float64, by LAPACK's Cholesky decomposition. The
+    model has no user parameters, so that any history can be scored. X is 1 where a user has an item
+    or, with `confidence`, c(r) / c(1) of its value r (`Confidence`), in training and in requests.
     """
 
     task = "ranking"
@@ -36,13 +36,9 @@ class EASE(Weighing, Recommender):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Confidence):
-        """EASE's settings.
+        """EASE's settings, with those of `Confidence` for the entries of X.
 
         Attributes:
-            confidence: What X holds of an interaction of value r. "none": 1; "linear": 1 + rate r;
-                "log": 1 + rate log(1 + r); "value": r; "auto": "log" for counts and sums of repeats
-                (`--data duplicates`), else "none". One of value 1 is 1 in X.
-            rate: See `confidence`.
             regularization: lambda.
         """
 
@@ -56,30 +52,30 @@ class EASE(Weighing, Recommender):
         self.built = True
 
     def history(self, features) -> tf.Tensor:
-        """X: the rows as `[batch, n_items]`."""
+        """The rows of X, `[batch, n_items]`."""
         items = features["items"]
         entries = losses.observed(items) * self.config.weigh(features["values"])
         return densify(items, entries, self.info.n_items)
 
     def call(self, features, training=False):
-        """X B: the weights of each row's items, summed up."""
+        """X B: sums of the weights of each row's items."""
         items, weights = features["items"], tf.cast(self.item_weights, tf.float32)
         batch, n = items.shape[0], self.info.n_items
-        entries, places = losses.entries_of(items)
+        entries, cells = losses.entries_of(items)
         n_rows = tf.shape(items, tf.int64)[0]
         if not self.uses_values:
-            of, columns = places[:, 0], places[:, 1]
-            scores = tf.sparse.segment_sum(weights, columns, of, num_segments=n_rows)
+            rows, columns = cells[:, 0], cells[:, 1]
+            scores = tf.sparse.segment_sum(weights, columns, rows, num_segments=n_rows)
         else:
             values = tf.cast(tf.gather_nd(features["values"], entries), tf.float32)
             values = self.config.weigh(values)
-            x = tf.SparseTensor(places, values, tf.stack([n_rows, tf.cast(n, tf.int64)]))
+            x = tf.SparseTensor(cells, values, tf.stack([n_rows, tf.cast(n, tf.int64)]))
             scores = tf.sparse.sparse_dense_matmul(x, weights)
         return tf.ensure_shape(scores, [batch, n])
 
     @classmethod
     def memory(cls, info, config, train):
-        """While B is solved: X'X in float32 and in float64, and two copies of B in float32."""
+        """While solving: X'X in float32 and in float64, and two copies of B in float32."""
         return 20 * info.n_items**2
 
     def objective(self, features, targets, scores):
@@ -87,11 +83,11 @@ class EASE(Weighing, Recommender):
         return tf.reduce_sum(tf.square(error), axis=1)
 
     def fit(self, rows, **unused):
-        """Sums up X'X over one pass of `rows` and solves.
+        """Reads `rows` once, sums up X'X and solves for B.
 
         Args:
-            rows: Dataset of `(features, targets)`.
-            **unused: What Keras' `fit` would take.
+            rows: Batches of (features, targets).
+            **unused: Other arguments of Keras' `fit`.
         """
         x = sparse.read(rows, self.info.n_items)
         x.data = self.config.weigh(x.data).numpy()
@@ -100,10 +96,10 @@ class EASE(Weighing, Recommender):
 
 
 def solve(gram: np.ndarray, regularization: float) -> np.ndarray:
-    """B of the closed form.
+    """Solves for B in closed form.
 
     Args:
-        gram: X'X, `[n_items, n_items]`; only its lower half is read.
+        gram: X'X, `[n_items, n_items]`; only the lower triangle is read.
         regularization: lambda, > 0.
 
     Returns:

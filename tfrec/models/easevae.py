@@ -1,4 +1,4 @@
-"""EASE and RecVAE as one model; see `weightedease` and `recvae` for both papers."""
+"""EASE and RecVAE combined; see `weightedease` and `recvae` for the papers."""
 
 import dataclasses
 
@@ -14,10 +14,10 @@ from tfrec.models.weightedease import WeightedEASE
 class EASEVAE(RecVAE):
     """Ranks by log softmax(RecVAE's logits) + blend * (weighted EASE's score).
 
-    The linear model is solved when training begins, in closed form; RecVAE is trained as
-    always, and knows nothing of it. On held-out users of ML-1M each alone is worse than both.
-    RecVAE's part is a log-probability and EASE's
-    about a probability, so one `blend` fits users with few and with many items.
+    The linear model is solved in closed form when training begins; RecVAE is trained independently
+    of it. On held-out users of ML-1M the combination is better than each alone. RecVAE's term is a
+    log-probability and EASE's is close to a probability, so that one `blend` fits users with few
+    and with many items.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -26,10 +26,10 @@ class EASEVAE(RecVAE):
 
         Attributes:
             blend: Weight of the linear model's scores.
-            regularization: As `WeightedEASE`, like the next three.
-            activity: See there.
-            ridge: See there.
-            discount: See there.
+            regularization: As in `WeightedEASE`.
+            activity: As in `WeightedEASE`.
+            ridge: As in `WeightedEASE`.
+            discount: As in `WeightedEASE`.
         """
 
         blend: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
@@ -42,7 +42,7 @@ class EASEVAE(RecVAE):
 
     @classmethod
     def memory(cls, info, config, train):
-        """Both models'."""
+        """The sum for both models."""
         return super().memory(info, config, train) + WeightedEASE.memory(info, config, train)
 
     def __init__(self, info, config=None, **kwargs):
@@ -52,12 +52,12 @@ class EASEVAE(RecVAE):
         self.linear = WeightedEASE.create(info, WeightedEASE.Config(**settings, confidence="none"))
 
     def call(self, features, training=False):
-        """Scores of both models together, float32 `[batch, n_items]`."""
+        """Combined scores, float32 `[batch, n_items]`."""
         deep = tf.nn.log_softmax(tf.cast(super().call(features, training), tf.float32))
         return deep + self.config.blend * self.linear.score(features)
 
     def begin_epoch(self, epoch, rows):
-        """Solves the linear model in the first pass, and does what RecVAE does in each."""
+        """As in RecVAE; before the first epoch it also solves the linear model."""
         super().begin_epoch(epoch, rows)
         if epoch == 0:
             self.linear.fit(rows)

@@ -1,4 +1,4 @@
-"""What models of single events share: MF, FM, DeepFM and their kin."""
+"""Base of the models of single events: MF, FM, DeepFM and others."""
 
 from typing import ClassVar
 
@@ -11,21 +11,21 @@ from tfrec.layers import fields as fields_lib
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD
 
-BLOCK = 1 << 16  # events scored at once where all items are
+BLOCK = 1 << 16  # events scored at once when all items are scored
 
 
 class EventModel(Recommender):
-    """A model of events: `call` gives one score an event, `[batch]`.
+    """A model of events: `call` returns one score for each event, `[batch]`.
 
-    Features are `user` and `item`, int32 `[batch]`, and what the model's fields need:
-    `context` names it. Targets are `value`, float32 `[batch]`. For a rating the score is the
-    rating, for clicks (`task="ctr"`) the logit of the probability.
+    Features are `user` and `item`, int32 `[batch]`, and the context features that the model's
+    fields need (`context`). The target is `value`, float32 `[batch]`. The score is the rating or,
+    for clicks (`task="ctr"`), the logit of the probability.
 
-    `forward` returns the scores and, `[batch]` too, the squares that `regularization` weighs:
-    those of the event's own parameters, so that frequent users and items pay more often.
+    `forward` returns the scores and the squared norm of the parameters of each event, `[batch]`,
+    which `regularization` weighs: parameters of frequent users and items are penalized more often.
 
     Attributes:
-        codes: The fields that a subclass reads, a `FieldCodes`; None where it reads none.
+        codes: The `FieldCodes` layer of the fields that a subclass reads, or None.
     """
 
     reads: ClassVar[str] = "events"
@@ -34,46 +34,47 @@ class EventModel(Recommender):
 
     @property
     def context(self) -> tuple[str, ...]:
-        """What each event must carry besides user and item."""
+        """Names of the features of an event besides user and item."""
         return fields_lib.context(self.codes.fields) if self.codes else ()
 
     @property
     def start(self) -> float:
-        """What the output bias starts at: the mean rating, or the logit of the mean label."""
+        """Initial output bias: the mean rating, or the logit of the mean label."""
         mean = self.info.rating_mean
         if self.task != "ctr":
             return mean
         return float(tf.math.log(mean / (1 - mean))) if 0 < mean < 1 else 0.0
 
     @property
-    def given(self):
+    def data_weights(self):
         return list(self.codes.tables.values()) if self.codes else []
 
-    def known(self, rows) -> dict[str, np.ndarray]:
-        """Which users and which items have an event: bool `[n_users]` and `[n_items]`.
+    def observed_ids(self, rows) -> dict[str, np.ndarray]:
+        """Which users and items occur in events: bool `[n_users]` and `[n_items]`.
 
         Args:
             rows: Batches of (features, targets).
         """
         sizes = {"user": self.info.n_users, "item": self.info.n_items}
-        # The last one takes -1, the position in events that only fill a batch.
-        marks = {of: np.zeros(n + 1, bool) for of, n in sizes.items()}
+        # The extra entry is for -1, the id in events that only fill up a batch.
+        observed = {of: np.zeros(n + 1, bool) for of, n in sizes.items()}
         for features, _ in rows:
-            for of, mark in marks.items():
-                mark[np.asarray(features[of])] = True
-        return {of: mark[:-1] for of, mark in marks.items()}
+            for of, flags in observed.items():
+                flags[np.asarray(features[of])] = True
+        return {of: flags[:-1] for of, flags in observed.items()}
 
     def take_tables(self, tables) -> None:
-        """Takes the side tables by field; called once, after `create`."""
+        """Sets the side tables, by field name; called once, after `create`."""
         if self.codes:
             self.codes.assign(tables)
 
     def empty_features(self, batch: int = 1) -> dict[str, tf.Tensor]:
-        """Features of `batch` events of nobody and nothing."""
-        nothing = tf.fill([batch], PAD)
-        return {"user": nothing, "item": nothing} | self._no_context(nothing)
+        """Features of `batch` events with unknown user, item and context."""
+        unknown = tf.fill([batch], PAD)
+        return {"user": unknown, "item": unknown} | self._no_context(unknown)
 
     def _no_context(self, like: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Unknown context features, of the shape of `like`."""
         kinds = {field.name: field.kind for field in self.info.fields}
         dtypes = {
             name: tf.int64
@@ -86,7 +87,7 @@ class EventModel(Recommender):
         return {name: tf.zeros_like(like, dtype) for name, dtype in dtypes.items()}
 
     def objective(self, features, targets, scores):
-        """Squared error or logistic loss of the event, and its share of the regularization."""
+        """Squared error or logistic loss of the event, plus the penalty of its parameters."""
         scores, squares = scores
         if self.task == "ctr":
             loss = tf.nn.sigmoid_cross_entropy_with_logits(targets["value"], scores)
@@ -98,9 +99,9 @@ class EventModel(Recommender):
         """Scores of events, or of items for users.
 
         Args:
-            features: Of events; or without `item`: only `user` is used then, and the context
-                is unknown.
-            items: int32 `[n]`, which items; default all.
+            features: Features of events; without `item` all items (or `items`) are scored for each
+                `user`, with unknown context.
+            items: int32 `[n]`; default: all items.
 
         Returns:
             float32 `[batch]` for events, else `[batch, n]`.
@@ -112,11 +113,11 @@ class EventModel(Recommender):
         return tf.ensure_shape(self.score_all(features["user"]), [None, self.info.n_items])
 
     def score_all(self, users: tf.Tensor) -> tf.Tensor:
-        """`score_items` of all items."""
+        """Scores of all items for users `[batch]`, float32 `[batch, n_items]`."""
         return self.score_items(users, tf.range(self.info.n_items))
 
     def score_items(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """`[batch]` users and `[n]` items -> float32 `[batch, n]`, in blocks of events."""
+        """Scores of items `[n]` for users `[batch]`, float32 `[batch, n]`, in blocks of events."""
         n_users, n = tf.shape(users)[0], tf.shape(items)[0]
         size = tf.minimum(tf.maximum(1, BLOCK // tf.maximum(1, n_users)), n)
         blocks = tf.reshape(tf.pad(items, [[0, -n % size]]), [-1, size])
@@ -130,17 +131,18 @@ class EventModel(Recommender):
         return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, tf.size(blocks)])[:, :n]
 
 
-def zero_at_start(
+def zero_cold_rows(
     table: keras.Variable, start: keras.initializers.Initializer, cold: np.ndarray
 ) -> None:
-    """Puts 0 into the rows that no training event will move, but for those already learned.
+    """Sets embeddings of users or items without training events to 0.
 
     Args:
         table: `[n, size]`.
-        start: The initializer of `table`; a row that differs from it was learned in another data
-            set or pass, and stays.
+        start: The initializer of `table`. Rows that differ from their initial value were trained
+            before, as in a warm start, and stay.
         cold: bool `[n]`, rows without a training event.
     """
     value = keras.ops.convert_to_numpy(table)
-    fresh = (value == keras.ops.convert_to_numpy(start(table.shape, table.dtype))).all(axis=1)
-    table.assign(np.where((cold & fresh)[:, None], np.float32(0), value))
+    initial = keras.ops.convert_to_numpy(start(table.shape, table.dtype))
+    untrained = (value == initial).all(axis=1)
+    table.assign(np.where((cold & untrained)[:, None], np.float32(0), value))

@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
-from tfrec.models.events import EventModel, zero_at_start
+from tfrec.models.events import EventModel, zero_cold_rows
 
 
 @keras.saving.register_keras_serializable("tfrec")
 class FM(EventModel):
     """y = w0 + sum_j w_j x_j + sum over j < k of (v_j . v_k) x_j x_k.
 
-    x holds the event's fields (see `FieldCodes`): ids and categories one-hot, sets as shares,
-    numbers as they are. The pair term is computed in linear time (lemma 3.1):
+    x encodes the event's fields (`FieldCodes`): ids and categories one-hot, sets multi-hot divided
+    by their size, numbers as they are. The pairwise term is computed in linear time (lemma 3.1):
 
         1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
 
@@ -24,8 +24,8 @@ class FM(EventModel):
     loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2). The task "auto" is
     "ctr" where the data's values are labels 0 and 1, else "rating".
 
-    What training does not know has w = 0 and v = 0: the codes of unknown entries, and users and
-    items without a training event. So their share of y is 0.
+    Cold start: unknown values, and users and items without a training event, have w = 0 and v = 0,
+    so that they contribute nothing to y.
     """
 
     needs_ids = False
@@ -39,11 +39,11 @@ class FM(EventModel):
         Attributes:
             task: "rating", "ctr", or "auto": "ctr" where the data's values are labels 0 and 1,
                 else "rating".
-            fields: Which fields; none: the ids, all of the side tables and the events' own, but
-                not those of the time.
-            latent: Size of the v.
+            fields: Fields that the model reads; empty: ids, side tables and the events' own
+                fields, without those of the time.
+            latent: Size of the vectors v.
             regularization: lambda.
-            deviation: Of v's normal start.
+            deviation: Standard deviation of the normal initializer of v.
         """
 
         task: str = setting("auto", choices=("auto", "rating", "ctr"))
@@ -76,25 +76,25 @@ class FM(EventModel):
         self.v = self._float("v", self.v_start, self.codes.size, self.config.latent)
 
     def _float(self, name: str, start, *shape: int):
-        """A weight that mixed precision leaves in float32: sums of squares need it."""
+        """A weight that stays float32 under mixed precision: sums of squares need it."""
         return self.add_weight(shape, start, autocast=False, name=name)
 
     @property
     def undecayed(self):
-        """As of all models, but w decays: it is a slope, for all that it has one axis."""
+        """As in `Recommender`, but w decays: it holds slopes although it has one axis."""
         return [weight for weight in super().undecayed if weight is not self.w]
 
     def begin_epoch(self, epoch, rows):
-        """Before the first pass: v = 0 for users and items without a training event."""
+        """Before the first epoch: v = 0 for users and items without a training event."""
         ids = [f.name for f in self.codes.fields if f.kind == "id"]
         if epoch or not ids:
             return
         cold = np.zeros(self.codes.size, bool)
-        for name, known in self.known(rows).items():
+        for name, observed in self.observed_ids(rows).items():
             if name in ids:
                 start = self.codes.starts[name] + 1
-                cold[start : start + len(known)] = ~known
-        zero_at_start(self.v, self.v_start, cold)
+                cold[start : start + len(observed)] = ~observed
+        zero_cold_rows(self.v, self.v_start, cold)
 
     def item_vectors(self):
         if "item" not in self.codes.starts:
@@ -103,7 +103,7 @@ class FM(EventModel):
         return tf.convert_to_tensor(self.v)[start : start + self.info.n_items]
 
     def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The event's v_j x_j, `[batch, width, latent]`; its linear part and squares, `[batch]`."""
+        """v_j x_j, `[batch, width, latent]`, the linear term and the squared norm, `[batch]`."""
         codes, x = self.codes(features)
         vectors = tf.gather(self.v, codes) * x[:, :, None]
         linear = tf.gather(self.w, codes) * x
@@ -111,17 +111,17 @@ class FM(EventModel):
         return vectors, self.w0 + tf.reduce_sum(linear, axis=1), squares
 
     def forward(self, features, training=False):
-        """Scores and squares, `[batch]`."""
+        """Scores and squared norms of the events' parameters, `[batch]`."""
         vectors, linear, squares = self.embed(features)
         return linear + pair_term(vectors), squares
 
-    def side_by_side(self, vectors: tf.Tensor) -> tf.Tensor:
-        """One vector a field, members of a set added up: `[batch, n_fields * latent]`."""
+    def concatenated(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Field vectors, those of a set's members summed: `[batch, n_fields * latent]`."""
         parts = tf.split(vectors, self.codes.lengths, axis=1)
         return tf.concat([tf.reduce_sum(part, axis=1) for part in parts], axis=1)
 
 
 def pair_term(vectors: tf.Tensor) -> tf.Tensor:
-    """Sum of all pairs' dot products: `[batch, width, latent]` -> `[batch]`."""
+    """Sum of the dot products of all pairs: `[batch, width, latent]` -> `[batch]`."""
     total = tf.square(tf.reduce_sum(vectors, axis=1))
     return tf.reduce_sum(total - tf.reduce_sum(tf.square(vectors), axis=1), axis=1) / 2

@@ -1,9 +1,9 @@
-"""Gibbs sampling for a factorization machine of categorical fields, a whole vector at a time.
+"""Blocked Gibbs sampling for a factorization machine of categorical fields.
 
 Plain NumPy in the style of Salakhutdinov and Mnih, "Bayesian Probabilistic Matrix
 Factorization using Markov Chain Monte Carlo", ICML 2008; side information enters as in Simm
 et al., "Macau: Scalable Bayesian Factorization with High-Dimensional Side Information using
-MCMC", MLSP 2017. The chain is described in `bayesianfm.BayesianFM`.
+MCMC", MLSP 2017. `bayesianfm.BayesianFM` describes the model and the chain.
 """
 
 import json
@@ -14,15 +14,15 @@ import scipy.sparse
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-START = 0.1  # deviation of the vectors before the first sweep
+START = 0.1  # standard deviation of the initial vectors
 
 
 class Ridge:
-    """Draws B, `[F, d]`, of rows v = m + x B + e from its posterior.
+    """Samples B, `[F, d]`, of rows v = m + x B + e from its posterior.
 
-    e has the precision P, `[d, d]`, and the rows of B, a priori, lambda P; lambda is drawn
-    with it. The noise goes into the right-hand side of the ridge regression, which is then
-    solved exactly, from one decomposition of the smaller one of X X' and X' X.
+    e has the precision P, `[d, d]`; the prior of the rows of B has the precision lambda P, with
+    lambda sampled, too. Noise is added to the right-hand side of the ridge regression, which is
+    then solved exactly, by one eigendecomposition of the smaller of X X' and X' X.
 
     Args:
         x: CSR `[n, F]`.
@@ -41,7 +41,7 @@ class Ridge:
         return self.x @ self.weights
 
     def draw(self, rest: np.ndarray, precision: np.ndarray, rng: np.random.Generator) -> None:
-        """Draws B and lambda anew; `rest` is v - m, `[n, d]`."""
+        """Samples B, then lambda; `rest` is v - m, `[n, d]`."""
         factor = np.linalg.cholesky(precision)
         noise, prior = (gaussian(factor, n, rng) for n in self.x.shape)
         self.weights = self._solve(self.x.T @ (rest + noise) + np.sqrt(self.strength) * prior)
@@ -61,16 +61,16 @@ class Ridge:
 
 
 class Entries:
-    """The vectors of one field's entries, and their prior.
+    """The parameters of one field's entries, and their prior.
 
-    A row is a vector with the entry's bias behind it: d = latent + 1 numbers.
+    A row is the vector of an entry followed by its bias: d = latent + 1 values.
 
     Args:
-        codes: int `[N]` in [0, n), the events' entries.
+        codes: The entry of each event, int `[N]` in [0, n).
         n: Number of entries.
-        x: What the prior's mean is linear in, CSR `[n, F]`, or None.
+        x: Features of the entries, in which the prior's mean is linear, CSR `[n, F]`, or None.
         latent: Size of the vectors.
-        rng: Draws their start.
+        rng: Random generator of their initial values.
     """
 
     def __init__(self, codes: np.ndarray, n: int, x, latent: int, rng: np.random.Generator):
@@ -86,9 +86,9 @@ class Entries:
         self.precision = np.eye(latent + 1)
 
     def draw_prior(self, rng: np.random.Generator) -> None:
-        """Draws mean and precision given the rows, then B given them.
+        """Samples mean and precision given the rows, then B.
 
-        Entries without events say nothing: only the others count.
+        Only entries with events are used.
         """
         rows, size = self.rows[self.used], self.rows.shape[1]
         rest, scale, degrees = rows, np.eye(size), size + len(rows)
@@ -98,7 +98,7 @@ class Entries:
             scale = scale + self.ridge.strength * weights.T @ weights
             degrees += len(weights)
         center = rest.mean(axis=0)
-        share = len(rows) / (1 + len(rows))  # the center's prior is worth one row at 0
+        share = len(rows) / (1 + len(rows))  # the prior of the center counts as one row at 0
         scale = scale + (rest - center).T @ (rest - center) + share * np.outer(center, center)
         self.precision = wishart(degrees, np.linalg.inv(scale), rng)
         factor = np.linalg.cholesky(self.precision * (1 + len(rows)))
@@ -111,15 +111,15 @@ class Entries:
     def draw_rows(
         self, z: np.ndarray, y: np.ndarray, noise: float, rng: np.random.Generator
     ) -> None:
-        """Draws each entry's row from the regression of its own events.
+        """Samples each entry's row from the posterior of the regression of y on z of its events.
 
-        Entries without events get the prior's mean, since scores are linear in them.
+        Entries without events get the prior's mean, in which scores are linear.
 
         Args:
-            z: float32 `[N, d]`, what the rows are multiplied with.
-            y: float32 `[N]`, what the products shall be.
+            z: Regressors of the events, float32 `[N, d]`.
+            y: Targets of the events, float32 `[N]`.
             noise: Precision of y.
-            rng: Draws.
+            rng: Random generator.
         """
         grams, sums = self._products(z, y)
         right = noise * sums + self.mean[self.used] @ self.precision
@@ -129,7 +129,7 @@ class Entries:
         self.rows[self.used] = np.linalg.solve(factor.transpose(0, 2, 1), half)[:, :, 0]
 
     def _products(self, z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Z' Z and y' Z of each used entry's events, `[used, d, d]` and `[used, d]`."""
+        """Z' Z and y' Z of the events of each used entry, `[used, d, d]` and `[used, d]`."""
         if z.shape[1] == 1:
             grams, sums = (
                 np.bincount(self.codes, x)[self.used] for x in (z[:, 0] ** 2, z[:, 0] * y)
@@ -146,23 +146,23 @@ class Entries:
 
 
 class Chain:
-    """The sampler: `sweep` draws everything once.
+    """The Markov chain; `sweep` samples all parameters once.
 
     Args:
-        fields: What `Entries` takes of each: codes, n, x, latent; latent is the same for all,
-            or 0 for a bias alone.
-        values: `[N]`, less their mean.
-        rng: Draws everything.
+        fields: Arguments of `Entries` for each field: codes, n, x and latent, which is the same for
+            all, or 0 for a field with biases only.
+        values: Centred ratings, `[N]`.
+        rng: Random generator.
     """
 
     def __init__(self, fields: Sequence[tuple], values: np.ndarray, rng: np.random.Generator):
-        order = np.argsort(fields[0][0], kind="stable")  # one field, at least, lies in order
+        order = np.argsort(fields[0][0], kind="stable")  # sorts the first field's entries
         self.values, self.rng, self.noise = values[order].astype(np.float32), rng, 1.0
         self.fields = [Entries(codes[order], *rest, rng) for codes, *rest in fields]
         self.parts = [self._part(field) for field in self.fields]
 
     def _part(self, field: Entries) -> np.ndarray:
-        """The rows by event, float32 `[N, d]`, or `[N, 1]` of biases alone."""
+        """A field's row for each event, float32 `[N, d]`, or `[N, 1]` for biases only."""
         return field.rows.astype(np.float32)[field.codes]
 
     def samples(
@@ -171,31 +171,32 @@ class Chain:
         n: int,
         thin: int,
         done: int = 0,
-        between: Callable[[int], object] = lambda done: None,
+        after_sweep: Callable[[int], object] = lambda done: None,
     ) -> Iterator[int]:
-        """Sweeps; yields 0 to n - 1 where the rows are a sample to be kept.
+        """Runs the chain; yields 0 to n - 1 when the rows are a sample to keep.
 
         Args:
             burn_in: Sweeps before the first sample.
-            n: Samples.
-            thin: Sweeps for each.
-            done: Sweeps that the chain has behind it, where it goes on.
-            between: Called between two sweeps, and after the last, with the number of those done.
+            n: Number of samples.
+            thin: Sweeps for each sample.
+            done: Sweeps already done, if the chain was restored.
+            after_sweep: Called after each sweep, once its sample is taken, with the number of
+                sweeps done.
         """
         end = burn_in + n * thin
-        words = {"initial": done, "total": end, "leave": False, "disable": None}
-        for sweep in tqdm(range(done, end), "sampling", **words):
+        sweeps = range(done, end)
+        for sweep in tqdm(sweeps, "sampling", end, initial=done, leave=False, disable=None):
             if sweep > done:
-                between(sweep)
+                after_sweep(sweep)
             self.sweep()
             sample, rest = divmod(sweep + 1 - burn_in, thin)
             if sample > 0 and not rest:
                 yield sample - 1
         if done < end:
-            between(end)
+            after_sweep(end)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the sweeps to come depend on, besides what the chain was made of."""
+        """The state of the chain, without the arguments that it was made with."""
         generator = json.dumps(self.rng.bit_generator.state)
         found = {"noise": np.array(self.noise), "rng": np.array(generator)}
         for k, field in enumerate(self.fields):
@@ -206,7 +207,7 @@ class Chain:
         return found
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on where another chain, made of the same, had this state."""
+        """Restores the state of a chain that was made with the same arguments."""
         self.noise = float(state["noise"])
         self.rng.bit_generator.state = json.loads(str(state["rng"]))
         for k, field in enumerate(self.fields):
@@ -218,24 +219,24 @@ class Chain:
 
     @threadpool_limits.wrap(limits=1, user_api="blas")
     def sweep(self) -> None:
-        """Draws prior and rows of each field in turn, then the precision of the noise.
+        """Samples prior and rows of each field, then the precision of the noise.
 
-        On one thread, which is faster: the products are many and small.
+        BLAS runs on one thread, which is faster for many small products.
         """
         for k, field in enumerate(self.fields):
             others = self.parts[:k] + self.parts[k + 1 :]
-            z, offset = both(others)
+            z, offset = pair_sums(others)
             z[:, -1] = 1.0
             field.draw_prior(self.rng)
             z = z[:, -field.rows.shape[1] :]
             field.draw_rows(z, self.values - offset, self.noise, self.rng)
             self.parts[k] = self._part(field)
-        rest = np.square(self.values - both(self.parts)[1], dtype=np.float64).sum()
+        rest = np.square(self.values - pair_sums(self.parts)[1], dtype=np.float64).sum()
         self.noise = self.rng.gamma((1 + len(self.values)) / 2) / ((1 + rest) / 2)
 
 
-def both(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of rows `[N, d]`; and `[N]`: all biases, and the vectors' products two by two."""
+def pair_sums(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of rows `[N, d]`, and sum of biases and of dot products of all pairs of vectors `[N]`."""
     first, *others = (part for part in parts if part.shape[1] > 1)
     total, scores = first.copy(), sum(part[:, -1] for part in parts)
     for part in others:
@@ -245,12 +246,12 @@ def both(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gaussian(factor: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`[n, d]`: rows with mean 0 and the precision L L', L `[d, d]` being its Cholesky factor."""
+    """Normal rows `[n, d]` with mean 0 and precision L L', where L is `factor`, `[d, d]`."""
     return np.linalg.solve(factor.T, rng.normal(size=(len(factor), n))).T
 
 
 def wishart(degrees: float, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A draw from the Wishart distribution, `[d, d]` (Bartlett's decomposition)."""
+    """A sample of the Wishart distribution, `[d, d]`, by Bartlett's decomposition."""
     n = len(scale)
     lower = np.tril(rng.normal(size=(n, n)), -1)
     lower[np.diag_indices(n)] = np.sqrt(rng.chisquare(degrees - np.arange(n)))

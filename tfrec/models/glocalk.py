@@ -24,19 +24,18 @@ class GLocalK(SparseFC):
         kernel   = reshape(pooled @ C, 3 x 3) * scale,   C trainable, [n_items, 9]
         input    = relu(conv(R, kernel)), R as an image [n_items, n_users], same padding
 
-    and the same autoencoder, with the same loss, is trained on with `input` in R's place.
+    and training of the same autoencoder, with the same loss, continues with `input` instead of R.
 
-    The convolution mixes items and users whose positions are neighbours. Positions are an
-    arbitrary order of the ids, so the result depends on that order and would be another
-    with the ids shuffled. The training matrix lies in a weight, that a row may find its
-    neighbours at evaluation and serving: 4 n_items n_users bytes (ML-1M: 90 MB), also in
-    the saved model. A row itself comes from the features; an unknown row (`user` -1) has
-    no neighbours.
+    The convolution mixes adjacent items and users, so that the result depends on their order, which
+    is arbitrary: with shuffled ids it would be another. The training matrix R is stored as a
+    weight, since a row needs its neighbours in evaluation and serving: 4 n_items n_users bytes
+    (ML-1M: 90 MB), also in the saved model. The row itself comes from the features; an unknown row
+    (`user` -1) has no neighbours.
 
-    Departs from the paper: the authors' notebook reports the epoch that is best on test,
-    here validation chooses; an epoch has equally many iterations in both phases; by default C
-    is chosen at the end of pre-training such that the kernel is the identity (authors: C stays
-    at its normal start of deviation .1, and the input jumps).
+    Departs from the paper: the authors' notebook reports the best epoch on test, here it is chosen
+    on validation; both phases have equally many iterations per epoch; by default C is set at the
+    end of pre-training so that the kernel is the identity (authors: C keeps its random
+    initialization with standard deviation .1, and the input changes abruptly).
     """
 
     defaults = SparseFC.defaults
@@ -45,13 +44,13 @@ class GLocalK(SparseFC):
 
     @dataclasses.dataclass(frozen=True)
     class Config(SparseFC.Config):
-        """SparseFC's settings (the paper's for MovieLens-100K) and the global kernel's.
+        """SparseFC's settings and those of the global kernel.
 
         Attributes:
-            pretrain_epochs: Epochs before the convolution comes in.
+            pretrain_epochs: Epochs of pre-training, before the convolution is used.
             kernel_scale: Factor of the global kernel.
-            identity_start: The kernel starts as the identity, so that fine-tuning starts at
-                the pre-trained model; False: C keeps its random start, as the authors'.
+            identity_start: Initialize the global kernel as the identity, so that fine-tuning starts
+                from the pre-trained model; false: at random, as in the authors' code.
         """
 
         pretrain_epochs: int = setting(20, "at least 1")
@@ -73,14 +72,14 @@ class GLocalK(SparseFC):
         )
         self.image = self._state((n, info.n_columns), "image")
         self.pooled = self._state((1, n), "pooled")
-        self.fine = self._state((), "fine")  # 1 from the end of pre-training on
+        self.fine = self._state((), "fine")  # 1 after pre-training
 
     def _state(self, shape: tuple[int, ...], name: str):
         options = {"initializer": "zeros", "trainable": False, "autocast": False}
         return self.add_weight(shape=shape, name=name, aggregation="only_first_replica", **options)
 
     def begin_epoch(self, epoch, rows):
-        """Ends pre-training, once: keeps the image and the pooled output as weights."""
+        """At the end of pre-training: stores the image and the pooled output as weights."""
         super().begin_epoch(epoch, rows)
         is_fine = keras.ops.convert_to_numpy(self.fine) > 0
         if epoch < self.config.pretrain_epochs or is_fine:
@@ -89,9 +88,9 @@ class GLocalK(SparseFC):
         pooled = np.zeros(self.pooled.shape, np.float32)
         for features, _ in rows:
             real = features["user"].numpy() >= 0
-            places = features["user"].numpy()[real]
-            image[places] = super().dense_rows(features).numpy()[real]
-            pooled[0, places] = tf.reduce_mean(self.score(features), axis=1).numpy()[real]
+            positions = features["user"].numpy()[real]
+            image[positions] = super().dense_rows(features).numpy()[real]
+            pooled[0, positions] = tf.reduce_mean(self.score(features), axis=1).numpy()[real]
         self.image.assign(image)
         self.pooled.assign(pooled)
         if self.config.identity_start:
@@ -99,13 +98,13 @@ class GLocalK(SparseFC):
         self.fine.assign(1.0)
 
     def _identity(self, pooled: np.ndarray) -> np.ndarray:
-        """The shortest C whose kernel leaves the image as it is."""
+        """The C of the least norm whose kernel is the identity."""
         c = np.zeros(self.c.shape, np.float32)
         c[:, CELLS // 2] = pooled / (pooled @ pooled) / self.config.kernel_scale
         return c
 
     def dense_rows(self, features) -> tf.Tensor:
-        """R's rows in pre-training, then those of the convolved image."""
+        """Rows of R in pre-training, then those of the convolved image."""
         own = super().dense_rows(features)
         return tf.cond(
             tf.convert_to_tensor(self.fine) > 0,
@@ -114,19 +113,25 @@ class GLocalK(SparseFC):
         )
 
     def global_kernel(self) -> tf.Tensor:
-        """float32 `[3, 3]`: offset of the item, offset of the user."""
+        """float32 `[3, 3]`, by the offset of the item and of the user."""
         cells = tf.matmul(self.pooled, tf.cast(self.c, tf.float32)) * self.config.kernel_scale
         return tf.reshape(cells, [3, 3])
 
-    def _convolved(self, places: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-        """Rows of relu(conv(image, kernel)), `[batch, n_columns]`; `own` are the rows in it."""
-        rows = tf.stack([self._rows_at(places, -1), own, self._rows_at(places, 1)], axis=2)
+    def _convolved(self, positions: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+        """Rows of relu(conv(image, kernel)), `[batch, n_columns]`.
+
+        Args:
+            positions: Indices of the rows, int32 `[batch]`.
+            own: The rows themselves, `[batch, n_columns]`.
+        """
+        neighbours = [self._rows_at(positions, offset) for offset in (-1, 1)]
+        rows = tf.stack([neighbours[0], own, neighbours[1]], axis=2)
         kernel = tf.transpose(self.global_kernel())[:, :, None]  # [width, in, out]
         return tf.nn.relu(tf.nn.conv1d(rows, kernel, stride=1, padding="SAME")[:, :, 0])
 
-    def _rows_at(self, places: tf.Tensor, offset: int) -> tf.Tensor:
-        """The image's rows `offset` away, `[batch, n_columns]`; zeros outside."""
-        wanted = places + offset
-        inside = (places >= 0) & (wanted >= 0) & (wanted < self.info.n_rows)
+    def _rows_at(self, positions: tf.Tensor, offset: int) -> tf.Tensor:
+        """The image's rows at `positions + offset`, `[batch, n_columns]`; zeros outside."""
+        wanted = positions + offset
+        inside = (positions >= 0) & (wanted >= 0) & (wanted < self.info.n_rows)
         rows = tf.gather(self.image, tf.where(inside, wanted, 0))
         return tf.where(inside[:, None], rows, 0.0)

@@ -13,29 +13,28 @@ from tfrec.models.sequence import Sequence
 
 @keras.saving.register_keras_serializable("tfrec")
 class GRU4Rec(Sequence):
-    """x = drop(e);  h_t = GRU(x_1 .. x_t), layer on layer;  state = drop(W h_t + c).
+    """x = drop(e);  h_t = GRU(x_1 .. x_t), stacked;  state = drop(W h_t + c).
 
-    Each place predicts the next item by state . e_i + b_i. Where nothing came before, h is 0.
+    Each position predicts the next item, with score state . e_i + b_i. The first item is predicted
+    from h = 0.
 
-    Departs from the paper: whole histories instead of sessions side by side; items have learnt
-    vectors, which are the output's as well ("constrained embedding" of Hidasi and Karatzoglou,
-    CIKM 2018); the loss is a softmax over all items or sampled ones, not BPR or TOP1 against a
-    batch.
+    Departs from the paper: whole histories instead of session-parallel mini-batches; input and
+    output share the item embeddings ("constrained embedding" of Hidasi and Karatzoglou, CIKM 2018);
+    the loss is a softmax over all items or sampled ones, not BPR or TOP1 against the batch.
     """
 
     defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=5e-4, patience=8)
     paper = TrainConfig(epochs=50, batch_size=128, learning_rate=1e-3)
-    paper_settings = {
-        **{"window": 200, "slide": 0.0, "popular": False},
-        **{"loss": "softmax", "negatives": 256, "dropout": 0.2},
-    }
+    paper_settings = dict(
+        window=200, slide=0.0, popular=False, loss="softmax", negatives=256, dropout=0.2
+    )
 
     @dataclasses.dataclass(frozen=True)
     class Config(Sequence.Config):
         """GRU4Rec's settings, with those of all sequence models.
 
         Attributes:
-            recurrent: Units of each GRU.
+            recurrent: Units of the GRU layers.
         """
 
         dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
@@ -46,7 +45,7 @@ class GRU4Rec(Sequence):
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         self.dropout = keras.layers.Dropout(self.config.dropout)
-        self.layers_of_time = [
+        self.recurrent_layers = [
             keras.layers.GRU(units, return_sequences=True, name=f"gru_{i}")
             for i, units in enumerate(self.config.recurrent)
         ]
@@ -54,6 +53,6 @@ class GRU4Rec(Sequence):
 
     def states(self, tokens, training):
         x = self.dropout(self.embed(tokens), training=training)
-        for layer in self.layers_of_time:
+        for layer in self.recurrent_layers:
             x = layer(x, mask=tokens >= 0, training=training)
         return self.dropout(self.out(x), training=training)

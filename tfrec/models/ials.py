@@ -14,31 +14,31 @@ from tfrec.config import OneOf, Range, setting
 from tfrec.data import sparse
 from tfrec.layers import ridge
 from tfrec.models.base import Recommender
-from tfrec.models.confidence import Confidence, Weighing
+from tfrec.models.confidence import Confidence, ConfidenceWeighted
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class IALS(Weighing, Recommender):
-    """s_ui = p_u . q_i, both solved in turns.
+class IALS(ConfidenceWeighted, Recommender):
+    """s_ui = p_u . q_i, by alternating least squares.
 
-    Minimised is (Rendle et al., eq. 1 and 5), S the pairs of training,
+    Minimised is (Rendle et al., eq. 1 and 5), S being the training interactions,
 
         sum_(u,i) in S w_ui (1 - s_ui)^2 + alpha sum_(u,i) s_ui^2
             + lambda sum_u (n_u + alpha n_items)^nu |p_u|^2
             + lambda sum_i (n_i + alpha n_users)^nu |q_i|^2
 
     with n_u items of user u and n_i users of item i. Given all q, each p_u is a ridge regression
-    on the items of u alone, because sum_i q_i q_i' is summed up once for all users; the vectors
-    are turned so that it is diagonal. p_u is solved from the history in the request, too: there
-    is nothing else about users in it, and any history can be scored.
+    on the items of u alone, because the Gram matrix sum_i q_i q_i' is computed once for all users;
+    the vectors are rotated so that it is diagonal. At inference p_u is solved from the history in
+    the request: the model has no other user parameters, and any history can be scored.
 
-    w_ui is 1, or with `confidence` c(r) / c(1) of the pair's value r (`Confidence`), in training
-    and in a request.
+    w_ui is 1 or, with `confidence`, c(r) / c(1) of the interaction's value r (`Confidence`), in
+    training and in requests.
 
-    Departs from the papers: Hu et al.'s confidence c(r) is divided by c(1) (a common factor of w is
-    lambda's and alpha's to take), and stands beside the weight of all pairs, not in its place. The
-    solution is exact where iALS++ takes one step for each block of dimensions: that the smaller of
-    two forms is solved (`tfrec.layers.ridge`) makes it as quick.
+    Departs from the papers: Hu et al.'s confidence c(r) is divided by c(1) (lambda and alpha can
+    absorb a common factor of w), and is added to the weight alpha of all pairs instead of replacing
+    it. The least squares are solved exactly, where iALS++ takes one step for each block of
+    dimensions: solving the smaller of two forms (`tfrec.layers.ridge`) is as fast.
     """
 
     task = "ranking"
@@ -46,19 +46,15 @@ class IALS(Weighing, Recommender):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Confidence):
-        """iALS's settings.
+        """iALS's settings, with those of `Confidence` for the weights w.
 
         Attributes:
-            confidence: How the value r of a pair weighs it. "none": not at all; "linear":
-                1 + rate r; "log": 1 + rate log(1 + r); "value": r; "auto": "log" for counts and
-                sums of repeats (`--data duplicates`), else "none". A pair of value 1 weighs 1.
-            rate: See `confidence`.
             factors: Size of the vectors p and q.
             regularization: lambda.
-            frequency: nu: how much more the vectors are shrunk of who has more (0: all alike; 1:
-                as in a sum over events).
-            unobserved: alpha, the weight of a pair that is not in the data.
-            iterations: Times that all users and then all items are solved.
+            frequency: nu, how the penalty of a user or an item grows with the number of
+                interactions: 0: the same for all; 1: proportionally.
+            unobserved: alpha, the weight of user-item pairs without interaction.
+            iterations: Number of alternations between all users and all items.
         """
 
         factors: int = setting(256, "at least 1", search=OneOf(32, 64, 128, 256, 512))
@@ -76,18 +72,18 @@ class IALS(Weighing, Recommender):
         self.built = True
 
     def users(self, features) -> tf.Tensor:
-        """Vectors p of the rows from their items, float32 `[batch, factors]`."""
+        """The vectors p of rows, solved from their items, float32 `[batch, factors]`."""
         table, gram = (tf.convert_to_tensor(w) for w in (self.vectors, self.gram))
         return self._solve(
             features["items"], features["values"], table, gram, float(self.info.n_items)
         )
 
     def weigh(self, values) -> tf.Tensor:
-        """The weights w of pairs by their values, 0 or more."""
+        """The weights w of interactions with these values, 0 or more."""
         return tf.maximum(self.config.weigh(values), 0)
 
     def _solve(self, items, values, table, gram, n_others) -> tf.Tensor:
-        """Vectors of rows, given the others' `table` and its diagonal Gram matrix."""
+        """Vectors of rows, given those of the other side, `table`, and its diagonal Gram matrix."""
         c = self.config
         ones, weights = tf.ones_like(values), self.weigh(values)
         n = tf.reduce_sum(losses.observed(items), axis=1, keepdims=True)
@@ -98,7 +94,7 @@ class IALS(Weighing, Recommender):
         return tf.matmul(self.users(features), self.vectors, transpose_b=True)
 
     def objective(self, features, targets, scores):
-        """The row's part of what is minimised, but for the penalties."""
+        """The row's terms of what is minimised, without the penalties."""
         items = targets["target_items"]
         weights = losses.observed(items) * self.weigh(targets["target_values"])
         picked = tf.gather(scores, tf.maximum(items, 0), batch_dims=1)
@@ -109,7 +105,7 @@ class IALS(Weighing, Recommender):
         return tf.convert_to_tensor(self.vectors)
 
     def fit(self, rows, **unused):
-        """Reads `rows` (a dataset of `(features, targets)`) once and solves in turns."""
+        """Reads `rows`, batches of (features, targets), once and solves."""
         x = sparse.read(rows, self.info.n_items)
         of_users, of_items = list(sparse.padded(x)), list(sparse.padded(x.T.tocsr()))
         size = self.config.factors
@@ -118,16 +114,16 @@ class IALS(Weighing, Recommender):
         x.data = self.weigh(x.data).numpy()
         items = sparse.singular(x, self.vectors.numpy())
         for _ in range(self.config.iterations):
-            items, gram = turned(items)
+            items, gram = rotated(items)
             users = ridge.solve_all(solve, of_users, x.shape[0], items, gram, float(x.shape[1]))
-            users, gram = turned(users)
+            users, gram = rotated(users)
             items = ridge.solve_all(solve, of_items, x.shape[1], users, gram, float(x.shape[0]))
-        items, gram = turned(items)
+        items, gram = rotated(items)
         self.vectors.assign(items)
         self.gram.assign(gram)
 
 
-def turned(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors in the basis that makes their Gram matrix diagonal, and its diagonal."""
+def rotated(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors in the basis in which their Gram matrix is diagonal, and its diagonal."""
     gram, basis = sparse.diagonal(table)
     return table @ basis, gram

@@ -1,4 +1,4 @@
-"""How much memory training a model takes, estimated before it is built."""
+"""An estimate of the memory that training takes, before the model is built."""
 
 from typing import Any, ClassVar
 
@@ -8,14 +8,14 @@ from tfrec.schema import DatasetInfo
 
 SIZES = ("hidden", "latent", "width", "embedding", "factors", "recurrent", "tower")
 SLOTS = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1, "adagrad": 1, "lbfgs": 20}
-WIDE = 6  # tensors as wide as the catalogue: input, target, scores, their gradient and the like
+WIDE = 6  # tensors with a column for each item: input, target, scores, gradients ...
 
 
 class MemoryEstimate:
-    """Part of `Recommender`: an estimate that models override where they know better.
+    """Mixin of `Recommender`; models override the estimate where they can do better.
 
     Attributes:
-        instead: A model for data on which this one does not fit into memory.
+        instead: Name of a model to suggest where this one does not fit into memory.
     """
 
     instead: ClassVar[str] = ""
@@ -25,11 +25,11 @@ class MemoryEstimate:
 
     @classmethod
     def memory(cls, info: DatasetInfo, config: Any, train: TrainConfig) -> int:
-        """About how many bytes training takes at its peak, beside those of an empty process.
+        """Estimated peak memory of training in bytes, beyond that of the empty process.
 
-        By default the float32 weights, their gradients, the optimizer's slots and the activations
-        of a batch. As the weights count two vectors for each column, and one for each row where
-        the model keeps those.
+        By default it counts the float32 weights, their gradients, the optimizer's slots and the
+        activations of a batch. Weights are two vectors for each column, and one for each row if the
+        model has weights for rows.
         """
         copies = 2 if cls.closed_form else 2 + SLOTS[train.optimizer] + bool(train.average)
         keeps_rows = cls.closed_form or cls.knows_users or cls.reads == "events"
@@ -40,16 +40,16 @@ class MemoryEstimate:
 
     @classmethod
     def size(cls, config: Any) -> int:
-        """The longest vector that the model keeps for a row or a column, by the names of SIZES."""
+        """The largest of the settings in `SIZES`: the longest vector of a row or a column."""
         given = [getattr(config, name, 0) for name in SIZES]
         return max(max(x, default=0) if isinstance(x, (tuple, list)) else x for x in given)
 
     @classmethod
     def activations(cls, info: DatasetInfo, config: Any, train: TrainConfig) -> int:
-        """About how many numbers a training step holds besides the weights.
+        """Estimated number of values that a training step holds besides the weights.
 
-        By default some that are as wide as the catalogue for each row of the batch; for single
-        events, some vectors for each.
+        By default a few values for each item and row of the batch; for models of events, a few
+        vectors for each event.
         """
         wide = info.n_columns if cls.reads == "histories" else 16 * cls.size(config)
         return 0 if cls.closed_form else WIDE * train.batch_size * wide

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.models.capabilities import Factors
-from tfrec.models.events import EventModel, zero_at_start
+from tfrec.models.events import EventModel, zero_cold_rows
 
 TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
 
@@ -19,19 +19,21 @@ TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by lo
 class MF(Factors, EventModel):
     """r_ui = mu + b_u + b_i + p_u . q_i.
 
-    With `implicit` p_u gets |N_u|^-1/2 sum over j in N_u of y_j added (SVD++, eq. 15), N_u the
-    items that the user rated in training. Minimised is the mean over events of one of
+    With `implicit`, |N_u|^-1/2 sum over j in N_u of y_j is added to p_u (SVD++, eq. 15), N_u being
+    the items that the user rated in training. Minimised is the mean over events of one of
 
         squared:  (r - r_ui)^2
         bpr:      - log sigmoid(r_ui - r_uj)                  (Rendle et al., UAI 2009)
         softmax:  - r_ui + log(exp r_ui + sum_j exp r_uj)     (sampled softmax)
 
-    plus lambda (b_u^2 + b_i^2 + |p_u|^2 + |q_i|^2 + |y|^2 as p_u contains it), j being
-    `negatives` uniform draws from all items for each event, anew each time; a draw that the
-    user has rated counts like any other. The first is for ratings, the others rank, every
-    event being a positive one. Nobody known: b_u and p_u are 0, the scores are the items'
-    biases. Users and items without a training event start at p_u = 0 and q_i = 0, so that a
-    rating is mu and the biases; where items are drawn as negatives, those move them from there.
+    plus lambda (b_u^2 + b_i^2 + |p_u|^2 + |q_i|^2, and with `implicit` the squared norm of
+    that sum). j are `negatives` items for each event, sampled uniformly from all items in every
+    step; items that the user has rated are not excluded. The first loss is for ratings, the others
+    are for ranking, where every event is a positive.
+
+    Cold start: an unknown user has b_u = 0 and p_u = 0, so that the items' biases decide. Users and
+    items without a training event start at p_u = 0 and q_i = 0, so that a rating is predicted by mu
+    and the biases; items sampled as negatives are trained from there.
     """
 
     defaults = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.002, patience=3)
@@ -43,13 +45,14 @@ class MF(Factors, EventModel):
         """MF's settings.
 
         Attributes:
-            latent: Size of p and q.
-            loss: "squared", "bpr" or "softmax".
+            latent: Size of the vectors p and q.
+            loss: "squared" (ratings), "bpr" or "softmax" (ranking).
             regularization: lambda.
-            implicit: SVD++'s y.
-            start: "normal" (of `deviation`) or "xavier" (uniform, of the table's own shape).
+            implicit: Add SVD++'s implicit feedback vectors y to those of the users.
+            start: Initializer of the vectors: "normal" with standard deviation `deviation`, or
+                "xavier" (Glorot uniform).
             deviation: See `start`.
-            negatives: Draws for each event; squared uses none.
+            negatives: Sampled negatives for each event; unused by squared.
         """
 
         latent: int = setting(32, "at least 1", search=Range(8, 128, log=True))
@@ -69,7 +72,7 @@ class MF(Factors, EventModel):
         c, known = self.config, self.info.n_ratings
         self.seed_generator = keras.random.SeedGenerator()
         self.starts = {}  # initializers of the tables
-        # Place n is for whoever is not known.
+        # The last row is for unknown users and items.
         self.p = self._table("p", info.n_users + 1, c.latent)
         self.q = self._table("q", info.n_items + 1, c.latent)
         self.user_bias = self._table("user_bias", info.n_users + 1)
@@ -93,40 +96,40 @@ class MF(Factors, EventModel):
         )
 
     def begin_epoch(self, epoch, rows):
-        """Before the first pass: zeros for users and items without an event; notes N_u."""
+        """Before the first epoch: zeros for users and items without an event; stores N_u."""
         if epoch == 0:
-            known = self.known(rows)
+            observed = self.observed_ids(rows)
             for of, table in (("user", self.p), ("item", self.q)):
-                zero_at_start(table, self.starts[table.name], np.append(~known[of], True))
+                zero_cold_rows(table, self.starts[table.name], np.append(~observed[of], True))
         if self.config.implicit and not keras.ops.convert_to_numpy(self.seen_splits)[-1]:
-            self._note_seen(rows)
+            self._store_seen(rows)
 
-    def _note_seen(self, rows) -> None:
-        """Fills N_u from all training events."""
+    def _store_seen(self, rows) -> None:
+        """Stores N_u of all training events as a ragged tensor: `seen` and its `seen_splits`."""
         pairs = [(f["user"].numpy(), f["item"].numpy()) for f, _ in rows]
         users, items = (np.concatenate(column) for column in zip(*pairs, strict=True))
         users, items = users[users >= 0], items[users >= 0]
         order = np.lexsort((items, users))
-        counts = np.bincount(users, minlength=self.info.n_users + 1)  # nobody has rated nothing
+        counts = np.bincount(users, minlength=self.info.n_users + 1)  # 0 for the unknown user
         self.seen_splits.assign(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
         self.seen.assign(np.pad(items[order], (0, self.seen.shape[0] - len(items))))
 
     def users(self, users: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Positions `[batch]` -> vectors `[batch, latent]`, biases and squares, `[batch]`."""
+        """Vectors `[batch, latent]`, biases and squared norms `[batch]` of users `[batch]`."""
         known = users >= 0
-        places = tf.where(known, users, self.info.n_users)
-        p = tf.gather(self.p, places)
+        rows = tf.where(known, users, self.info.n_users)
+        p = tf.gather(self.p, rows)
         vectors, squares = p, _squares(p)
         if self.config.implicit:
-            y = self._implicit(places)
+            y = self._implicit(rows)
             vectors, squares = p + y, squares + _squares(y)
         known = tf.cast(known, vectors.dtype)
-        bias = tf.gather(self.user_bias, places) * known
+        bias = tf.gather(self.user_bias, rows) * known
         return vectors * known[:, None], bias, squares + tf.square(bias)
 
-    def _implicit(self, places: tf.Tensor) -> tf.Tensor:
-        """|N_u|^-1/2 sum of y over N_u, `[batch, latent]`; each user of the batch once."""
-        users, back = tf.unique(places)
+    def _implicit(self, users: tf.Tensor) -> tf.Tensor:
+        """|N_u|^-1/2 sum of y over N_u, `[batch, latent]`; computed once for each distinct user."""
+        users, inverse = tf.unique(users)
         splits = tf.convert_to_tensor(self.seen_splits)
         seen = tf.RaggedTensor.from_row_splits(
             tf.convert_to_tensor(self.seen)[: splits[-1]], splits, validate=False
@@ -135,26 +138,26 @@ class MF(Factors, EventModel):
         total = tf.math.segment_sum(tf.gather(self.y, rated.flat_values), rated.value_rowids())
         total = tf.pad(total, [[0, tf.size(users) - tf.shape(total)[0]], [0, 0]])
         n = tf.cast(tf.maximum(1, rated.row_lengths()), total.dtype)
-        return tf.gather(total * tf.math.rsqrt(n)[:, None], back)
+        return tf.gather(total * tf.math.rsqrt(n)[:, None], inverse)
 
     def call(self, features, training=False):
         """Scores, `[batch]`."""
         return self._scored(features)[0]
 
     def forward(self, features, training=False):
-        """Scores and squares `[batch]`, and scores of sampled items, `[batch, negatives]`."""
+        """Scores and squared norms `[batch]`, and scores of negatives, `[batch, negatives]`."""
         scores, squares, vectors, user_bias = self._scored(features)
         if self.task == "rating":
             return scores, squares, tf.zeros_like(scores)[:, None]
-        drawn = self._draw(tf.shape(scores)[0])
-        others = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, drawn))
-        others += tf.gather(self.item_bias, drawn) + user_bias[:, None]
-        return scores, squares, others
+        items = self._sample(tf.shape(scores)[0])
+        negatives = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, items))
+        negatives += tf.gather(self.item_bias, items) + user_bias[:, None]
+        return scores, squares, negatives
 
     def _scored(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The events' scores and squares, the users' vectors `[batch, latent]` and biases."""
+        """Scores and squared norms of events; vectors `[batch, latent]` and biases of users."""
         vectors, user_bias, squares = self.users(features["user"])
-        # Unknown items share the last place, which is never trained.
+        # Unknown items share the last row, which is never trained.
         items = tf.where(features["item"] >= 0, features["item"], self.info.n_items)
         q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
         squares += _squares(q) + tf.square(bias)
@@ -162,22 +165,23 @@ class MF(Factors, EventModel):
         return scores, squares, vectors, user_bias
 
     def _mean(self, like: tf.Tensor) -> tf.Tensor:
-        """Mu; nothing where only the order matters."""
+        """Mu for ratings, else 0."""
         return tf.cast(self.info.rating_mean if self.task == "rating" else 0.0, like.dtype)
 
-    def _draw(self, batch: tf.Tensor) -> tf.Tensor:
+    def _sample(self, batch: tf.Tensor) -> tf.Tensor:
+        """Uniform random items, int32 `[batch, negatives]`."""
         shape = (batch, self.config.negatives)
         share = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
         return tf.minimum(tf.cast(share * self.info.n_items, tf.int32), self.info.n_items - 1)
 
     def objective(self, features, targets, scores):
-        scores, squares, others = scores
+        scores, squares, negatives = scores
         if self.config.loss == "squared":
             loss = tf.square(targets["value"] - scores)
         elif self.config.loss == "bpr":
-            loss = tf.reduce_mean(tf.nn.softplus(others - scores[:, None]), axis=1)
+            loss = tf.reduce_mean(tf.nn.softplus(negatives - scores[:, None]), axis=1)
         else:
-            both = tf.concat([scores[:, None], others], axis=1)
+            both = tf.concat([scores[:, None], negatives], axis=1)
             loss = tf.reduce_logsumexp(both, axis=1) - scores
         return loss + self.config.regularization * squares
 
@@ -189,7 +193,7 @@ class MF(Factors, EventModel):
         return self._products(users, *(table[:-1] for table in tables))
 
     def _products(self, users, q, item_bias) -> tf.Tensor:
-        """Scores `[batch, n]` of items by their vectors and biases."""
+        """Scores `[batch, n]` of items, given their vectors and biases."""
         vectors, bias, _ = self.users(users)
         scores = self._mean(q) + bias[:, None] + item_bias
         return tf.cast(scores + tf.matmul(vectors, q, transpose_b=True), tf.float32)

@@ -14,7 +14,7 @@ from tfrec.models.base import Recommender
 
 
 def small_bias() -> keras.initializers.Initializer:
-    """Where biases start. Made for each layer: an initializer takes its seed when it is made."""
+    """The initializer of biases, a new one for each layer so that their seeds differ."""
     return keras.initializers.TruncatedNormal(stddev=0.001)
 
 
@@ -22,24 +22,24 @@ def small_bias() -> keras.initializers.Initializer:
 class MultDAE(Recommender):
     """pi(x) = softmax(f(g(x))), a denoising autoencoder with a multinomial likelihood.
 
-    x is a user's set of items (ratings count as 1), L2-normalised, with inverted dropout in
-    training. Loss: - sum_i x_i log pi_i + l2 |weights|^2, x neither normalised nor dropped.
+    x is a user's set of items (ratings count as 1), L2-normalized, with dropout in training. Loss:
+    - sum_i x_i log pi_i + l2 |weights|^2, with x neither normalized nor dropped.
     """
 
     task = "ranking"
     defaults = TrainConfig(epochs=100, batch_size=100, learning_rate=2e-3, patience=5)
     paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
-    search = {"weight_decay": None}  # it has a penalty of its own
+    search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
         """Mult-DAE's settings.
 
         Attributes:
-            hidden: Sizes of the layers up to the code (tanh); the decoder mirrors those
-                before it.
-            dropout: Rate on the normalised input.
-            l2: Weight of the squared kernels in the loss; the authors' code has .01 / 500.
+            hidden: Sizes of the layers (tanh) up to the code; the decoder mirrors those before
+                the code.
+            dropout: Dropout rate on the normalized input.
+            l2: L2 regularization factor of the kernels; the authors' code has .01 / 500.
         """
 
         hidden: tuple[int, ...] = setting(

@@ -19,9 +19,9 @@ from tfrec.models.variational import Variational
 class MultVAE(Variational):
     """x -> mu(x), sigma(x); z ~ N(mu, sigma^2); pi(z) = softmax(f(z)).
 
-    x is a user's set of items (ratings count as 1), L2-normalised, with inverted dropout in
-    training. Loss (eq. 5): - sum_i x_i log pi_i(z) + beta KL(q(z|x) || N(0, I)), x neither
-    normalised nor dropped; beta rises linearly with the steps to its cap. At test z = mu.
+    x is a user's set of items (ratings count as 1), L2-normalized, with dropout in training. Loss
+    (eq. 5): - sum_i x_i log pi_i(z) + beta KL(q(z|x) || N(0, I)), with x neither normalized nor
+    dropped; beta is annealed linearly up to its maximum. At inference z = mu.
     """
 
     task = "ranking"
@@ -30,13 +30,13 @@ class MultVAE(Variational):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Variational.Config):
-        """Mult-VAE's settings, with those of the annealing.
+        """Mult-VAE's settings, with those of KL annealing.
 
         Attributes:
-            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them. None: all is
-                linear but the softmax.
+            hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them. Empty: all is
+                linear except for the softmax.
             latent: Size of z.
-            dropout: Rate on the normalised input.
+            dropout: Dropout rate on the normalized input.
         """
 
         hidden: tuple[int, ...] = setting(

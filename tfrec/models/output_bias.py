@@ -1,36 +1,36 @@
-"""Where the output bias of a rating autoencoder starts.
+"""The initial output bias of rating autoencoders.
 
-Of item rows it starts at 0; SparseFC's authors start it within .02 of that. With the mean rating
-there the hidden units have nothing to carry at first, some die, and the result is worse
-(docs/results.md). Of user rows it starts at the mean: the columns are items, and many have too few
-ratings to move it there.
+With item rows it is 0 (SparseFC's authors: within .02 of 0). Initialized with the mean rating
+instead, the hidden units have little to learn at first, some die, and the result is worse
+(docs/results.md). With user rows it is the mean rating: the columns are items, many of which have
+too few ratings to train it.
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-_LARGEST = 1024.0  # bias that is looked for
-_HALVINGS = 60  # of the interval that holds it: to a float's last digit
+_LARGEST = 1024.0  # bound of the bias
+_HALVINGS = 60  # bisection steps, enough for float precision
 
 
 def initializer(
     rows: str, mean: float, activation: str = "linear"
 ) -> keras.initializers.Initializer:
-    """Of the bias of all columns, before an output's `activation`.
+    """The initializer of the bias of an output layer.
 
     Args:
         rows: "user" or "item".
-        mean: What the output is on average.
-        activation: Its name.
+        mean: Mean of the targets.
+        activation: Name of the layer's activation.
     """
     return keras.initializers.Constant(0.0 if rows == "item" else of_mean(mean, activation))
 
 
 def of_mean(mean: float, activation: str = "linear") -> float:
-    """The bias at which an output without any input is the mean.
+    """The bias b with activation(b) = mean.
 
-    Where `activation` rises but does not reach the mean, as a sigmoid, it is the mean itself.
+    Where the activation does not reach the mean, as a sigmoid, it is the mean itself.
     """
     apply = keras.activations.get(activation)
 
@@ -47,12 +47,12 @@ def of_mean(mean: float, activation: str = "linear") -> float:
 
 
 def fill_unrated(bias: keras.Variable, rows: tf.data.Dataset, mean: float) -> None:
-    """Puts the mean rating where no rating would move the bias from 0.
+    """Sets the bias of columns without training ratings, which is not trained.
 
     Args:
         bias: `[n_columns]`; entries other than 0, as after a warm start, stay.
-        rows: All training rows in batches of (features, targets), for `items`.
-        mean: What gives the mean training rating, see `of_mean`.
+        rows: Batches of (features, targets) of all training rows.
+        mean: The bias for the mean rating, from `of_mean`.
     """
     value = keras.ops.convert_to_numpy(bias)
     unrated = value == 0

@@ -1,4 +1,4 @@
-"""The floor of every ranking table: most popular first."""
+"""The baseline for ranking: most popular first."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ class Popularity(Recommender):
         return tf.reduce_sum(nll, axis=1)
 
     def fit(self, rows, **unused):
-        """Counts over one pass of `rows` (a dataset of `(features, targets)`)."""
+        """Counts the items in `rows`, batches of (features, targets)."""
         counts = tf.zeros([self.info.n_items])
         for features, _ in rows:
             items = tf.reshape(features["items"], [-1])

@@ -19,27 +19,27 @@ from tfrec.models.base import Recommender
 class RecVAE(Recommender):
     """q(z|x) by a densely connected encoder, softmax(A z + b) by one linear layer.
 
-    x is a user's set of items (ratings count as 1), L2-normalised, with inverted dropout in
-    the encoder's updates. h_j = LayerNorm(swish(A_j h_{j-1} + a_j + sum of all earlier h)),
-    h_0 = x not in the sum; mu and log sigma^2 are linear in the last h. Loss:
+    x is a user's set of items (ratings count as 1), L2-normalized, with dropout in the encoder's
+    updates. h_j = LayerNorm(swish(A_j h_{j-1} + a_j + sum of all earlier h)), with h_0 = x not in
+    the sum; mu and log sigma^2 are linear in the last h. Loss:
 
         mean over users of - sum_i x_i log softmax_i + gamma |x|_1 KL,
-        KL = log q(z|x) - log p(z|x) at the one z that was drawn,
+        KL = log q(z|x) - log p(z|x) at a single sample z,
         p(z|x) = 3/20 N(0, I) + 3/4 N(mu_old, sigma_old^2) + 1/10 N(0, e^10 I) per dimension,
 
-    x neither normalised nor dropped. "old" is a frozen copy of the encoder, run without
-    dropout: the posterior may not move far from where it was. gamma |x|_1 asks more of users
-    with many items. At test z = mu (and the loss's KL is taken there).
+    with x neither normalized nor dropped. "old" is a frozen copy of the encoder, run without
+    dropout, which keeps the posterior close to its previous state. gamma |x|_1 is a stronger
+    penalty for users with many items. At inference z = mu (where the KL is also evaluated).
 
-    Encoder and decoder take turns: a `train_step` is `encoder_steps` updates of the encoder,
-    each with new dropout and z, then one of the decoder, with a new z but no dropout.
+    Encoder and decoder are trained alternately: a `train_step` is `encoder_steps` updates of the
+    encoder, each with new dropout and a new z, then one of the decoder, with a new z and no
+    dropout.
 
-    Departs from the paper: the turns are taken batch by batch, not pass by pass (3 passes
-    over the encoder, then 1 over the decoder). One optimizer serves both: Adam's moments are
-    each weight's own, but its step counter counts the updates of both. The old encoder is
-    copied as a pass begins, which is when the paper's encoder phase begins; in the first
-    pass it is therefore the encoder's own start, not another random network. Kernels start
-    by Glorot's rule.
+    Departs from the paper: updates alternate within each batch, not by epoch (3 epochs of the
+    encoder, then 1 of the decoder). One optimizer is used for both: Adam's moments belong to each
+    weight, but its step counter counts the updates of both. The old encoder is copied at the start
+    of each epoch, as in the paper at the start of the encoder's epochs; in the first epoch it is
+    therefore the initial encoder, not another random network. Kernels are Glorot-initialized.
     """
 
     task = "ranking"
@@ -53,11 +53,11 @@ class RecVAE(Recommender):
 
         Attributes:
             hidden: Size of the encoder's layers.
-            depth: How many they are.
+            depth: Number of the encoder's layers.
             latent: Size of z.
-            dropout: Rate on the normalised input.
-            gamma: Weight of the KL term a item of the user; .005 is ML-20M's.
-            encoder_steps: Updates of the encoder for one of the decoder.
+            dropout: Dropout rate on the normalized input.
+            gamma: Weight of the KL term for each item of the user; the paper has .005 on ML-20M.
+            encoder_steps: Updates of the encoder for each one of the decoder.
         """
 
         hidden: int = setting(600, "at least 1", search=OneOf(200, 400, 600))
@@ -83,12 +83,12 @@ class RecVAE(Recommender):
         return self.reconstruct(features, dropped=training, drawn=training)
 
     def reconstruct(self, features, dropped: bool, drawn: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """As `forward`.
+        """As `forward`, with dropout and sampling switched separately.
 
         Args:
-            features: Of a batch.
-            dropped: Whether entries of x are dropped.
-            drawn: Whether z is drawn; else it is the mean.
+            features: Features of a batch.
+            dropped: Whether there is dropout on x.
+            drawn: Whether z is sampled; otherwise it is the mean.
         """
         n = self.info.n_columns
         mean, log_variance = self.encoder(normalized(features["items"], n, self.dropout, dropped))
@@ -114,14 +114,14 @@ class RecVAE(Recommender):
         return {"kl": scores[1], "beta": self.kl_weight(features)}
 
     def begin_epoch(self, epoch, rows):
-        """Copies the encoder to the old one."""
+        """Copies the encoder to the old encoder."""
         for old, new in zip(self.old_encoder.weights, self.encoder.weights, strict=True):
             old.assign(new)
 
     def train_step(self, data):
         """`encoder_steps` updates of the encoder, then one of the decoder."""
         features, targets = data
-        with tf.init_scope():  # Keras would build it for the weights of the first update only
+        with tf.init_scope():  # otherwise built for the first update's weights only
             self.optimizer.build(self.trainable_variables)
         for _ in range(self.config.encoder_steps):
             loss, outputs = self._update(self.encoder, features, targets, dropped=True)
@@ -143,12 +143,12 @@ class RecVAE(Recommender):
 
 @keras.saving.register_keras_serializable("tfrec")
 class DenselyConnected(keras.layers.Layer):
-    """RecVAE's encoder: mu and log sigma^2 of x.
+    """RecVAE's encoder, from x to mu and log sigma^2.
 
     Args:
-        width: Of each layer.
-        depth: How many layers.
-        size: Of the code.
+        width: Size of each layer.
+        depth: Number of layers.
+        size: Size of the code.
     """
 
     def __init__(self, width: int, depth: int, size: int, **kwargs):
@@ -181,7 +181,7 @@ class DenselyConnected(keras.layers.Layer):
 
 
 def log_prior(z: tf.Tensor, old_mean: tf.Tensor, old_log_variance: tf.Tensor) -> tf.Tensor:
-    """The composite prior's log p(z|x), dimension by dimension; all `[batch, size]`."""
+    """The composite prior log p(z|x) for each dimension; all `[batch, size]`."""
     parts = [
         math.log(3 / 20) + log_normal(z, 0.0, 0.0),
         math.log(3 / 4) + log_normal(z, old_mean, old_log_variance),
@@ -191,6 +191,6 @@ def log_prior(z: tf.Tensor, old_mean: tf.Tensor, old_log_variance: tf.Tensor) ->
 
 
 def log_normal(z: tf.Tensor, mean, log_variance) -> tf.Tensor:
-    """The density log N(z; mean, exp(log_variance)), element by element."""
+    """The log density log N(z; mean, exp(log_variance)), elementwise."""
     error = tf.square(z - mean) / tf.exp(log_variance)
     return -0.5 * (math.log(2 * math.pi) + log_variance + error)

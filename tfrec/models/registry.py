@@ -1,4 +1,4 @@
-"""The models by the name that `--model` takes."""
+"""Models by name, as `--model` takes it."""
 
 import importlib
 import sys
@@ -77,7 +77,7 @@ def model_class(name: str) -> type[Recommender]:
         name: A key of `MODELS`, or "package.module:Class" of any subclass of `Recommender`.
 
     Raises:
-        ValueError: no such model; lists the known ones.
+        ValueError: there is no such model; the error lists the known ones.
     """
     if ":" in name:
         return _imported(name)
@@ -89,7 +89,7 @@ def model_class(name: str) -> type[Recommender]:
 
 
 def name_of(cls: type[Recommender]) -> str:
-    """What `model_class` finds the class by: its key, or its import path."""
+    """The name of a class for `model_class`: its key, or its import path."""
     keys = (key for key, known in MODELS.items() if known is cls)
     return next(keys, f"{cls.__module__}:{cls.__qualname__}")
 

@@ -10,7 +10,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from tfrec.config import Range, setting
-from tfrec.layers import windows
+from tfrec.layers.newest_items import newest_items
 from tfrec.models.base import Recommender
 
 
@@ -64,7 +64,7 @@ class SequentialRules(Recommender):
         return 36 * n_pairs + 8 * train.eval_batch_size * info.n_items
 
     def call(self, features, training=False):
-        items = windows.newest(features["items"], self.config.recent)
+        items = newest_items(features["items"], self.config.recent)
         real = tf.where(items >= 0)
         rows, positions = real[:, 0], real[:, 1]
         found = tf.gather_nd(items, real)

@@ -19,19 +19,20 @@ from tfrec.models.capabilities import ItemRows
 class SparseFC(ItemRows, Recommender):
     """An item autoencoder of kernel-masked layers y = f(x (W * K) + b).
 
-    K_ij = max(0, 1 - |u_i - v_j|^2) with a learned vector for each unit on both sides. With r
-    an item's ratings by all users, 0 where missing, and p the network's output, trained on
+    K_ij = max(0, 1 - |u_i - v_j|^2) with learned embeddings u of the input units and v of the
+    output units. With r an item's ratings by all users, 0 where missing, and p the output, the loss
+    is
 
         1/2 sum over observed (r - p)^2 + sum over layers (lambda_2/2 |W|^2 + lambda_s/2 |K|^2)
 
-    over all items at once by L-BFGS, which starts anew every `iterations`. What is minimised
-    is that divided by the number of training rows, so that a mini-batch estimates it without bias.
-    Predictions are clipped by the report. A full batch is filled up to `batch_size` with
-    empty rows: a size just above the number of rows is the fastest.
+    over all items at once, minimised by L-BFGS, which is restarted every `iterations`. Minimised is
+    the loss divided by the number of training rows, so that mini-batches estimate it without bias.
+    The evaluation report clips predictions to the rating scale. A full batch is filled up to
+    `batch_size` with empty rows: a size just above the number of rows is the fastest.
 
-    Departs from the paper: the output bias of a column without training ratings is the mean
-    rating, with user rows it starts there for all (`models/output_bias.py`); the best epoch is
-    chosen on validation (authors' code: a fixed number of iterations); `input_dropout`.
+    Departs from the paper: the output bias of a column without training ratings is the mean rating,
+    and with user rows all columns start there (`models/output_bias.py`); the best epoch is chosen
+    on validation (authors' code: a fixed number of iterations); `input_dropout`.
     """
 
     task = "rating"
@@ -39,12 +40,8 @@ class SparseFC(ItemRows, Recommender):
         epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
     )
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
-    paper_settings = {
-        "regularization": 60.0,
-        "kernel_regularization": 0.013,
-        "input_dropout": 0.0,
-    }
-    search = {"weight_decay": None}  # it has a penalty of its own
+    paper_settings = dict(regularization=60.0, kernel_regularization=0.013, input_dropout=0.0)
+    search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -56,9 +53,9 @@ class SparseFC(ItemRows, Recommender):
             activation: f of the hidden layers; the output is linear.
             regularization: lambda_2.
             kernel_regularization: lambda_s.
-            kernel_size: Dimension of the u and v.
-            input_dropout: Share of the input that a training step leaves out, the rest scaled
-                up; not with lbfgs, whose line search needs one and the same loss.
+            kernel_size: Dimension of the embeddings u and v.
+            input_dropout: Dropout rate on the observed ratings; not with lbfgs, whose line search
+                needs a deterministic loss.
         """
 
         rows: str = setting("item", choices=("item", "user"))
@@ -98,7 +95,7 @@ class SparseFC(ItemRows, Recommender):
             output_bias.fill_unrated(self.decoder.b, rows, self.info.rating_mean)
 
     def dense_rows(self, features) -> tf.Tensor:
-        """What the first layer reads, `[batch, n_columns]`."""
+        """The input of the first layer, `[batch, n_columns]`."""
         return densify(features["items"], features["values"], self.info.n_columns)
 
     def encode(self, features) -> tf.Tensor:
@@ -106,26 +103,26 @@ class SparseFC(ItemRows, Recommender):
         return self._hidden(self.dense_rows(features))[0]
 
     def _hidden(self, code: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Dense rows -> the last hidden layer, and |K|^2 of each hidden layer."""
-        found = []
+        """The last hidden layer for dense rows, and |K|^2 of each hidden layer."""
+        kernels = []
         for layer in self.encoder:
             code, squares = layer(code)
-            found.append(squares)
-        return code, found
+            kernels.append(squares)
+        return code, kernels
 
     def forward(self, features, training=False):
-        """Scores `[batch, n_columns]`, and |K|^2 of all layers, the same in all `[batch]`."""
+        """Scores `[batch, n_columns]`, and the sum of |K|^2 of all layers, repeated `[batch]`."""
         values = self.dropout(features["values"], training=training)
         code, hidden = self._hidden(self.dense_rows(features | {"values": values}))
         scores, squares = self.decoder(code)
         return scores, tf.fill(tf.shape(scores)[:1], tf.add_n([*hidden, squares]))
 
     def score_columns(self, codes, columns) -> tf.Tensor:
-        """As of all `ItemRows`; the codes are those of `encode`."""
+        """As in `ItemRows`, with codes from `encode`."""
         return self.decoder.columns(codes, columns)
 
     def objective(self, features, targets, scores):
-        """Half the squared error, and the kernels' share; W's is a regularizer."""
+        """Half the squared error plus the penalty of K; that of W is a Keras regularizer."""
         scores, squares = scores
         errors = losses.squared_error(scores, targets["target_items"], targets["target_values"])
         return (errors + self.config.kernel_regularization / self.training_rows * squares) / 2

@@ -17,12 +17,12 @@ from tfrec.schema import PAD
 
 
 class Steps(NamedTuple):
-    """The steps of all rows, one behind the other: a row's are a start mark, then its items.
+    """The time steps of all rows, concatenated; a row is a start token and its items.
 
     Attributes:
-        tokens: int32 `[n]`, an item or, where a row begins, `n_items`.
-        rows: int64 `[n]`, which row of the batch.
-        left: int64 `[n]`, steps from here to the row's end, this one counted.
+        tokens: int32 `[n]`, an item or, at the start of a row, `n_items`.
+        rows: int64 `[n]`, the step's row in the batch.
+        left: int64 `[n]`, the number of steps up to the row's end, including this one.
     """
 
     tokens: tf.Tensor
@@ -35,23 +35,23 @@ class SVAE(Variational):
     """h_t = GRU(i_1 .. i_t); mu_t, sigma_t = g(h_t); z_t ~ N(mu_t, sigma_t^2); o_t = f(z_t).
 
     Step t predicts the next k items of the row, y_t (fewer at its end, none at its last
-    step). Loss of a row of n steps that have something to predict:
+    step). Loss of a row with n predicting steps:
 
         1/k sum_t - sum_i y_ti log softmax(o_t)_i  +  beta 1/n sum_t KL(q(z_t) || N(0, I))
 
-    The likelihood is a sum over the steps and the KL a mean, as in the authors' code: in a row
-    of 100 steps the KL of one z weighs beta / 100 against the likelihood it stands for. beta
-    rises with the training steps, as `Variational` says. A row is scored by o at its last
-    step, where z = mu; all its items are input and all are struck out.
+    The likelihood is summed over the steps while the KL is averaged, as in the authors' code: in a
+    row of 100 steps the KL of one z has weight beta / 100 relative to its likelihood. beta is
+    annealed as in `Variational`. A row is scored by o at its last step, where z = mu; all its items
+    are input, and all are excluded from the ranking.
 
-    Differs from the authors' code, where sigma = exp(s) while the KL takes s for the log
-    variance (here sigma = exp(s / 2)), z is drawn at test too, the annealing starts again
-    with every epoch, k is read off a row's first step (a row shorter than k divided by less),
-    and at test the last item is neither input nor struck out.
-    Departs from the paper: steps are many users' at once, not one's; a learnt start mark
-    comes before the first item and predicts it, so that an empty history has scores; a row
-    longer than `window` steps is cut into windows, counted from its end, that know nothing of
-    each other, and is scored by the last of them.
+    Differs from the authors' code, where sigma = exp(s) while the KL takes s as the log variance
+    (here sigma = exp(s / 2)), z is sampled at test time, too, annealing restarts with every epoch,
+    k is taken from a row's first step (the loss of a row shorter than k is divided by less), and at
+    test time the last item is neither input nor excluded.
+
+    Departs from the paper: batches of many users, not one; a learned start token precedes the first
+    item and predicts it, so that an empty history has scores; a row longer than `window` steps is
+    cut into independent windows, aligned to its end, and is scored by the last one.
     """
 
     task = "ranking"
@@ -61,17 +61,17 @@ class SVAE(Variational):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Variational.Config):
-        """SVAE's settings, with those of the annealing.
+        """SVAE's settings, with those of KL annealing.
 
         Attributes:
-            embedding: Size of an item's vector.
+            embedding: Size of the item embeddings.
             recurrent: Units of the GRU.
-            hidden: Sizes of the layers (tanh) before the code; those behind it mirror them.
+            hidden: Sizes of the encoder's layers (tanh) after the GRU; the decoder mirrors them.
             latent: Size of z.
-            ahead: How many next items a step predicts, the paper's k.
-            window: Steps that a prediction looks back on at most.
-            dropout: Rate on the items' vectors and on the GRU's output.
-            l2: Weight of the squared embeddings and kernels in the loss.
+            ahead: Number of next items that a step predicts, the paper's k.
+            window: Maximum number of steps that a prediction depends on.
+            dropout: Dropout rate on the item embeddings and on the GRU's output.
+            l2: L2 regularization factor of the embeddings and kernels.
         """
 
         embedding: int = setting(256, "at least 1", search=OneOf(64, 128, 256))
@@ -111,7 +111,7 @@ class SVAE(Variational):
         return self._decode(self._states(steps, training), training)
 
     def call(self, features, training=False):
-        """Logits of the item after each row's last one, `[batch, n_items]`."""
+        """Logits of the next item of each row, `[batch, n_items]`."""
         steps = self.steps(features["items"])
         newest = Steps(*(tf.boolean_mask(x, steps.left <= self.config.window) for x in steps))
         last = tf.boolean_mask(self._states(newest, training), newest.left == 1)
@@ -119,21 +119,21 @@ class SVAE(Variational):
         return self._decode(last, training)[0]
 
     def steps(self, items: tf.Tensor) -> Steps:
-        """The steps of histories.
+        """The time steps of histories.
 
         Args:
             items: int32 `[batch, length]` in time order; padding may be anywhere.
         """
         starts = tf.fill([tf.shape(items)[0], 1], self.info.n_items)
         tokens = tf.concat([starts, items], axis=1)
-        places = tf.where(tokens >= 0)
-        rows = places[:, 0]
+        indices = tf.where(tokens >= 0)
+        rows = indices[:, 0]
         ends = tf.cumsum(tf.math.bincount(tf.cast(rows, tf.int32), dtype=tf.int64))
         left = tf.gather(ends, rows) - tf.range(tf.size(rows, tf.int64))
-        return Steps(tf.gather_nd(tokens, places), rows, left)
+        return Steps(tf.gather_nd(tokens, indices), rows, left)
 
     def next_items(self, steps: Steps) -> tf.Tensor:
-        """What each step predicts: int32 `[n, ahead]`, padding -1."""
+        """The target items of each step, int32 `[n, ahead]`, padding -1."""
         columns = []
         for ahead in range(1, self.config.ahead + 1):
             later = tf.concat([steps.tokens[ahead:], tf.fill([ahead], PAD)], axis=0)
@@ -141,9 +141,9 @@ class SVAE(Variational):
         return tf.stack(columns, axis=1)
 
     def _states(self, steps: Steps, training: bool) -> tf.Tensor:
-        """What the GRU knows at each step, `[n, recurrent]`.
+        """The GRU's output at each step, `[n, recurrent]`.
 
-        Padding comes behind a window's steps, so that no mask is needed.
+        Windows are padded on the right, so that no mask is needed.
         """
         begins = (steps.left % self.config.window == 0) | (steps.tokens == self.info.n_items)
         window = tf.cumsum(tf.cast(begins, tf.int64)) - 1
@@ -151,17 +151,17 @@ class SVAE(Variational):
         tokens = windows.to_tensor(PAD)
         none = tf.maximum(0, 1 - tf.shape(tokens)[1])  # a request without rows has no step
         tokens = tf.pad(tokens, [[0, 0], [0, none]], constant_values=PAD)
-        places = tf.where(tokens >= 0)
+        indices = tf.where(tokens >= 0)
         x = self.dropout(self.embedding(tf.maximum(tokens, 0)), training=training)
-        return tf.gather_nd(self.gru(x), places)
+        return tf.gather_nd(self.gru(x), indices)
 
     def _decode(self, states: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Logits `[n, n_items]` and KL `[n]` from `[n, recurrent]`."""
+        """Logits `[n, n_items]` and KL `[n]`, from states `[n, recurrent]`."""
         x, kl = self.autoencode(self.dropout(states, training=training), training)
         return self.logits(x), kl
 
     def objective(self, features, targets, scores):
-        """The loss; it looks at the input alone, held-out `targets` are no part of it."""
+        """The loss of the rows' predictions; held-out `targets` are not used."""
         logits, kl = scores
         steps = self.steps(features["items"])
         nll = losses.multinomial_nll(logits, self.next_items(steps)) / self.config.ahead

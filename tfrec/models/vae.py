@@ -20,13 +20,13 @@ from tfrec.models.variational import Variational
 class VAE(Residual, Variational):
     """r -> mu(r), sigma(r); z ~ N(mu, sigma^2); predicted ratings p = f(z).
 
-    Minus the evidence lower bound of a user's rated entries, with beta in front of the KL:
+    Loss: the negative evidence lower bound of a user's ratings, with weight beta for the KL term:
     sum m (r - p)^2 / (2 s^2) + beta KL(q(z|r) || N(0, I)). The squared errors are summed, not
-    averaged, over a user's ratings: against an average, KL at weight 1 makes z collapse to
-    the prior. beta rises linearly with the steps to its cap. At test z = mu.
+    averaged, over a user's ratings: with an average and a KL weight of 1, the posterior collapses
+    to the prior. beta is annealed linearly up to its maximum. At inference z = mu.
 
-    The input is what damped biases leave over of the ratings (`models/residual.py`), or, without a
-    base, the ratings minus the training mean, 0 where missing; then the output bias starts at that
+    The input is the residuals of damped biases (`models/residual.py`) or, with base="none", the
+    ratings minus the training mean, 0 where missing; the output bias is then initialized with that
     mean.
     """
 
@@ -36,16 +36,16 @@ class VAE(Residual, Variational):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Residual.Config, Variational.Config):
-        """The rating VAE's settings, with those of the annealing and of all `Residual`s.
+        """The rating VAE's settings, with those of KL annealing and of all `Residual` models.
 
         Attributes:
             hidden: Sizes of the encoder's layers; the decoder mirrors them.
             latent: Size of z.
-            activation: Of the hidden layers.
-            input_dropout: Rate at which observed ratings are hidden in training.
-            dropout: Rate on the last hidden layer of the encoder.
-            deviation: s, the standard deviation of a rating around its prediction.
-            l2: Weight of the squared kernels of encoder and decoder in the loss.
+            activation: Activation of the hidden layers.
+            input_dropout: Dropout rate on the observed ratings.
+            dropout: Dropout rate on the last hidden layer of the encoder.
+            deviation: s, the standard deviation of ratings around their prediction.
+            l2: L2 regularization factor of the kernels of encoder and decoder.
         """
 
         hidden: tuple[int, ...] = setting(

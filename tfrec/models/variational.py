@@ -1,4 +1,4 @@
-"""What variational autoencoders share: the mean at test, and a KL term that warms up."""
+"""Base of the variational autoencoders: KL annealing."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrec.config import Range, Settings, setting
 from tfrec.models.base import Recommender
 
-PASSES_TO_ONE = 857  # 200,000 steps of 500 rows over 116,677 rows (Liang et al., ML-20M)
+PASSES_TO_ONE = 857  # epochs: 200,000 steps of 500 rows, 116,677 rows (Liang et al., ML-20M)
 
 
 class Variational(Recommender):
@@ -15,21 +15,21 @@ class Variational(Recommender):
 
     A subclass makes `encoder` and `decoder`, lists of layers, and `code`, a `GaussianCode`.
 
-    The loss weighs the KL by beta = min(cap, step / total_anneal_steps). The step counter is
-    a weight of the model, so it is saved, restored and resumed with it.
+    The weight of the KL term in the loss is min(beta, step / total_anneal_steps). The step counter
+    is a weight of the model, so that it is saved and restored with it.
     """
 
     logged = ("kl", "beta")
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """Settings of the annealing.
+        """Settings of KL annealing.
 
         Attributes:
-            beta: Cap of the KL term's weight.
-            total_anneal_steps: Steps after which beta would reach 1; 0: as many as 857 passes
-                over the training rows take, the number of the Mult-VAE paper on ML-20M (it
-                wrote 200,000), whatever the size of data and batch.
+            beta: Maximum weight of the KL term.
+            total_anneal_steps: Steps after which the weight would reach 1; 0: the steps of 857
+                epochs, which are the Mult-VAE paper's 200,000 steps on ML-20M, whatever the data's
+                size and the batch size.
         """
 
         beta: float = setting(0.2, "0 or more", search=Range(0.01, 1, log=True))
@@ -47,7 +47,7 @@ class Variational(Recommender):
         )
 
     def autoencode(self, x: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """`x` through encoder, code and decoder; with it the code's KL."""
+        """Runs encoder, code and decoder; returns the output and the KL of the code."""
         for layer in self.encoder:
             x = layer(x)
         x, kl = self.code(x, training=training)
@@ -56,10 +56,10 @@ class Variational(Recommender):
         return x, kl
 
     def kl_weight(self, features) -> tf.Tensor:
-        """The present beta, float32 scalar.
+        """The current weight of the KL term, float32 scalar.
 
         Args:
-            features: Of a batch of the running step: its size says how many steps a pass has.
+            features: Those of a batch, whose size determines the number of steps of an epoch.
         """
         c = self.config
         steps = tf.cast(c.total_anneal_steps, tf.float32)
@@ -73,7 +73,7 @@ class Variational(Recommender):
         return {"kl": scores[1], "beta": self.kl_weight(features)}
 
     def train_step(self, data):
-        """Keras' step, counted."""
+        """Keras' step; increments the step counter."""
         logs = super().train_step(data)
         self.trained_steps.assign_add(1)
         return logs

@@ -1,9 +1,9 @@
-"""Weighted EASE: EASE that knows how many items a user has and how popular an item is.
+"""Weighted EASE: EASE with weights for the activity of users and the popularity of items.
 
-EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. That linear
-autoencoders gain from exponents on both counts: Park, Yoon, Kim and Lee, "Why is
-Normalization Necessary for Linear Recommenders?" (DAN), SIGIR 2025. Popular items' weights
-shrunk more: Steck, "Autoencoders that don't overfit towards the Identity", NeurIPS 2020.
+EASE: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. Exponents of both
+counts in linear autoencoders: Park, Yoon, Kim and Lee, "Why is Normalization Necessary for Linear
+Recommenders?" (DAN), SIGIR 2025. Stronger shrinkage for popular items: Steck, "Autoencoders that
+don't overfit towards the Identity", NeurIPS 2020.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from tfrec.models.ease import EASE, solve
 class WeightedEASE(EASE):
     """S_uj = (x_u B)_j / p_j^discount, where B is a weighted ridge regression.
 
-    It minimises sum_u w_u |x_u - x_u B|^2 + lambda sum_i p_i^ridge |B_i|^2 with diag B = 0:
-    w_u = c n_u^-activity, n_u items of user u, c such that sum_u w_u n_u = sum_u n_u, which
-    keeps lambda's meaning; p_i = (1 + users of item i) / its mean; B_i is row i of B.
-    Closed form: P = (X' W X + lambda diag(p^ridge))^-1, B_ij = -P_ij / P_jj, B_jj = 0.
-    All three exponents 0: EASE. Nothing in it is about users: any history can be scored.
+    It minimises sum_u w_u |x_u - x_u B|^2 + lambda sum_i p_i^ridge |B_i|^2 with diag B = 0, where
+    w_u = c n_u^-activity for n_u items of user u, with c such that sum_u w_u n_u = sum_u n_u, which
+    keeps the scale of lambda; p_i = (1 + number of users of item i) / its mean; B_i is row i of B.
+    Closed form: P = (X' W X + lambda diag(p^ridge))^-1, B_ij = -P_ij / P_jj, B_jj = 0. With all
+    three exponents 0 it is EASE. Like EASE it can score any history.
 
-    Departs from the papers: DAN scales X on both sides and tunes one exponent for input and
-    output; here the item's exponents in the penalty and in the score are two settings.
+    Departs from the papers: DAN scales X on both sides and has one exponent for input and output;
+    here the exponents of items in the penalty and in the score are two settings.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,10 @@ class WeightedEASE(EASE):
         """EASE's settings and three exponents.
 
         Attributes:
-            activity: How much less a user's row counts the more items it has; .5: by the root.
-            ridge: How much more the weights of popular items are shrunk.
-            discount: How much popular items are marked down in the score.
+            activity: Exponent that lowers the weight of users with many items; .5: by the square
+                root of their number.
+            ridge: Exponent that strengthens the shrinkage of the weights of popular items.
+            discount: Exponent that lowers the scores of popular items.
         """
 
         activity: float = setting(0.5, "0 or more", search=Range(0, 1))
@@ -55,11 +56,11 @@ class WeightedEASE(EASE):
         return self.forward(features, training) / self.item_discounts
 
     def forward(self, features, training=False):
-        """X B, which the regression fits: without the discounts."""
+        """X B, the regression that the loss is of: without the discounts."""
         return super().call(features, training)
 
     def fit(self, rows, **unused):
-        """Sums up X' W X over one pass of `rows` and solves; args as `EASE.fit`."""
+        """Reads `rows` once, sums up X' W X and solves for B; arguments as in `EASE.fit`."""
         c = self.config
         x = sparse.read(rows, self.info.n_items)
         x.data = c.weigh(x.data).numpy()
@@ -70,7 +71,7 @@ class WeightedEASE(EASE):
         x.data *= np.repeat(np.sqrt(weights, dtype=np.float32), sizes)
         gram = sparse.gram(x)
         popularity = (1 + users_of) / (1 + users_of.mean())
-        # `solve` adds lambda to the diagonal; what it must be more than that is added here.
+        # `solve` adds lambda to the whole diagonal: here the difference is added.
         gram[np.diag_indices_from(gram)] += c.regularization * (popularity**c.ridge - 1)
         self.item_weights.assign(solve(gram, c.regularization))
         self.item_discounts.assign(tf.cast(popularity**c.discount, tf.float32))

@@ -1,8 +1,8 @@
-"""Experiments by name: data, split, settings, what was published and what was measured.
+"""Experiments by name: data, split and settings, with published and measured results.
 
 A name is MODEL-DATA-SPLIT; MODEL-paper has the paper's settings, for any data.
-`tfrec.train --preset=NAME` reproduces one; flags given beside it win over it. `measured` is what
-this package measured, with the command's own defaults.
+`tfrec.train --preset=NAME` reproduces one; other flags override it. `measured` are results of this
+package, with the command's defaults.
 """
 
 from tfrec.config import known_names
@@ -23,7 +23,7 @@ def preset(name: str) -> Preset:
     """The preset of `--preset=name`.
 
     Raises:
-        ValueError: no such preset, or a blend; lists the known ones.
+        ValueError: there is no such preset, or it is a blend; the error lists the known ones.
     """
     if name not in PRESETS:
         known = [*PRESETS, *BLENDS]

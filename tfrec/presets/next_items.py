@@ -1,4 +1,4 @@
-"""Presets of sequence models: who rates what next."""
+"""Presets of next-item prediction, by sequence models."""
 
 from tfrec.config import DataConfig
 from tfrec.presets.entry import Preset
@@ -8,25 +8,32 @@ ML1M_LAST = DataConfig(
     dataset="ml-1m", split="last", core=True, min_user_ratings=5, min_item_ratings=5
 )
 ZHAI = "Zhai et al., ICML 2024, ML-1M"
-SASREC = {
-    **{"loss": "sampled", "negatives": 1000, "width": 128},
-    **{"attention_dropout": 0.0, "dropout": 0.2, "slide": 0.5},
-}
-SASREC_TRAIN = {
-    **{"epochs": 40, "batch_size": 64, "decay_epochs": (26, 31, 35, 38), "average": 0.995},
-    **{"monitor": "ndcg@10", "refit": True},
-}
+SASREC = dict(
+    loss="sampled", negatives=1000, width=128, attention_dropout=0.0, dropout=0.2, slide=0.5
+)
+SASREC_TRAIN = dict(
+    epochs=40,
+    batch_size=64,
+    decay_epochs=(26, 31, 35, 38),
+    average=0.995,
+    monitor="ndcg@10",
+    refit=True,
+)
 
 PRESETS: dict[str, Preset] = {
     "bert4rec-ml1m-last": Preset(
         model="bert4rec",
         data=ML1M_LAST,
-        settings={"attention_dropout": 0.0, "dropout": 0.1, "mask": 0.3},
-        train={
-            **{"optimizer": "adam", "weight_decay": 0.0, "learning_rate": 1e-3},
-            **{"epochs": 70, "batch_size": 64, "decay_epochs": (52, 57, 62, 66)},
-            "monitor": "ndcg@10",
-        },
+        settings=dict(attention_dropout=0.0, dropout=0.1, mask=0.3),
+        train=dict(
+            optimizer="adam",
+            weight_decay=0.0,
+            learning_rate=1e-3,
+            epochs=70,
+            batch_size=64,
+            decay_epochs=(52, 57, 62, 66),
+            monitor="ndcg@10",
+        ),
         published="HR@10 .2843, NDCG@10 .1537",
         source=KLENITSKIY,
         measured="HR@10 .2863, NDCG@10 .1599 test; .3035, .1662 validation; seed 0; 36 CPU min",
@@ -52,35 +59,31 @@ PRESETS: dict[str, Preset] = {
     "hstu-ml1m-last": Preset(
         model="hstu",
         data=ML1M_LAST,
-        settings={
-            "width": 64,
-            "blocks": 4,
-            "heads": 2,
-            "negatives": 1000,
-            "dropout": 0.2,
-            "temperature": 0.05,
-        },
-        train={
-            "epochs": 28,
-            "batch_size": 64,
-            "learning_rate": 1e-3,
-            "decay_epochs": (16, 20, 23, 26),
-            "patience": 5,
-            "monitor": "ndcg@10",
-        },
+        settings=dict(width=64, blocks=4, heads=2, negatives=1000, dropout=0.2, temperature=0.05),
+        train=dict(
+            epochs=28,
+            batch_size=64,
+            learning_rate=1e-3,
+            decay_epochs=(16, 20, 23, 26),
+            patience=5,
+            monitor="ndcg@10",
+        ),
         measured="HR@10 .2675, NDCG@10 .1485 test; .2813, .1557 validation; seed 0; 1,930 s",
     ),
     "gru4rec-ml1m-last": Preset(
         model="gru4rec",
         data=ML1M_LAST,
-        settings={
-            **{"loss": "sampled", "negatives": 1000, "width": 128},
-            **{"recurrent": (256,), "dropout": 0.2, "slide": 0.3},
-        },
-        train={
-            **{"epochs": 36, "batch_size": 64, "learning_rate": 2e-3},
-            **{"decay_epochs": (24, 28, 31, 34), "average": 0.995, "monitor": "ndcg@10"},
-        },
+        settings=dict(
+            loss="sampled", negatives=1000, width=128, recurrent=(256,), dropout=0.2, slide=0.3
+        ),
+        train=dict(
+            epochs=36,
+            batch_size=64,
+            learning_rate=2e-3,
+            decay_epochs=(24, 28, 31, 34),
+            average=0.995,
+            monitor="ndcg@10",
+        ),
         measured="HR@10 .3134, NDCG@10 .1817 test; .3311, .1886 validation; seed 0; 3,779 s",
     ),
 }

@@ -1,11 +1,11 @@
-"""The papers' own settings, for any data: `--preset=sasrec-paper --dataset=ml-1m`.
+"""The settings of the papers, for any data: `--preset=sasrec-paper --dataset=ml-1m`.
 
-Without a preset a model starts from its defaults, which are chosen to work across data sets.
+Without a preset a model has its defaults, which are chosen to work across data sets.
 """
 
 from tfrec.presets.entry import Preset
 
-# Models with other defaults than their paper's.
+# Models whose defaults differ from the paper.
 _MODELS = (
     "autorec", "sparsefc", "glocalk",
     "multvae", "multdae", "recvae", "cdae", "svae",

@@ -114,7 +114,7 @@ def transfer(
             "of another kind; prepare the data alike, or train this model from the start"
         )
     carry = Carry(old, new, pathlib.Path(old_dir), pathlib.Path(new_dir))
-    given = {id(weight) for weight in new.given}
+    given = {id(weight) for weight in new.data_weights}
     triples = zip(old.variables, new.variables, carry.probe.variables, strict=True)
     carry(*zip(*(t for t in triples if id(t[1]) not in given), strict=True))
     return carry
