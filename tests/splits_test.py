@@ -182,7 +182,7 @@ def test_ties_in_random_order_hold_out_any_of_the_latest_ratings():
     users, times = np.repeat(np.arange(200, dtype=np.int32), 4), np.tile([1, 2, 2, 2], 200)
     data = Ratings(users, np.arange(800, dtype=np.int32), np.ones(800, np.float32), times)
     found = Interactions(data, [f"{i:03}" for i in range(200)], [f"{i:03}" for i in range(800)])
-    config = DataConfig(split="last", ties="random", seed=5)
+    config = DataConfig(split="last", tie_order="random", seed=5)
     parts = [stages.split(found, config) for _ in range(2)]
     assert np.array_equal(*(p.part for p in parts))
     tested = parts[0].kept.ratings.items[parts[0].part == TEST] % 4
@@ -239,7 +239,9 @@ def test_a_rule_holds_its_own_settings():
     config = DataConfig(split="users", test=5, fold_in="time", seed=3)
     assert config.rule == HeldOutUsers(test=5, fold_in="time", seed=3)
     assert config.rule.needs_times
-    assert DataConfig(split="last", ties="random", seed=3).rule == LastOut(ties="random", seed=3)
+    assert DataConfig(split="last", tie_order="random", seed=3).rule == LastOut(
+        tie_order="random", seed=3
+    )
     assert DataConfig(split="time", until="2005-01-01").rule == ByTime(until="2005-01-01")
     with pytest.raises(ValueError, match="^--data test=1 must be 0 or more and less than 1$"):
         ByTime(test=1)

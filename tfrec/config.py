@@ -116,7 +116,7 @@ class DataConfig(Settings):
     fold: str = _of_split("fold")
     fold_in: str = _of_split("fold_in")
     fold_in_share: float = _of_split("fold_in_share")
-    ties: str = _of_split("ties", later=True)
+    tie_order: str = _of_split("tie_order", later=True)
     min_rating: float | None = setting(None, "a finite number")
     drop_rating: float | None = setting(None, "a finite number")
     label_above: float | None = setting(None, "a finite number")

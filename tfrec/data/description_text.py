@@ -8,7 +8,7 @@ from tfrec.data.description import Description
 
 PART_NAMES = {"history": "train", "validation": "validation", "test": "test"}
 _SHARES = (0.01, 0.1, 0.5)  # of the columns, most rated first
-TIES = "the order inside ties decides (--data ties=file or random, with split=last)"
+TIES = "the order inside ties decides (--data tie_order=file or random, with split=last)"
 _LATER = ("time", "month")  # splits whose test comes after all training
 
 

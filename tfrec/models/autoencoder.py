@@ -9,7 +9,7 @@ from tfrec import losses
 from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
-from tfrec.models.residual import Residual
+from tfrec.models.residual import PenaltyConfig, Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -25,7 +25,7 @@ class AutoEncoder(Residual):
     paper_settings = {"activation": "sigmoid", "dropout": 0.0, "regularization": 0.0}
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Residual.PenaltyConfig):
+    class Config(PenaltyConfig):
         """AutoEncoder's settings.
 
         Attributes:

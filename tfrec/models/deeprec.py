@@ -13,7 +13,7 @@ from tfrec.layers.dense import ACTIVATIONS, Dense
 from tfrec.layers.densify import densify
 from tfrec.layers.tied import TiedDense
 from tfrec.models import output_bias
-from tfrec.models.residual import Residual
+from tfrec.models.residual import PenaltyConfig, Residual
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -50,7 +50,7 @@ class DeepRec(Residual):
     logged = ("refeed_loss",)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Residual.PenaltyConfig):
+    class Config(PenaltyConfig):
         """DeepRec's settings.
 
         Attributes:

@@ -43,22 +43,6 @@ class Residual(Recommender):
             """Older versions had no base."""
             return {"base": "none", **fields}
 
-    @dataclasses.dataclass(frozen=True)
-    class PenaltyConfig(Config):
-        """The setting of the base, and of the penalty `l2_by_ratings`.
-
-        Attributes:
-            regularization: lambda of the penalty lambda / 2 |W|^2, W all kernels, relative to the
-                sum of the squared errors of all n training ratings: lambda / 2n to their mean.
-        """
-
-        regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
-
-        @classmethod
-        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-            """Older versions had no such penalty."""
-            return {"regularization": 0.0, **super().renewed(fields)}
-
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         if self.config.base == "biases":
@@ -118,3 +102,20 @@ class Residual(Recommender):
         residuals = damped_biases.column_residuals(features, columns, mean)
         rows = damped_biases.row_biases(features, residuals)
         return mean + rows, tf.where(features["items"] >= 0, residuals - rows, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PenaltyConfig(Residual.Config):
+    """The setting of the base, and of the penalty `l2_by_ratings`.
+
+    Attributes:
+        regularization: lambda of the penalty lambda / 2 |W|^2, W all kernels, relative to the
+            sum of the squared errors of all n training ratings: lambda / 2n to their mean.
+    """
+
+    regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
+
+    @classmethod
+    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Older versions had no such penalty."""
+        return {"regularization": 0.0, **super().renewed(fields)}
