@@ -115,7 +115,7 @@ class LastOut(SplitRule):
 
     Attributes:
         validation: If above 0, the last but one is validation; 0 holds out only the last.
-        ties: Order of a user's ratings of equal times: that of the "file", or "random".
+        tie_order: Order of a user's ratings of equal times: that of the "file", or "random".
         seed: Seed of the random order.
     """
 
@@ -123,7 +123,7 @@ class LastOut(SplitRule):
     item_rows: ClassVar[bool] = False
 
     validation: float = setting(0.1, "0 or more")
-    ties: str = setting("file", choices=("file", "random"))
+    tie_order: str = setting("file", choices=("file", "random"))
     seed: int = setting(0, "0 or more and less than 2^32")
 
     @property
@@ -133,7 +133,7 @@ class LastOut(SplitRule):
 
     def order(self, n: int) -> np.ndarray | None:
         """See `SplitRule.order`."""
-        if self.ties == "file":
+        if self.tie_order == "file":
             return None
         return np.random.default_rng([self.seed, SPAWN_TIES]).permutation(n)
 
@@ -152,7 +152,7 @@ class LastOut(SplitRule):
     def describe(self) -> str:
         """A description of the split."""
         before = ", last but one validation" if self.validation > 0 else ", no validation"
-        ties = f", ties in random order (seed {self.seed})" if self.ties == "random" else ""
+        ties = f", ties in random order (seed {self.seed})" if self.tie_order == "random" else ""
         return f"leave-one-out by time: last rating of each user test{before}{ties}"
 
 
