@@ -478,10 +478,11 @@ def test_same_seed_same_weights_whole_or_resumed_and_another_seed_others(trial, 
     assert any((a != b).any() for a, b in zip(start, other, strict=True))
 
 
+@pytest.mark.parametrize("precision", fast(["bfloat16", "float16"], {"float16"}))
 @pytest.mark.parametrize("name", TRAINED)
-def test_bfloat16_stays_finite(trial, name):
+def test_mixed_precision_stays_finite(trial, name, precision):
     optimizer = {"optimizer": "adam", "learning_rate": 0.001}
-    t = trial(name, epochs=2, precision="bfloat16", batch_size=10, **optimizer)
+    t = trial(name, epochs=2, precision=precision, batch_size=10, **optimizer)
     t.fit(resume=False)
     assert all(np.isfinite(w).all() for w in t.model.get_weights())
     assert t.model.score(_features(t)[0]).dtype == tf.float32
