@@ -31,6 +31,7 @@ flags.DEFINE_bool("cpu", False, "measure the CPU", flag_values=FLAGS)
 flags.DEFINE_list("models", ["mf", "deeprec", "sasrec"], "which models", flag_values=FLAGS)
 flags.DEFINE_list("only", [], "groups of cases; empty: all", flag_values=FLAGS)
 flags.DEFINE_float("seconds", 4.0, "of a case, after its first calls", flag_values=FLAGS)
+flags.DEFINE_integer("steps", 10**6, "of a case at most, after its first calls", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", "", "prepared data; empty: ml-latest-small", flag_values=FLAGS)
 
 CASES: dict[str, list[dict]] = {
@@ -51,10 +52,12 @@ class Clock:
 
     Args:
         seconds: After which it ends the epoch.
+        steps: After which it does.
     """
 
-    def __init__(self, seconds: float):
-        self.seconds, self.calls, self.born = seconds, 0, time.perf_counter()
+    def __init__(self, seconds: float, steps: int):
+        self.seconds, self.steps = seconds, steps
+        self.calls, self.born = 0, time.perf_counter()
         self.start = self.now = (0, self.born, time.process_time())
 
     def __call__(self, watch) -> None:
@@ -63,7 +66,8 @@ class Clock:
         late = self.now[1] - self.born > 4 * self.seconds
         if self.calls <= 3:  # these trace and compile
             self.start = self.now
-        if late or self.now[1] - self.start[1] > self.seconds:
+        steps, seconds = self.now[0] - self.start[0], self.now[1] - self.start[1]
+        if late or steps >= self.steps or seconds > self.seconds:
             raise Enough
 
     def result(self, batch_size: int) -> dict:
@@ -104,7 +108,7 @@ def measured(model: str, data_dir: str, train: dict) -> dict:
     settings = config_lib.to_dict(cls.Config())
     config = RunConfig(model, settings, data, data_dir, defaults).settled(info)
     built = build(config, info, strategy)
-    clock = Clock(FLAGS.seconds)
+    clock = Clock(FLAGS.seconds, FLAGS.steps)
     watch = methods.Watch(clock, room=lambda watch: 10**6)
     distribute = (
         strategies.distribute if train.get("prefetch", True) else lambda _, batches: batches
