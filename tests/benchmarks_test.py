@@ -316,3 +316,31 @@ def test_synthetic_ratings_have_the_shape_of_their_data_set(tmp_path):
     assert 0.7 * 50_240 < n < 1.3 * 50_240
     assert {v for _, _, values, _ in found for v in values.tolist()} == {1, 2, 3, 4, 5}
     assert ingest.write_span("netflix", 0.0005, 0, tmp_path / "span") == n
+
+
+def test_devices_are_measured_on_a_cpu_where_asked(board, tmp_path, monkeypatch):
+    gpu = load("gpu")
+    out = tmp_path / "found.json"
+    monkeypatch.setattr(
+        gpu, "CASES", {"calls": [{"steps_per_call": 3}], "jit": [{"jit_compile": 1}]}
+    )
+    words = [
+        "gpu",
+        f"--data_dir={board()[0]}",
+        "--seconds=60",
+        "--steps=3",
+        "--models=mf",
+        f"--out={out}",
+    ]
+    gpu.FLAGS(words)
+    with pytest.raises(ValueError, match="no GPU here.*--cpu"):
+        gpu.main()
+    gpu.FLAGS([*words, "--cpu", "--only=calls"])
+    gpu.main()
+    (case,) = json.loads(out.read_text())["cases"]
+    assert case["train"] == {"steps_per_call": 3}
+    assert case["steps"] == 3
+    assert case["examples_a_second"] > 0
+    gpu.FLAGS([*words, "--cpu", "--only=call"])
+    with pytest.raises(ValueError, match="--only=call is unknown; known: calls, jit"):
+        gpu.main()

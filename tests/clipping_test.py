@@ -129,6 +129,7 @@ SPARED = {
     "fm": ({"latent": 2}, {"w0"}),
     "deepfm": ({"latent": 2, "task": "rating", "hidden": (3,)}, {"w0", "bias"}),
     "sasrec": ({"width": 4}, {"bias", "gamma", "beta"}),
+    "bert4rec": ({"width": 4}, {"bias", "gamma", "beta"}),
     "hstu": ({"width": 4}, {"bias", "gamma", "beta", "distance"}),
     "svae": ({}, {"bias"}),
 }

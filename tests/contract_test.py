@@ -373,16 +373,20 @@ def test_recommends_to_a_new_user(solved, name):
     assert {line.split()[1] for line in lines} == {f"i{x}" for x in range(30, 40, 2)}
 
 
+REGULARIZED = {"clip_norm": 0.05, "average": 0.5, "weight_decay": 0.05}
+
+
+@pytest.mark.parametrize("train", [{}, pytest.param(REGULARIZED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TRAINED)
-def test_two_replicas_train_like_one(trial, name, mirrored, monkeypatch):
+def test_two_replicas_train_like_one(trial, name, train, mirrored, monkeypatch):
     """SGD shows a loss that is not divided by the number of replicas; Adam would hide it."""
     # Replicas draw other random numbers than one device: none here.
     monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
     monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: tf.zeros(shape, dtype))
     runs = []
     for strategy in (None, mirrored):
-        plain = {"strategy": strategy} if strategy else {}
-        t = trial(name, epochs=2, optimizer="sgd", learning_rate=0.005, batch_size=20, **plain)
+        more = {"strategy": strategy, **train} if strategy else train
+        t = trial(name, epochs=2, optimizer="sgd", learning_rate=0.005, batch_size=20, **more)
         rows = unshuffled(t, 20)
         trainer_fit(t, lambda epoch, rows=rows: rows)
         runs.append(t.model.get_weights())
@@ -473,10 +477,11 @@ def test_same_seed_same_weights_whole_or_resumed_and_another_seed_others(trial, 
     assert any((a != b).any() for a, b in zip(start, other, strict=True))
 
 
+@pytest.mark.parametrize("precision", fast(["bfloat16", "float16"], {"float16"}))
 @pytest.mark.parametrize("name", TRAINED)
-def test_mixed_precision_stays_finite(trial, name):
+def test_mixed_precision_stays_finite(trial, name, precision):
     optimizer = {"optimizer": "adam", "learning_rate": 0.001}
-    t = trial(name, epochs=2, mixed_precision=True, batch_size=10, **optimizer)
+    t = trial(name, epochs=2, precision=precision, batch_size=10, **optimizer)
     t.fit(resume=False)
     assert all(np.isfinite(w).all() for w in t.model.get_weights())
     assert t.model.score(_features(t)[0]).dtype == tf.float32

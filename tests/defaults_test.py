@@ -21,6 +21,8 @@ def test_the_papers_settings_are_a_preset(tfrec):  # noqa: F811
         assert f"  {text}  (" in ours
     for text in ("loss=bce", "negatives=1", "patience=0", "epochs=200", "dataset=ml-100k"):
         assert f"  {text}  (" in paper
+    for text in ("beta_2=0.98", "epsilon=1e-08", "schedule=constant"):
+        assert f"  {text}  (" in paper
 
 
 def test_a_preset_of_settings_takes_prepared_data(tfrec, board, tmp_path):  # noqa: F811

@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad", "adamw", "lbfgs")
+SCHEDULES = ("constant", "linear", "cosine")
+PRECISIONS = ("float32", "bfloat16", "float16")
 DUPLICATES = ("error", "first", "last", "sum", "count")
 
 
@@ -210,8 +212,17 @@ class TrainConfig(Settings):
         momentum: sgd only.
         weight_decay: Decoupled weight decay of the optimizer, 0 for none; biases, and the gains and
             shifts of normalization, do not decay.
+        beta_1: adam and adamw: decay of the mean of gradients.
+        beta_2: adam and adamw: decay of the mean of their squares.
+        epsilon: adam and adamw: added to the root of that mean.
+        schedule: What multiplies the learning rate after the warm-up: "constant" 1, "linear" from 1
+            to 0 in a straight line, "cosine" from 1 to 0 by half a cosine.
+        schedule_epochs: The epoch at which a linear or cosine schedule arrives at 0, if not at the
+            last one; 0: at the last one. A refit of fewer epochs keeps the rates of the run.
+        warmup_steps: Steps in which the learning rate grows from 0 in a straight line.
+        warmup_epochs: The same in epochs, such as 0.5; not beside `warmup_steps`.
         decay_epochs: The learning rate is multiplied by `decay_factor` after each of
-            these epochs.
+            these epochs, whatever the schedule.
         decay_factor: See `decay_epochs`.
         clip_norm: Bound of the global gradient norm, over all replicas; 0 for none.
         average: Validate and keep an exponential moving average of the weights; this is its
@@ -226,7 +237,15 @@ class TrainConfig(Settings):
         cuts: Lengths k of ranked lists in metrics (map@7); empty: the usual ones.
         refit: After the best epoch is known, train again on train + validation for as many
             epochs; test is reported for that model.
-        mixed_precision: Compute in bfloat16, keep float32 variables.
+        precision: What is computed in, variables being float32: "float32", "bfloat16", for CPUs
+            with AMX and newer GPUs, or "float16", for GPUs, with a loss that is scaled.
+        steps_per_call: Steps that one call of the graph takes, at most; no weight depends on it.
+            Signals and `save_minutes` wait for the end of a call; with on_nan=skip, callbacks of
+            batches, or several workers, it is 1.
+        jit_compile: Compile the training step by XLA, for each shape of a batch; only for models
+            whose shapes are known, and with --strategy=one. Gradient norms are not logged then.
+        deterministic: Use only operations that give the same bits each time, however slow; it
+            holds for the whole process.
         memory_check: Refuse a run whose estimated memory exceeds the available memory.
         save_minutes: Minutes of training after which the state for --resume is also saved within
             an epoch; 0: only at the ends of epochs.
@@ -241,7 +260,7 @@ class TrainConfig(Settings):
 
     flag: ClassVar[str] = "--train"
     of_running: ClassVar[tuple[str, ...]] = (
-        *("save_minutes", "save_steps", "save_keep", "on_nan"),
+        *("save_minutes", "save_steps", "save_keep", "on_nan", "steps_per_call"),
         *("histograms", "profile"),
     )
 
@@ -252,6 +271,13 @@ class TrainConfig(Settings):
     learning_rate: float = setting(1e-3, "more than 0", search=Range(1e-4, 1e-2, log=True))
     momentum: float = setting(0.9, "0 or more and less than 1")
     weight_decay: float = setting(0.0, "0 or more", search=OneOf(0.0, 0.01, 0.1, 1.0, 10.0))
+    beta_1: float = setting(0.9, "0 or more and less than 1", later=True)
+    beta_2: float = setting(0.999, "0 or more and less than 1", later=True)
+    epsilon: float = setting(1e-7, "more than 0", later=True)
+    schedule: str = setting("constant", choices=SCHEDULES, later=True)
+    schedule_epochs: int = setting(0, "0 or more", later=True)
+    warmup_steps: int = setting(0, "0 or more", later=True)
+    warmup_epochs: float = setting(0.0, "0 or more", later=True)
     decay_epochs: tuple[int, ...] = setting((), "at least 1")
     decay_factor: float = setting(0.5, "more than 0")
     clip_norm: float = setting(0.0, "0 or more")
@@ -263,7 +289,10 @@ class TrainConfig(Settings):
     recent_share: float = setting(0.2, "more than 0 and up to 1", later=True)
     cuts: tuple[int, ...] = setting((), "at least 1")
     refit: bool = False
-    mixed_precision: bool = False
+    precision: str = setting("float32", choices=PRECISIONS, later=True)
+    steps_per_call: int = setting(1, "at least 1", later=True)
+    jit_compile: bool = setting(False, later=True)
+    deterministic: bool = setting(False, later=True)
     memory_check: bool = True
     save_minutes: float = setting(10.0, "0 or more", later=True)
     save_steps: int = setting(0, "0 or more", later=True)
@@ -274,12 +303,40 @@ class TrainConfig(Settings):
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:
-        """Refuses an average of weights with lbfgs."""
+        """Refuses what lbfgs can not have, two warm-ups, and a schedule that ends too early."""
+        another = "leave it out, or choose another --train optimizer"
         if self.optimizer == "lbfgs" and self.average:
             raise SettingError(
-                f"average={self.average}: lbfgs has no noisy steps to average; leave it out, "
-                "or choose another --train optimizer"
+                f"average={self.average}: lbfgs has no noisy steps to average; {another}"
             )
+        scheduled = [n for n in ("warmup_steps", "warmup_epochs") if getattr(self, n)]
+        if self.warmup_steps and self.warmup_epochs:
+            raise SettingError(
+                f"warmup_steps={self.warmup_steps} warmup_epochs={self.warmup_epochs:g}: a warm-up "
+                "is counted in steps or in epochs; leave one of them out"
+            )
+        if self.schedule != "constant":
+            scheduled.append("schedule")
+            if 0 < self.schedule_epochs < self.epochs:
+                raise SettingError(
+                    f"schedule_epochs={self.schedule_epochs}: the learning rate would be 0 in the "
+                    f"last ones of epochs={self.epochs}; make it as many, or leave it out"
+                )
+        if self.optimizer == "lbfgs" and scheduled:
+            name = scheduled[-1]
+            raise SettingError(
+                f"{name}={getattr(self, name)}: lbfgs has no learning rate; {another}"
+            )
+        if self.optimizer == "lbfgs" and self.precision == "float16":
+            raise SettingError(f"precision=float16: lbfgs scales no loss; {another}")
+
+    @classmethod
+    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of any version as this one writes them: there was `mixed_precision`."""
+        found = dict(fields)
+        if found.pop("mixed_precision", False):
+            found.setdefault("precision", "bfloat16")
+        return found
 
 
 def data_config(

@@ -49,6 +49,21 @@ def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("tfrec")
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Scales the loss for float16; a step whose gradients overflow on any replica is left out.
+
+    Keras' own checks the first replica alone, before gradients are summed.
+    """
+
+    def check_finite(self, grads):
+        finite = super().check_finite(grads)
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return finite
+        return context.all_reduce("SUM", tf.cast(~finite, tf.float32)) == 0
+
+
+@keras.saving.register_keras_serializable("tfrec")
 class Adam(Clipping, keras.optimizers.Adam):
     """Adam."""
 

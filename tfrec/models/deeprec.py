@@ -127,8 +127,9 @@ class DeepRec(Residual):
         with tf.GradientTape() as tape:
             scores = self.run_forward(features, training=True)
             loss = self.compute_loss(features, targets, scores)
+            scaled = self.optimizer.scale_loss(loss)
         outputs = scores[1]
-        self._apply(tape, loss)
+        self._apply(tape, scaled)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(loss * replicas)
         errors = []
@@ -138,7 +139,8 @@ class DeepRec(Residual):
                 outputs = self.reconstruct(x, training=True)
                 error = tf.cast(x, tf.float32) - tf.cast(outputs, tf.float32)
                 loss = tf.reduce_mean(tf.square(error)) / replicas
-            self._apply(tape, loss)
+                scaled = self.optimizer.scale_loss(loss)
+            self._apply(tape, scaled)
             errors.append(loss * replicas)
         parts = {"refeed_loss": tf.add_n(errors) / len(errors)} if errors else {}
         return self.training_logs(features, targets, scores, **parts)

@@ -137,7 +137,8 @@ class RecVAE(Recommender):
             tape.watch([w.value for w in weights])
             outputs = self.reconstruct(features, dropped, drawn=True)
             loss = self.compute_loss(features, targets, outputs)
-        self.optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+            scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(tape.gradient(scaled, [w.value for w in weights]), weights)
         return loss, outputs
 
 

@@ -24,7 +24,10 @@ def build(config: RunConfig, info: DatasetInfo, strategy: tf.distribute.Strategy
     """
     train = config.train
     keras.utils.set_random_seed(train.seed)
-    keras.config.set_dtype_policy("mixed_bfloat16" if train.mixed_precision else "float32")
+    if train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    plain = train.precision == "float32"
+    keras.config.set_dtype_policy("float32" if plain else f"mixed_{train.precision}")
     with strategy.scope():
         model = registry.model_class(config.model).create(info, config.model_config)
         if isinstance(model, EventModel):

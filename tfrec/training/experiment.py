@@ -225,7 +225,9 @@ class Experiment:
         chosen = chosen or {"rule": lists.own_rule(self.model)}
         self.model = self.make_model()
         self.evaluator = Evaluator(self.model, self.strategy)
-        config = dataclasses.replace(self.config.train, epochs=epochs, patience=0)
+        train = self.config.train
+        until = train.schedule_epochs or train.epochs  # the same rates as before
+        config = dataclasses.replace(train, epochs=epochs, patience=0, schedule_epochs=until)
         trainer = self._trainer(config, {"phase": "refit", "chosen": chosen})
         progress, own = self._resumed("refit") if resume else (None, {})
         if progress is None:

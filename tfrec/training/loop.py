@@ -232,8 +232,11 @@ class Trainer:
             start: Its time on the performance counter.
             own: What the model had saved besides.
         """
+        before = progress.step  # steps when the listener was called last
 
         def listener(watch: methods.Watch) -> None:
+            nonlocal before
+            taken, before = watch.done - before, watch.done
             for each in self._of_steps:
                 each.on_train_batch_end(watch.done - 1, self._means(watch.logs))
             if progress.first_loss is None and watch.logs:
@@ -242,14 +245,28 @@ class Trainer:
                 self._refuse_bad(progress, self._means(watch.logs), watch)
             if self.save and self.method.resumable:
                 stops = self._is_asked_to_stop(watch.done)
-                if stops or self._is_due():
+                if stops or self._is_due(taken):
                     here = self._within(progress, watch, start)
                     self._refuse_bad(progress, here.logs, watch)
                     self._save(here, watch.save_own())
                 if stops:
                     raise interrupts.Interrupted(here.where)
 
-        return methods.Watch(listener, progress.step, progress.logs, progress.skipped, own)
+        def room(watch: methods.Watch) -> int:
+            if progress.first_loss is None or self._of_steps:
+                return 1
+            return self._room(watch.done)
+
+        return methods.Watch(
+            listener, progress.step, progress.logs, progress.skipped, own, room=room
+        )
+
+    def _room(self, done: int) -> int:
+        """Steps after the first `done` until the loss must be seen, or the state saved."""
+        room = LOOKS - done % LOOKS
+        if self.save and self.config.save_steps:
+            room = min(room, self.config.save_steps - self._saved[1])
+        return room
 
     def _measured(
         self, validate: Callable[[], dict], here: Progress, watch: methods.Watch
@@ -281,12 +298,12 @@ class Trainer:
             seconds=progress.seconds + time.perf_counter() - start,
         )
 
-    def _is_due(self) -> bool:
-        """Whether the state is to be saved within the epoch."""
+    def _is_due(self, taken: int) -> bool:
+        """Whether the state is to be saved within the epoch, so many steps after the last look."""
         (then, steps), config = self._saved, self.config
-        self._saved = then, steps + 1
+        self._saved = then, steps + taken
         late = config.save_minutes and time.monotonic() - then >= 60 * config.save_minutes
-        return bool(late or (config.save_steps and steps + 1 >= config.save_steps))
+        return bool(late or (config.save_steps and steps + taken >= config.save_steps))
 
     def _is_asked_to_stop(self, step: int = 0) -> bool:
         """Whether a signal came, to any worker: they stop after the same step."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Resumable
-from tfrec.training import lbfgs, meter, optimizers, strategies
+from tfrec.training import compiled, lbfgs, meter, optimizers, schedules, strategies
 
 
 @dataclasses.dataclass
@@ -29,6 +29,7 @@ class Watch:
         skipped: Steps among them that were undone, since they gave numbers that are not finite.
         own: What a `Resumable` model had saved.
         save_own: Gives what it would save now.
+        room: How many steps may be taken before the listener must be called.
     """
 
     listener: Callable[["Watch"], object] = lambda watch: None
@@ -37,10 +38,11 @@ class Watch:
     skipped: int = 0
     own: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     save_own: Callable[[], Mapping[str, np.ndarray]] = dict
+    room: Callable[["Watch"], int] = lambda watch: 1
 
-    def step(self, logs: Mapping[str, Any]) -> None:
-        """One more step was taken."""
-        self.done, self.logs = self.done + 1, logs
+    def step(self, logs: Mapping[str, Any], taken: int = 1) -> None:
+        """One more step was taken, or several in one call."""
+        self.done, self.logs = self.done + taken, logs
         self.listener(self)
 
     def own_step(self, save: Callable[[], Mapping[str, np.ndarray]]) -> None:
@@ -124,7 +126,7 @@ class ClosedForm(Method):
 
 
 class Steps(Method):
-    """An optimizer's step a batch."""
+    """An optimizer's step a batch; a call of the graph takes one of them, or several."""
 
     whole = False
     resumable = True
@@ -132,7 +134,17 @@ class Steps(Method):
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         super().__init__(model, strategy, train)
         self._meter = meter.Meter(strategy)
-        self._step = tf.function(self._guarded if train.on_nan == "skip" else self._plain)
+        self._rate: np.float32 | None = None  # of the optimizer
+        skips = train.on_nan == "skip"
+        alone = skips or strategies.is_multiworker(strategy)
+        self._most = 1 if alone else train.steps_per_call
+        self._train_step = model.train_step
+        if train.jit_compile:
+            self._train_step = compiled.training_step(model, strategy)
+        self._step = tf.function(self._guarded if skips else self._plain)
+        self._call = tf.function(self._several)
+        if train.jit_compile:
+            self._called = compiled.naming_model(self._called, model)
 
     def compile(self) -> None:
         super().compile()
@@ -141,17 +153,23 @@ class Steps(Method):
     def epoch(
         self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
+        steps = int(dataset.cardinality())
         if watch.done:
             dataset = dataset.skip(watch.done)
         else:
             self.model.begin_epoch(epoch, rows)
-        self.model.optimizer.learning_rate = optimizers.learning_rate(self.train, epoch)
         self._meter.reset()
-        distributed = self.strategy.experimental_distribute_dataset(dataset)
-        for logs, is_finite in strategies.steps(self._step, distributed):
+        distributed = strategies.distribute(self.strategy, dataset)
+
+        def call(batches: Iterator) -> tuple[int, dict, tf.Tensor | None]:
+            n = max(1, min(self._most, watch.room(watch), steps - watch.done))
+            rates = schedules.rates(self.train, epoch, watch.done, self._most, steps)
+            return self._called(batches, rates, n)
+
+        for taken, logs, is_finite in strategies.steps(call, distributed):
             if is_finite is not None and not is_finite:
                 watch.skipped, logs = watch.skipped + 1, watch.logs
-            watch.step(logs)
+            watch.step(logs, taken)
         if not watch.done:
             raise ValueError("not one training batch: the training rows are fewer than replicas")
         return self.means(watch.logs)
@@ -163,6 +181,17 @@ class Steps(Method):
             "examples_per_second": self._meter.examples / seconds,
             "input_wait": min(1.0, self._meter.waited / seconds),
         }
+
+    def _called(
+        self, batches: Iterator, rates: np.ndarray, n: int
+    ) -> tuple[int, dict, tf.Tensor | None]:
+        """Takes `n` steps; returns their number, the logs, and what `_guarded` says of one step."""
+        last, self._rate = self._rate, rates[n - 1]
+        if n > 1:
+            return n, self._call(batches, tf.constant(rates), tf.constant(n)), None
+        if self._rate != last:
+            self.model.optimizer.learning_rate = self._rate
+        return 1, *self._step(batches)
 
     def means(self, logs: Mapping[str, Any]) -> dict[str, float]:
         """The mean of the replicas' logs."""
@@ -180,8 +209,19 @@ class Steps(Method):
         return self._on_next(batches), None
 
     def _on_next(self, batches: Iterator) -> dict:
-        step, take = self.model.train_step, self._meter.next
-        return strategies.run_on_next(self.strategy, step, batches, take)
+        take = self._meter.next
+        return strategies.run_on_next(self.strategy, self._train_step, batches, take)
+
+    def _several(self, batches: Iterator, rates: tf.Tensor, n: tf.Tensor) -> dict:
+        """`n` steps with the first of `rates`; returns the logs after the last one."""
+
+        def step(i: tf.Tensor, unused: dict) -> tuple[tf.Tensor, dict]:
+            self.model.optimizer.learning_rate = rates[i]
+            logs, _ = self._step(batches)  # traced once: of its own graph
+            return i + 1, logs
+
+        first = step(tf.constant(0), {})
+        return tf.while_loop(lambda i, _: i < n, step, first)[1]
 
     def _guarded(self, batches: Iterator) -> tuple[dict, tf.Tensor]:
         """A step that is undone where it gives a number that is not finite; whether it does not."""

@@ -1,4 +1,4 @@
-"""Optimizers by name, and the learning rate's steps."""
+"""Optimizers by name."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from tfrec.models import clipping
 from tfrec.models.base import Recommender
 
 OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
-    "adam": lambda c, k: clipping.Adam(c.learning_rate, **k),
-    "adamw": lambda c, k: clipping.AdamW(c.learning_rate, **k),
+    "adam": lambda c, k: clipping.Adam(c.learning_rate, **_moments(c), **k),
+    "adamw": lambda c, k: clipping.AdamW(c.learning_rate, **_moments(c), **k),
     "sgd": lambda c, k: clipping.SGD(c.learning_rate, momentum=c.momentum, **k),
     "rmsprop": lambda c, k: clipping.RMSprop(c.learning_rate, **k),
     "adagrad": lambda c, k: clipping.Adagrad(c.learning_rate, **k),
@@ -34,11 +34,11 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=model.undecayed)
-    model.log_gradient_norm(optimizer)
-    return optimizer
+    if not config.jit_compile:  # XLA cannot compile the norm of sparse gradients
+        model.log_gradient_norm(optimizer)
+    return clipping.LossScale(optimizer) if config.precision == "float16" else optimizer
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """The rate in `epoch` (from 0): one `decay_factor` for each passed decay epoch."""
-    passed = sum(epoch >= e for e in config.decay_epochs)
-    return config.learning_rate * config.decay_factor**passed
+def _moments(config: TrainConfig) -> dict[str, float]:
+    """What Adam and AdamW have besides."""
+    return {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": config.epsilon}

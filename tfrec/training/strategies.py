@@ -106,6 +106,17 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
         wait_for_all(strategy)
 
 
+def distribute(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset) -> Iterable:
+    """The batches of a dataset, each on the devices that compute with it.
+
+    Strategies of several devices prefetch batches to them; this does the same for one GPU.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if strategy is tf.distribute.get_strategy() and gpus:
+        return dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name))
+    return strategy.experimental_distribute_dataset(dataset)
+
+
 def run_on_next(
     strategy: tf.distribute.Strategy,
     function: Callable,

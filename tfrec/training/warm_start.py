@@ -70,9 +70,15 @@ def _same_slots(old: keras.Optimizer | None, new: keras.Optimizer) -> bool:
     """Whether an earlier optimizer keeps the same variables as the new one."""
     return (
         type(old).__name__ == type(new).__name__
+        and type(_inner(old)).__name__ == type(_inner(new)).__name__
         and old.built
         and len(old.variables) == len(new.variables)
     )
+
+
+def _inner(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """The optimizer that takes the steps, without a loss scale around it."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _start_averages(model: Recommender) -> None:
@@ -80,7 +86,7 @@ def _start_averages(model: Recommender) -> None:
 
     Keras starts them at 0 and puts the weights there in its first step, which the earlier run took.
     """
-    averages = model.optimizer._model_variables_moving_average
+    averages = _inner(model.optimizer)._model_variables_moving_average
     for weight, average in zip(model.trainable_variables, averages, strict=True):
         average.assign(weight.numpy())
 
