@@ -11,10 +11,11 @@ class Meter:
 
     Args:
         strategy: The one whose replicas share the batches.
+        timed: Whether waiting is measured; deterministic operations cannot read the clock.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy):
-        self.strategy = strategy
+    def __init__(self, strategy: tf.distribute.Strategy, timed: bool = True):
+        self.strategy, self.timed = strategy, timed
         with tf.device("CPU:0"):
             self._examples = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -26,16 +27,21 @@ class Meter:
 
     def next(self, batches: Iterator) -> Any:
         """The next batch of `batches`, whose features have `user`; called in a graph."""
+        batch = self._timed_next(batches) if self.timed else next(batches)
+        users = self.strategy.experimental_local_results(batch[0]["user"])
+        real = tf.add_n([tf.math.count_nonzero(u >= 0) for u in users])
+        workers = self.strategy.num_replicas_in_sync // len(users)
+        self._examples.assign_add(real * workers)
+        return batch
+
+    def _timed_next(self, batches: Iterator) -> Any:
+        """The next batch; counts the seconds until it is there."""
         start = tf.timestamp()
         with tf.control_dependencies([start]):
             batch = next(batches)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
             end = tf.timestamp()
         self._waited.assign_add(end - start)
-        users = self.strategy.experimental_local_results(batch[0]["user"])
-        real = tf.add_n([tf.math.count_nonzero(u >= 0) for u in users])
-        workers = self.strategy.num_replicas_in_sync // len(users)
-        self._examples.assign_add(real * workers)
         return batch
 
     @property

@@ -133,7 +133,7 @@ class Steps(Method):
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         super().__init__(model, strategy, train)
-        self._meter = meter.Meter(strategy)
+        self._meter = meter.Meter(strategy, timed=not train.deterministic)
         self._rate: np.float32 | None = None  # of the optimizer
         skips = train.on_nan == "skip"
         alone = skips or strategies.is_multiworker(strategy)
@@ -176,11 +176,13 @@ class Steps(Method):
 
     def pace(self, seconds: float) -> dict[str, float]:
         """The learning rate, examples a second and the share of time without a batch."""
-        return {
+        found = {
             "learning_rate": float(self.model.optimizer.learning_rate),
             "examples_per_second": self._meter.examples / seconds,
-            "input_wait": min(1.0, self._meter.waited / seconds),
         }
+        if self._meter.timed:
+            found["input_wait"] = min(1.0, self._meter.waited / seconds)
+        return found
 
     def _called(
         self, batches: Iterator, rates: np.ndarray, n: int
