@@ -67,6 +67,7 @@ SMALL = {
         {"embedding": 8, "recurrent": 16, "hidden": (8,), "latent": 4, "ahead": 40},
         {"epochs": 30, "learning_rate": 0.02, "batch_size": 10},
     ),
+    "sequentialrules": ({}, {"batch_size": 16}),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
     "bert4rec": (
@@ -83,6 +84,7 @@ SMALL = {
         {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0, "regularization": 10.0},
         {**CODED, "epochs": 20},
     ),
+    "chebycf": ({"factors": 4, "low_pass": 0.3}, {"batch_size": 16}),
     "ials": ({"factors": 4, "regularization": 0.1}, {"batch_size": 16}),
     "als": ({"factors": 4}, {"batch_size": 16}),
     "mf": ({"latent": 4, "regularization": 0.001}, EVENTS),

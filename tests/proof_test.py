@@ -30,8 +30,8 @@ INVALID_ARGUMENT = 3
 BAD_ROW = 3
 # One of each kind of input and output graph; the other models are run by `-m slow`.
 KINDS = (
-    *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "ials", "mf"),
-    *("bertrating", "biases"),
+    *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "chebycf", "ials"),
+    *("sequentialrules", "mf", "bertrating", "biases"),
 )
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 

@@ -38,9 +38,7 @@ class GLocalK(SparseFC):
     initialization with standard deviation .1, and the input changes abruptly).
     """
 
-    defaults = TrainConfig(
-        epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
-    )
+    defaults = SparseFC.defaults
     paper = TrainConfig(epochs=90, optimizer="lbfgs", iterations=5, batch_size=4096, patience=0)
     paper_settings = {"pretrain_epochs": 30, "kernel_scale": 1.0, "input_dropout": 0.0}
 
@@ -55,9 +53,6 @@ class GLocalK(SparseFC):
                 from the pre-trained model; false: at random, as in the authors' code.
         """
 
-        regularization: float = 20.0
-        kernel_regularization: float = 0.006
-        input_dropout: float = 0.5
         pretrain_epochs: int = setting(20, "at least 1")
         kernel_scale: float = setting(2e-4, "more than 0", search=Range(1e-5, 0.1, log=True))
         identity_start: bool = True

@@ -29,9 +29,17 @@ class HSTU(SelfAttention):
     too.
     """
 
-    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=1e-3, patience=5)
+    defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=5e-4, patience=8)
     paper = TrainConfig(epochs=101, batch_size=128, learning_rate=1e-3)
-    paper_settings = {"window": 200, "width": 50, "slide": 0.0, "popular": False, "negatives": 128}
+    paper_settings = {
+        "window": 200,
+        "width": 50,
+        "dropout": 0.2,
+        "slide": 0.0,
+        "popular": False,
+        "negatives": 128,
+        "temperature": 0.05,
+    }
 
     @dataclasses.dataclass(frozen=True)
     class Config(SelfAttention.Config):
@@ -43,8 +51,9 @@ class HSTU(SelfAttention):
             temperature: Temperature of the softmax over cosine similarities.
         """
 
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
         blocks: int = setting(2, "at least 1", search=Range(1, 4))
-        temperature: float = setting(0.05, "more than 0", search=Range(0.02, 0.2, log=True))
+        temperature: float = setting(0.1, "more than 0", search=Range(0.02, 0.2, log=True))
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)

@@ -13,6 +13,7 @@ from tfrec.models.bert4rec import BERT4Rec
 from tfrec.models.bertrating import BertRating
 from tfrec.models.biases import Biases
 from tfrec.models.cdae import CDAE
+from tfrec.models.chebycf import ChebyCF
 from tfrec.models.dcn import DCN
 from tfrec.models.deepfm import DeepFM
 from tfrec.models.deeprec import DeepRec
@@ -29,6 +30,7 @@ from tfrec.models.multvae import MultVAE
 from tfrec.models.popularity import Popularity
 from tfrec.models.recvae import RecVAE
 from tfrec.models.sasrec import SASRec
+from tfrec.models.sequentialrules import SequentialRules
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
@@ -46,6 +48,7 @@ MODELS: dict[str, type[Recommender]] = {
     "sparsefc": SparseFC,
     "glocalk": GLocalK,
     "svae": SVAE,
+    "sequentialrules": SequentialRules,
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
     "bert4rec": BERT4Rec,
@@ -53,6 +56,7 @@ MODELS: dict[str, type[Recommender]] = {
     "ease": EASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
+    "chebycf": ChebyCF,
     "ials": IALS,
     "als": ALS,
     "mf": MF,

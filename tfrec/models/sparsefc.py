@@ -37,15 +37,19 @@ class SparseFC(ItemRows, Recommender):
 
     task = "rating"
     defaults = TrainConfig(
-        epochs=100, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=3
+        epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
     )
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
-    paper_settings = {"kernel_regularization": 0.013, "input_dropout": 0.0}
+    paper_settings = {
+        "regularization": 60.0,
+        "kernel_regularization": 0.013,
+        "input_dropout": 0.0,
+    }
     search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
-        """SparseFC's settings; those of the paper are for MovieLens-1M.
+        """SparseFC's settings.
 
         Attributes:
             rows: "item" (the paper's) or "user".
@@ -63,9 +67,9 @@ class SparseFC(ItemRows, Recommender):
             (500, 500), "at least 1", search=OneOf((250,), (500,), (500, 500))
         )
         activation: str = setting("sigmoid", choices=ACTIVATIONS)
-        regularization: float = setting(60.0, "0 or more", search=Range(5, 200, log=True))
+        regularization: float = setting(20.0, "0 or more", search=Range(5, 200, log=True))
         kernel_regularization: float = setting(
-            0.002, "0 or more", search=Range(2e-4, 0.05, log=True)
+            0.006, "0 or more", search=Range(2e-4, 0.05, log=True)
         )
         kernel_size: int = setting(5, "at least 1")
         input_dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))

@@ -89,7 +89,7 @@ PRESETS: dict[str, Preset] = {
     "sparsefc-ml1m-random90": Preset(
         model="sparsefc",
         data=DataConfig(dataset="ml-1m", rows="item"),
-        settings=dict(kernel_regularization=0.002, input_dropout=0.5),
+        settings=dict(regularization=60.0, kernel_regularization=0.002, input_dropout=0.5),
         train=dict(AVERAGED_ADAM, batch_size=64, epochs=200, patience=20),
         published="RMSE .824 (other splits; no input dropout, no averaged weights)",
         source=SPARSEFC,
