@@ -19,7 +19,7 @@ from tfrec.models.base import Recommender
 
 @keras.saving.register_keras_serializable("tfrec")
 class ChebyCF(Recommender):
-    """A filter on the spectrum of the graph of items, without training.
+    """A spectral filter on the item graph, without training.
 
     X is the matrix of interactions, users by items, of ones and zeros, d_u and d_i its row and
     column sums, N = D_u^-1/2 X D_i^-1/2, and L = I - 2 N'N the Laplacian of the items, scaled to
@@ -32,11 +32,12 @@ class ChebyCF(Recommender):
         h(l) = 1/2 + 1/2 |l|^flatness for l < 0,   1/2 - 1/2 |l|^flatness for l >= 0,
 
     and Q are the first `factors` right singular vectors of N (an ideal low-pass filter). H(L) x
-    takes `order` products with the sparse N'N: no matrix of items by items is made. There is
-    nothing in it about the user who asks: any history can be scored. The interactions themselves
-    are weights of the model, and are part of an export.
+    takes `order` products with the sparse N'N: no item-by-item matrix is made. The model has no
+    user parameters, so that any history can be scored. The training interactions are weights of the
+    model, and thus part of an export.
 
-    Departs from the paper: histories of an item that nobody has in training score 0 there.
+    Departs from the paper: items without training interactions score 0 and
+    contribute nothing to the scores of others.
     """
 
     task = "ranking"
@@ -47,11 +48,12 @@ class ChebyCF(Recommender):
         """ChebyCF's settings.
 
         Attributes:
-            order: Degree of the interpolation.
+            order: Degree of the Chebyshev interpolation.
             flatness: Exponent of the plateau.
-            factors: Vectors of the low-pass filter.
-            low_pass: a, its weight.
-            degree: b, how much more a popular item's score is raised than its part in a history.
+            factors: Number of singular vectors of the ideal low-pass filter.
+            low_pass: a, the weight of the ideal low-pass filter.
+            degree: b, the exponent of item counts that scores are multiplied with, and the entries
+                of histories divided by.
         """
 
         order: int = setting(8, "at least 1", search=Range(4, 12))
@@ -101,13 +103,13 @@ class ChebyCF(Recommender):
         return found
 
     def objective(self, features, targets, scores):
-        """The squared error of the history, which nothing minimises."""
+        """The squared error of the history; it is not minimised."""
         items = features["items"]
         x = densify(items, losses.observed(items), self.info.n_items)
         return tf.reduce_sum(tf.square(x - scores), axis=1)
 
     def fit(self, rows, **unused):
-        """Reads `rows` (a dataset of `(features, targets)`) once."""
+        """Reads `rows`, batches of (features, targets), once."""
         x = sparse.read(rows, self.info.n_items)
         x.sum_duplicates()
         x.data[:] = 1
@@ -127,7 +129,7 @@ class ChebyCF(Recommender):
 
 
 def coefficients(order: int, flatness: int) -> np.ndarray:
-    """Of the Chebyshev polynomials T_0 ... T_order that interpolate the plateau.
+    """Coefficients of the Chebyshev polynomials T_0 ... T_order that interpolate the plateau.
 
     Args:
         order: 1 or more.

@@ -16,17 +16,17 @@ from tfrec.models.base import Recommender
 
 @keras.saving.register_keras_serializable("tfrec")
 class SequentialRules(Recommender):
-    """Counts which items follow which; nothing is learned.
+    """Counts which items follow which in training histories.
 
-    A rule a -> b weighs 1/d for each training history in which b comes d items after a,
+    A rule a -> b gains the weight 1/d from each training history in which b comes d items after a,
     d <= `distance`:
 
         R_ab = sum over histories, and positions p of a and p + d of b, of 1/d
         s_b  = sum over the last `recent` items i_1 (the newest), i_2, ... of
                1/j R_(i_j, b) / (sum_c R_(i_j, c))^normalization
 
-    Departs from the paper: the paper's SR looks up the newest item alone (`recent=1`) and does not
-    divide (`normalization=0`).
+    Departs from the paper: its SR uses the rules of the newest item only (`recent=1`), without
+    normalization (`normalization=0`).
     """
 
     task = "ranking"
@@ -34,12 +34,12 @@ class SequentialRules(Recommender):
 
     @dataclasses.dataclass(frozen=True)
     class Config(Recommender.Config):
-        """The settings of the rules.
+        """Settings of the rules.
 
         Attributes:
-            distance: Most items from a rule's left side to its right side.
-            recent: Newest items of a history whose rules are summed up.
-            normalization: Exponent of the sum that an item's rules are divided by.
+            distance: Maximum distance in a history between the two items of a rule.
+            recent: Number of newest items of a history whose rules are summed.
+            normalization: Exponent of the sum of an item's rules, by which they are divided.
         """
 
         distance: int = setting(10, "at least 1", search=Range(1, 20))
@@ -59,7 +59,7 @@ class SequentialRules(Recommender):
 
     @classmethod
     def memory(cls, info, config, train):
-        """The rules, in the model and while they are counted, and a dense batch of scores."""
+        """The rules, in the model and while counting, and a dense batch of scores."""
         n_pairs = min(sum(info.n_ratings.values()) * config.distance, info.n_items**2)
         return 36 * n_pairs + 8 * train.eval_batch_size * info.n_items
 
@@ -79,7 +79,7 @@ class SequentialRules(Recommender):
         return tf.ensure_shape(tf.scatter_nd(cells, weights, shape), [items.shape[0], shape[1]])
 
     def objective(self, features, targets, scores):
-        """Minus the logarithm of the targets' shares of the score."""
+        """Minus the logarithm of the targets' shares of the total score."""
         share = scores / tf.maximum(tf.reduce_sum(scores, axis=1, keepdims=True), 1e-9)
         items = targets["target_items"]
         picked = tf.gather(share, tf.maximum(items, 0), batch_dims=1)
@@ -87,7 +87,7 @@ class SequentialRules(Recommender):
         return tf.reduce_sum(nll, axis=1)
 
     def fit(self, rows, **unused):
-        """Counts over one pass of `rows` (a dataset of `(features, targets)`)."""
+        """Counts the rules in `rows`, batches of (features, targets)."""
         n, c = self.info.n_items, self.config
         counts = scipy.sparse.csr_matrix((n, n), dtype=np.float32)
         for features, _ in rows:
@@ -101,12 +101,12 @@ class SequentialRules(Recommender):
 
 
 def rules_of(items: np.ndarray, n_items: int, distance: int) -> scipy.sparse.csr_matrix:
-    """R of histories.
+    """Counts R in histories.
 
     Args:
         items: int `[n, length]` in time order, padding -1 anywhere.
         n_items: Size of the vocabulary.
-        distance: Most items between the sides of a rule.
+        distance: Maximum distance between the two items of a rule.
 
     Returns:
         float32 `[n_items, n_items]`.
