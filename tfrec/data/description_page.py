@@ -86,12 +86,6 @@ def draw_rows(d: Description) -> Chart:
     return chart.bars(title, labels, {rows: found}, "ratings (all parts)", rows)
 
 
-def draw_sizes(d: Description) -> Chart:
-    """Ratings by part."""
-    found = description_text.by_part(d)
-    return chart.bars("Split sizes", [*found], {"ratings": [*found.values()]}, "part", "ratings")
-
-
 def draw_density(d: Description) -> Chart:
     """Share of filled pairs: the most active rows at the top, the most rated columns left."""
     row, column = ("users", "items") if d.info.rows == "user" else ("items", "users")
@@ -99,7 +93,7 @@ def draw_density(d: Description) -> Chart:
         f"Sparsity: {100 * d.info.sparsity:.2f} % empty",
         d.density,
         f"{column}, the most rated first",
-        f"{row}, the least active first",
+        f"{row}, the most active on top",
         "share of pairs with a rating",
     )
 
@@ -110,4 +104,4 @@ def _by_part(d: Description, counts: np.ndarray) -> dict[str, np.ndarray]:
     return {description_text.PART_NAMES[p]: n for p, n in parts if n.sum()}
 
 
-PLOTS = (draw_values, draw_sizes, draw_tail, draw_share, draw_activity, draw_rows, draw_density)
+PLOTS = (draw_values, draw_tail, draw_share, draw_activity, draw_rows, draw_density)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 WIDTH, HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 46
 _LEGEND = 20  # height of a line of it
-_LETTER = 6.4  # width
+_LETTER = 7.8  # width, on a phone
 _SHADES = 6  # of a heat map
 _POINTS = 200  # of a line, at most
 
@@ -157,7 +157,7 @@ def bars(
             size = round(low - high, 1)
             drawn.append(Bar(round(x, 1), high, round(width, 1), size, s, text))
             below += values[i] if stacked else 0
-    every = max(1, math.ceil(max(map(len, labels), default=1) * _LETTER / slot * 1.15))
+    every = max(1, math.ceil(max(map(len, labels), default=1) * _LETTER / slot * 1.1))
     named = dict(zip(series, heights, strict=True))
     middles = [round(_LEFT + slot * (i + 0.5), 1) for i in range(len(labels))]
     ticks = [Tick(x, label) for x, label in zip(middles, labels, strict=True)][::every]

@@ -5,7 +5,7 @@ import numpy as np
 from tfrec.api.reporting.measured import Measured
 from tfrec.metrics.exposure import deciles
 from tfrec.metrics.kept_lists import LENGTH
-from tfrec.pages import Panels, Plot, Section, Table, chart
+from tfrec.pages import Plot, Section, Table, chart
 
 
 def section(m: Measured) -> Section | None:
@@ -45,5 +45,5 @@ def section(m: Measured) -> Section | None:
     head = ("model", "lists", "coverage", "Gini", "novelty (bits)", "mean popularity")
     return Section(
         "Popularity bias and coverage",
-        [Panels([Table("What is recommended", head, rows, note=note), Plot(drawn, shares)])],
+        [Table("What is recommended", head, rows, note=note), Plot(drawn, shares)],
     )

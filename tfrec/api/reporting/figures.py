@@ -29,7 +29,7 @@ def protocol(m: Measured) -> Section:
         ("Model", f"{type(run.model).__name__}, {run.model.count_params():,} parameters"),
         ("Settings", settings or "none"),
         ("Data", f"{info.name}: {ids}interactions: {parts}"),
-        ("Epochs", f"{measured['epochs']}, the best {measured['best_epoch']}; seed {train.seed}"),
+        ("Epochs", f"{_epochs(measured)}seed {train.seed}"),
         ("Cost", f"{measured['seconds']:,} s, {measured['peak_memory_mb']:,} MB of memory at most"),
         ("Versions", ", ".join(f"{n} {v}" for n, v in run.config.versions.items()) or "unknown"),
         ("Data fingerprint", info.fingerprint[:16]),
@@ -40,6 +40,11 @@ def protocol(m: Measured) -> Section:
     )
 
 
+def _epochs(measured: dict) -> str:
+    """How many there were; an ensemble has none."""
+    return "{epochs}, the best {best_epoch}; ".format(**measured) if "epochs" in measured else ""
+
+
 def metrics(m: Measured) -> Section:
     """Test with intervals, validation and the floors."""
     measured = m.run.metrics
@@ -47,7 +52,7 @@ def metrics(m: Measured) -> Section:
     names = [name for name in m.task.table or m.test if name in m.test]
     columns = [measured["validation"], *floors.values()]
     rows = [
-        (name, with_interval(m.test[name], _interval(m, name)), *_numbers(name, columns))
+        (name, _with_interval(m.test[name], _interval(m, name)), *_numbers(name, columns))
         for name in names
     ]
     head = (
@@ -72,7 +77,7 @@ def metrics(m: Measured) -> Section:
         "Metrics",
         [
             *(Text(line, "warning") for line in warnings),
-            Table("Metrics", head, rows, note=note),
+            Table("Test, validation and floors", head, rows, note=note),
             *([Details(f"{len(others)} more metrics", [more], is_open=False)] if others else []),
         ],
     )
@@ -150,8 +155,7 @@ def _bins(caption: str, first: str, bins: calibrations.Bins) -> Table:
     return Table(caption, (first, "interactions", "mean prediction", "mean actual", "RMSE"), rows)
 
 
-def with_interval(value: float, found: Interval | None) -> str:
-    """A metric with its interval, as text."""
+def _with_interval(value: float, found: Interval | None) -> str:
     shown = summaries.number(value)
     return f"{shown} [{found.low:.4f}, {found.high:.4f}]" if found else shown
 

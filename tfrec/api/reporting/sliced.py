@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from tfrec.api.reporting.figures import with_interval
 from tfrec.api.reporting.measured import Measured
 from tfrec.metrics import SavedValues, comparable, interval, slices
 from tfrec.metrics.exposure import GROUPS, groups
 from tfrec.metrics.kept_lists import LENGTH
-from tfrec.pages import Panels, Plot, Section, Table, chart
+from tfrec.pages import Plot, Section, Table, chart
 from tfrec.training.runs import RunDir
 
 Groups = dict[str, np.ndarray]  # positions of users, or a mask of interactions, by label
-_MOST = 3  # metrics of a table
+_MOST = 2  # metrics of a table
 
 
 def sections(m: Measured) -> list[Section]:
@@ -40,7 +39,7 @@ def _by_history(m: Measured) -> Section:
         for each, saved in shown.items()
     }
     drawn = chart.bars(f"{name} by length of history", [*groups], series, "interactions", name)
-    return Section("Slices by history", [Panels([table, Plot(drawn)])])
+    return Section("Slices by history", [table, Plot(drawn)])
 
 
 def _by_popularity(m: Measured) -> Section:
@@ -62,7 +61,7 @@ def _by_popularity(m: Measured) -> Section:
         for g, name in enumerate(GROUPS)
     ]
     blocks.append(Table("Groups", ("group", "items", "training interactions"), rows, note=note))
-    return Section("Slices by popularity", [Panels(blocks)])
+    return Section("Slices by popularity", blocks)
 
 
 def _new(m: Measured) -> Section:
@@ -84,7 +83,7 @@ def _new(m: Measured) -> Section:
     if m.listed:
         found = masks(m.test_rows.owner, m.test_rows.item)
         blocks.append(_of_lists(f"Recall of the best {LENGTH} for new users and items", m, found))
-    return Section("New users and items", [Panels(blocks)])
+    return Section("New users and items", blocks)
 
 
 def _of_predictions(caption: str, m: Measured, masks: Groups) -> Table:
@@ -111,7 +110,9 @@ def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
             for each in m.listed
         ]
         rows.append((label, f"{mask.sum():,}", *cells))
-    note = "The share of a user's held-out interactions of the group that his list holds."
+    note = (
+        "Share of a user's held-out interactions of the group that the list holds; mean over users."
+    )
     head = ("group", "interactions", *(each.name for each in m.listed))
     return Table(caption, head, rows, note=note)
 
@@ -146,7 +147,7 @@ def _with_interval(saved: SavedValues, name: str) -> str:
     if not len(saved.users):
         return "-"
     found = interval(saved, name)
-    return with_interval(found.value, found)
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _value(saved: SavedValues, name: str) -> float:
