@@ -198,6 +198,8 @@ def test_stars_are_for_models_that_read_ratings(page, demo):
     choose(page, "likes")
     eventually(lambda: "likes" in page.texts("#about")[0] and len(page.texts("#top li")) == 5)
     assert "only have an order" in page.texts("#words")[0]
+    page.type("#search", "film i3")
+    eventually(lambda: len(page.texts("#found button")) == 11)
     page.click("#found button[data-item=i3]")
     eventually(lambda: page.texts("#liked .title") == ["Film i3, The"])
     assert page.run("return document.querySelectorAll('.stars').length") == 0

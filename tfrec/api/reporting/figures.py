@@ -66,10 +66,11 @@ def metrics(m: Measured) -> Section:
         *summaries.below_floors(measured, m.run.config.model),
     ]
     unit = "users" if m.info.has_ids else "blocks of rows"
+    of_auc = "; of auc: normal approximation (Hanley and McNeil, 1982)" if "auc" in names else ""
     note = (
-        f"Intervals: percentile bootstrap over {len(m.saved.users):,} test {unit}, 2,000 draws; of "
-        "auc: normal approximation (Hanley and McNeil, 1982). Neither other splits nor other seeds "
-        "of training are in them. Floors are the simplest models on the same test set."
+        f"Intervals: percentile bootstrap over {len(m.saved.users):,} test {unit}, 2,000 draws"
+        f"{of_auc}. Neither other splits nor other seeds of training are in them."
+        + (" Floors are the simplest models on the same test set." if floors else "")
     )
     others = [(name, *_numbers(name, [m.test, *columns])) for name in m.test if name not in names]
     more = Table("All other metrics", ("metric", "test", *head[2:]), others)

@@ -33,12 +33,15 @@ class TestRows:
         lengths: `[n]` int64, interactions in their input.
         owner: `[N]` int64, the user of each held-out interaction.
         item: `[N]` int64, its item.
+        wanted: `[N]` bool, whether a list should hold it: of models that do not rank, only where
+            the user liked it.
     """
 
     users: np.ndarray
     lengths: np.ndarray
     owner: np.ndarray
     item: np.ndarray
+    wanted: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Measured:
     @functools.cached_property
     def test_rows(self) -> TestRows:
         """Users' test rows, whatever a row of the data is."""
-        users, lengths, owners, items = [], [], [], []
+        users, lengths, owners, items, values = [], [], [], [], []
         for features, targets in self._held_out.rows:
             user, target = features["user"].numpy(), targets["target_items"].numpy()
             row, column = np.nonzero((target != PAD) & (user != PAD)[:, np.newaxis])
@@ -133,11 +136,13 @@ class Measured:
             lengths.append((features["items"].numpy() != PAD).sum(1)[user != PAD])
             owners.append(user[row])
             items.append(target[row, column])
+            values.append(targets["target_values"].numpy()[row, column])
         user, length, owner, item = (
             np.concatenate(part).astype(np.int64) for part in (users, lengths, owners, items)
         )
         order = np.argsort(user)
-        return TestRows(user[order], length[order], owner, item)
+        liked = np.concatenate(values) >= lists.liked_from(self.info)
+        return TestRows(user[order], length[order], owner, item, liked | self._by_ranks)
 
     @functools.cached_property
     def listed(self) -> list[Listed]:
@@ -153,13 +158,18 @@ class Measured:
         found = [self._lists(name, model) for name, model in models.items()]
         return [each for each in found if each] if found[0] else []
 
+    @property
+    def _by_ranks(self) -> bool:
+        """Whether lists are measured by all that is held out, as models that rank are."""
+        return self.task.ranks and self.info.rows == "user"
+
     @functools.cached_property
     def _held_out(self) -> lists.HeldOut:
         return lists.HeldOut(self.run.data_dir, "test")
 
     def _lists(self, name: str, model: Recommender) -> Listed | None:
         """A model's lists, measured as the run's task does; None where there is none."""
-        if self.task.ranks and model.task_object.ranks and self.info.rows == "user":
+        if self._by_ranks and model.task_object.ranks:
             report = KeptLists(self.info, (*self.run.config.train.cuts, LENGTH, 100))
             Evaluator(model)(_test_batches(self.run, model), report)
         else:

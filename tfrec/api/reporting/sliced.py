@@ -101,6 +101,7 @@ def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
     """Recall of the lists of all models, of some held-out interactions."""
     rows = []
     for label, mask in masks.items():
+        mask = mask & m.test_rows.wanted
         owner, item = m.test_rows.owner[mask], m.test_rows.item[mask]
         cells = [
             _with_interval(
@@ -110,8 +111,10 @@ def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
             for each in m.listed
         ]
         rows.append((label, f"{mask.sum():,}", *cells))
+    liked = "" if m.test_rows.wanted.all() else ", those that the user liked,"
     note = (
-        "Share of a user's held-out interactions of the group that the list holds; mean over users."
+        f"Share of a user's held-out interactions of the group{liked} that the list holds; mean "
+        "over users."
     )
     head = ("group", "interactions", *(each.name for each in m.listed))
     return Table(caption, head, rows, note=note)
