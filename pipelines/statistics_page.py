@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from tfrec import pages
-from tfrec.pages import Details, Panels, Plot, Section, Table, Text, chart
+from tfrec.pages import Details, Panels, Plot, Section, Table, chart
 
 from . import statistics_proto
 
@@ -61,7 +61,7 @@ def _of_numbers(name: str, stats: statistics_pb2.NumericStatistics) -> list[page
     rows = [
         ("missing", f"{stats.common_stats.num_missing:,}"),
         *((what, show(getattr(stats, what))) for what in ("min", "median", "max", "mean")),
-        ("deviation", f"{stats.std_dev:,.4g}" + (" s" if name == "time" else "")),
+        ("deviation", _days(stats.std_dev) if name == "time" else f"{stats.std_dev:,.4g}"),
         ("zeros", f"{stats.num_zeros:,}"),
     ]
     blocks: list[pages.blocks.Block] = []
@@ -84,21 +84,22 @@ def _of_ids(
         for v in top
     ]
     head = (name, *(["title"] if titles else []), "events")
-    missing = f"Missing {stats.common_stats.num_missing:,}, {stats.unique:,} different."
-    blocks: list[pages.blocks.Block] = [
-        Text(missing),
-        Table(f"Most frequent: {name}", head, rows, is_text=bool(titles)),
+    notes = [f"{stats.common_stats.num_missing:,} missing, {stats.unique:,} different"]
+    notes += [
+        f"{found.name}, deciles: {_deciles(found.histogram, _number)}"
+        for found in feature.custom_stats
+        if found.HasField("histogram")
     ]
+    note = "; ".join(notes) + "."
+    caption = f"Most frequent: {name}"
+    table = Table(caption, head, rows, is_text=bool(titles), note=note)
     buckets = stats.rank_histogram.buckets
-    if len(buckets) > 1:
-        points = [b.low_rank + 1 for b in buckets], [b.sample_count for b in buckets]
-        label = f"{name}s, the most frequent first"
-        drawn = chart.lines(f"Events by {name}", {name: points}, label, "events", (True, True))
-        blocks.append(Plot(drawn))
-    for found in feature.custom_stats:
-        if found.HasField("histogram"):
-            blocks.append(Text(f"{found.name}, deciles: {_deciles(found.histogram, _number)}."))
-    return blocks
+    if len(buckets) < 2:
+        return [table]
+    points = [b.low_rank + 1 for b in buckets], [b.sample_count for b in buckets]
+    label = f"{name}s, the most frequent first"
+    drawn = chart.lines(f"Events by {name}", {name: points}, label, "events", (True, True))
+    return [table, Plot(drawn)]
 
 
 def _bars(
@@ -115,6 +116,10 @@ def _deciles(histogram: statistics_pb2.Histogram, show: Callable[[float], str]) 
     edges = [histogram.buckets[0].low_value] if histogram.buckets else []
     edges += [bucket.high_value for bucket in histogram.buckets]
     return ", ".join(map(show, edges))
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:,.4g} days"
 
 
 def _number(value: float) -> str:

@@ -64,6 +64,8 @@ def test_lines_go_through_their_points_on_both_scales():
     assert ys[1] == pytest.approx((ys[0] + ys[2]) / 2, abs=0.1)
     assert (xs[0], ys[0]) == (drawn.left, drawn.bottom) and ys[2] < ys[0]
     assert [tick.label for tick in drawn.x_ticks] == ["1", "10", "100"]
+    epochs = chart.lines("t", {"a": ([1, 2], [0.5, 0.4])}, "epoch", "y")
+    assert [tick.label for tick in epochs.x_ticks] == ["1", "2"]
     linear = chart.lines("t", {"a": points, "b": ([50], [50])}, "x", "y", diagonal=True)
     assert linear.guide and len(linear.points) == 1  # a line of one point is a mark
     left_out = chart.lines("t", {"a": ([1, 2, 3], [1, np.nan, 2])}, "x", "y")

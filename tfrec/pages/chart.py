@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 WIDTH, HEIGHT = 440, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 22, 12, 46
 _LEGEND = 20  # height of a line of it
 _LETTER = 7.8  # width, on a phone
 _SHADES = 6  # of a heat map
@@ -208,10 +208,12 @@ def lines(
                 Bar(*place, 0, 0, s, f"{name}, {short(a)}: {short(b)}")
                 for place, a, b in zip(places, xs, ys, strict=True)
             ]
+    whole = all((xs == xs.round()).all() for xs, _ in kept.values())
+    ticks = [tick for tick in x.ticks() if not whole or "." not in tick.label]
     guide = f"M{x(x_ends[0]):g} {y(x_ends[0]):g}L{x(x_ends[1]):g} {y(x_ends[1]):g}"
     said = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
     return Chart(
-        title, _described(title, said, ["first", "last"]), x_label, y_label, x.ticks(), y.ticks(),
+        title, _described(title, said, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
         _legend(series), lines=drawn, points=points, guide=guide if diagonal else "", top=top,
     )  # fmt: skip
 

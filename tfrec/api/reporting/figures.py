@@ -79,7 +79,7 @@ def metrics(m: Measured) -> Section:
         [
             *(Text(line, "warning") for line in warnings),
             Table("Test, validation and floors", head, rows, note=note),
-            *([Details(f"{len(others)} more metrics", [more], is_open=False)] if others else []),
+            *([Details(f"More metrics ({len(others)})", [more], is_open=False)] if others else []),
         ],
     )
 

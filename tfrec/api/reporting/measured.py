@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrec.api.comparing import names_of
 from tfrec.data import pairs, vocabulary
-from tfrec.metrics import SavedValues, comparable
+from tfrec.metrics import Report, SavedValues, comparable
 from tfrec.metrics.exposure import Exposure, of_lists
 from tfrec.metrics.kept_lists import LENGTH, KeptLists
 from tfrec.models.base import Recommender
@@ -101,7 +101,7 @@ class Measured:
         if self.task.keeps_predictions:
             return RunDir(self.run.path).load_predictions("test")
         report = self.task.new_report(self.info)
-        if report.depth:
+        if type(report).per_interaction is Report.per_interaction:
             return None
         Evaluator(self.run.model)(_test_batches(self.run), report)
         return report.per_interaction()
