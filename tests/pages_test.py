@@ -5,7 +5,7 @@ import pytest
 from html_page import Page
 
 from tfrec import pages
-from tfrec.pages import Details, Panels, Plot, Section, Table, Text, chart
+from tfrec.pages import Details, Panels, Plot, Section, Table, Text, axis, chart
 
 
 def test_a_page_holds_its_blocks_and_nothing_from_elsewhere():
@@ -70,6 +70,8 @@ def test_lines_go_through_their_points_on_both_scales():
     assert linear.guide and len(linear.points) == 1  # a line of one point is a mark
     left_out = chart.lines("t", {"a": ([1, 2, 3], [1, np.nan, 2])}, "x", "y")
     assert left_out.lines[0].d.count("L") == 1 and "nan" not in left_out.lines[0].d
+    diverged = chart.lines("t", {"a": ([1, 2], [np.nan, np.inf])}, "x", "y")
+    assert not diverged.lines and "no finite numbers" in diverged.description
     flat = chart.lines("t", {"a": ([1, 2], [3, 3])}, "x", "y")
     assert "nan" not in flat.lines[0].d and flat.y_ticks
 
@@ -100,4 +102,4 @@ def test_a_heat_map_leaves_empty_cells_out():
     ],
 )
 def test_numbers_of_axes_are_short(value, text):
-    assert chart.short(value) == text
+    assert axis.short(value) == text

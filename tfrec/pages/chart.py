@@ -4,12 +4,13 @@ Positions are in units of the view box, from the top left corner; one is about a
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from tfrec.pages.axis import Ends, Scale, Tick, padded, round_up, short
 
 WIDTH, HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 22, 12, 46
@@ -17,16 +18,6 @@ _LEGEND = 20  # height of a line of it
 _LETTER = 7.8  # width, on a phone
 _SHADES = 6  # of a heat map
 _POINTS = 200  # of a line, at most
-
-Ends = tuple[float, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Tick:
-    """A labelled position of an axis."""
-
-    at: float
-    label: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,31 +89,6 @@ class Chart:
     bottom: float = HEIGHT - _BOTTOM
 
 
-class _Scale:
-    """Maps values of an axis to positions.
-
-    Args:
-        ends: Least and greatest value.
-        start: Position of the least.
-        stop: Position of the greatest.
-        log: Whether equal factors are equal distances.
-    """
-
-    def __init__(self, ends: Ends, start: float, stop: float, log: bool = False):
-        self.log, self.start, self.stop = log, start, stop
-        low, high = ends
-        self.low, self.high = (low, high) if high > low else (low - 0.5, low + 0.5)
-
-    def __call__(self, value: float) -> float:
-        turn = math.log10 if self.log else float
-        share = (turn(value) - turn(self.low)) / (turn(self.high) - turn(self.low))
-        return round(self.start + share * (self.stop - self.start), 1)
-
-    def ticks(self, most: int = 5) -> list[Tick]:
-        values = _powers(self.low, self.high) if self.log else _steps(self.low, self.high, most)
-        return [Tick(self(value), short(value)) for value in values]
-
-
 def bars(
     title: str,
     labels: Sequence[str],
@@ -144,7 +110,7 @@ def bars(
     heights = np.array([np.asarray(values, float) for values in series.values()])
     totals = heights.sum(0) if stacked else heights.max(0)
     top = _top(series)
-    y = _Scale((0, _round_up(totals.max(initial=0))), HEIGHT - _BOTTOM, top)
+    y = Scale((0, round_up(totals.max(initial=0))), HEIGHT - _BOTTOM, top)
     slot = (WIDTH - _RIGHT - _LEFT) / max(1, len(labels))
     width = 0.86 * slot / (1 if stacked else len(series))
     drawn = []
@@ -157,14 +123,18 @@ def bars(
             size = round(low - high, 1)
             drawn.append(Bar(round(x, 1), high, round(width, 1), size, s, text))
             below += values[i] if stacked else 0
-    every = max(1, math.ceil(max(map(len, labels), default=1) * _LETTER / slot * 1.1))
-    named = dict(zip(series, heights, strict=True))
-    middles = [round(_LEFT + slot * (i + 0.5), 1) for i in range(len(labels))]
-    ticks = [Tick(x, label) for x, label in zip(middles, labels, strict=True)][::every]
+    said = _described(title, dict(zip(series, heights, strict=True)), labels)
     return Chart(
-        title, _described(title, named, labels), x_label, y_label, ticks, y.ticks(),
-        _legend(series), bars=drawn, top=top,
+        title, said, x_label, y_label, _below_slots(labels, slot), y.ticks(), _legend(series),
+        bars=drawn, top=top,
     )  # fmt: skip
+
+
+def _below_slots(labels: Sequence[str], slot: float) -> list[Tick]:
+    """Labels in the middle of slots of a width; every n-th where they would overlap."""
+    every = max(1, math.ceil(max(map(len, labels), default=1) * _LETTER / slot * 1.1))
+    middles = [round(_LEFT + slot * (i + 0.5), 1) for i in range(len(labels))]
+    return [Tick(x, label) for x, label in zip(middles, labels, strict=True)][::every]
 
 
 def lines(
@@ -191,31 +161,40 @@ def lines(
         diagonal: Draw the line on which both coordinates are equal, with equal axes.
     """
     kept = {name: _kept(*points, log) for name, points in series.items()}
-    every = np.concatenate([*kept.values()], axis=1)
-    x_ends, found = ((float(row.min()), float(row.max())) for row in every)
-    y_ends = y_ends or (found if log[1] else _padded(found))
-    if diagonal:
-        x_ends = y_ends = (min(x_ends[0], y_ends[0]), max(x_ends[1], y_ends[1]))
-    top = _top(series)
-    x = _Scale(x_ends, _LEFT, WIDTH - _RIGHT, log[0])
-    y = _Scale(y_ends, HEIGHT - _BOTTOM, top, log[1])
-    drawn, points = [], []
-    for s, (name, (xs, ys)) in enumerate(kept.items()):
-        places = [(x(a), y(b)) for a, b in zip(xs, ys, strict=True)]
-        drawn.append(Path("M" + "L".join(f"{a:g} {b:g}" for a, b in places), s))
-        if marks or len(places) == 1:
-            points += [
-                Bar(*place, 0, 0, s, f"{name}, {short(a)}: {short(b)}")
-                for place, a, b in zip(places, xs, ys, strict=True)
-            ]
+    kept = {name: points for name, points in kept.items() if points.size}
+    if not kept:
+        return empty(title, "there are no finite numbers")
+    x_ends, found = _ends_of(np.concatenate([*kept.values()], axis=1), log, diagonal)
+    y_ends = y_ends or found
+    top = _top(kept)
+    x = Scale(x_ends, _LEFT, WIDTH - _RIGHT, log[0])
+    y = Scale(y_ends, HEIGHT - _BOTTOM, top, log[1])
+    drawn = [
+        Path("M" + "L".join(f"{x(a):g} {y(b):g}" for a, b in each.T), s)
+        for s, each in enumerate(kept.values())
+    ]
+    points = [
+        Bar(x(a), y(b), 0, 0, s, f"{name}, {short(a)}: {short(b)}")
+        for s, (name, each) in enumerate(kept.items())
+        for a, b in each.T
+        if marks or each.shape[1] == 1
+    ]
     whole = all((xs == xs.round()).all() for xs, _ in kept.values())
     ticks = [tick for tick in x.ticks() if not whole or "." not in tick.label]
     guide = f"M{x(x_ends[0]):g} {y(x_ends[0]):g}L{x(x_ends[1]):g} {y(x_ends[1]):g}"
     said = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
     return Chart(
         title, _described(title, said, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
-        _legend(series), lines=drawn, points=points, guide=guide if diagonal else "", top=top,
+        _legend(kept), lines=drawn, points=points, guide=guide if diagonal else "", top=top,
     )  # fmt: skip
+
+
+def _ends_of(points: np.ndarray, log: tuple[bool, bool], equal: bool) -> tuple[Ends, Ends]:
+    """Ends of both axes for points `[2, n]`."""
+    x, y = ((float(row.min()), float(row.max())) for row in points)
+    y = y if log[1] else padded(y)
+    both = min(x[0], y[0]), max(x[1], y[1])
+    return (both, both) if equal else (x, y)
 
 
 def heat(title: str, values: np.ndarray, x_label: str, y_label: str, unit: str) -> Chart:
@@ -244,22 +223,13 @@ def heat(title: str, values: np.ndarray, x_label: str, y_label: str, unit: str) 
             for row, column in found
         )
         cells.append(Path(d, each))
-    description = f"{title}: {unit} from {short(low)} to {short(high)}, darker is more"
+    description = f"{title}: {unit} from {short(low)} to {short(high)}, stronger is more"
     return Chart(title, description, x_label, y_label, [], [], cells=[c for c in cells if c.d])
 
 
 def empty(title: str, reason: str) -> Chart:
     """A frame without anything in it, and why."""
     return Chart(title, f"{title}: {reason}", reason, "", [], [])
-
-
-def short(value: float) -> str:
-    """A number as axes show it: 12,000 is 12k."""
-    size = abs(value)
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= unit:
-            return f"{value / min(unit, 1e3 if letter == 'k' else unit):.4g}{letter}"
-    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
 
 
 def _top(series: Mapping[str, object]) -> float:
@@ -304,33 +274,3 @@ def _kept(xs: ArrayLike, ys: ArrayLike, log: tuple[bool, bool]) -> np.ndarray:
         even = np.geomspace(1, n, _POINTS) - 1 if log[0] else np.linspace(0, n - 1, _POINTS)
         found = found[:, np.unique(even.round().astype(int))]
     return found
-
-
-def _padded(ends: Ends) -> Ends:
-    """Ends a twentieth further apart, so that no point lies on the frame."""
-    room = (ends[1] - ends[0]) / 20
-    return ends[0] - room, ends[1] + room
-
-
-def _round_up(value: float) -> float:
-    """The next tick above a value."""
-    steps = _steps(0, value, 5) if value > 0 else [0.0, 1.0]
-    return steps[-1] if steps[-1] >= value else steps[-1] + steps[1] - steps[0]
-
-
-def _steps(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, at most `most` + 1 of them."""
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    values = itertools.takewhile(
-        lambda value: value <= high + step * 1e-9, (step * n for n in itertools.count(first))
-    )
-    return [round(value, 12) for value in values]
-
-
-def _powers(low: float, high: float) -> list[float]:
-    """Powers of ten; both ends where there are fewer than two."""
-    exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
-    return [10.0**e for e in exponents] if len(exponents) > 1 else [low, high]

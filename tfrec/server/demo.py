@@ -46,7 +46,7 @@ class Demo:
         if request.path == "/demo/style.css":
             return web.Response(text=STYLE.read_text(), content_type="text/css", headers=HEADERS)
         if request.path == "/demo/models.json":
-            return _json([self._about(name) for name in self._models.names()])
+            return _json([self._about(name) for name in sorted(self._models.names())])
         if request.path == "/demo/titles.json":
             return self._titles(request.query)
         return None

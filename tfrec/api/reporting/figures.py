@@ -13,9 +13,6 @@ from tfrec.metrics.comparison import auc_interval
 from tfrec.pages import Details, Panels, Plot, Section, Table, Text, chart
 from tfrec.training import summaries
 
-if typing.TYPE_CHECKING:
-    from tfrec.api.run import Run
-
 
 def protocol(m: Measured) -> Section:
     """How it was measured, and what was run."""
@@ -92,9 +89,9 @@ def comparison(m: Measured) -> Section | None:
     return Section("Comparison", [found.table()])
 
 
-def curves(run: "Run") -> Section:
+def curves(m: Measured) -> Section:
     """Loss and metrics by epoch."""
-    history, task = run.history, run.config.task
+    run, history, task = m.run, m.run.history, m.task
     if len(history) < 2:
         text = f"{len(history)} epoch: there is no curve." if len(history) else "No epochs."
         return Section("Learning curves", [Text(text, "note")])

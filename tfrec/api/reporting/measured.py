@@ -77,7 +77,7 @@ class Measured:
     def __init__(self, run: "Run", against: Sequence["Run"]):
         self.run, self.against = run, list(against)
         self.info: DatasetInfo = run.info
-        self.task = run.config.task
+        self.task = run.model.task_object
         self.names = names_of([run, *against])
         self.test: dict[str, float] = run.metrics["test"]
         for other in against:

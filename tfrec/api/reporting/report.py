@@ -42,7 +42,7 @@ def write(
         figures.protocol(measured),
         figures.metrics(measured),
         figures.comparison(measured),
-        figures.curves(run),
+        figures.curves(measured),
         *sliced.sections(measured),
         figures.calibration(measured),
         exposed.section(measured),
