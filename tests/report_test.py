@@ -83,7 +83,7 @@ def test_its_figures_are_those_that_the_run_measured(pages, runs, name):
 
 
 def test_slices_add_up_to_the_whole(pages, runs):
-    table = pages["ranking"].tables["Test users by the interactions in their input"]
+    table = pages["ranking"].tables["Test users by length of history"]
     rows = list(table.rows.values())
     users = np.array([int(row[0]) for row in rows])
     means = np.array([float(row[1].split(" [")[0]) for row in rows])

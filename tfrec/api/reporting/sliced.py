@@ -29,9 +29,7 @@ def _by_history(m: Measured) -> Section:
         label = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         groups[label] = rows.users[(rows.lengths >= low) & (rows.lengths <= high)]
     others = _others(m)
-    table = _table(
-        "Test users by the interactions in their input", "interactions", m, groups, others
-    )
+    table = _table("Test users by length of history", "interactions", m, groups, others)
     shown = {m.names[0]: m.saved, **others}
     name = m.figures[0]
     series = {
