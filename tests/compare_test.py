@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from html_page import Page
 
 import tfrec
 from tfrec.__main__ import command
@@ -80,4 +81,6 @@ def test_the_command_writes_the_table(compared, monkeypatch, tmp_path, capsys):
     command("compare").run()
     assert callable(tfrec.compare)  # the function, or the command's module that has its name
     assert "hr@10" in capsys.readouterr().out
-    assert "<td>" in page.read_text() and "hr@10 low" in numbers.read_text()
+    shown = Page(page.read_text()).check().tables["Runs, the best first"].rows
+    table, _ = compared
+    assert set(shown) == set(table.frame.index) and "hr@10 low" in numbers.read_text()

@@ -7,7 +7,9 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
+from html_page import Page
 
+import tfrec
 from tfrec.config import DataConfig, TrainConfig
 from tfrec.data import inputs, prepare, protocol
 from tfrec.datasets import files, registry
@@ -192,6 +194,9 @@ def test_from_a_file_to_an_auc(tmp_path, one):
     assert result["test"]["auc"] > 0.7
     assert "gauc" not in result["test"]
     _expect_stored_rows(trial, frame)
+    tfrec.load(run_dir.path).report(tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text()).check()
+    assert set(page.sections) == {"protocol", "metrics", "learning-curves", "calibration"}
 
 
 def _expect_stored_rows(trial, frame):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import shutil
 import subprocess
 import urllib.error
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 from servers import answers, eventually, free_port, serving
 
+from tfrec import pages
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 from tfrec.serving import export, signatures
@@ -91,16 +93,21 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(board, tmp_path_factory):
-    """A server of a model of histories and one of known users, random weights."""
+    """A server of models of histories, of known users and of likes, random weights."""
     folder = tmp_path_factory.mktemp("demo")
-    models = {"films": ("autoencoder", "user", {"hidden": (8,)}), "known": ("mf", "user", {})}
-    for name, (model, rows, settings) in models.items():
+    models = {
+        "films": ("autoencoder", False, {"hidden": (8,)}),
+        "known": ("mf", False, {}),
+        "likes": ("popularity", True, {}),
+    }
+    for name, (model, likes_only, settings) in models.items():
         tf.keras.utils.set_random_seed(5)
-        data_dir, cls = board(rows)[0], MODELS[model]
+        data_dir, cls = board("user", likes_only)[0], MODELS[model]
         made = cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
         # Titles can hold what HTML would take for a tag.
         top = signatures.make(made, data_dir, 5, folder / "titles.txt")
         export.write(top, folder / name / "1")
+        export.write_extras(top, folder / name / "1", folder / name / "1", {})
         titles = folder / name / "1/assets/titles.txt"
         text = titles.read_text()
         titles.write_text(text.replace("Film i7, The", "<b onclick=x>Amélie</b>"))
@@ -178,11 +185,29 @@ def test_titles_are_text_and_accents_do_not_matter(page):
     assert page.run("return document.querySelectorAll('b').length") == 0
 
 
-def test_a_model_of_known_users_has_an_input_for_the_user(page, demo):
+def choose(page, model):
     page.run(
-        "const s = document.getElementById('model'); s.value = 'known';"
-        "s.dispatchEvent(new Event('change'))"
+        "const s = document.getElementById('model'); s.value = arguments[0];"
+        "s.dispatchEvent(new Event('change'))",
+        model,
     )
+
+
+def test_stars_are_for_models_that_read_ratings(page, demo):
+    assert "ratings, from 1 to 5" in page.texts("#words")[0]
+    choose(page, "likes")
+    eventually(lambda: "likes" in page.texts("#about")[0] and len(page.texts("#top li")) == 5)
+    assert "only have an order" in page.texts("#words")[0]
+    page.type("#search", "film i3")
+    eventually(lambda: len(page.texts("#found button")) == 11)
+    page.click("#found button[data-item=i3]")
+    eventually(lambda: page.texts("#liked .title") == ["Film i3, The"])
+    assert page.run("return document.querySelectorAll('.stars').length") == 0
+    eventually(lambda: shown(page) and "i3" not in shown(page))
+
+
+def test_a_model_that_knows_users_asks_for_the_user(page, demo):
+    choose(page, "known")
     eventually(lambda: page.run("return !document.getElementById('who').hidden"))
     assert page.run("return document.getElementById('pick').hidden")
     page.type("#user", "u7")
@@ -199,5 +224,9 @@ def test_the_page_is_there_only_where_the_flag_is_set(demo, tmp_path):
     status, text = demo.http("/")
     assert status == 200
     assert "<title>tfrec: try the model</title>" in text
+    assert demo.http("/demo/style.css") == (
+        200,
+        pathlib.Path(pages.__file__).with_name("style.css").read_text(),
+    )
     assert demo.http("/demo/else")[0] == 404
     assert demo.http("/demo/titles.json?model=stranger")[0] == 404

@@ -94,9 +94,9 @@ def test_an_optional_part_that_is_there_but_broken(monkeypatch, doctor):
         raise OSError("libx.so: cannot open shared object")
 
     monkeypatch.setattr(doctor.importlib, "import_module", broken)
-    assert doctor.extra("viz", "plots", ("matplotlib",)) == (
+    assert doctor.extra("tune", "search", ("optuna",)) == (
         "NO",
-        "[viz] plots: matplotlib does not load (libx.so: cannot open shared object)",
+        "[tune] search: optuna does not load (libx.so: cannot open shared object)",
     )
 
 

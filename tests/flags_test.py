@@ -22,7 +22,7 @@ from tfrec.models.registry import MODELS
 SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
     *("train", "tune", "blend", "prepare", "evaluate", "compare", "recommend", "export"),
-    *("serve", "request", "deploy", "describe"),
+    *("serve", "request", "deploy", "describe", "report"),
 )
 COMPONENTS = (
     *("local_runner", "example_gen", "statistics_gen", "schema_gen", "example_validator"),

@@ -9,7 +9,7 @@ import tfrec
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "server": 0, "schema": 0, "settings": 0, "ratings": 0, "damage": 0, "locks": 0, "aside": 0,
-    "pages": 0, "interrupts": 0,
+    "interrupts": 0, "pages": 1,
     "overrides": 1, "split_rules": 1,
     "config": 2,
     "presets": 3, "names": 3, "reference": 3, "losses": 3, "ranking": 3, "layers": 3, "datasets": 3,
@@ -22,7 +22,7 @@ FLOORS = {
     "cli": 9, "data_flags": 9, "train": 9, "blend": 9, "prepare": 9, "compare": 9,
     "tune": 9,
     "evaluate": 9, "recommend": 9, "export": 9,
-    "serve": 9, "request": 9, "deploy": 9, "doctor": 9, "describe": 9,
+    "serve": 9, "request": 9, "deploy": 9, "doctor": 9, "describe": 9, "report": 9,
     "__main__": 10,
 }  # fmt: skip
 SHARED = {"cli", "damage", "data_flags"}  # may be imported on its own floor

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import checkerboard
 from google.protobuf import text_format
+from html_page import Page
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from pipelines import (
@@ -156,8 +157,12 @@ def test_statistics_are_those_of_numpy(made):
     time = features["time"].num_stats
     assert (time.min, time.max) == (frame.timestamp.min(), frame.timestamp.max())
     assert abs(time.median - frame.timestamp.median()) < 2 * 86_400
-    page = (made[1].path / "index.html").read_text()
-    assert f"{len(frame):,} events" in page and "<svg" in page and "<script" not in page
+    page = Page((made[1].path / "index.html").read_text()).check()
+    assert f"all: {len(frame):,} events" in page.root.all("h2")[0].text
+    most = frame.movieId.value_counts()
+    first, (title, n) = next(iter(page.tables["Most frequent: item"].rows.items()))
+    assert int(n) == most.max() == most[int(first)] and title.startswith(f"Film {first} (")
+    assert len(page.root.all("svg")) == 4  # of users, items, times and values
 
 
 def test_merging_does_not_depend_on_the_order():

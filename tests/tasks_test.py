@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from html_page import Page
 from outside_task import SIDE, SideTaker
 
 import tfrec
@@ -144,6 +145,15 @@ def test_its_table_has_all_that_is_measured_unless_it_says_what(side):
 def test_two_runs_are_compared_by_its_monitor(side):
     path = str(side[0].path)
     assert "agreement +0.00000" in summaries.compare_runs(path, path)
+
+
+def test_its_report_shows_its_metrics(side, tmp_path):
+    side[0].report(tmp_path / "page.html", n_users=1)
+    page = Page((tmp_path / "page.html").read_text()).check()
+    rows = page.tables["Test, validation and floors"].rows
+    assert rows["agreement"][0] == "1.0000 [1.0000, 1.0000]" and rows["n_users"][0] == "40"
+    assert "slices-by-history" in page.sections and "calibration" not in page.sections
+    assert "Recommended to user" in page.sections["recommendations"].text
 
 
 def test_its_exports_have_its_description_and_signatures(side, tmp_path):

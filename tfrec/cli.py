@@ -61,20 +61,26 @@ class Command:
             be imported side by side.
         description: First line of `--help`, and the command's line in the list.
         example: A command line that works.
+        positional: The flag that a word without a flag stands for; "" refuses such words.
     """
 
     main: Callable[[], None]
     flag_values: flags.FlagValues
     description: str
     example: str
+    positional: str = ""
 
     def run(self) -> None:
         """Parses the command line, calls `main`, and exits if it fails."""
-        run(self.main, self.flag_values, self.description, self.example)
+        run(self.main, self.flag_values, self.description, self.example, self.positional)
 
 
 def run(
-    main: Callable[[], None], flag_values: flags.FlagValues, description: str, example: str
+    main: Callable[[], None],
+    flag_values: flags.FlagValues,
+    description: str,
+    example: str,
+    positional: str = "",
 ) -> None:
     """Parses the command line, calls `main`, and exits if it fails; see `Command`."""
     try:
@@ -85,7 +91,7 @@ def run(
                     "\n".join([*_help_lines(flag_values), names.listing(set(flag_values))]).rstrip()
                 )
             else:
-                _parse(flag_values)
+                _parse(flag_values, positional)
                 main()
             sys.stdout.flush()
     except interrupts.Interrupted as stopped:
@@ -188,8 +194,13 @@ def _stderr_held_back() -> Iterator[Callable[[], None]]:
                 os.write(2, held.read())
 
 
-def _parse(flag_values: flags.FlagValues) -> None:
-    """Parses the command line with absl; also refuses arguments that are not flags."""
+def _parse(flag_values: flags.FlagValues, positional: str) -> None:
+    """Parses the command line with absl; also refuses arguments that are not flags.
+
+    Args:
+        flag_values: The command's flags.
+        positional: The flag that one argument without a name is taken for; "" for none.
+    """
     try:
         rest = flag_values(sys.argv)[1:]
     except flags.UnrecognizedFlagError as error:
@@ -197,6 +208,8 @@ def _parse(flag_values: flags.FlagValues) -> None:
         known = known_names(f"--{name}", [f"--{flag}" for flag in sorted(flag_values)])
         hint = names.written(name, value, set(flag_values)) or known
         raise ValueError(f"unknown flag --{name}; {hint}") from None
+    if rest and positional and flag_values[positional].using_default_value:
+        flag_values[positional].parse(rest.pop(0))
     if rest:
         raise ValueError(f"{rest[0]!r} is not a flag: flags are written --name=value")
 

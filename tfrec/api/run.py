@@ -247,6 +247,32 @@ class Run(recommending.Recommends):
         make = functools.partial(two_stage.make, retrievers=models, candidates=candidates)
         return export.export(self.model, str(self.data_dir), str(export_dir), k, make)
 
+    def report(
+        self,
+        path: PathLike,
+        against: Sequence["Run"] = (),
+        users: Sequence[str] = (),
+        n_users: int = 4,
+        seed: int = 0,
+    ) -> None:
+        """Writes one page of HTML that needs no other file: what the run measured, in slices too.
+
+        It measures the test set once more, for what the run's files do not hold.
+
+        Args:
+            path: The file.
+            against: Other runs on the same data, to compare with.
+            users: Raw ids of test users whose lists are shown; none: `n_users` drawn by `seed`.
+            n_users: How many.
+            seed: Of the draw.
+
+        Raises:
+            ValueError: no test values, runs that can not be compared, or users without a list.
+        """
+        from tfrec.api import reporting  # which compares runs
+
+        reporting.write(self, path, against, users, n_users, seed)
+
     def _no_histories(self) -> str:
         """Why the model takes users only."""
         by_item = self.info.rows == "item"

@@ -145,6 +145,22 @@ def interval(
     return Interval(float(value(np.arange(len(x)))), low, high)
 
 
+def auc_interval(auc: float, positives: int, negatives: int) -> Interval:
+    """An AUC with its 95 % interval by the normal approximation of Hanley and McNeil (1982).
+
+    It takes events for independent; those of one user are not quite.
+
+    Args:
+        auc: In [0, 1].
+        positives: Events of label 1.
+        negatives: Events of label 0.
+    """
+    of_positives, of_negatives = auc / (2 - auc) - auc**2, 2 * auc**2 / (1 + auc) - auc**2
+    spread = (positives - 1) * of_positives + (negatives - 1) * of_negatives
+    error = 1.96 * np.sqrt((auc * (1 - auc) + spread) / (positives * negatives))
+    return Interval(auc, max(0.0, float(auc - error)), min(1.0, float(auc + error)))
+
+
 def _summands(
     columns: dict[str, np.ndarray], metric: str
 ) -> tuple[np.ndarray, np.ndarray, Callable[..., np.ndarray]]:

@@ -10,6 +10,7 @@ from tfrec.metrics.report import Report, checksum
 from tfrec.schema import DatasetInfo
 
 _BINS = 10
+_LEAST = 1e-300  # probability of a label: its logarithm is finite
 
 
 class CtrReport(Report):
@@ -97,6 +98,16 @@ class CtrReport(Report):
         first, owner = held_out.groups(user)
         targets = {"targets": checksum(owner, item * 2 + label, len(first))}
         return click_sums(owner, label, logit, self.info.has_ids) | targets
+
+    def per_interaction(self) -> dict[str, np.ndarray]:
+        user, item, label, logit = self._events()
+        value = label.astype(np.float64)
+        return {"user": user, "item": item, "value": value, "prediction": sigmoid(logit)}
+
+    @classmethod
+    def errors(cls, value: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        likelihood = np.where(value == 1, prediction, 1 - prediction)
+        return {"logloss": -np.log(np.maximum(likelihood, _LEAST)), "n_events": np.ones(len(value))}
 
     def result(self) -> dict[str, float]:
         """The metrics by name; `gauc` only if there is a user with both labels.

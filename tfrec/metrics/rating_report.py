@@ -138,6 +138,13 @@ class RatingReport(Report):
             "prediction": self._clipped(prediction),
         }
 
+    def per_interaction(self) -> dict[str, np.ndarray]:
+        return self.predictions()
+
+    @classmethod
+    def errors(cls, value: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        return error_sums(np.arange(len(value)), prediction - value)
+
     def result(self) -> dict[str, float]:
         """rmse, mae, n_ratings and rerank_precision@k.
 

@@ -55,6 +55,24 @@ class Report:
         """One `[n]` array a metric, aligned with `users`."""
         raise NotImplementedError
 
+    def per_interaction(self) -> dict[str, np.ndarray] | None:
+        """The held-out interactions one by one; None where the report predicts no values.
+
+        Returns:
+            `[n]` each: "user" and "item", int64, "value" and "prediction" in its unit, float64.
+        """
+        return None
+
+    @classmethod
+    def errors(cls, value: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray]:
+        """What `per_user` sums up, of single predictions, `[n]` each; of those that predict.
+
+        Args:
+            value: `[n]` float, as of `per_interaction`.
+            prediction: `[n]` float.
+        """
+        raise NotImplementedError
+
     def result(self) -> dict[str, float]:
         """The metrics by name."""
         raise NotImplementedError

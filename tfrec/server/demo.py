@@ -2,10 +2,11 @@
 
 The page is one static file, which gets recommendations from the REST API like any client. This
 module provides the list of models and the search for titles. Only this module of the server knows
-recommenders: the inputs `items` and `values`, or `user`, and the assets `items.txt` and
-`titles.txt`.
+recommenders: the inputs `items` and `values`, or `user`, the assets `items.txt` and `titles.txt`,
+and what `assets.extra/signatures.json` says of values.
 """
 
+import json
 import pathlib
 import unicodedata
 
@@ -17,10 +18,12 @@ from tfrec.server.models import Models
 from tfrec.server.saved_model import DEFAULT_SIGNATURE
 
 PAGE = pathlib.Path(__file__).with_name("demo.html")
+STYLE = pathlib.Path(__file__).parents[1] / "pages/style.css"  # that of all pages
+METADATA = "assets.extra/signatures.json"
 FOUND = 40  # titles that a search returns
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+    "style-src 'self' 'unsafe-inline'; script-src 'unsafe-inline'",
     "Cache-Control": "no-store",
 }
 
@@ -40,8 +43,10 @@ class Demo:
         """The page, or its data as JSON; None for other paths."""
         if request.path == "/":
             return web.Response(text=PAGE.read_text(), content_type="text/html", headers=HEADERS)
+        if request.path == "/demo/style.css":
+            return web.Response(text=STYLE.read_text(), content_type="text/css", headers=HEADERS)
         if request.path == "/demo/models.json":
-            return _json([self._about(name) for name in self._models.names()])
+            return _json([self._about(name) for name in sorted(self._models.names())])
         if request.path == "/demo/titles.json":
             return self._titles(request.query)
         return None
@@ -58,9 +63,10 @@ class Demo:
                     kind = "user"
                 length = inputs["items"].tensor_shape.dim[1].size if kind == "history" else -1
                 version = servable.version
+                values = _values(servable.model.path)
         except (ServingError, KeyError):
             return {"name": name, "kind": "silent"}
-        about = {"name": name, "kind": kind, "version": version}
+        about = {"name": name, "kind": kind, "version": version, **values}
         return {**about, "length": length if length >= 0 else None}
 
     def _titles(self, query) -> web.Response:
@@ -89,6 +95,15 @@ class Demo:
                 for item, title in zip(items, titles, strict=False)
             ]
         return self._catalogues[version]
+
+
+def _values(version: pathlib.Path) -> dict:
+    """What a version says of ratings and scores: the range, where it reads ratings; the words."""
+    path = version / METADATA
+    about = json.loads(path.read_text()) if path.exists() else {}
+    low, high = (about.get(name, 1) for name in ("lowest", "highest"))
+    rates = {"low": low, "high": high} if about.get("reads_values") and low < high else None
+    return {"rates": rates, "usual": about.get("usual", 1), "words": about.get("predictions", "")}
 
 
 def _spec(name: str):

@@ -76,7 +76,10 @@ def describe(top: Answers) -> dict:
         "kind": top.kind,
         "model": type(top.model).__name__.lower(),
         "task": top.model.task,
+        "lowest": top.model.info.rating_min,
         "highest": top.model.info.rating_max,
+        "reads_values": top.model.uses_values,
+        "predictions": _predictions(top),
         "usual": top.model.usual_value,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
@@ -109,8 +112,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
     for endpoint, spec in about["signatures"].items():
         cells = _cell(spec["inputs"]), _cell(spec["outputs"]), meaning(top, endpoint)
         lines.append(f"| `{endpoint}` | {' | '.join(cells)} |")
-    words = top.model.task_object.words
-    prediction = words.format(low=info.rating_min, high=info.rating_max)
+    prediction = _predictions(top)
     batching = "" if top.kind == "events" else BATCHING
     lines += [NOTES.format(prediction=prediction, batching=batching, usual=_usual(top))]
     if top.model.max_items and top.kind == "history":
@@ -158,6 +160,12 @@ def meaning(top: Answers, endpoint: str) -> str:
         return words.replace("`item`", "the event").format(features=names)
     features = FEATURES.get(top.kind, "").format(usual=_usual(top))
     return words.format(features=features)
+
+
+def _predictions(top: Answers) -> str:
+    """What predictions are, in words."""
+    info = top.model.info
+    return top.model.task_object.words.format(low=info.rating_min, high=info.rating_max)
 
 
 def _usual(top: Answers) -> str:

@@ -11,6 +11,7 @@ import itertools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -37,6 +38,7 @@ _BATCHES = 20  # that a rule is chosen by: 5,120 users
 _ROWS = 50_000  # most users, or items of item rows, that the items' vectors are computed from
 _DENSE = 1 << 20  # entries from which on a sparse solver is faster
 _Features = dict[str, tf.Tensor]
+Made = TypeVar("Made", bound=RankingReport)
 Rule = tuple[float, float]  # weight and choice of `ListOrder`
 
 
@@ -147,8 +149,12 @@ def measure(
 
 
 def reports(
-    model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
-) -> list[RankingReport]:
+    model: Recommender,
+    held_out: HeldOut,
+    rules: Sequence[Rule] = (),
+    batches: int | None = None,
+    make: type[Made] = RankingReport,
+) -> list[Made]:
     """Reports of the lists of users who liked anything of what is held out.
 
     Args:
@@ -156,6 +162,7 @@ def reports(
         held_out: Whose rows they are.
         rules: To order by, each by itself; default the model's own.
         batches: How many batches of 256 users at most; default all.
+        make: The class of the reports.
 
     Returns:
         A report for each rule; none where no user liked anything.
@@ -164,7 +171,7 @@ def reports(
     by_history = model.reads == "histories"  # others know at serving what was rated, not how
     score, tried = _scorer(model, held_out), rules or [own_rule(model)]
     by_values = model.info.rows == "user" and by_history
-    found, n_liked = [RankingReport(_of_users(info), (CUT,)) for _ in tried], 0
+    found, n_liked = [make(of_users(info), (CUT,)) for _ in tried], 0
     # A few batches: without a graph they take less time than its tracing would.
     for features, targets in itertools.islice(_likes(held_out.rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
@@ -189,10 +196,10 @@ def floors(held_out: HeldOut, trained_on: str, counts: tf.Tensor) -> dict[str, d
         counts: Interactions of `trained_on` with each item, `[n_items]`.
     """
     info = held_out.info
-    popular, biases = Popularity.create(_of_users(info)), Biases.create(_of_users(info))
+    popular, biases = Popularity.create(of_users(info)), Biases.create(of_users(info))
     popular.counts.assign(counts)
     biases.fit(by_user.histories(held_out.data_dir, info, trained_on, _BATCH))
-    report = RatingReport(_of_users(info))
+    report = RatingReport(of_users(info))
     for features, targets in held_out.rows:
         report.update(features, targets, biases.score(features))
     of_popular, of_biases = (dict(*measure(m, held_out)) for m in (popular, biases))
@@ -217,7 +224,7 @@ def protocol(model: Recommender) -> str:
     return f"{least}{liked_from(model.info):g}" if rates(model) else ""
 
 
-def _of_users(info: DatasetInfo) -> DatasetInfo:
+def of_users(info: DatasetInfo) -> DatasetInfo:
     """The same data with rows by user."""
     return dataclasses.replace(info, rows="user")
 

@@ -55,6 +55,7 @@ class RunDir:
         self.per_user = self.path / "per_user.npz"
         self.history_file = self.path / "history.csv"
         self.candidates = self.path / "candidates.json"
+        self.report = self.path / "report.html"
         self.predictions = {x: self.path / f"{x}.npz" for x in ("validation", "test")}
 
     @property
@@ -169,7 +170,8 @@ class RunDir:
     def files(self) -> list[pathlib.Path]:
         """What lies here of all that a run writes; `config.json` last."""
         others = (self.path / "metrics.json", self.model, *self.states, self.per_user, self.logs)
-        others = (*others, self.history_file, self.candidates, *self.predictions.values())
+        others = (*others, self.history_file, self.candidates, self.report)
+        others = (*others, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
     def clear(self, kept: Collection[str] = ()) -> None:

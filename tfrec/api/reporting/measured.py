@@ -1,0 +1,213 @@
+"""What a report shows of a run: its files, and what one more pass over the test set gives."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.api.comparing import names_of
+from tfrec.data import pairs, vocabulary
+from tfrec.metrics import Report, SavedValues, comparable
+from tfrec.metrics.exposure import Exposure, of_lists
+from tfrec.metrics.kept_lists import LENGTH, KeptLists
+from tfrec.models.base import Recommender
+from tfrec.models.popularity import Popularity
+from tfrec.schema import PAD, USERS_FILE, DatasetInfo
+from tfrec.training import batches, lists
+from tfrec.training.evaluation import Evaluator
+from tfrec.training.runs import RunDir
+
+if typing.TYPE_CHECKING:
+    from tfrec.api.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class TestRows:
+    """The test rows of users.
+
+    Attributes:
+        users: `[n]` int64, positions of the users with a test row, rising.
+        lengths: `[n]` int64, interactions in their input.
+        owner: `[N]` int64, the user of each held-out interaction.
+        item: `[N]` int64, its item.
+        wanted: `[N]` bool, whether a list should hold it: of models that do not rank, only where
+            the user liked it.
+    """
+
+    users: np.ndarray
+    lengths: np.ndarray
+    owner: np.ndarray
+    item: np.ndarray
+    wanted: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """The lists that one model shows to test users.
+
+    Attributes:
+        name: Of the model, or of its run.
+        users: `[n]` int64, whose they are, rising.
+        top: `[n, k]` int, positions of items, -1 where a list is shorter.
+        values: Metrics of the lists by user.
+        exposure: Which items they show.
+    """
+
+    name: str
+    users: np.ndarray
+    top: np.ndarray
+    values: SavedValues
+    exposure: Exposure
+
+
+class Measured:
+    """A run and what its report needs, each read or measured when it is first asked for.
+
+    Args:
+        run: A finished run with test values.
+        against: Runs of the same users and items.
+
+    Raises:
+        ValueError: a run of `against` knows other users or items.
+    """
+
+    def __init__(self, run: "Run", against: Sequence["Run"]):
+        self.run, self.against = run, list(against)
+        self.info: DatasetInfo = run.info
+        self.task = run.model.task_object
+        self.names = names_of([run, *against])
+        self.test: dict[str, float] = run.metrics["test"]
+        for other in against:
+            _refuse_other_ids(run, other)
+
+    @functools.cached_property
+    def saved(self) -> SavedValues:
+        """The metrics by user, as the run wrote them."""
+        return RunDir(self.run.path).load_per_user()
+
+    @functools.cached_property
+    def figures(self) -> list[str]:
+        """Metrics by user of the task's summary, what picks the epoch first."""
+        known = comparable(self.saved)
+        wanted = dict.fromkeys((self.task.monitor, *self.task.figures()))
+        return [name for name in wanted if name in known] or known[:3]
+
+    @functools.cached_property
+    def interactions(self) -> dict[str, np.ndarray] | None:
+        """As of `Report.per_interaction`."""
+        if self.task.keeps_predictions:
+            return RunDir(self.run.path).load_predictions("test")
+        report = self.task.new_report(self.info)
+        if type(report).per_interaction is Report.per_interaction:
+            return None
+        Evaluator(self.run.model)(_test_batches(self.run), report)
+        return report.per_interaction()
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """Training interactions with each item, `[n_items]`."""
+        return np.asarray(self.run.model.list_order.counts)
+
+    @functools.cached_property
+    def trained_users(self) -> np.ndarray:
+        """Which users the model was trained on, bool `[n_users]`."""
+        found = np.zeros(self.info.n_users, bool)
+        for users, _ in pairs.read(self.run.data_dir, self.info, self.trained_on):
+            found[users] = True
+        return found
+
+    @property
+    def trained_on(self) -> str:
+        """The split that the kept model learnt from."""
+        refit = self.run.config.train.refit and self.info.n_ratings.get("validation", 0)
+        return "train+validation" if refit else "train"
+
+    @functools.cached_property
+    def test_rows(self) -> TestRows:
+        """Users' test rows, whatever a row of the data is."""
+        users, lengths, owners, items, values = [], [], [], [], []
+        for features, targets in self._held_out.rows:
+            user, target = features["user"].numpy(), targets["target_items"].numpy()
+            row, column = np.nonzero((target != PAD) & (user != PAD)[:, np.newaxis])
+            users.append(user[user != PAD])
+            lengths.append((features["items"].numpy() != PAD).sum(1)[user != PAD])
+            owners.append(user[row])
+            items.append(target[row, column])
+            values.append(targets["target_values"].numpy()[row, column])
+        user, length, owner, item = (
+            np.concatenate(part).astype(np.int64) for part in (users, lengths, owners, items)
+        )
+        order = np.argsort(user)
+        liked = np.concatenate(values) >= lists.liked_from(self.info)
+        return TestRows(user[order], length[order], owner, item, liked | self._by_ranks)
+
+    @functools.cached_property
+    def listed(self) -> list[Listed]:
+        """Lists of the run, of `against` and of Popularity; none where they can not be measured."""
+        if not self.info.has_ids:
+            return []
+        popular = Popularity.create(lists.of_users(self.info))
+        popular.counts.assign(self.counts)
+        runs = [self.run, *self.against]
+        models = dict(zip(self.names, (run.model for run in runs), strict=True))
+        if self.run.config.model != "popularity":
+            models["popularity"] = popular
+        found = [self._lists(name, model) for name, model in models.items()]
+        return [each for each in found if each] if found[0] else []
+
+    @property
+    def _by_ranks(self) -> bool:
+        """Whether lists are measured by all that is held out, as models that rank are."""
+        return self.task.ranks and self.info.rows == "user"
+
+    @functools.cached_property
+    def _held_out(self) -> lists.HeldOut:
+        return lists.HeldOut(self.run.data_dir, "test")
+
+    def _lists(self, name: str, model: Recommender) -> Listed | None:
+        """A model's lists, measured as the run's task does; None where there is none."""
+        if self._by_ranks and model.task_object.ranks:
+            report = KeptLists(self.info, (*self.run.config.train.cuts, LENGTH, 100))
+            Evaluator(model)(_test_batches(self.run, model), report)
+        else:
+            made = lists.reports(model, self._held_out, make=KeptLists)
+            if not made:
+                return None
+            report = made[0]
+        users, top = report.lists()
+        values = SavedValues(report.users, report.per_user(), "")
+        shown = of_lists(top, self.counts, int(self.trained_users.sum()))
+        return Listed(name, users, top, values, shown)
+
+    def rows_of(self, users: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Items and values of the input, and held-out items, of test users by position."""
+        found = {}
+        for features, targets in self._held_out.rows:
+            user = features["user"].numpy()
+            for row in np.flatnonzero(np.isin(user, users) & (user != PAD)):
+                items, target = features["items"][row].numpy(), targets["target_items"][row].numpy()
+                values = features["values"][row].numpy()[items != PAD]
+                found[int(user[row])] = items[items != PAD], values, target[target != PAD]
+        return found
+
+
+def _test_batches(run: "Run", model: Recommender | None = None) -> tf.data.Dataset:
+    train = run.config.train
+    return batches.read(
+        model or run.model, run.data_dir, "test", train.eval_batch_size, seed=train.seed
+    )
+
+
+def _refuse_other_ids(run: "Run", other: "Run") -> None:
+    ours, theirs = (
+        (r.items, vocabulary.read(r.data_dir / USERS_FILE)) if r.info.has_ids else ()
+        for r in (run, other)
+    )
+    if ours != theirs:
+        raise ValueError(
+            f"--against={other.path} was trained on other users or items than {run.path}: give "
+            f"runs on --data_dir={run.data_dir}"
+        )
