@@ -160,7 +160,7 @@ def test_what_can_not_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch
         ([str(path), f"--against={stopped}"], [f"--against={stopped}", "--resume"]),
         ([str(path), f"--against={runs['ctr'].path}"], ["different data"]),
         ([str(path), "--users=u7,stranger"], ["--users=stranger", "unknown", "u0"]),
-        ([str(path), "u7"], ["'u7' is no flag"]),
+        ([str(path), "u7"], ["'u7' is not a flag"]),
     ):
         done = run_command(capsys, "report", *words, page)
         assert done.status == 1 and all(part in done.err for part in due), done.err

@@ -176,7 +176,9 @@ def test_the_training_log_is_the_mean_of_the_replicas(trial, mirrored):
         t = trial(learning_rate=1e-9, batch_size=20, **strategy)
         trainer = loop.Trainer(t.model, t.strategy, t.config.train)
         logs.append(trainer.epoch(t.batches("train"), 0))
+    norms = [each.pop("gradient_norm") for each in logs]
     assert logs[1] == pytest.approx(logs[0], rel=1e-5)
+    assert norms[1] == pytest.approx(norms[0], rel=0.1), "replicas draw dropout of their own"
 
 
 def test_learning_rate_falls_after_the_decay_epochs(trial):

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -177,7 +178,7 @@ class Steps(Method):
     def pace(self, seconds: float) -> dict[str, float]:
         """The learning rate, examples a second and the share of time without a batch."""
         found = {
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "examples_per_second": self._meter.examples / seconds,
         }
         if self._meter.timed:
