@@ -328,7 +328,9 @@ class TrainConfig(Settings):
                 f"{name}={getattr(self, name)}: lbfgs has no learning rate; {another}"
             )
         if self.optimizer == "lbfgs" and self.precision == "float16":
-            raise SettingError(f"precision=float16: lbfgs scales no loss; {another}")
+            raise SettingError(
+                f"precision=float16: lbfgs can not scale what it minimizes; {another}"
+            )
 
     @classmethod
     def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -139,13 +139,14 @@ class Steps(Method):
         skips = train.on_nan == "skip"
         alone = skips or strategies.is_multiworker(strategy)
         self._most = 1 if alone else train.steps_per_call
-        self._train_step = model.train_step
+        self._train_step: Callable[[Any], dict] = model.train_step
+        self._take: Callable[..., tuple[int, dict, tf.Tensor | None]] = self._called
         if train.jit_compile:
             self._train_step = compiled.training_step(model, strategy)
         self._step = tf.function(self._guarded if skips else self._plain)
         self._call = tf.function(self._several)
         if train.jit_compile:
-            self._called = compiled.naming_model(self._called, model)
+            self._take = compiled.naming_model(self._called, model)
 
     def compile(self) -> None:
         super().compile()
@@ -165,7 +166,7 @@ class Steps(Method):
         def call(batches: Iterator) -> tuple[int, dict, tf.Tensor | None]:
             n = max(1, min(self._most, watch.room(watch), steps - watch.done))
             rates = schedules.rates(self.train, epoch, watch.done, self._most, steps)
-            return self._called(batches, rates, n)
+            return self._take(batches, rates, n)
 
         for taken, logs, is_finite in strategies.steps(call, distributed):
             if is_finite is not None and not is_finite:
