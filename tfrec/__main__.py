@@ -14,7 +14,7 @@ from tfrec import cli
 from tfrec.config import known_names
 
 COMMANDS = (
-    *("prepare", "describe", "train", "tune", "evaluate", "compare", "blend"),
+    *("prepare", "describe", "train", "tune", "evaluate", "compare", "ensemble"),
     *("recommend", "export", "serve", "request", "deploy", "pipeline", "doctor"),
 )
 _HELP = {"help", *cli.HELP}

@@ -12,12 +12,12 @@ from tfrec.models.weightedease import WeightedEASE
 
 @keras.saving.register_keras_serializable("tfrec")
 class EASEVAE(RecVAE):
-    """Ranks by log softmax(RecVAE's logits) + blend * (weighted EASE's score).
+    """Ranks by log softmax(RecVAE's logits) + linear_weight * (weighted EASE's score).
 
     The linear model is solved when training begins, in closed form; RecVAE is trained as
     always, and knows nothing of it. On held-out users of ML-1M each alone is worse than both.
-    RecVAE's part is a log-probability and EASE's
-    about a probability, so one `blend` fits users with few and with many items.
+    RecVAE's part is a log-probability and EASE's about a probability, so one `linear_weight` fits
+    users with few and with many items.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -25,18 +25,24 @@ class EASEVAE(RecVAE):
         """RecVAE's settings and weighted EASE's.
 
         Attributes:
-            blend: Weight of the linear model's scores.
+            linear_weight: Weight of the linear model's scores.
             regularization: As `WeightedEASE`, like the next three.
             activity: See there.
             ridge: See there.
             discount: See there.
         """
 
-        blend: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
+        linear_weight: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
         regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
         activity: float = setting(0.5, "0 or more", search=Range(0, 1))
         ridge: float = setting(0.5, "0 or more", search=Range(0, 1))
         discount: float = setting(0.2, "0 or more", search=Range(0, 0.5))
+
+        @classmethod
+        def renewed(cls, fields):
+            """Older versions called `linear_weight` `blend`."""
+            found = dict(super().renewed(fields))
+            return {"linear_weight" if n == "blend" else n: v for n, v in found.items()}
 
     instead = "ials"
 
@@ -54,7 +60,7 @@ class EASEVAE(RecVAE):
     def call(self, features, training=False):
         """Scores of both models together, float32 `[batch, n_items]`."""
         deep = tf.nn.log_softmax(tf.cast(super().call(features, training), tf.float32))
-        return deep + self.config.blend * self.linear.score(features)
+        return deep + self.config.linear_weight * self.linear.score(features)
 
     def begin_epoch(self, epoch, rows):
         """Solves the linear model in the first pass, and does what RecVAE does in each."""

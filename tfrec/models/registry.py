@@ -64,6 +64,7 @@ MODELS: dict[str, type[Recommender]] = {
     "popularity": Popularity,
     "biases": Biases,
 }
+ENSEMBLE = "ensemble"  # of finished runs: `--model` does not take it
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -75,6 +76,8 @@ def model_class(name: str) -> type[Recommender]:
     Raises:
         ValueError: no such model; lists the known ones.
     """
+    if name == ENSEMBLE:
+        name = "tfrec.models.ensemble:Ensemble"  # which imports this file
     if ":" in name:
         return _imported(name)
     if name not in MODELS:

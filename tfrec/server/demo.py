@@ -2,7 +2,8 @@
 
 The page is one static file; recommendations come from the REST API like any client's. Here it
 learns which models there are, and finds titles. All that the server knows of recommenders is here:
-the inputs `items` and `values`, or `user`, and the assets `items.txt` and `titles.txt`.
+the inputs `items` and `values`, or `user`, the signature `explain` and the assets `items.txt` and
+`titles.txt`.
 """
 
 import pathlib
@@ -16,6 +17,7 @@ from tfrec.server.errors import ServingError
 from tfrec.server.models import Models
 
 PAGE = pathlib.Path(__file__).with_name("demo.html")
+EXPLAIN = "explain"  # the signature that gives reasons
 FOUND = 40  # titles of a search
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
@@ -49,17 +51,19 @@ class Demo:
         """What the page must know of a model: how it is asked."""
         try:
             with self._models.lease(_spec(name)) as servable:
-                inputs = servable.model.signatures[DEFAULT_SIGNATURE].inputs
+                signatures = servable.model.signatures
+                inputs = signatures[DEFAULT_SIGNATURE].inputs
                 kind = "other"
                 if set(inputs) == {"items", "values"}:
                     kind = "history"
                 elif set(inputs) == {"user"}:
                     kind = "user"
                 length = inputs["items"].tensor_shape.dim[1].size if kind == "history" else -1
+                explains = kind == "history" and EXPLAIN in signatures
                 version = servable.version
         except (ServingError, KeyError):
             return {"name": name, "kind": "silent"}
-        about = {"name": name, "kind": kind, "version": version}
+        about = {"name": name, "kind": kind, "version": version, "explains": explains}
         return {**about, "length": length if length >= 0 else None}
 
     def _titles(self, query) -> web.Response:
