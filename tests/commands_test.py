@@ -162,8 +162,10 @@ def test_recommend_for_a_history_names_the_unknown_items(tfrec, road):
     done = tfrec("recommend", f"--run_dir={road.run}", "--items=1:5, 50:3,x:2,y", "--k=5")
     assert done.out.startswith("unknown items, ignored: x, y\n")
     assert len(recommended(done.out)) == 5
-    known = tfrec("recommend", f"--run_dir={road.run}", "--items=1:5,50:3", "--k=5")
+    known = tfrec("recommend", f"--run_dir={road.run}", "--items=1:5,50:3", "--k=5", "--explain")
     assert recommended(known.out) == recommended(done.out)
+    reasons = re.findall(r"^ +because of (.*) \((\d+)%\)$", known.out, re.M)
+    assert reasons and all("(1995)" in titles for titles, _ in reasons)
     assert not {"1", "50"} & set(recommended(done.out))
     assert re.search(r"  \S.* \(\d{4}\) +\w+", done.out), "titles and genres"
 
@@ -189,6 +191,7 @@ def test_an_item_without_a_rating_has_the_highest(tfrec, road):
         (["--user=stranger"], "no user 'stranger' in .*users.txt, which knows .*--items"),
         (["--user=1", "--items=1:5"], "give one of --user"),
         (["--user=1", "--k=0"], "flag --k=0: "),
+        (["--similar=1", "--explain"], "--explain goes with --user or --items"),
     ],
 )
 def test_a_request_that_can_not_be_answered(tfrec, road, words, expected):
@@ -217,7 +220,7 @@ def test_export_counts_versions_and_prints_a_request(tfrec, road, monkeypatch):
 def test_list_presets_shows_every_number_with_its_source(tfrec):
     done = tfrec("train", "--list_presets")
     assert done.status == 0
-    for name, preset in (presets.PRESETS | presets.BLENDS).items():
+    for name, preset in (presets.PRESETS | presets.ENSEMBLES).items():
         assert name in done.out
         assert preset.published in done.out
 

@@ -160,6 +160,8 @@ def test_picking_and_rating_titles_changes_the_recommendations(page, demo):
     assert page.texts("#top .title") == due["titles"][0]
     page.click("#liked .stars button:nth-child(1)")
     due = model_answer(demo, [("i3", 1)])
+    eventually(lambda: page.texts("#top .why"))
+    assert set(page.texts("#top .why")) == {"because of Film i3, The"}
     scores = [f"{score:.3g}" for score in due["scores"][0]]
     eventually(lambda: [f"{float(s):.3g}" for s in page.texts("#top .score")] == scores)
     assert page.run("return document.querySelectorAll('#liked .on').length") == 1

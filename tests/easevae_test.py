@@ -38,7 +38,7 @@ def trained(cls, one, epochs=2, **settings):
 
 
 def test_the_score_is_both_parts(one):
-    model = trained(EASEVAE, one, blend=7.0, **DEEP, **LINEAR)
+    model = trained(EASEVAE, one, linear_weight=7.0, **DEEP, **LINEAR)
     linear = create(WeightedEASE, **LINEAR)
     linear.fit(ROWS)
     logits = model.run_forward(FEATURES)[0].numpy()
@@ -72,9 +72,9 @@ def test_keras_fit_solves_it_too():
     np.testing.assert_array_equal(model.linear.item_weights, linear.item_weights)
 
 
-@pytest.mark.parametrize("blend", [0.0, 1e6])
-def test_blend_goes_from_recvaes_ranking_to_eases(one, blend):
-    model = trained(EASEVAE, one, blend=blend, **DEEP, **LINEAR)
-    due = (model.linear.score(FEATURES) if blend else model.run_forward(FEATURES)[0]).numpy()
+@pytest.mark.parametrize("weight", [0.0, 1e6])
+def test_the_linear_weight_goes_from_recvaes_ranking_to_eases(one, weight):
+    model = trained(EASEVAE, one, linear_weight=weight, **DEEP, **LINEAR)
+    due = (model.linear.score(FEATURES) if weight else model.run_forward(FEATURES)[0]).numpy()
     ranked = np.take_along_axis(due, np.argsort(model.score(FEATURES), axis=1), axis=1)
     assert (np.diff(ranked, axis=1) > -1e-5).all()

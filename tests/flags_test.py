@@ -21,7 +21,7 @@ from tfrec.models.registry import MODELS
 
 SOURCE = pathlib.Path(cli.__file__).parent
 COMMANDS = (
-    *("train", "tune", "blend", "prepare", "evaluate", "compare", "recommend", "export"),
+    *("train", "tune", "ensemble", "prepare", "evaluate", "compare", "recommend", "export"),
     *("serve", "request", "deploy", "describe", "report"),
 )
 COMPONENTS = (

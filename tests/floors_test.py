@@ -19,7 +19,7 @@ FLOORS = {
     "models": 6, "splits": 6,
     "training": 7, "serving": 7,
     "api": 8,
-    "cli": 9, "data_flags": 9, "train": 9, "blend": 9, "prepare": 9, "compare": 9,
+    "cli": 9, "data_flags": 9, "train": 9, "ensemble": 9, "prepare": 9, "compare": 9,
     "tune": 9,
     "evaluate": 9, "recommend": 9, "export": 9,
     "serve": 9, "request": 9, "deploy": 9, "doctor": 9, "describe": 9, "report": 9,

@@ -19,6 +19,7 @@ from random_weights import randomise
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfrec.data import fields
+from tfrec.models.ensemble import Ensemble
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 from tfrec.serving import export, replay, signatures
@@ -311,6 +312,7 @@ def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
     answers = expect_same(program, top, tmp_path / "1")
     known = {"serving_default", "recommend", "recommend_example", "rate", "rate_example"}
     assert known <= set(answers)
+    assert ("explain" in answers) == (top.kind == "history")
     assert (answers["serving_default"]["items"] != answers["recommend"]["items"]).any()
     for one, other in (("items", "classes"), ("scores", "scores")):
         np.testing.assert_array_equal(answers["recommend_example"][one], answers["classify"][other])
@@ -319,6 +321,15 @@ def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
 def test_events_with_a_time_numbers_and_categories(program, clicks, fm, tmp_path):  # noqa: F811
     top = signatures.make(fm, clicks, 5, tmp_path / "titles.txt")
     assert set(top.example("score")) == {"user", "item", "site", "price", "time"}
+    expect_same(program, top, tmp_path / "1")
+
+
+def test_an_ensemble_of_histories_item_rows_and_events(program, board, tmp_path):
+    models, folders = zip(*(made(name, board) for name in ("biases", "autorec", "mf")))
+    settings = Ensemble.Config(("a", "b", "c"), folders, (0.5, 0.3, 0.2))
+    model = Ensemble.of(models, settings)
+    top = signatures.make(model, folders[0], 5, tmp_path / "titles.txt")
+    assert top.kind == "user" and "explain" not in top.endpoints()
     expect_same(program, top, tmp_path / "1")
 
 

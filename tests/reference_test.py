@@ -68,9 +68,9 @@ def test_the_command_lists_what_the_other_flags_say(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_settings_of_a_blend_are_its_members(capsys):
+def test_the_settings_of_an_ensemble_are_its_members(capsys):
     from tfrec import presets
 
-    name, blend = next(iter(presets.BLENDS.items()))
+    name, ensemble = next(iter(presets.ENSEMBLES.items()))
     done = run(capsys, "train", "--list_settings", f"--preset={name}")
-    assert (done.status, done.out.count("--set, settings of ")) == (0, len(blend.members))
+    assert (done.status, done.out.count("--set, settings of ")) == (0, len(ensemble.members))

@@ -95,7 +95,7 @@ USES = {
     "recommend": ["recommend", "--run_dir=a", "--user=1"],
     "export": ["export", "--run_dir=a", "--export_dir=served"],
     "warm_start": [*(*SMALL, "epochs=1", "--data_dir=later", "--run_dir=warm", "--warm_start=a")],
-    "blend": ["blend", "--runs=a,b", "--run_dir=blended"],
+    "ensemble": ["ensemble", "--runs=a,b", "--run_dir=both"],
 }
 
 
@@ -165,9 +165,9 @@ GARBAGE = {"empty": b"", "cut": None, "junk": b"\x00\x93PK\x03\x04 no such thing
 READERS = {
     "config.json": ["evaluate", "--run_dir=copy"],
     "model.keras": ["recommend", "--run_dir=copy", "--user=1"],
-    "metrics.json": ["blend", "--runs=copy,b", "--run_dir=blended"],
-    "validation.npz": ["blend", "--runs=copy,b", "--run_dir=blended"],
-    "test.npz": ["blend", "--runs=copy,b", "--run_dir=blended"],
+    "metrics.json": ["ensemble", "--runs=copy,b", "--run_dir=both"],
+    "validation.npz": ["ensemble", "--runs=copy,b", "--run_dir=both"],
+    "test.npz": ["ensemble", "--runs=copy,b", "--run_dir=both"],
     "per_user.npz": ["evaluate", "--run_dir=copy", "--against=b"],
 }
 
@@ -274,8 +274,8 @@ def test_two_trainings_in_one_run_dir(tfrec, workspace, tmp_path):
             assert re.match(r"error: --run_dir=\S+: another training is at work", done.err)
         assert not (tmp_path / "run").exists()
     assert tfrec(*words).status == 0
-    with RunDir(workspace / "blended").locked():
-        done = tfrec("blend", "--runs=a,b", "--run_dir=blended")
+    with RunDir(workspace / "both").locked():
+        done = tfrec("ensemble", "--runs=a,b", "--run_dir=both")
     assert "another training is at work" in done.err
 
 

@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:  # what type checkers and editors see
     from tfrec import metrics, models, splits, tasks
     from tfrec.api.comparing import compare
     from tfrec.api.dataset import Dataset
+    from tfrec.api.ensembling import ensemble
     from tfrec.api.fitting import fit
     from tfrec.api.prepared_data import PreparedData
     from tfrec.api.run import Run, load
@@ -40,6 +41,7 @@ _NAMES = {
     "Run": "tfrec.api.run",
     "Served": "tfrec.api.served",
     "compare": "tfrec.api.comparing",
+    "ensemble": "tfrec.api.ensembling",
     "fit": "tfrec.api.fitting",
     "load": "tfrec.api.run",
     "tune": "tfrec.api.tuning",
@@ -54,6 +56,7 @@ __all__ = [
     "Served",
     "__version__",
     "compare",
+    "ensemble",
     "fit",
     "load",
     "metrics",

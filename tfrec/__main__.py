@@ -14,7 +14,7 @@ from tfrec import cli
 from tfrec.config import known_names
 
 COMMANDS = (
-    *("prepare", "describe", "train", "tune", "evaluate", "compare", "report", "blend"),
+    *("prepare", "describe", "train", "tune", "evaluate", "compare", "report", "ensemble"),
     *("recommend", "export", "serve", "request", "deploy", "pipeline", "doctor"),
 )
 _HELP = {"help", *cli.HELP}

@@ -23,6 +23,12 @@ flags.DEFINE_string(
     "output", "", "a .parquet or .csv file, for --all, --users and --histories", flag_values=FLAGS
 )
 flags.DEFINE_integer("k", 10, "number of items", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "explain",
+    False,
+    "with --user or --items: the items of the history that contributed most to each score",
+    flag_values=FLAGS,
+)
 
 
 REQUESTS = ("user", "items", "similar", "all", "users", "histories")
@@ -34,6 +40,8 @@ def main() -> None:
     wanted = [name for name in REQUESTS if FLAGS[name].value]
     if len(wanted) != 1:
         raise ValueError("give one of " + ", ".join(f"--{name}" for name in REQUESTS))
+    if FLAGS.explain and wanted[0] not in ("user", "items"):
+        raise ValueError(f"--explain goes with --user or --items; leave it out for --{wanted[0]}")
     output = cli.require(FLAGS, "output") if wanted[0] in REQUESTS[3:] else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
@@ -44,7 +52,8 @@ def main() -> None:
     elif FLAGS.similar:
         print(printed.similar(found, FLAGS.similar, FLAGS.k))
     else:
-        print(printed.recommendations(found, FLAGS.user, FLAGS["items"].value, FLAGS.k))
+        most = printed.REASONS if FLAGS.explain else 0
+        print(printed.recommendations(found, FLAGS.user, FLAGS["items"].value, FLAGS.k, most))
 
 
 def write(found, output: str) -> str:

@@ -157,7 +157,7 @@ def main() -> None:
     if FLAGS.list_presets:
         print(presets.table())
         return
-    members = presets.BLENDS[FLAGS.preset].members if FLAGS.preset in presets.BLENDS else ()
+    members = presets.ENSEMBLES[FLAGS.preset].members if FLAGS.preset in presets.ENSEMBLES else ()
     refuse_flags_of(members)
     if not members:
         refuse_unknown_names()
@@ -170,7 +170,7 @@ def main() -> None:
     with workers.naming_missing():
         strategy = strategies.make(FLAGS.strategy, FLAGS.replicas)
     if members:
-        run_blend(members, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy)
+        run_ensemble(members, FLAGS.run_dir or f"runs/{FLAGS.preset}", strategy)
     else:
         run(FLAGS.preset, FLAGS.run_dir, strategy)
 
@@ -191,13 +191,13 @@ def listing(config) -> str:
 
 
 def refuse_flags_of(members: tuple[str, ...]) -> None:
-    """Refuses flags whose meaning differs between the members of a blend."""
+    """Refuses flags whose meaning differs between the members of an ensemble."""
     own = ("model", "dataset", "data_dir", "split", "data", "columns", "set", "train", "warm_start")
     for name in (*own, "settings", "items", "users", "train_raw", "validation_raw", "test_raw"):
         if members and FLAGS[name].value:
             raise ValueError(
-                f"--{name} with --preset={FLAGS.preset}, a blend of {', '.join(members)}: train "
-                "each by itself with the flags it needs, then `python -m tfrec.blend`"
+                f"--{name} with --preset={FLAGS.preset}, an ensemble of {', '.join(members)}: "
+                "train each by itself with the flags it needs, then `python -m tfrec.ensemble`"
             )
 
 
@@ -226,14 +226,16 @@ def refuse_flags_of_one_model() -> None:
         )
 
 
-def run_blend(members: tuple[str, ...], path: str, strategy) -> None:
-    """Trains the members below `path`, then blends them; --resume keeps finished ones."""
-    from tfrec.training import blend, strategies, summaries
+def run_ensemble(members: tuple[str, ...], path: str, strategy) -> None:
+    """Trains the members below `path`, then combines them; --resume keeps finished ones."""
+    from tfrec.api import ensembling
+    from tfrec.training import strategies
 
     for name in members:
         run(name, f"{path}/{name}", strategy)
     if strategies.is_chief(strategy):
-        print(summaries.blend(blend.blend([f"{path}/{name}" for name in members], path)))
+        runs = [f"{path}/{name}" for name in members]
+        print(ensembling.carry_out(runs, path, FLAGS.resume or FLAGS.overwrite))
 
 
 def run(preset: str, path: str, strategy) -> None:

@@ -7,9 +7,12 @@ import pandas as pd
 from tfrec.api.run import Run
 from tfrec.data import vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE
+from tfrec.serving.reasons import Reason
+
+REASONS = 3  # of `--explain`
 
 
-def recommendations(run: Run, user: str, items: str, k: int) -> str:
+def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -> str:
     """Top k as text: rank, item, title, genres, score.
 
     Args:
@@ -17,6 +20,7 @@ def recommendations(run: Run, user: str, items: str, k: int) -> str:
         user: Raw id of a known user, or "".
         items: A history "item:rating,...", or "".
         k: How many.
+        explain: How many items of the history to name below each, those that contributed most.
 
     Raises:
         ValueError: an unknown user of a model that takes histories; a history of unknown items
@@ -25,9 +29,9 @@ def recommendations(run: Run, user: str, items: str, k: int) -> str:
     """
     if items:
         history, notes = parse(run, items)
-        found = run.recommend(histories=[history], k=k)
+        found = run.recommend(histories=[history], k=k, explain=explain)
     else:
-        found = run.recommend(users=[user], k=k)
+        found = run.recommend(users=[user], k=k, explain=explain)
         notes = [_about_user(run, user)]
     return "\n".join([*notes, layout(found, run)])
 
@@ -84,6 +88,10 @@ def _is_number(text: str) -> bool:
         return False
 
 
+def _reason(reason: Reason) -> str:
+    return f"{reason.title or reason.item} ({reason.share:.0%})"
+
+
 def layout(found: pd.DataFrame, run: Run) -> str:
     """Recommendations of one user as aligned columns."""
     genres: dict[str, str] = {}
@@ -98,4 +106,6 @@ def layout(found: pd.DataFrame, run: Run) -> str:
         lines.append(
             f"{row.rank:>4} {row.item:>{wide}} {row.score:>8.3f}  {row.title[:48]:48} {about}"
         )
+        if because := ", ".join(map(_reason, getattr(row, "because", ()))):
+            lines.append(f"{'':>{wide + 14}}  because of {because}")
     return "\n".join(line.rstrip() for line in lines)

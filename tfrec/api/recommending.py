@@ -1,6 +1,7 @@
 """Recommendations as frames, from anything that answers signatures."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -47,6 +48,7 @@ class Recommends:
         exclude: Lists = None,
         allow: Lists = None,
         titles: bool = True,
+        explain: int = 0,
     ) -> pd.DataFrame:
         """The best items for known users or for anybody's history, by raw id.
 
@@ -60,6 +62,9 @@ class Recommends:
             exclude: Items that must not come: one list for all, or one a row.
             allow: The only items that may: likewise; an empty one allows all.
             titles: With the column `title`.
+            explain: With the column `because`, lists of as many `Reason`s at most (`item`, `title`,
+                `contribution`, `share`): the items of the history that contributed most to the
+                score, as `tfrec.serving.explain` says; `frame.explode("because")` has a row each.
 
         Returns:
             `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
@@ -68,12 +73,17 @@ class Recommends:
         Raises:
             ValueError: not one of `users` and `histories`, one that the model can not take, or an
                 unknown user of a model that takes histories; one that knows users only has popular
-                items for him.
+                items for him. Or `explain` for users that are not asked for by their histories.
         """
         if (users is None) == (histories is None):
             raise ValueError("give one of users=[...] and histories=[...]")
         asked = self._asked(users, histories, k)
         if asked.users is not None:
+            _refuse_unless(
+                not explain,
+                "users by weights of their own, and explain names items of histories: give "
+                "histories=, to a model that scores them",
+            )
             return _of_users(asked.asking, asked.users, k, exclude, allow, titles)
         names, rows = named_histories(asked.histories or [])
         _refuse_unless(
@@ -81,7 +91,12 @@ class Recommends:
         )
         left, only = _both(exclude, allow, len(rows))
         found = asked.asking.recommend(rows, k, exclude=left, allow=only)
-        return frame(asked.names or names, found, titles)
+        made = frame(asked.names or names, found, titles)
+        if not explain:
+            return made
+        best = [[one.item for one in row] for row in found]
+        because = itertools.chain.from_iterable(asked.asking.explain(rows, best, explain))
+        return made.assign(because=pd.Series(list(because), made.index, dtype=object))
 
 
 def _of_users(

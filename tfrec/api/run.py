@@ -15,6 +15,7 @@ from tfrec.api.known_users import KnownUsers
 from tfrec.api.prepared_data import PathLike
 from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import ItemRows
 from tfrec.schema import ITEMS_FILE, DatasetInfo
 from tfrec.serving import approximate, export, retrieval, signatures, two_stage
 from tfrec.serving.answers import Answers
@@ -275,7 +276,7 @@ class Run(recommending.Recommends):
 
     def _no_histories(self) -> str:
         """Why the model takes users only."""
-        by_item = self.info.rows == "item"
+        by_item = self.info.rows == "item" and isinstance(self.model, ItemRows)
         name = self.config.model + (" with rows by item" if by_item else "")
         return (
             f"{name} knows users by weights of their own and can not score a new history; ask for "

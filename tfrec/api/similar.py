@@ -36,10 +36,10 @@ def similarity(model: Recommender, data_dir: str | pathlib.Path, items: np.ndarr
     vectors = model.item_vectors()
     if vectors is not None:
         return _cosine(tf.cast(vectors, tf.float32).numpy(), items)
-    if model.info.rows == "item":
-        return _cosine(known_users.encode_items(model, data_dir)[0], items)
     if model.reads == "events":
         raise ValueError(f"{type(model).__name__} has no item vectors and scores no histories")
+    if model.info.rows == "item":
+        return _cosine(known_users.encode_items(model, data_dir)[0], items)
     return np.concatenate(
         [_alone(model, items[i : i + _BATCH]) for i in range(0, len(items), _BATCH)]
     )

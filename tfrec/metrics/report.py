@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -40,6 +40,16 @@ class Report:
     def __init__(self, info: DatasetInfo, ks: tuple[int, ...] = (1,)):
         self.info = info
         self.ks = cuts(ks)
+
+    def update(self, features: Any, targets: Any, scores: Any) -> None:
+        """Adds a batch.
+
+        Args:
+            features: Of the batch.
+            targets: Of the batch.
+            scores: The model's, or the ranked lists.
+        """
+        raise NotImplementedError
 
     @property
     def protocol(self) -> str:

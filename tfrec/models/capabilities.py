@@ -77,6 +77,22 @@ class Factors:
         raise NotImplementedError
 
 
+class Additive:
+    """A model of histories whose score is a sum over the history's items."""
+
+    def contributions(self, features, items: tf.Tensor) -> tf.Tensor:
+        """The summands of scores.
+
+        Args:
+            features: Of histories, as for `score`.
+            items: Whose scores, int32 `[batch, n]`, each row its own.
+
+        Returns:
+            float32 `[batch, n, length]`, 0 of padding; its sums over the last axis are the scores.
+        """
+        raise NotImplementedError
+
+
 class Resumable:
     """A model in closed form whose `fit` takes many steps and can be resumed."""
 

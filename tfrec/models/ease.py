@@ -14,13 +14,14 @@ from tfrec.config import Range, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import Additive
 from tfrec.models.confidence import Confidence, ConfidenceWeighted
 
 BLOCK = 256  # rows copied at once, to stay in the CPU's cache
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class EASE(ConfidenceWeighted, Recommender):
+class EASE(ConfidenceWeighted, Additive, Recommender):
     """S = X B with min_B |X - X B|^2 + lambda |B|^2, diag B = 0.
 
     Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram matrix X'X
@@ -72,6 +73,15 @@ class EASE(ConfidenceWeighted, Recommender):
             x = tf.SparseTensor(cells, values, tf.stack([n_rows, tf.cast(n, tf.int64)]))
             scores = tf.sparse.sparse_dense_matmul(x, weights)
         return tf.ensure_shape(scores, [batch, n])
+
+    def contributions(self, features, items):
+        """x_ui B_ij of each item i of the history, for items j."""
+        history, weights = features["items"], tf.cast(self.item_weights, tf.float32)
+        x = losses.observed(history) * self.config.weigh(features["values"])
+        rows, columns = tf.maximum(history, 0)[:, tf.newaxis, :], items[:, :, tf.newaxis]
+        shape = tf.broadcast_dynamic_shape(tf.shape(rows), tf.shape(columns))
+        pairs = tf.stack([tf.broadcast_to(part, shape) for part in (rows, columns)], axis=-1)
+        return x[:, tf.newaxis, :] * tf.gather_nd(weights, pairs)
 
     @classmethod
     def memory(cls, info, config, train):

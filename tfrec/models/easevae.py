@@ -12,12 +12,12 @@ from tfrec.models.weightedease import WeightedEASE
 
 @keras.saving.register_keras_serializable("tfrec")
 class EASEVAE(RecVAE):
-    """Ranks by log softmax(RecVAE's logits) + blend * (weighted EASE's score).
+    """Ranks by log softmax(RecVAE's logits) + linear_weight * (weighted EASE's score).
 
     The linear model is solved in closed form when training begins; RecVAE is trained independently
     of it. On held-out users of ML-1M the combination is better than each alone. RecVAE's term is a
-    log-probability and EASE's is close to a probability, so that one `blend` fits users with few
-    and with many items.
+    log-probability and EASE's is close to a probability, so that one `linear_weight` fits users
+    with few and with many items.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -25,18 +25,24 @@ class EASEVAE(RecVAE):
         """RecVAE's settings and weighted EASE's.
 
         Attributes:
-            blend: Weight of the linear model's scores.
+            linear_weight: Weight of the linear model's scores.
             regularization: As in `WeightedEASE`.
             activity: As in `WeightedEASE`.
             ridge: As in `WeightedEASE`.
             discount: As in `WeightedEASE`.
         """
 
-        blend: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
+        linear_weight: float = setting(30.0, "0 or more", search=Range(1, 100, log=True))
         regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
         activity: float = setting(0.5, "0 or more", search=Range(0, 1))
         ridge: float = setting(0.5, "0 or more", search=Range(0, 1))
         discount: float = setting(0.2, "0 or more", search=Range(0, 0.5))
+
+        @classmethod
+        def renewed(cls, fields):
+            """Older versions called `linear_weight` `blend`."""
+            found = dict(super().renewed(fields))
+            return {"linear_weight" if n == "blend" else n: v for n, v in found.items()}
 
     instead = "ials"
 
@@ -54,7 +60,7 @@ class EASEVAE(RecVAE):
     def call(self, features, training=False):
         """Combined scores, float32 `[batch, n_items]`."""
         deep = tf.nn.log_softmax(tf.cast(super().call(features, training), tf.float32))
-        return deep + self.config.blend * self.linear.score(features)
+        return deep + self.config.linear_weight * self.linear.score(features)
 
     def begin_epoch(self, epoch, rows):
         """As in RecVAE; before the first epoch it also solves the linear model."""

@@ -68,6 +68,7 @@ MODELS: dict[str, type[Recommender]] = {
     "popularity": Popularity,
     "biases": Biases,
 }
+ENSEMBLE = "ensemble"  # of finished runs: `--model` does not take it
 
 
 def model_class(name: str) -> type[Recommender]:
@@ -79,6 +80,8 @@ def model_class(name: str) -> type[Recommender]:
     Raises:
         ValueError: there is no such model; the error lists the known ones.
     """
+    if name == ENSEMBLE:
+        name = "tfrec.models.ensemble:Ensemble"  # which imports this file
     if ":" in name:
         return _imported(name)
     if name not in MODELS:

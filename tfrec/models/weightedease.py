@@ -55,6 +55,10 @@ class WeightedEASE(EASE):
     def call(self, features, training=False):
         return self.forward(features, training) / self.item_discounts
 
+    def contributions(self, features, items):
+        discounts = tf.gather(tf.convert_to_tensor(self.item_discounts), items)
+        return super().contributions(features, items) / discounts[:, :, tf.newaxis]
+
     def forward(self, features, training=False):
         """X B, the regression that the loss is of: without the discounts."""
         return super().call(features, training)

@@ -7,7 +7,7 @@ package, with the command's defaults.
 
 from tfrec.config import known_names
 from tfrec.presets import likes, next_items, papers, rankings, ratings
-from tfrec.presets.entry import Blend, Preset
+from tfrec.presets.entry import EnsemblePreset, Preset
 
 PRESETS: dict[str, Preset] = {
     **ratings.PRESETS,
@@ -16,17 +16,17 @@ PRESETS: dict[str, Preset] = {
     **next_items.PRESETS,
     **papers.PRESETS,
 }
-BLENDS: dict[str, Blend] = ratings.BLENDS
+ENSEMBLES: dict[str, EnsemblePreset] = ratings.ENSEMBLES
 
 
 def preset(name: str) -> Preset:
     """The preset of `--preset=name`.
 
     Raises:
-        ValueError: there is no such preset, or it is a blend; the error lists the known ones.
+        ValueError: there is no such preset, or it is an ensemble; the error lists the known ones.
     """
     if name not in PRESETS:
-        known = [*PRESETS, *BLENDS]
+        known = [*PRESETS, *ENSEMBLES]
         raise ValueError(f"--preset={name!r} is unknown; " + known_names(name, known))
     return PRESETS[name]
 
@@ -34,7 +34,7 @@ def preset(name: str) -> Preset:
 def table() -> str:
     """All presets as text, for `--list_presets`."""
     lines = []
-    for name, p in (PRESETS | BLENDS).items():
+    for name, p in (PRESETS | ENSEMBLES).items():
         goal = f"{p.published} ({p.source})" if p.published else "none"
         lines.append(f"{name}\n    published: {goal}\n    measured:  {p.measured}")
     return "\n".join(lines)

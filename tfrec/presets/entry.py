@@ -30,8 +30,8 @@ class Preset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Blend:
-    """Presets on one split, trained one after the other and blended.
+class EnsemblePreset:
+    """Presets on one split, trained one after the other and combined by `tfrec.ensemble`.
 
     Attributes:
         members: Names of presets.

@@ -1,9 +1,9 @@
-"""Presets of rating prediction, evaluated by RMSE, and blends of them."""
+"""Presets of rating prediction, evaluated by RMSE, and ensembles of them."""
 
 import dataclasses
 
 from tfrec.config import DataConfig
-from tfrec.presets.entry import Blend, Preset
+from tfrec.presets.entry import EnsemblePreset, Preset
 
 AUTOREC = "Sedhain et al., WWW 2015, table 1: mean of 5 other splits"
 SPARSEFC = "Muller et al., ICML 2018"
@@ -252,12 +252,12 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
-BLENDS: dict[str, Blend] = {
-    "best-ml100k-u1": Blend(
+ENSEMBLES: dict[str, EnsemblePreset] = {
+    "best-ml100k-u1": EnsemblePreset(
         members=("bayesianfm-ml100k-u1", "sparsefc-ml100k-u1"),
         measured="RMSE .8729 test, .8608 validation (its weights were fitted there); seed 0; 576 s",
     ),
-    "best-ml1m-random90": Blend(
+    "best-ml1m-random90": EnsemblePreset(
         members=("bayesianfm-ml1m-random90", "sparsefc-ml1m-random90"),
         measured="RMSE .8089 test, .8122 validation (weights fitted there); seed 0; 81 min",
     ),

@@ -2,8 +2,8 @@
 
 The page is one static file, which gets recommendations from the REST API like any client. This
 module provides the list of models and the search for titles. Only this module of the server knows
-recommenders: the inputs `items` and `values`, or `user`, the assets `items.txt` and `titles.txt`,
-and what `assets.extra/signatures.json` says of values.
+recommenders: the inputs `items` and `values`, or `user`, the signature `explain`, the assets
+`items.txt` and `titles.txt`, and what `assets.extra/signatures.json` says of values.
 """
 
 import json
@@ -20,6 +20,7 @@ from tfrec.server.saved_model import DEFAULT_SIGNATURE
 PAGE = pathlib.Path(__file__).with_name("demo.html")
 STYLE = pathlib.Path(__file__).parents[1] / "pages/style.css"  # that of all pages
 METADATA = "assets.extra/signatures.json"
+EXPLAIN = "explain"  # the signature that gives reasons
 FOUND = 40  # titles that a search returns
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src data:; "
@@ -55,18 +56,20 @@ class Demo:
         """What the page needs to know of a model: name, version and kind of input."""
         try:
             with self._models.lease(_spec(name)) as servable:
-                inputs = servable.model.signatures[DEFAULT_SIGNATURE].inputs
+                signatures = servable.model.signatures
+                inputs = signatures[DEFAULT_SIGNATURE].inputs
                 kind = "other"
                 if set(inputs) == {"items", "values"}:
                     kind = "history"
                 elif set(inputs) == {"user"}:
                     kind = "user"
                 length = inputs["items"].tensor_shape.dim[1].size if kind == "history" else -1
+                explains = kind == "history" and EXPLAIN in signatures
                 version = servable.version
                 values = _values(servable.model.path)
         except (ServingError, KeyError):
             return {"name": name, "kind": "silent"}
-        about = {"name": name, "kind": kind, "version": version, **values}
+        about = {"name": name, "kind": kind, "version": version, "explains": explains, **values}
         return {**about, "length": length if length >= 0 else None}
 
     def _titles(self, query) -> web.Response:

@@ -30,6 +30,8 @@ MEANING = {
     "a batch. Features: {features}",
     "recommend_user": "the k best items for a known user, by what he has rated",
     "rate": "what the model thinks of the candidates: the first scores of a row are its own",
+    "explain": "what each item of the history contributes to the score of each candidate, and the "
+    "titles of the history",
     "rate_example": "the same for serialized `tf.train.Example`s, and for the Classify API. "
     "Features: {features}",
     "score": "the prediction for each event",

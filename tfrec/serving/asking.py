@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrec.serving import arrays
+from tfrec.serving.reasons import Reason, reasons
 
-DEFAULT, RECOMMEND, RECOMMEND_USER, RATE = (
+DEFAULT, RECOMMEND, RECOMMEND_USER, RATE, EXPLAIN = (
     *("serving_default", "recommend", "recommend_user"),
-    "rate",
+    *("rate", "explain"),
 )
 History = Mapping[str, float] | Iterable[tuple[str, float]] | Iterable[str]
 
@@ -163,6 +164,46 @@ class Questions(abc.ABC):
             return [row[1 : 1 + len(c)] for row, c in zip(scores, candidates, strict=True)]
 
         return self.answer(Question(RATE, self._requests(RATE, lists), read), timeout)
+
+    def explain(
+        self,
+        histories: Sequence[History],
+        candidates: Sequence[Sequence[str]],
+        most: int = 3,
+        *,
+        timeout: float | None = None,
+    ) -> list[list[list[Reason]]]:
+        """The items of histories that contribute most to the scores of given items.
+
+        Args:
+            histories: As in `recommend`.
+            candidates: One list of raw item ids a row.
+            most: How many reasons at most.
+            timeout: Seconds, instead of the client's.
+
+        Returns:
+            For each row a list a candidate, what contributed most first.
+
+        Raises:
+            ValueError: the model takes no histories, or was exported without the signature.
+        """
+        pairs = [history_pairs(history, self.rating) for history in histories]
+        lists: dict[str, list] = {
+            "items": [[item for item, _ in row] for row in pairs],
+            "values": [[value for _, value in row] for row in pairs],
+            "candidates": [list(row) for row in candidates],
+        }
+
+        def read(answers: list[dict[str, np.ndarray]]) -> list[list[list[Reason]]]:
+            found, start = [], 0
+            for answer in answers:
+                stop = start + len(answer["titles"])
+                asked = (lists[name][start:stop] for name in ("items", "candidates"))
+                found += reasons(answer, *asked, most)
+                start = stop
+            return found
+
+        return self.answer(Question(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
         """Cuts histories to a fixed length, which older exports of sequence models have.

@@ -7,8 +7,8 @@ from tfrec import ranking
 from tfrec.schema import PAD
 from tfrec.serving import blocks
 from tfrec.serving.answers import usable
+from tfrec.serving.histories import without_repeats
 from tfrec.serving.inverted_lists import InvertedLists
-from tfrec.serving.top_k import without_repeats
 
 NUMBERS = 1 << 24  # float32 numbers gathered, or scores, held at once: 64 MB
 

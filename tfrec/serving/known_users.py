@@ -12,8 +12,9 @@ from tfrec.schema import PAD, USERS_FILE, DatasetInfo
 from tfrec.serving import blocks, examples
 from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
 from tfrec.serving.event_scores import EventScores
+from tfrec.serving.histories import features, no_lists, without_repeats
 from tfrec.serving.tables import UNKNOWN, position_table
-from tfrec.serving.top_k import HistoryTopK, TopK, features, no_lists, without_repeats
+from tfrec.serving.top_k import HistoryTopK, TopK
 
 BLOCK = 1 << 16  # items scored at once
 ROWS = 64  # in a request of as many rows; of more rows fewer items

@@ -3,7 +3,9 @@
 import pathlib
 
 from tfrec.models.base import Recommender
+from tfrec.models.ensemble import Ensemble
 from tfrec.serving.answers import Answers
+from tfrec.serving.ensembles import EnsembleTopK
 from tfrec.serving.event_scores import EventScores
 from tfrec.serving.known_users import EventTopK, ItemRowTopK, KnownHistoryTopK
 from tfrec.serving.top_k import HistoryTopK
@@ -26,6 +28,8 @@ def make(
         with_ratings: Read what known users have rated. False takes no time, and the answers
             are of no use: to see whether a model can be exported at all.
     """
+    if isinstance(model, Ensemble) and model.reads == "events":
+        return EnsembleTopK(model, data_dir, k, titles_file, with_ratings)
     if model.reads == "events":
         if not model.info.has_ids:
             return EventScores(model, data_dir)

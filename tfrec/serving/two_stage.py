@@ -16,9 +16,10 @@ from tfrec.serving import blocks, signatures
 from tfrec.serving.answers import EXAMPLES, specs_of, strings
 from tfrec.serving.category_filters import filters_of
 from tfrec.serving.examples import MISSING
+from tfrec.serving.histories import features, without_repeats
 from tfrec.serving.known_users import EventTopK, UserTopK
 from tfrec.serving.tables import UNKNOWN
-from tfrec.serving.top_k import HistoryTopK, TopK, features, without_repeats
+from tfrec.serving.top_k import HistoryTopK, TopK
 
 NUMBERS = 1 << 24  # items looked at by filters at once, over all rows
 NOTE = """

@@ -56,7 +56,7 @@ class Task:
 
     @property
     def keeps_predictions(self) -> bool:
-        """Whether a run keeps its predictions of validation and test, which blends need."""
+        """Whether a run keeps its predictions of validation and test, which ensembles need."""
         return hasattr(self.report, "predictions")
 
     def new_report(self, info: DatasetInfo, cuts: tuple[int, ...] = ()) -> Report:

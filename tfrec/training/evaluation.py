@@ -1,17 +1,20 @@
 """Measuring a model: one pass over held-out rows that feeds one report, or several."""
 
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfrec import metrics, ranking
+from tfrec.config import TrainConfig
 from tfrec.data import pairs, prepared, records
 from tfrec.data import protocol as data_protocol
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
+from tfrec.models.ensemble import Ensemble
 from tfrec.training import batches, lists, strategies
 from tfrec.training.build import build
 from tfrec.training.runs import RunDir
@@ -154,12 +157,52 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
             "it measured before is in its metrics.json"
         )
     info = prepared.ensure(config.data, config.data_dir)  # refuses an older format
-    model = build(config, info, tf.distribute.get_strategy())
-    model.set_weights(run_dir.load_model().get_weights())
+    model = run_dir.load_model()
+    if not isinstance(model, Ensemble):
+        trained = model.get_weights()
+        model = build(config, info, tf.distribute.get_strategy())
+        model.set_weights(trained)
     report = new_report(model, data_dir, train.cuts, sampled)
-    held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
     with records.naming_damage(data_dir, info):
-        result = Evaluator(model)(held_out, report) | lists.result(
-            model, lists.HeldOut(data_dir, part)
-        )
+        result = measure(model, data_dir, part, report, train)
+        result |= lists.result(model, lists.HeldOut(data_dir, part))
         return result, protocol(model, report)
+
+
+def measure(
+    model: Recommender,
+    data_dir: str | pathlib.Path,
+    part: str,
+    report: Report,
+    train: TrainConfig,
+) -> dict[str, float]:
+    """Feeds a report with a held-out part; returns its result.
+
+    Members of an ensemble that can not score histories are measured one by one.
+    """
+    if not isinstance(model, Ensemble) or model.reads == "histories":
+        held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
+        return Evaluator(model)(held_out, report)
+    columns = []
+    for member, folder in zip(model.members, model.config.data_dirs, strict=True):
+        own: Any = new_report(member, folder)
+        measure(member, folder, part, own, train)
+        columns.append(own.predictions())
+    add_weighted(report, columns, model.config.weights)
+    return report.result()
+
+
+def add_weighted(
+    report: Report, columns: Sequence[dict[str, np.ndarray]], weights: Sequence[float]
+) -> None:
+    """Adds the weighted sum of several models' predictions to a report of ratings.
+
+    Args:
+        report: Of ratings.
+        columns: What `RatingReport.predictions` gave of each, for the same ratings.
+        weights: Of each.
+    """
+    first = columns[0]
+    total = np.stack([x["prediction"] for x in columns], axis=1) @ np.asarray(weights)
+    events = {"user": first["user"], "item": first["item"]}
+    report.update(events, {"value": first["value"]}, total)

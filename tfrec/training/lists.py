@@ -25,6 +25,7 @@ from tfrec.metrics import RankingReport, RatingReport
 from tfrec.models.base import Recommender
 from tfrec.models.biases import Biases
 from tfrec.models.capabilities import ItemRows
+from tfrec.models.ensemble import Ensemble
 from tfrec.models.popularity import Popularity
 from tfrec.schema import PAD, DatasetInfo
 
@@ -238,6 +239,10 @@ def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dic
 
 def _scorer(model: Recommender, held_out: HeldOut) -> Callable[[_Features], tf.Tensor]:
     """A function from users' batches to scores of all items, `[batch, n_items]`."""
+    if isinstance(model, Ensemble):
+        folders = zip(model.members, model.config.data_dirs, strict=True)
+        scorers = [_scorer(member, HeldOut(folder, held_out.part)) for member, folder in folders]
+        return lambda features: model.combined([score(features) for score in scorers])
     if model.reads == "events":
         return lambda features: model.score({"user": features["user"]})
     if not isinstance(model, ItemRows) or model.info.rows == "user":

@@ -5,7 +5,7 @@ model.keras    the best model (the last one where nothing was validated)
 metrics.json   protocol, validation, test, time
 per_user.npz   the test's per-user values, for paired comparisons
 history.csv    a row an epoch: training and validation
-validation.npz ratings: every held-out one with the best epoch's prediction, for blends
+validation.npz ratings: every held-out one with the best epoch's prediction, for ensembles
 test.npz       the same of test
 logs/          TensorBoard
 state.npz      what --resume continues from, until the run is finished
@@ -33,7 +33,6 @@ from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
-from tfrec.tasks.rating import RATING
 from tfrec.training import state
 from tfrec.training.run_config import RunConfig
 
@@ -200,14 +199,13 @@ class RunDir:
 
         Raises:
             FileNotFoundError: no run in this directory.
-            ValueError: it is damaged, or a blend's.
+            ValueError: it is damaged.
         """
         return self._json("config.json", RunConfig.from_json)
 
     def task(self) -> Task:
-        """The task of the run's model; a blend is one of ratings. Raises as `config`."""
-        is_blend = self.finished and not self.exists
-        return RATING if is_blend else self.config().task
+        """The task of the run's model. Raises as `config`."""
+        return self.config().task
 
     def data_dir(self) -> pathlib.Path:
         """The prepared data that the run was trained on.
@@ -251,8 +249,8 @@ class RunDir:
         if not path.exists():
             if self.finished:
                 raise ValueError(
-                    f"--run_dir={self.path} holds a blend, which has no model of its own: its "
-                    "numbers and members are in metrics.json; name a member's --run_dir"
+                    f"--run_dir={self.path} holds metrics, but no {name}: an older version of "
+                    "tfrec combined runs there; do it again with `python -m tfrec.ensemble`"
                 )
             raise FileNotFoundError(
                 f"{path} does not exist: --run_dir={self.path} holds no finished run; make one "

@@ -7,7 +7,6 @@ from tfrec.data import protocol, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
 from tfrec.tasks import Task
-from tfrec.tasks.rating import RATING
 from tfrec.training.loop import CURE
 from tfrec.training.runs import RunDir
 
@@ -123,10 +122,10 @@ def below_floors(result: dict, model: str) -> list[str]:
     return lines
 
 
-def blend(result: dict) -> str:
-    """A blend's weights, and its numbers."""
+def ensemble(result: dict, task: Task) -> str:
+    """An ensemble's weights, and its numbers."""
     lines = [f"{weight:.3f} of {member}" for member, weight in result["members"].items()]
-    return "\n".join([*lines, table(result, RATING)])
+    return "\n".join([*lines, table(result, task)])
 
 
 def number(value: float | None) -> str:

@@ -62,7 +62,7 @@ def refuse_unfinished(path: PathLike, flag: str = "--run_dir") -> None:
 
     Raises:
         FileNotFoundError: no run is there.
-        ValueError: it was stopped before its end, is a blend, or has no test values.
+        ValueError: it was stopped before its end, or has no test values.
     """
     run_dir = RunDir(path)
     config = run_dir.config()

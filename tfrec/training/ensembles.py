@@ -1,0 +1,252 @@
+"""Several finished runs as one: a weighted sum of their scores, chosen on validation."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.optimize
+
+from tfrec import config as config_lib
+from tfrec import metrics
+from tfrec.data import vocabulary
+from tfrec.metrics import Report
+from tfrec.models import registry
+from tfrec.models.ensemble import TASKS, Ensemble, base_of, needs_user
+from tfrec.schema import ITEMS_FILE, USERS_FILE
+from tfrec.training import batches, evaluation, lists
+from tfrec.training.run_config import RunConfig, versions
+from tfrec.training.runs import RunDir
+
+PARTS = ("validation", "test")
+STEPS = 10  # of the selection of rankings: weights are tenths, or coarser
+Chosen = tuple[tuple[float, ...], dict[str, Report]]  # weights, and the reports of both parts
+
+
+def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict:
+    """Combines finished runs and writes a run directory: config, model, metrics, values by user.
+
+    Ratings: the weights come from the members' predictions of validation, made before any refit by
+    models that had not seen those ratings; with them the predictions of test are summed up, made by
+    the refitted models. Rankings: see `of_rankings`. Either way the ensemble's own validation
+    metrics are measured on what its weights were chosen by.
+
+    Args:
+        members: The runs' directories, two at least.
+        path: `--run_dir` of the ensemble.
+        overwrite: Replace a run that is there.
+
+    Returns:
+        What `metrics.json` holds; "members" has the weights.
+
+    Raises:
+        FileNotFoundError: a member is not finished, or has no predicted ratings.
+        ValueError: too few members, members that do not go together, or `path` holds a run.
+    """
+    run_dir = RunDir(path)
+    if run_dir.trained and not overwrite:
+        raise ValueError(
+            f"--run_dir={path} already holds a run: give another --run_dir, or --overwrite"
+        )
+    runs = [RunDir(member) for member in members]
+    check(runs)
+    done = [run.metrics() for run in runs]
+    columns = {part: _columns(runs, part) for part in PARTS} if not runs[0].task().ranks else {}
+    model, base = _model(runs)
+    config = runs[base].config()
+    if columns:
+        chosen, reports = of_ratings(model, columns)
+    else:
+        chosen, reports = of_rankings(model, config)
+    model.weigh(chosen)
+    result = {
+        "protocol": evaluation.protocol(model, reports["test"]),
+        "model": registry.ENSEMBLE,
+        "members": dict(zip(map(str, members), chosen, strict=True)),
+        "seconds": round(sum(d["seconds"] for d in done), 1),
+        "peak_memory_mb": max(d["peak_memory_mb"] for d in done),
+        **{part: report.result() for part, report in reports.items()},
+    }
+    result["test"] |= lists.result(model, lists.HeldOut(config.data_dir, "test"))
+    result |= {name: done[base][name] for name in ("floors",) if name in done[base]}
+    _write(run_dir, model, config, result, reports["test"], overwrite)
+    return result
+
+
+def _model(runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
+    """The ensemble of the runs' models, all of one weight, and whose data it uses."""
+    models = [run.load_model() for run in runs]
+    settings = Ensemble.Config(
+        runs=tuple(str(run.path.absolute()) for run in runs),
+        data_dirs=tuple(str(run.data_dir()) for run in runs),
+        weights=(1 / len(runs),) * len(runs),
+        combines=models[0].task,
+    )
+    return Ensemble.of(models, settings), base_of(models)
+
+
+def _write(
+    run_dir: RunDir,
+    model: Ensemble,
+    base: RunConfig,
+    result: dict,
+    test: Report,
+    overwrite: bool,
+) -> None:
+    """The run directory; `metrics.json`, which says that it is finished, last."""
+    config = dataclasses.replace(
+        base, model=registry.ENSEMBLE, settings=config_lib.to_dict(model.config), preset="",
+        warm_start="", versions=versions(),
+    )  # fmt: skip
+    with run_dir.locked():
+        run_dir.start(config, overwrite=overwrite)
+        run_dir.save_model(model)
+        test.save(run_dir.per_user)
+        run_dir.write_json("metrics.json", result)
+
+
+def check(runs: Sequence[RunDir]) -> None:
+    """Refuses runs that can not be combined, before any work.
+
+    Raises:
+        FileNotFoundError: no finished run.
+        ValueError: names the run and the reason.
+    """
+    paths = [str(run.path) for run in runs]
+    if len(runs) < 2:
+        raise ValueError(f"--runs={','.join(paths)}: an ensemble takes two runs, or more")
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise ValueError(f"--runs: {twice[0]} is named twice; leave one out")
+    for run in runs:
+        run.metrics()  # it is finished
+        if run.config().model == registry.ENSEMBLE:
+            raise ValueError(f"--runs: {run.path} is an ensemble itself; name its members")
+    first, *others = runs
+    if first.task().name not in TASKS:
+        raise ValueError(
+            f"--runs: {first.path} is a run of the task {first.task().name}; an ensemble combines "
+            "ratings, or rankings"
+        )
+    for run in others:
+        if run.task().name != first.task().name:
+            raise ValueError(
+                f"--runs: the task of {run.path} is {run.task().name}, that of {first.path} is "
+                f"{first.task().name}: combine runs of one task"
+            )
+        _refuse_other_data(first, run)
+
+
+def _refuse_other_data(first: RunDir, run: RunDir) -> None:
+    """Refuses a run whose users or items are others, or in another order."""
+    folders = first.data_dir(), run.data_dir()
+    for name in (USERS_FILE, ITEMS_FILE) if folders[0] != folders[1] else ():
+        one, other = (vocabulary.read(folder / name) for folder in folders)
+        if one != other:
+            raise ValueError(
+                f"--runs: {run.path} was trained on other data than {first.path}: {name} of "
+                f"{folders[1]} is not that of {folders[0]}; combine runs on one split of one data "
+                "set"
+            )
+
+
+# ------------------------------------------------------------------ ratings
+
+
+def weights(predictions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The weights of the least squared error, none of them below 0; there is no intercept.
+
+    Args:
+        predictions: `[n, k]`, a column a member.
+        values: `[n]`.
+
+    Returns:
+        float64 `[k]`.
+    """
+    return scipy.optimize.nnls(predictions, values)[0]
+
+
+def of_ratings(model: Ensemble, columns: dict[str, list[dict[str, np.ndarray]]]) -> Chosen:
+    """The weights of ratings.
+
+    Args:
+        model: The ensemble.
+        columns: By part, what each member predicted.
+    """
+    validation = columns["validation"]
+    predicted = np.stack([x["prediction"] for x in validation], axis=1)
+    found = tuple(map(float, weights(predicted, validation[0]["value"])))
+    reports: dict[str, Report] = {part: metrics.RatingReport(model.info) for part in PARTS}
+    for part, report in reports.items():
+        evaluation.add_weighted(report, columns[part], found)
+    return found, reports
+
+
+def _columns(runs: Sequence[RunDir], part: str) -> list[dict[str, np.ndarray]]:
+    """What each run predicted for the ratings of a part, which must be the same."""
+    first, *others = found = [run.load_predictions(part) for run in runs]
+    for run, other in zip(runs[1:], others, strict=True):
+        if not all(np.array_equal(first[x], other[x]) for x in ("user", "item", "value")):
+            raise ValueError(
+                f"--runs: {run.path} was measured on other {part} ratings than {runs[0].path}: "
+                "combine runs on one split of one data set"
+            )
+    return found
+
+
+# ------------------------------------------------------------------ rankings
+
+
+def of_rankings(model: Ensemble, config: RunConfig) -> Chosen:
+    """The weights of rankings, by the metric that picks epochs, on validation.
+
+    Ensemble selection (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from
+    Libraries of Models", ICML 2004): in each of `STEPS` steps the member is added, with
+    replacement, with which the sum is best; a member's weight is its share of what was added. The
+    best of all steps is taken, which is not worse than the best member.
+
+    Args:
+        model: The ensemble.
+        config: Of the run whose data and cuts are used.
+
+    Raises:
+        ValueError: a member ranks for known users only, or has been trained on validation too.
+    """
+    _refuse_rankings(model)
+    evaluator = evaluation.Evaluator(model)
+    size, seed = config.train.eval_batch_size, config.train.seed
+
+    def measured(part: str) -> Report:
+        report = evaluation.new_report(model, config.data_dir, config.train.cuts)
+        evaluator(batches.read(model, config.data_dir, part, size, seed=seed), report)
+        return report
+
+    @functools.cache
+    def quality(weights: tuple[float, ...]) -> float:
+        model.weigh(weights)
+        return measured("validation").result()[model.task_object.monitor]
+
+    added, steps = np.zeros(len(model.members), int), []
+    for _ in range(STEPS):
+        tried = [added + one for one in np.eye(len(added), dtype=int)]
+        added = max(tried, key=lambda x: quality(tuple((x / x.sum()).tolist())))
+        steps.append(tuple((added / added.sum()).tolist()))
+    best = max(steps, key=quality)
+    model.weigh(best)
+    return best, {part: measured(part) for part in PARTS}
+
+
+def _refuse_rankings(model: Ensemble) -> None:
+    """Refuses members of rankings whose weights can not be chosen."""
+    for path, member in zip(model.config.runs, model.members, strict=True):
+        name = type(member).__name__
+        if needs_user(member):
+            raise ValueError(
+                f"--runs: {path} ({name}) has weights of known users and scores no histories; "
+                "an ensemble of rankings takes models that do"
+            )
+        if RunDir(path).config().train.refit:
+            raise ValueError(
+                f"--runs: {path} ({name}) was trained on train + validation (refit), so no "
+                "weights can be chosen on validation: train it with --train refit=false"
+            )
