@@ -4,7 +4,7 @@
 
 A part stands between `<!-- KIND NAME -->` and `<!-- end -->`; a test fails where it is out of date.
 Kinds: `model NAME` (defaults, settings, what was measured), `settings train|data|splits`,
-`flags COMMAND`, `presets`.
+`commands`, `presets`.
 """
 
 import dataclasses
@@ -13,7 +13,9 @@ import re
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
-PART = re.compile(r"(<!-- (model|settings|flags|presets)(?: (\w+))? -->\n).*?(<!-- end -->)", re.S)
+PART = re.compile(
+    r"(<!-- (model|settings|commands|presets)(?: (\w+))? -->\n).*?(<!-- end -->)", re.S
+)
 
 
 def rewritten(text: str) -> str:
@@ -75,15 +77,20 @@ def settings(name: str) -> str:
     return settings_table({"train": TrainConfig, "data": DataConfig}[name]())
 
 
+def commands(name: str) -> str:
+    """All commands: what they do, an example, their flags."""
+    from tfrec.__main__ import COMMANDS
+
+    return "\n\n".join(f"## {command}\n\n{flags(command)}" for command in COMMANDS)
+
+
 def flags(name: str) -> str:
     """The example and the flags of a command."""
     from tfrec.__main__ import command
 
     found = command(name)
     values = found.flag_values
-    rows = [
-        (f"`--{flag}`", values[flag].help or "", _default(values[flag])) for flag in sorted(values)
-    ]
+    rows = [(f"`--{x}`", values[x].help or "", _default(values[x])) for x in sorted(values)]
     shown = table(("flag", "meaning", "default"), rows) if rows else "No flags."
     return f"{found.description}\n\n```bash\n{found.example}\n```\n\n{shown}"
 
@@ -107,7 +114,7 @@ def presets(name: str) -> str:
     return table(("preset", "published", "measured"), rows)
 
 
-MAKERS = {"model": model, "settings": settings, "flags": flags, "presets": presets}
+MAKERS = {"model": model, "settings": settings, "commands": commands, "presets": presets}
 
 
 def main() -> None:

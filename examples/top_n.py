@@ -18,7 +18,7 @@ print(table)
 print(run.recommend(histories=[["1", "3114"]], k=5))
 
 # %% Rules: items that must not appear, or the only ones that may
-print(run.recommend(histories=[["1", "3114"]], k=3, exclude=["78499"]))
+print(run.recommend(histories=[["1", "3114"]], k=3, exclude=["4886"]))
 
 # %% Items like an item, and lists for every user in a Parquet file
 print(run.similar(["1"], k=5))

@@ -29,7 +29,7 @@ def small(tmp_path_factory):
     with zipfile.ZipFile(io.BytesIO(embedded.read_bytes())) as archive:
         names = ("ratings.csv", "movies.csv")
         ratings, movies = (pd.read_csv(archive.open(f"ml-latest-small/{x}")) for x in names)
-    items = {1, 3114, 593, 78499, *ratings["movieId"].value_counts().index[:200]}
+    items = {1, 3114, 593, 4886, 78499, *ratings["movieId"].value_counts().index[:200]}
     users = {1, 2, *ratings["userId"].value_counts().index[:80]}
     ratings = ratings[ratings["movieId"].isin(items) & ratings["userId"].isin(users)]
     folder = tmp_path_factory.mktemp("small")
