@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
-SLOW = {"next_item", "ctr", "serving"}  # more than ten seconds
+SLOW = {"ratings", "next_item", "ctr", "serving"}  # more than ten seconds
 PRINTS = {
     "ratings": r"test RMSE       0\.\d{4}",
     "top_n": r"lists for \d+ users are in recommendations.parquet",
     "next_item": r"(?m)^sasrec +\d\.\d+",
     "ctr": r"(?m)^auc +0\.\d{4}$",
-    "own_data": r"(?m)^0 +0 +1 tea-\d+",
+    "own_data": r"(?m)^0 +0 +1 +tea-\d+",
     "serving": r"(?m)^2 +0 +3 +\d+",
 }
 
