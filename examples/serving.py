@@ -1,6 +1,7 @@
 """Serve a model: export it, start the local server, ask it by REST and by gRPC."""
 
 # %% A model of histories, so that new users are answered, too
+import atexit
 import json
 import subprocess
 import sys
@@ -21,8 +22,9 @@ print(f"exported: {version}")
 flags = ["--model_name=films", "--model_base_path=saved_models/films"]
 ports = ["--port=8500", "--rest_api_port=8501"]
 server = subprocess.Popen([sys.executable, "-m", "tfrec.serve", *flags, *ports])
+atexit.register(server.terminate)
 url = "http://localhost:8501/v1/models/films"
-for _ in range(120):
+while server.poll() is None:  # the port opens when the model is loaded
     try:
         urllib.request.urlopen(url).close()
         break
