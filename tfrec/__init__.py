@@ -32,7 +32,7 @@ else:
         raise AttributeError(f"module 'tfrec' has no attribute {name!r}")
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES = {
     "Dataset": "tfrec.api.dataset",

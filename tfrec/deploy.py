@@ -33,12 +33,13 @@ flags.DEFINE_integer("replicas", 2, "in Kubernetes", 1, flag_values=FLAGS)
 
 def main() -> None:
     """Writes the files and prints how to start the server."""
-    from tfrec.serving import production
-
     try:
         sizes = [int(size) for size in FLAGS.batch_sizes]
     except ValueError:
         raise ValueError(f"--batch_sizes={','.join(FLAGS.batch_sizes)}: whole numbers") from None
+    cli.start_tensorflow()  # which the messages of configurations import
+    from tfrec.serving import production
+
     settings = production.Settings(
         image=FLAGS.image,
         labels=production.parse_labels(FLAGS.label),
