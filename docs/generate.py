@@ -105,11 +105,11 @@ def _default(flag) -> str:
 
 def presets(name: str) -> str:
     """All presets: published and measured figures."""
-    from tfrec.presets import BLENDS, PRESETS
+    from tfrec.presets import ENSEMBLES, PRESETS
 
     rows = [
         (f"`{key}`", f"{p.published} ({p.source})" if p.published else "", p.measured)
-        for key, p in (PRESETS | BLENDS).items()
+        for key, p in (PRESETS | ENSEMBLES).items()
     ]
     return table(("preset", "published", "measured"), rows)
 
