@@ -143,8 +143,8 @@ def known(values):
     """Refuses unknown models, presets, data sets and settings among parsed flags."""
     given = {name: values[name].value for name in values}
     preset = given.get("preset") or ""
-    if preset and preset not in presets.PRESETS | presets.BLENDS:
-        raise ValueError(known_names(preset, presets.PRESETS | presets.BLENDS))
+    if preset and preset not in presets.PRESETS | presets.ENSEMBLES:
+        raise ValueError(known_names(preset, presets.PRESETS | presets.ENSEMBLES))
     base = presets.PRESETS.get(preset)
     model = given.get("model") or (base.model if base else "")
     for name in [model, *given.get("models", [])]:
