@@ -1,16 +1,16 @@
 """Predict the next item of a sequence: self-attention over the user's history (SASRec)."""
 
-# %% The last rating of each user is test, the one before it validation
+# %% Test is the last rating of each user, validation the one before it
 import tfrec
 
 data = tfrec.Dataset.load("ml-latest-small")
 split = data.split("last", min_user_ratings=5, min_item_ratings=5)
 
-# %% A small net: 32 numbers an item, one block
+# %% A small model: 32 dimensions per item, one block
 run = tfrec.fit("sasrec", split, width=32, blocks=1, heads=1, epochs=10, batch_size=32)
 print(run)
 
-# %% How validation went, epoch by epoch
+# %% Loss and validation metric by epoch
 print(run.history[["epoch", "loss", "val_ndcg@10"]])
 
 # %% All unseen items are ranked; the baseline is popularity

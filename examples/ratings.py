@@ -8,20 +8,20 @@ print(data)
 
 split = data.split("random", test=0.1, validation=0.1, seed=0)
 
-# %% Train: ALS has no epochs to wait for
+# %% Train: ALS is solved without epochs
 run = tfrec.fit("als", split)
 print(run)
 
-# %% The best epoch by validation, and the test set, which is read once
+# %% Validation and test metrics; the test set is read once, at the end of training
 print(f"validation RMSE {run.metrics['validation']['rmse']:.4f}")
 print(f"test RMSE       {run.metrics['test']['rmse']:.4f}")
 
 # %% Is it better than the biases of users and items? 95 % intervals, a paired test
 print(tfrec.compare(["biases", run], split, metrics=["rmse", "mae"]))
 
-# %% Ratings of pairs of a user and an item
+# %% Predicted ratings of pairs of a user and an item
 print(run.score([("1", "318"), ("1", "589"), ("2", "318")]))
 
-# %% What to show a known user, and someone whose ratings arrive with the request
+# %% Recommendations for a known user, and for a new one with the ratings of the request
 print(run.recommend(users=["1"], k=5))
 print(run.recommend(histories=[{"1": 5.0, "3114": 4.5, "593": 1.0}], k=5))

@@ -1,6 +1,6 @@
-"""Serve a model: export it, start the local server, ask it by REST and by gRPC."""
+"""Serve a model: export it, start the local server, send requests over REST and gRPC."""
 
-# %% A model of histories, so that new users are answered, too
+# %% A model that scores histories, so that it also answers new users
 import atexit
 import json
 import subprocess
@@ -14,11 +14,11 @@ from tfrec.serving.client import Client
 data = tfrec.Dataset.load("ml-latest-small")
 run = tfrec.fit("ials", data.split("random", min_rating=4, min_user_ratings=5))
 
-# %% A version is published after a fresh process has loaded it and answered like the model
+# %% A version is published after a fresh process has loaded it and given the model's answers
 version = run.export("saved_models/films", k=20)
 print(f"exported: {version}")
 
-# %% `python -m tfrec.serve` takes tensorflow_model_server's flags
+# %% `python -m tfrec.serve` accepts the flags of tensorflow_model_server
 flags = ["--model_name=films", "--model_base_path=saved_models/films"]
 ports = ["--port=8500", "--rest_api_port=8501"]
 server = subprocess.Popen([sys.executable, "-m", "tfrec.serve", *flags, *ports])
@@ -37,12 +37,12 @@ request = urllib.request.Request(f"{url}:predict", json.dumps(body).encode())
 with urllib.request.urlopen(request) as answer:
     print(json.load(answer)["outputs"]["titles"][0][:3])
 
-# %% gRPC, by the client, which needs no TensorFlow
+# %% gRPC, with the client, which needs no TensorFlow
 with Client("localhost:8500", "films") as client:
     for found in client.recommend([{"1": 5.0, "3114": 4.0}], k=3)[0]:
         print(found.item, found.title)
 
-# %% The same calls as a run's, on the running server
+# %% The same methods as those of a run, on the running server
 print(tfrec.Served("localhost:8500", model="films").recommend(histories=[["1", "3114"]], k=3))
 
 # %%

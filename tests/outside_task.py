@@ -45,7 +45,7 @@ class SideReport(Report):
     def per_user(self):
         _, owner = np.unique(np.concatenate(self._users), return_inverse=True)
         right, items = np.concatenate(self._right), np.concatenate(self._items)
-        # Two runs are compared where the targets are the same; the sum of the items tells.
+        # Runs are compared only if their targets, here the sums of the items, are equal.
         return {
             "agreement": np.bincount(owner, right) / np.bincount(owner),
             "targets": np.bincount(owner, items),
@@ -102,7 +102,7 @@ class SideTaker(Recommender):
     def objective(self, features, targets, scores) -> tf.Tensor:
         """One loss a row, `[batch]`."""
         items, values = targets["target_items"], targets["target_values"]
-        entries, places = losses.entries_of(items)
+        entries, indices = losses.entries_of(items)
         is_upper = tf.cast(tf.gather_nd(values, entries) > middle(self.info), tf.float32)
-        loss = tf.nn.sigmoid_cross_entropy_with_logits(is_upper, tf.gather_nd(scores, places))
+        loss = tf.nn.sigmoid_cross_entropy_with_logits(is_upper, tf.gather_nd(scores, indices))
         return tf.math.unsorted_segment_sum(loss, entries[:, 0], tf.shape(items)[0])
