@@ -16,11 +16,11 @@ from tfrec.data import inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 from tfrec.serving import (
-    about,
     answers,
     checks,
     examples,
     export,
+    export_metadata,
     known_users,
     replay,
     signatures,
@@ -404,12 +404,12 @@ def test_a_version_of_a_given_number_knows_its_own_path(model, data_dir, tmp_pat
     )
     assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
     assert (version / "assets.extra/pushed.json").read_text() == "{}"
-    page = (version / about.README).read_text()
+    page = (version / export_metadata.README).read_text()
     assert "served as `films`" in page
     assert str(tmp_path / "films/7") in page
     assert ".writing" not in page
     for name in ("7", "-1"):
-        with pytest.raises(ValueError, match=r"films/7 is there already|version=-1"):
+        with pytest.raises(ValueError, match=r"films/7 already exists|version=-1"):
             export.export(model, data_dir, tmp_path / "films", k=4, version=int(name))
     assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
 
@@ -486,7 +486,7 @@ RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
     ("score", "expected"),
     [
         (lambda self, features: tf.py_function(lambda x: x, [features["values"]], tf.float32),
-         "EagerPyFunc is no operation of a server"),
+         "EagerPyFunc is not available in TF Serving"),
         (lambda self, features: features["ratings"], "'ratings'"),
     ],
 )  # fmt: skip
@@ -495,7 +495,7 @@ def test_a_model_that_can_not_be_exported_is_refused_before_training(
 ):
     monkeypatch.setattr(MODELS["autoencoder"], "score", score)
     model = made(data_dir, "autoencoder", hidden=(4,))
-    with pytest.raises(ValueError, match="can not be exported, so nothing was trained") as error:
+    with pytest.raises(ValueError, match="cannot be exported, so nothing was trained") as error:
         export.dry_run(model, data_dir)
     assert expected in str(error.value)
     assert "--nodry_run" in str(error.value)
@@ -564,7 +564,7 @@ def test_tables_of_one_path_hold_what_its_file_held(tmp_path):
 
 def test_the_printed_lines_ask_the_export(exported, capsys):
     path, top = exported
-    *_, python, curl = about.summary(path).splitlines()
+    *_, python, curl = export_metadata.summary(path).splitlines()
     body = json.loads(shlex.split(curl)[2])
     assert shlex.split(curl)[3] == "http://localhost:8501/v1/models/films:predict"
     assert set(body["inputs"]) == set(answers.specs_of(top.endpoints()["serving_default"]))
@@ -601,7 +601,7 @@ def test_every_request_of_the_page_is_answered(exported):
     bodies = [json.loads(shlex.split(x)[2]) for x in page.splitlines() if x.startswith("curl")]
     names = [body.get("signature_name", "serving_default") for body in bodies]
     assert names == list(top.endpoints())
-    described = json.loads((path / about.SIGNATURES).read_text())
+    described = json.loads((path / export_metadata.SIGNATURES).read_text())
     assert described["kind"] == top.kind
     for name, body in zip(names, bodies):
         assert f"| `{name}` |" in page

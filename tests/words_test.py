@@ -17,6 +17,8 @@ ROOMS = (
     "tfrec/metrics/*.py",
     "tfrec/server/*.py",
     "tfrec/server/*.html",
+    "tfrec/serving/*.py",
+    "tfrec/serving/deploy_templates/*",
     "tfrec/split_rules/*.py",
     "tfrec/tasks/*.py",
     "pipelines/*.py",
