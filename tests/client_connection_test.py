@@ -103,7 +103,7 @@ def test_failed_calls_do_not_cost_a_second_call_for_signatures(monkeypatch):
             client.predict({}, "other")
         assert fake.calls == {"GetModelMetadata": 1, "Predict": 3}
         monkeypatch.setattr(base_client, "REFRESH_SECONDS", 0.0)
-        for due in (1, 2):  # of old ones it may have been the fault
+        for due in (1, 2):  # old signatures may be the cause
             with pytest.raises(RequestError, match="INVALID_ARGUMENT: no"):
                 client.predict({})
             assert fake.calls["GetModelMetadata"] == due

@@ -220,7 +220,7 @@ def _ranks(index: Index, queries: tf.Tensor, seen: tf.Tensor) -> np.ndarray:
     return np.where(items >= 0, np.take_along_axis(ranks, lists, axis=1), index.n_lists)
 
 
-def _measured(top: IndexedUsers | IndexedHistories, batches: list, asked: float) -> dict:
+def _measured(top: IndexedUsers | IndexedHistories, batches: list, required: float) -> dict:
     """The recall of the index on held-out queries, as the facts of the export."""
     index, shares = top.index, []
     for batch in batches:
@@ -231,7 +231,7 @@ def _measured(top: IndexedUsers | IndexedHistories, batches: list, asked: float)
     recall = float(np.mean(shares)) if shares else float("nan")
     _say(f"index: recall@{index.k} {recall:.4f} on {len(shares):,} held-out queries")
     return {
-        "kind": "ivf", "asked": asked, "recall": recall, "k": index.k, "queries": len(shares),
+        "kind": "ivf", "asked": required, "recall": recall, "k": index.k, "queries": len(shares),
         "n_probe": index.n_probe, "n_lists": index.n_lists, "length": index.length,
     }  # fmt: skip
 
