@@ -164,7 +164,7 @@ def joined(rng, batch):
 
 
 def differing(top, name, batch, rng):
-    """For each row of a batch: its request, and how the answer differs from that of the row alone."""
+    """For each row of a batch, its request and the difference from the answer to it alone."""
     together = asked(top, name, joined(rng, batch))
     at = 0
     for request in batch:
