@@ -203,7 +203,7 @@ def check(aside: pathlib.Path) -> None:
     if done.returncode:
         raise ValueError(
             "the exported SavedModel does not answer like the model; nothing was published: "
-            + (done.stderr.strip().splitlines() or ["the process that loaded it was killed"])[-1]
+            + (done.stderr.strip().splitlines() or ["the process that loaded it died"])[-1]
         )
 
 
