@@ -66,7 +66,7 @@ def test_few_lists_reach_the_recall_on_other_queries(catalogue, index):
 
 
 def test_all_lists_are_exact(catalogue, index):
-    """The same items as of a ranking of all scores, though they come in another order."""
+    """The same items as a ranking of all scores, possibly in another order."""
     vectors, queries, seen = catalogue
     scores, due = ranking.top_k(queries @ vectors.T, seen, K)
     index.n_probe = index.n_lists
@@ -77,7 +77,7 @@ def test_all_lists_are_exact(catalogue, index):
 
 
 def test_rows_that_lack_items_or_name_some_are_exact(catalogue, index):
-    """Beside others, which keep their own answers."""
+    """Next to other rows, whose answers do not change."""
     vectors, queries, _ = catalogue
     index.n_probe = 2
     seen = np.full((3, N), PAD, np.int32)
@@ -94,10 +94,10 @@ def test_rows_that_lack_items_or_name_some_are_exact(catalogue, index):
     np.testing.assert_array_equal(mixed[:2], items[:2])
     due = sorted([7, 2_000, 1], key=lambda i: -(vectors[i] @ queries[2].numpy()))
     assert mixed[2].numpy().tolist() == [*due, PAD, PAD]
-    _, named = approximate.best(
+    _, limited = approximate.best(
         index, queries[2:], queries[2:], tf.constant(seen[2:]), tf.constant(allowed[2:])
     )
-    np.testing.assert_array_equal(named[0], mixed[2])
+    np.testing.assert_array_equal(limited[0], mixed[2])
 
 
 def test_what_does_not_cluster_is_refused(catalogue):

@@ -14,7 +14,7 @@ import pytest
 from server_options_test import keys, ssl_config  # noqa: F401 (a fixture)
 from servers import export_toy, serving
 
-from tfrec.serving import channel, exchange, messages
+from tfrec.serving import base_client, channel, messages
 from tfrec.serving.client import AsyncClient, Client, RequestError
 
 
@@ -102,8 +102,8 @@ def test_failed_calls_do_not_cost_a_second_call_for_signatures(monkeypatch):
         with pytest.raises(RequestError, match='key "other" not found. known: serving_default'):
             client.predict({}, "other")
         assert fake.calls == {"GetModelMetadata": 1, "Predict": 3}
-        monkeypatch.setattr(exchange, "REFRESH_SECONDS", 0.0)
-        for due in (1, 2):  # of old ones it may have been the fault
+        monkeypatch.setattr(base_client, "REFRESH_SECONDS", 0.0)
+        for due in (1, 2):  # old signatures may be the cause
             with pytest.raises(RequestError, match="INVALID_ARGUMENT: no"):
                 client.predict({})
             assert fake.calls["GetModelMetadata"] == due
@@ -117,7 +117,7 @@ def test_signatures_are_asked_for_again_after_another_version_answered(monkeypat
         client.predict({})
         client.predict({})
         assert fake.calls["GetModelMetadata"] == 1, "they are young"
-        monkeypatch.setattr(exchange, "REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(base_client, "REFRESH_SECONDS", 0.0)
         for _ in range(4):
             client.predict({})
         assert fake.calls == {"GetModelMetadata": 2, "Predict": 7}

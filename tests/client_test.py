@@ -20,7 +20,7 @@ from tfrec.serving.client import AsyncClient, Client, Recommendation, RequestErr
 
 
 class Lists(tf.Module):
-    """Answers that show what was sent: the kinds of tfrec's exports, in little."""
+    """Answers that show the request: small versions of the kinds of exports."""
 
     def answer(self, items, scores):
         return {"items": items, "titles": tf.strings.join(["Film ", items]), "scores": scores}
@@ -192,7 +192,7 @@ def test_predict_takes_lists_and_converts_them(connect):
 
 
 def test_messages_longer_than_grpcs_own_limit(tmp_path):
-    """5.6 MB each way; without batching, whose batches hold 1,000 rows."""
+    """5.6 MB in each direction; without batching, which limits batches to 1,000 rows."""
     export_toy(tmp_path, 1)
     with (
         serving(model_name="toy", model_base_path=str(tmp_path)) as server,
@@ -230,7 +230,7 @@ def test_the_deadline_ends_a_call(connect):
 # ------------------------------------------------------------------ asyncio
 
 
-def test_the_asynchronous_twin_answers_alike(connect, target):
+def test_the_asynchronous_client_gives_the_same_answers(connect, target):
     """Every method, several calls at once, and errors."""
     films, lists, users = connect("films"), connect("lists", batch_size=2), connect("users")
     histories = [["a"], [], ["b", "c"], [("d", 2.0)], {"e": 1.0}]

@@ -102,7 +102,7 @@ def test_a_model_that_can_not_be_exported_is_not_trained(tfrec, road, tmp_path, 
     words = [*SMALL[:-1], f"--data_dir={road.data}", f"--run_dir={tmp_path / 'run'}"]
     done = tfrec(*words)
     assert done.status == 1
-    assert re.match("error: AutoEncoder can not be exported, so nothing was trained", done.err)
+    assert re.match("error: AutoEncoder cannot be exported, so nothing was trained", done.err)
     assert done.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -21,7 +21,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from tfrec.server import config_files
 from tfrec.server.batching import Settings
 from tfrec.server.options import Options
-from tfrec.serving import production, warmup
+from tfrec.serving import deployment, warmup
 from tfrec.serving.client import Client, RequestError
 
 
@@ -155,11 +155,11 @@ def test_memory_follows_the_sizes_of_what_is_served(tmp_path):
         folder.mkdir(parents=True)
         with (folder / "saved_model.pb").open("w") as file:
             file.truncate(mib * 2**20)
-    served = production.served_versions
+    served = deployment.served_versions
     latest, both = served(tmp_path / "shop", None), served(tmp_path / "shop", {"a": 1, "b": 2})
     assert [folder.name for folder in latest] == ["2"]
-    assert production.memory_mib([latest]) == 768 + 1536  # three times 500
-    assert production.memory_mib([both]) == 768 + 2048  # 300 more
+    assert deployment.memory_mib([latest]) == 768 + 1536  # three times 500
+    assert deployment.memory_mib([both]) == 768 + 2048  # 300 more
 
 
 def test_the_local_server_takes_them(deploy, exports, kubernetes):
@@ -178,7 +178,7 @@ def test_the_local_server_takes_them(deploy, exports, kubernetes):
     with serving(**flags) as server:
 
         def label(**given):
-            config = production.models_config(["deeprec"], {"deeprec": given})
+            config = deployment.models_config(["deeprec"], {"deeprec": given})
             request = model_management_pb2.ReloadConfigRequest()
             text_format.Parse(config.replace("/models/", f"{exports}/"), request.config)
             server.models.HandleReloadConfigRequest(request, timeout=60)
@@ -261,7 +261,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_text", full)
     with pytest.raises(OSError, match="No space"):
-        production.write(str(tmp_path), {"a": "new"}, overwrite=True)
+        deployment.write(str(tmp_path), {"a": "new"}, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
 
@@ -275,7 +275,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         (["--batch_sizes=4,2"], ["deeprec"], r"--batch_sizes=\[4, 2\] must be increasing"),
         (["--batch_sizes=x"], ["deeprec"], "--batch_sizes=x: whole numbers"),
         (["--image=a/serving"], ["deeprec"], "--image=a/serving may be another server tomorrow"),
-        (["--image=a:5000/serving:latest"], ["deeprec"], "give the tag that you have tried"),
+        (["--image=a:5000/serving:latest"], ["deeprec"], "give the tag that you have tested"),
         (["--label=stable=1"], ["deeprec"], "--label=stable=1: MODEL:LABEL=VERSION"),
         (["--label=ease:a=1"], ["deeprec"], "--label=ease: no such model; known are deeprec"),
         (["--label=deeprec:a=7"], ["deeprec"], r"deeprec:a=7: .*deeprec has versions 1, 2, 3"),

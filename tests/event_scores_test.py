@@ -1,4 +1,4 @@
-"""What an export answers for single events: raw ids and raw context."""
+"""Scores of single events from raw ids and raw context."""
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ def test_an_example_without_features_is_an_event_of_unknown_user_and_item(fm, cl
 
 
 def test_numbers_of_an_example_may_be_integers(fm, clicks):
-    """As JSON makes them of `7`; what else is of another type is that feature alone."""
+    """As JSON has `7`; of other types only the feature itself is ignored."""
     made = []
     for kind, price in (("float_list", 7), ("int64_list", 7), ("bytes_list", b"7")):
         example = tf.train.Example()

@@ -1,4 +1,4 @@
-"""Every model's export, run by the C++ loader of TF Serving: same answers as Python's.
+"""Exports of all models in the C++ loader of TF Serving give the same answers as in Python.
 
 `serving_proof.c` is compiled against the libraries of the installed TensorFlow; it knows what
 TF Serving knows: the folder, and which tensors the signatures name.
@@ -62,7 +62,7 @@ class Refusal(NamedTuple):
 
 
 def outcomes(program, folder, requests):
-    """What the program answers to requests (signature, {input: array}).
+    """The program's answers to requests (signature, {input: array}).
 
     Returns:
         For each `{output: array}`, or its refusal. An abort is one with the signal as its code,
@@ -159,7 +159,7 @@ def randomised(model, data_dir):
 def expect_same(program, top, folder):
     """Exports to `folder` and compares every signature's answers.
 
-    In the same process, every signature is asked what no server refuses before the graph does.
+    In the same process, every signature gets malformed requests that only the graph can refuse.
 
     Returns:
         Answers by signature.
@@ -197,7 +197,7 @@ def operations(folder):
 
 
 def expect_refusals(found):
-    """Outcomes by what is wrong with the request."""
+    """Checks the outcomes of malformed requests, by their error."""
     aborts = [what for what, x in found.items() if isinstance(x, Refusal) and x.code < 0]
     print(f"{len(found)} malformed requests, {len(aborts)} aborts")
     assert not aborts
@@ -207,7 +207,7 @@ def expect_refusals(found):
 
 
 def malformed(top):
-    """What is wrong, and the request (signature, {input: array}), for each signature."""
+    """For each signature the kind of error and the request (signature, {input: array})."""
     for name, function in top.endpoints().items():
         request, specs = top.example(name), specs_of(function)
         for what, wrong in wrong_requests(request):
@@ -218,7 +218,7 @@ def malformed(top):
 
 
 def wrong_requests(request):
-    """With the same mistake in each input."""
+    """Requests with the same mistake in each input."""
     yield "scalars", {key: array.ravel()[:1].reshape(()) for key, array in request.items()}
     yield "one dimension more", {key: array[..., np.newaxis] for key, array in request.items()}
     # One only: the loader optimises the graph again for each choice of inputs.
@@ -246,7 +246,7 @@ def wrong_arrays(array, dtype, alone):
 
 
 def with_a_bad_row(top):
-    """Requests whose row BAD_ROW can not be read."""
+    """Requests whose row BAD_ROW cannot be parsed."""
     for name in top.endpoints():
         request = top.example(name)
         for number in range(len(BAD_EXAMPLES) if "inputs" in request else 4):

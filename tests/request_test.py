@@ -64,10 +64,10 @@ def test_it_is_sent_to_the_given_address(request_, target):  # noqa: F811
 
 def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
     for version, length in (("9", 2), ("10", 4)):
-        about = tmp_path / "svae" / version / request_text.ABOUT
-        about.parent.mkdir(parents=True)
+        file = tmp_path / "svae" / version / request_text.SIGNATURES
+        file.parent.mkdir(parents=True)
         inputs = {"items": {"dtype": "string", "shape": [None, length]}}
-        about.write_text(json.dumps({"signatures": {"serving_default": {"inputs": inputs}}}))
+        file.write_text(json.dumps({"signatures": {"serving_default": {"inputs": inputs}}}))
     done = request_(f"--export_dir={tmp_path / 'svae'}", "--items=1:5,2:4")
     (*_, body, url), _ = printed(done.out)
     assert url.endswith("/v1/models/svae:predict")

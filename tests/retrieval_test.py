@@ -17,7 +17,7 @@ from random_weights import randomise
 
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import retrieval, signatures
+from tfrec.serving import signatures, tfrs_index
 
 program = program_fixture
 is_installed = importlib.util.find_spec("tensorflow_recommenders") is not None
@@ -28,14 +28,14 @@ EXPORT = """
 import sys, json, numpy as np
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import export, retrieval
+from tfrec.serving import export, tfrs_index
 data_dir, base, weights = sys.argv[1:]
 info = DatasetInfo.load(data_dir)
 model = MODELS["mf"].create(info, MODELS["mf"].Config(latent=4))
 model.set_weights([*np.load(weights).values()])
-print(export.export(model, data_dir, base, 30, retrieval.make))
+print(export.export(model, data_dir, base, 30, tfrs_index.make))
 try:
-    retrieval.make(MODELS["fm"].create(info), data_dir, 5, None)
+    tfrs_index.make(MODELS["fm"].create(info), data_dir, 5, None)
 except ValueError as error:
     print(error)
 """
@@ -68,7 +68,7 @@ def test_without_the_package_or_the_switch_the_error_says_what_to_do(monkeypatch
     for found, cure in cures.items():
         monkeypatch.setattr(importlib.util, "find_spec", lambda name, found=found: found)
         with pytest.raises(ValueError, match=cure):
-            retrieval.make(None, None, 5, None)
+            tfrs_index.make(None, None, 5, None)
 
 
 @needs_tfrs

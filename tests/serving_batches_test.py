@@ -1,4 +1,4 @@
-"""No batch that a server makes changes an answer, and no size of a request ends one.
+"""Batching on a server does not change answers, and requests of any size are answered.
 
 Requests are joined as the batching session of TF Serving joins them (`batching_session.cc` and
 `batching_util.cc`): each input is padded with its request's first value up to the longest of the
@@ -39,7 +39,7 @@ FILL = {"s": "", "f": 0.0}
 
 @pytest.fixture(scope="module")
 def tops(board, clicks, fm, tmp_path_factory):  # noqa: F811
-    """What answers: `tops(*names)`, by model; and "clicks", a model of events."""
+    """`tops(*names)`: signatures by model, with those of "clicks", a model of events."""
     folder = tmp_path_factory.mktemp("titles")
     made = {"clicks": signatures.make(fm, clicks, 99, folder / "clicks.txt")}
 
@@ -64,7 +64,7 @@ def asked(top, name, request):
     return {output: x.numpy() for output, x in top.ask(name, request).items()}
 
 
-# ------------------------------------------------------------------ requests by chance
+# ------------------------------------------------------------------ random requests
 
 
 def ids(rng, n):
@@ -98,7 +98,7 @@ def singles_of(rng, top, rows):
 
 
 def serialized(rng, lists, singles):
-    """Rows as Examples, of which some hold little or can not be read."""
+    """Rows as Examples, of which some hold little or cannot be parsed."""
     found = []
     for row in range(len(lists["items"])):
         made = tf.train.Example()
@@ -115,10 +115,10 @@ def serialized(rng, lists, singles):
 
 
 def requests(rng, top, name, n):
-    """So many requests to a signature.
+    """`n` random requests to a signature.
 
-    Examples, users and events of one row to four; lists of one row, which is what a server that
-    batches may be sent, or of several as the client sends them.
+    Examples, users and events of one row to four; lists of one row, as for a server that batches,
+    or of several, as the client sends them.
     """
     specs = local.InMemory(top).specs(name)
     for _ in range(n):
@@ -147,7 +147,7 @@ def requests(rng, top, name, n):
 
 
 def joined(rng, batch):
-    """The tensors of one run, filled up with copies of the last request's first row."""
+    """The tensors of one run, padded with copies of the last request's first row."""
     merged, spare = {}, rng.integers(3)
     for name in batch[0]:
         tensors = [request[name] for request in batch]
@@ -164,7 +164,7 @@ def joined(rng, batch):
 
 
 def differing(top, name, batch, rng):
-    """Rows of a batch, and what differs from the same row alone."""
+    """For each row of a batch, its request and the difference from the answer to it alone."""
     together = asked(top, name, joined(rng, batch))
     at = 0
     for request in batch:
@@ -179,7 +179,7 @@ def differing(top, name, batch, rng):
 
 
 def without_filling(got, due):
-    """The answer's own candidates and items; those of an Example are followed by nothing."""
+    """An answer without the padding that follows the candidates and items of an Example."""
     if "classes" in got:
         n = due["scores"].shape[1]
         assert (got["classes"][:, n:] == b"").all()
@@ -188,7 +188,7 @@ def without_filling(got, due):
 
 
 def count(tops, batches, seed):
-    """How many rows were compared; fails at the first that differs."""
+    """The number of rows compared; fails at the first that differs."""
     rng, n = np.random.default_rng(seed), 0
     for family, top in tops.items():
         for name in top.endpoints():
@@ -212,7 +212,7 @@ def test_ten_thousand_rows_in_batches(tops):
 
 
 def test_two_requests_of_lists_may_be_the_same_batch(tops):
-    """Why no graph can tell padding from items, and a request of lists holds one row."""
+    """Padding cannot be distinguished from items, so a request of lists must hold one row."""
     short, long = [["i1"], ["i3"]], [["i1", "i1"], ["i3", "i1"]]
     wide = {"items": np.array([["i9", "i8"]]), "values": np.ones([1, 2])}
     rows = [{"items": np.array(x), "values": np.ones_like(x, float)} for x in (short, long)]
@@ -260,7 +260,7 @@ def catalogue(top):
 
 
 def of_size(top, specs, rows, width):
-    """A request of so many rows and of lists so long: the whole catalogue, over and over."""
+    """A request of `rows` rows with lists of `width` items: the catalogue, repeated."""
     all_items = catalogue(top)
     lists = {
         "items": np.resize(all_items, [rows, width]).astype(str),

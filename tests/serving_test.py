@@ -1,4 +1,4 @@
-"""What a server answers, and what an export publishes."""
+"""Answers of the signatures, and exports."""
 
 import base64
 import functools
@@ -16,11 +16,11 @@ from tfrec.data import inputs
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
 from tfrec.serving import (
-    about,
     answers,
     checks,
     examples,
     export,
+    export_metadata,
     known_users,
     replay,
     signatures,
@@ -32,7 +32,7 @@ N = 40  # users and items of the checkerboard
 
 
 def made(data_dir, name, **settings):
-    """A model of random weights, which tells any two histories apart."""
+    """A model with random weights, whose scores differ for any two histories."""
     tf.keras.utils.set_random_seed(5)
     cls = MODELS[name]
     return cls.create(DatasetInfo.load(data_dir), cls.Config(**settings))
@@ -133,7 +133,7 @@ def test_a_rating_that_is_no_number_is_the_highest(top, value):
 
 
 def test_the_first_rating_stands_for_those_missing_and_those_of_no_item_are_ignored(top):
-    """A server that batches pads each input by itself, so lengths are not those of one row."""
+    """A server that batches pads each input separately, so the lengths of a row may differ."""
     items = [["i3", "i4"], ["i7", "i9"]]
     for given, full in (([[1], [2]], [[1, 1], [2, 2]]), ([[1, 5, 3], [2, 5, 4]], [[1, 5], [2, 5]])):
         got = sent(top(), "serving_default", items=items, values=given)
@@ -228,7 +228,7 @@ def test_examples_answer_like_lists_of_one_length(top):
     np.testing.assert_array_equal(unknown["items"], same_as_nothing["items"])
 
 
-def test_examples_that_can_not_be_read_answer_like_empty_ones(top):
+def test_examples_that_cannot_be_parsed_answer_like_empty_ones(top):
     def example(**lists):
         made = tf.train.Example()
         for name, (kind, entries) in lists.items():
@@ -348,7 +348,7 @@ def test_known_users_of_a_model_with_item_rows(item_rows, tmp_path):
     items = answer["items"]
     assert (items[1] != b"").all(), "an unknown user gets popular items"
     assert np.isfinite(answer["scores"]).all(), "JSON has no infinity"
-    # The checkerboard is full: everything known, nothing left to recommend.
+    # The checkerboard is full: all items are rated, none is left to recommend.
     assert (items[[0, 2]] == b"").all()
 
 
@@ -397,19 +397,19 @@ def test_versions_count_up_from_the_highest(model, data_dir, tmp_path, in_proces
 
 
 def test_a_version_of_a_given_number_knows_its_own_path(model, data_dir, tmp_path, in_process):
-    """As a pusher wants it: its own file in the same rename, nothing names another folder."""
+    """For the pusher: its file is published by the same rename, and no path is temporary."""
     (tmp_path / "films/.writing-1/model").mkdir(parents=True)  # as kill -9 would leave it
     version = export.export(
         model, data_dir, tmp_path / "films", k=4, version=7, extras={"pushed.json": "{}"}
     )
     assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
     assert (version / "assets.extra/pushed.json").read_text() == "{}"
-    page = (version / about.README).read_text()
+    page = (version / export_metadata.README).read_text()
     assert "served as `films`" in page
     assert str(tmp_path / "films/7") in page
     assert ".writing" not in page
     for name in ("7", "-1"):
-        with pytest.raises(ValueError, match=r"films/7 is there already|version=-1"):
+        with pytest.raises(ValueError, match=r"films/7 already exists|version=-1"):
             export.export(model, data_dir, tmp_path / "films", k=4, version=int(name))
     assert [p.name for p in (tmp_path / "films").iterdir()] == ["7"]
 
@@ -466,7 +466,7 @@ def test_titles_may_be_in_any_script_and_the_data_may_go(model, data_dir, tmp_pa
 
 @pytest.mark.parametrize("name", ["autoencoder", "autorec", "mf"])
 def test_a_dry_run_reads_no_ratings(board, tmp_path, name):
-    """Vocabularies and info are all it needs: it takes seconds whatever the data's size."""
+    """It needs only vocabularies and info, so it takes seconds for data of any size."""
     cls = MODELS[name]
     source, _ = board(cls.rows(cls.Config()))
     data = shutil.copytree(source, tmp_path, ignore=lambda *_: RECORDS, dirs_exist_ok=True)
@@ -486,16 +486,16 @@ RECORDS = [f"train-0000{i}-of-00002.tfrecord" for i in range(2)]
     ("score", "expected"),
     [
         (lambda self, features: tf.py_function(lambda x: x, [features["values"]], tf.float32),
-         "EagerPyFunc is no operation of a server"),
+         "EagerPyFunc is not available in TF Serving"),
         (lambda self, features: features["ratings"], "'ratings'"),
     ],
 )  # fmt: skip
-def test_a_model_that_can_not_be_exported_is_refused_before_training(
+def test_a_model_that_cannot_be_exported_is_refused_before_training(
     data_dir, monkeypatch, score, expected
 ):
     monkeypatch.setattr(MODELS["autoencoder"], "score", score)
     model = made(data_dir, "autoencoder", hidden=(4,))
-    with pytest.raises(ValueError, match="can not be exported, so nothing was trained") as error:
+    with pytest.raises(ValueError, match="cannot be exported, so nothing was trained") as error:
         export.dry_run(model, data_dir)
     assert expected in str(error.value)
     assert "--nodry_run" in str(error.value)
@@ -520,7 +520,7 @@ def test_a_dry_run_under_replicas(mirrored, data_dir):
 
 @pytest.fixture(scope="module", params=["history", "user"])
 def exported(request, model, data_dir, item_rows, tmp_path_factory):
-    """A written SavedModel of each kind of request, and what answers."""
+    """A written SavedModel for each kind of request, and its signatures."""
     source = (model, data_dir) if request.param == "history" else item_rows
     folder = tmp_path_factory.mktemp("exported") / "films"
     folder.mkdir()
@@ -564,7 +564,7 @@ def test_tables_of_one_path_hold_what_its_file_held(tmp_path):
 
 def test_the_printed_lines_ask_the_export(exported, capsys):
     path, top = exported
-    *_, python, curl = about.summary(path).splitlines()
+    *_, python, curl = export_metadata.summary(path).splitlines()
     body = json.loads(shlex.split(curl)[2])
     assert shlex.split(curl)[3] == "http://localhost:8501/v1/models/films:predict"
     assert set(body["inputs"]) == set(answers.specs_of(top.endpoints()["serving_default"]))
@@ -584,7 +584,7 @@ def test_warm_up_requests_have_one_row(exported):
 
 
 def test_what_an_export_shows_is_no_users_own(board, data_dir, tmp_path):
-    """It depends on the vocabulary alone: other ratings, the same requests."""
+    """It depends only on the vocabulary: other ratings give the same requests."""
     tops = [
         signatures.make(made(path, name, **settings), path, 4, tmp_path / "titles.txt")
         for name, settings in (("autoencoder", {"hidden": (4,)}), ("fm", {"latent": 2}))
@@ -601,7 +601,7 @@ def test_every_request_of_the_page_is_answered(exported):
     bodies = [json.loads(shlex.split(x)[2]) for x in page.splitlines() if x.startswith("curl")]
     names = [body.get("signature_name", "serving_default") for body in bodies]
     assert names == list(top.endpoints())
-    described = json.loads((path / about.SIGNATURES).read_text())
+    described = json.loads((path / export_metadata.SIGNATURES).read_text())
     assert described["kind"] == top.kind
     for name, body in zip(names, bodies):
         assert f"| `{name}` |" in page

@@ -19,7 +19,7 @@ from tfrec import tasks
 from tfrec.models import MODELS
 from tfrec.models.events import EventModel
 from tfrec.schema import DatasetInfo
-from tfrec.serving import about, export, signatures
+from tfrec.serving import export, export_metadata, signatures
 from tfrec.training import summaries
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -195,7 +195,7 @@ def test_signatures_of_items_and_of_events(board, change, message, tmp_path):
     model = Undecided.create(DatasetInfo.load(data_dir), dataclasses.replace(SIDE, **change))
     titles = tmp_path / "titles.txt"
     top = signatures.make(model, data_dir, 5, titles, with_ratings=False)
-    assert re.search(message, about.meaning(top, "regress"))
+    assert re.search(message, export_metadata.meaning(top, "regress"))
     none = dataclasses.replace(SIDE, item_signatures=())
     model = Undecided.create(DatasetInfo.load(data_dir), none)
     assert (

@@ -28,7 +28,7 @@ N, K, CANDIDATES = 30, 4, 6
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """What 20 users had at two sites; odd items are of the genre War besides."""
+    """What 20 users had at two sites; odd items are also of the genre War."""
     rng = np.random.default_rng(0)
     user, item = np.nonzero(rng.random((20, N)) < 0.3)
     frame = pd.DataFrame({"user": [f"u{x}" for x in user], "item": [f"i{x}" for x in item]})

@@ -13,7 +13,7 @@ from tfrec.data.prepare import prepare
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.serving import about, signatures
+from tfrec.serving import export_metadata, signatures
 from tfrec.training import evaluation
 
 FORMS = ("none", "linear", "log", "value")
@@ -107,7 +107,7 @@ def test_a_count_reaches_the_model_and_the_request(shop, tmp_path):
 
     assert np.abs(scores(1, 9) - scores(1, 1)).max() > 1e-3
     np.testing.assert_array_equal(scores(), scores(1, 1))
-    assert "counts as 1, the first" in about.readme(top, "plays", tmp_path / "1")
+    assert "counts as 1, the first" in export_metadata.readme(top, "plays", tmp_path / "1")
 
 
 def test_a_value_of_one_counts_as_one_and_more_counts_more():

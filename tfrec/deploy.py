@@ -38,19 +38,19 @@ def main() -> None:
     except ValueError:
         raise ValueError(f"--batch_sizes={','.join(FLAGS.batch_sizes)}: whole numbers") from None
     cli.start_tensorflow()  # which the messages of configurations import
-    from tfrec.serving import production
+    from tfrec.serving import deployment
 
-    settings = production.Settings(
+    settings = deployment.Settings(
         image=FLAGS.image,
-        labels=production.parse_labels(FLAGS.label),
+        labels=deployment.parse_labels(FLAGS.label),
         batch_sizes=sizes,
         batch_timeout_micros=FLAGS.batch_timeout_micros,
         cpus=FLAGS.cpus,
         memory_mib=FLAGS.memory_mib,
         replicas=FLAGS.replicas,
     )
-    content = production.files(FLAGS.export_dir, settings)
-    for path in production.write(FLAGS.out_dir, content, FLAGS.overwrite):
+    content = deployment.files(FLAGS.export_dir, settings)
+    for path in deployment.write(FLAGS.out_dir, content, FLAGS.overwrite):
         print(f"wrote: {path}")
     print(f"start: docker compose -f {FLAGS.out_dir}/docker-compose.yml up")
     print(f"or:    kubectl apply -f {FLAGS.out_dir}/kubernetes.yaml")

@@ -54,7 +54,7 @@ def main() -> None:
         os.environ["TF_USE_LEGACY_KERAS"] = "1"  # must be set before TensorFlow is imported
     cli.start_tensorflow()
     from tfrec.api import run
-    from tfrec.serving import about
+    from tfrec.serving import export_metadata
 
     found = run.load(FLAGS.rank or FLAGS.run_dir)
     retrievers = [run.load(path) for path in FLAGS.retrieve]
@@ -66,10 +66,10 @@ def main() -> None:
     else:
         version = found.export(export_dir, FLAGS.k, FLAGS.index, FLAGS.recall)
     print(f"exported: {version}\n")
-    print(about.summary(version))
+    print(export_metadata.summary(version))
     print(f"\nserve: tensorflow_model_server --model_name={version.parent.name} \\")
     print(f"  --rest_api_port=8501 --model_base_path={version.parent}")
-    print(f"more requests, and what they mean: {version / about.README}")
+    print(f"more requests, and what they mean: {version / export_metadata.README}")
 
 
 def check_flags() -> None:

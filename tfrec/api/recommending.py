@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from tfrec.serving.asking import Asking, History, Recommendation
+from tfrec.serving.predictor import History, Predictor, Recommendation
 
 Lists = Iterable[str] | Sequence[Iterable[str]] | None
 
@@ -22,7 +22,7 @@ class Asked:
         names: Whose the histories are, instead of their own names or numbers.
     """
 
-    asking: Asking
+    asking: Predictor
     users: Sequence[str] | None = None
     histories: Sequence[History] | Mapping[str, History] | None = None
     names: Sequence[str] | None = None
@@ -100,7 +100,7 @@ class Recommends:
 
 
 def _of_users(
-    asking: Asking, users: Sequence[str], k: int, exclude: Lists, allow: Lists, titles: bool
+    asking: Predictor, users: Sequence[str], k: int, exclude: Lists, allow: Lists, titles: bool
 ) -> pd.DataFrame:
     """The best items of users that the model knows."""
     _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")

@@ -17,10 +17,10 @@ from tfrec.data import vocabulary
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import ItemRows
 from tfrec.schema import ITEMS_FILE, DatasetInfo
-from tfrec.serving import approximate, export, retrieval, signatures, two_stage
+from tfrec.serving import approximate, export, signatures, tfrs_index, two_stage
 from tfrec.serving.answers import Answers
-from tfrec.serving.asking import History
 from tfrec.serving.local import InMemory
+from tfrec.serving.predictor import History
 from tfrec.serving.top_k import TopK
 from tfrec.training import evaluation, runs
 
@@ -33,7 +33,7 @@ def load(run_dir: PathLike) -> "Run":
 INDEXES: dict[str, Callable[..., Answers]] = {
     "exact": signatures.make,
     "ivf": approximate.make,
-    "tfrs": retrieval.make,
+    "tfrs": tfrs_index.make,
 }
 
 

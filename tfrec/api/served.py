@@ -6,7 +6,7 @@ from typing import Any
 
 from tfrec.api import recommending
 from tfrec.api.prepared_data import PathLike
-from tfrec.serving.asking import Asking, History
+from tfrec.serving.predictor import History, Predictor
 
 
 class Served(recommending.Recommends):
@@ -38,7 +38,7 @@ class Served(recommending.Recommends):
         return recommending.Asked(self.asking, users, histories)
 
 
-def _open(target: PathLike, model: str, options: dict) -> Asking:
+def _open(target: PathLike, model: str, options: dict) -> Predictor:
     if pathlib.Path(target).is_dir():
         from tfrec.serving.local import OnDisk
 

@@ -1,4 +1,4 @@
-"""NumPy arrays to TensorProto and back, without TensorFlow."""
+"""Conversion between NumPy arrays and TensorProto, without TensorFlow."""
 
 import math
 from typing import NamedTuple
@@ -22,14 +22,14 @@ BY_DTYPE = {np.dtype(dtype): DataType[name].number for name, dtype in DTYPES.ite
 
 
 class Spec(NamedTuple):
-    """An input: its dtype (strings are objects) and shape, None where free."""
+    """Dtype (object for strings) and shape of an input, with None for free dimensions."""
 
     dtype: np.dtype
     shape: tuple[int | None, ...]
 
     @classmethod
     def of(cls, info) -> "Spec":
-        """Of a `TensorInfo`."""
+        """The spec of a `TensorInfo`."""
         shape = tuple(d.size if d.size >= 0 else None for d in info.tensor_shape.dim)
         return cls(np.dtype(BY_NUMBER.get(info.dtype, np.object_)), shape)
 
@@ -40,8 +40,9 @@ def fill(proto, value, spec: Spec | None, readable: bool = False) -> None:
     Args:
         proto: The message.
         value: The array; strings as str or bytes.
-        spec: Gives the dtype; None: the array's own.
-        readable: Numbers one by one, for people, and not as bytes, which is faster.
+        spec: Determines the dtype; None: the array's own.
+        readable: Write numbers as repeated fields, readable as text, instead of as bytes, which is
+            faster.
     """
     array = np.asarray(value, spec.dtype if spec else None)
     if array.dtype.kind in "US":
@@ -66,20 +67,20 @@ def to_array(proto) -> np.ndarray:
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = getattr(proto, FIELDS.get(dtype, "int_val"))
     array = np.fromiter(values, dtype, len(values))
-    if len(array) == 1 < math.prod(shape):  # one value for all places
+    if len(array) == 1 < math.prod(shape):  # one value for all entries
         return np.broadcast_to(array, shape)
     return array.reshape(shape)
 
 
 def pad(rows: list, spec: Spec) -> np.ndarray:
-    """Rows of one input as an array.
+    """Pads the rows of one input to an array.
 
-    Lists begin with a column of padding: a server that batches requests of several lengths
-    fills with a tensor's first value. Where the length is fixed they are padded on the left.
+    The first column of lists is padding: a server that batches requests of different lengths pads
+    with a tensor's first value. Lists of a fixed length are padded on the left.
 
     Args:
         rows: Lists of strings or numbers, or single values.
-        spec: The input's; a fixed length is kept.
+        spec: Of the input; a fixed length is kept.
 
     Returns:
         `[batch, length]`, or `[batch]` for single values.

@@ -1,30 +1,30 @@
-"""The client for programs of asyncio: the same questions and messages, sent over `grpc.aio`."""
+"""The client for asyncio: the same methods and messages, over `grpc.aio`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tfrec.serving import arrays
-from tfrec.serving.asking import DEFAULT, History, Question, Questions, Recommendation
+from tfrec.serving.base_client import BaseClient, Specs, inputs_of, states
 from tfrec.serving.channel import grpc
-from tfrec.serving.exchange import Exchange, Specs, inputs_of, states
+from tfrec.serving.predictor import DEFAULT, BasePredictor, Calls, History, Recommendation
 
 
-class AsyncClient(Exchange):
-    """As `tfrec.serving.client.Client`, with methods to be awaited.
+class AsyncClient(BaseClient):
+    """As `tfrec.serving.client.Client`, with coroutine methods.
 
-    To be made in the event loop that uses it.
+    Must be created in the event loop that uses it.
 
     Args:
         target: "host:port", or "unix:/path" of a socket.
         model: The model's name.
-        **options: As of `Client`.
+        **options: As for `Client`.
     """
 
     transport = grpc.aio
 
     async def close(self) -> None:
-        """Closes the connection; calls under way are cancelled."""
+        """Closes the connection; running calls are cancelled."""
         await self._channel.close()
 
     async def __aenter__(self):
@@ -44,7 +44,7 @@ class AsyncClient(Exchange):
     ) -> list[list[Recommendation]]:
         """See `Client.recommend`."""
         given = {"k": k, "exclude": exclude, "allow": allow}
-        return await self._ask(Questions.recommend, histories, timeout=timeout, **given)
+        return await self._run(BasePredictor.recommend, histories, timeout=timeout, **given)
 
     async def recommend_users(
         self,
@@ -57,7 +57,7 @@ class AsyncClient(Exchange):
     ) -> list[list[Recommendation]]:
         """See `Client.recommend_users`."""
         given = {"k": k, "exclude": exclude, "allow": allow}
-        return await self._ask(Questions.recommend_users, users, timeout=timeout, **given)
+        return await self._run(BasePredictor.recommend_users, users, timeout=timeout, **given)
 
     async def rate(
         self,
@@ -67,7 +67,7 @@ class AsyncClient(Exchange):
         timeout: float | None = None,
     ) -> list[list[float]]:
         """See `Client.rate`."""
-        return await self._ask(Questions.rate, histories_or_users, candidates, timeout=timeout)
+        return await self._run(BasePredictor.rate, histories_or_users, candidates, timeout=timeout)
 
     async def predict(
         self,
@@ -85,23 +85,23 @@ class AsyncClient(Exchange):
         """See `Client.signatures`."""
         found = self._up_to_date()
         if found is None:
-            found = self._learn(await self._call(self._metadata, self._metadata_request(), None))
+            found = self._cache(await self._call(self._metadata, self._metadata_request(), None))
         return found
 
     async def specs(self, signature: str) -> Mapping[str, arrays.Spec]:
         """See `Client.specs`."""
         if signature not in await self.signatures():
-            self._doubt()
+            self._invalidate()
         return inputs_of(await self.signatures(), signature)
 
     async def status(self) -> dict[int, str]:
         """See `Client.status`."""
         return states(await self._call(self._status, self._status_request(), None))
 
-    async def _ask(self, method: Callable[..., Question], *given, timeout, **more):
-        """Sends the requests of a question one after the other."""
-        questions = Unanswered(await self.signatures(), self.rating, self.batch_size)
-        signature, requests, read = method(questions, *given, **more)
+    async def _run(self, method: Callable[..., Calls], *given, timeout, **more):
+        """Sends the requests of a method of `BasePredictor` one after the other."""
+        planner = CallPlanner(await self.signatures(), self.rating, self.batch_size)
+        signature, requests, read = method(planner, *given, **more)
         await self.specs(signature)
         return read([await self.predict(r, signature, timeout=timeout) for r in requests])
 
@@ -112,8 +112,8 @@ class AsyncClient(Exchange):
             raise self._error(error) from None
 
 
-class Unanswered(Questions):
-    """Questions to known signatures, for others to answer."""
+class CallPlanner(BasePredictor):
+    """Makes the calls of known signatures without running them."""
 
     def __init__(self, specs: Specs, rating: float, batch_size: int):
         self._specs, self.rating, self.batch_size = specs, rating, batch_size
@@ -121,7 +121,7 @@ class Unanswered(Questions):
     def signatures(self) -> Specs:
         return self._specs
 
-    def answer(self, question: Question, timeout: float | None) -> Question:
-        """The question itself."""
+    def run(self, calls: Calls, timeout: float | None) -> Calls:
+        """Returns the calls."""
         del timeout
-        return question
+        return calls

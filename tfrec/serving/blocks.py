@@ -1,4 +1,4 @@
-"""A function of many rows, run on some at a time: bounds the memory of a large request."""
+"""Functions of many rows in blocks, which bounds the memory of a large request."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,13 +11,14 @@ def by_rows(
     size: int | tf.Tensor,
     dtypes: Sequence[tf.DType],
 ) -> list[tf.Tensor]:
-    """What `function(*rows)` gives, called with at most `size` rows.
+    """`function(*rows)`, computed in blocks of at most `size` rows.
 
     Args:
-        function: Tensors `[m, ...]` -> tensors `[m, ...]`, whose row depends on that row alone.
-        rows: Tensors `[n, ...]`, n may be 0.
-        size: How many rows at most; rows of 0 may fill the last block.
-        dtypes: Of what the function gives.
+        function: Tensors `[m, ...]` -> tensors `[m, ...]`; each row must depend only on the same
+            row of the inputs.
+        rows: Tensors `[n, ...]`; n may be 0.
+        size: Maximum number of rows; the last block may be padded with rows of 0.
+        dtypes: Of the tensors that the function returns.
     """
     n = tf.shape(rows[0])[0]
     size = tf.minimum(tf.maximum(1, size), tf.maximum(1, n))
@@ -32,8 +33,8 @@ def by_rows(
         return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))[:n]
 
     def run(some: list[tf.Tensor]) -> list[tf.Tensor]:
-        sure = (tf.ensure_shape(x, [None, *r.shape[1:]]) for x, r in zip(some, rows, strict=True))
-        return list(function(*sure))
+        shaped = (tf.ensure_shape(x, [None, *r.shape[1:]]) for x, r in zip(some, rows, strict=True))
+        return list(function(*shaped))
 
     done = tf.map_fn(run, [blocks_of(x) for x in rows], fn_output_signature=list(dtypes))
     return [whole(tensor) for tensor in done]

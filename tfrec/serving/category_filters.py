@@ -1,4 +1,4 @@
-"""Rules of a request by the items' categories: `allow_genres`, `block_genres`."""
+"""Filters of a request by the items' categories: `allow_genres`, `block_genres`."""
 
 import pathlib
 
@@ -13,16 +13,16 @@ KINDS = ("category", "set")
 
 
 class CategoryFilter:
-    """Which items a request's categories of one field let through.
+    """Selects items by a request's categories of one field.
 
     Args:
-        field: A category or set of the items.
-        entries: Its codes, int32 `[n_items]` or `[n_items, length]`; 0 is none.
-        file: Its categories.
+        field: An item field of the kind category or set.
+        entries: The items' codes, int32 `[n_items]` or `[n_items, length]`; 0 is none.
+        file: Its vocabulary.
 
     Attributes:
-        allow: Name of the input whose categories an item must have one of.
-        block: Name of the input whose categories an item must have none of.
+        allow: Name of the input with categories of which an item must have at least one.
+        block: Name of the input with categories of which an item must have none.
     """
 
     def __init__(self, field: Field, entries: np.ndarray, file: pathlib.Path):
@@ -33,10 +33,10 @@ class CategoryFilter:
         self.codes = position_table(file)
 
     def passes(self, allow: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
-        """Which items rows let through, bool `[batch, n_items]`.
+        """Which items pass the filter in each row, bool `[batch, n_items]`.
 
         Args:
-            allow: string `[batch, any]`, padding ""; a row of padding: all.
+            allow: string `[batch, any]`, padding ""; a row of padding allows all.
             block: string `[batch, any]`, padding "".
         """
         unlimited = ~tf.reduce_any(allow != UNKNOWN, axis=1, keepdims=True)
@@ -49,7 +49,7 @@ class CategoryFilter:
         return tf.reduce_any(tf.gather(marks, self.entries, axis=1), axis=2)
 
     def samples(self, n: int) -> dict[str, np.ndarray]:
-        """Rules of n rows: every third allows some, every third blocks one."""
+        """Sample inputs of n rows: every third allows some categories, every third blocks one."""
         known = vocabulary.read(self.file)
         allow = [[*known[:2], "no such"] if row % 3 == 1 else [UNKNOWN] * 3 for row in range(n)]
         block = [[known[-1]] if row % 3 == 2 else [UNKNOWN] for row in range(n)]

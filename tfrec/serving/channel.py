@@ -9,22 +9,22 @@ except ImportError as error:
 
 SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
-LONGEST_MESSAGE = 2**31 - 1  # bytes; gRPC's own limit of 4 MB is soon reached by scores
+LONGEST_MESSAGE = 2**31 - 1  # bytes; scores soon exceed gRPC's default limit of 4 MB
 POLICIES = ("round_robin", "pick_first")
 
 
 def channel_options(
     attempts: int = 1, load_balancing: str = "round_robin", keepalive: float | None = None
 ) -> dict[str, int | str]:
-    """Options of a channel by gRPC's names.
+    """Options of a channel by their names in gRPC.
 
     Args:
-        attempts: Calls in all where the server is UNAVAILABLE; gRPC allows 5 at most.
+        attempts: Maximum number of attempts while the server is UNAVAILABLE; gRPC allows up to 5.
         load_balancing: "round_robin" over the addresses of the target, or "pick_first".
-        keepalive: Seconds between pings on a connection without calls; None: no pings.
+        keepalive: Seconds between pings on an idle connection; None: no pings.
 
     Raises:
-        ValueError: a policy that gRPC does not have.
+        ValueError: an unknown load balancing policy.
     """
     if load_balancing not in POLICIES:
         raise ValueError(f"load_balancing={load_balancing!r}: known are {', '.join(POLICIES)}")
@@ -60,15 +60,15 @@ def _service_config(attempts: int, load_balancing: str) -> dict:
 def credentials(
     tls: bytes | bool | None, client_key: bytes | None, client_certificate: bytes | None
 ) -> grpc.ChannelCredentials | None:
-    """Of TLS, or None without.
+    """Credentials for TLS, or None without TLS.
 
     Args:
-        tls: PEM of the certificate authority, or True for the system's own; None: no TLS.
-        client_key: PEM of the client's private key, for a server that asks for a certificate.
+        tls: PEM of the certificate authority, or True for the system's authorities; None: no TLS.
+        client_key: PEM of the client's private key, for servers that require a client certificate.
         client_certificate: PEM of the certificate of that key.
 
     Raises:
-        ValueError: a key without its certificate, the other way round, or either without TLS.
+        ValueError: a key without its certificate or vice versa, or either without TLS.
     """
     if bool(client_key) != bool(client_certificate):
         raise ValueError("client_key and client_certificate belong together: give both")

@@ -1,4 +1,4 @@
-"""What can be seen of a SavedModel without running it, and what TF Serving would stumble over."""
+"""Checks of a SavedModel, without running it, for what TF Serving cannot serve."""
 
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -7,26 +7,26 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 PREDICT = "tensorflow/serving/predict"
-INIT = "__saved_model_init_op"  # a signature of TensorFlow's own
+INIT = "__saved_model_init_op"  # a signature that TensorFlow adds
 
 # Operations of the TensorFlow wheel that need Python, XLA or other devices to run.
 NOT_SERVED = ("PyFunc", "EagerPyFunc", "Xla", "Tpu", "TPU", "Collective", "Nccl", "Horovod")
 
 
 def check(path: str | pathlib.Path, endpoints: Iterable[str]) -> None:
-    """Checks tag, signatures and operations of the SavedModel in `path`.
+    """Checks the tag, signatures and operations of a SavedModel.
 
     Args:
-        path: Its folder.
-        endpoints: Names of the signatures it must have, no others.
+        path: Its directory.
+        endpoints: Names of all signatures that it must have.
 
     Raises:
-        ValueError: TF Serving could not answer from it; says why.
+        ValueError: TF Serving could not serve it; gives the reasons.
     """
     proto = SavedModel.FromString((pathlib.Path(path) / "saved_model.pb").read_bytes())
     faults = list(_faults(proto, set(endpoints)))
     if faults:
-        raise ValueError(f"the SavedModel is none that TF Serving can serve: {'; '.join(faults)}")
+        raise ValueError(f"TF Serving cannot serve the SavedModel: {'; '.join(faults)}")
 
 
 def _faults(proto: SavedModel, endpoints: set[str]) -> Iterator[str]:
@@ -45,21 +45,24 @@ def _faults(proto: SavedModel, endpoints: set[str]) -> Iterator[str]:
         for alias, info in signature.inputs.items():
             sizes = [d.size for d in info.tensor_shape.dim]
             if not sizes or sizes[0] != -1:
-                yield f"input {alias} of {name} has the shape {sizes}: its first place is no batch"
+                yield (
+                    f"input {alias} of {name} has the shape {sizes}: its first dimension must be "
+                    "the batch, of any size"
+                )
     yield from _unserved(graph.graph_def)
 
 
 def _unserved(graph: tf.compat.v1.GraphDef) -> Iterator[str]:
-    """Functions that are compiled by XLA, and operations outside the core set."""
+    """Functions compiled by XLA, and operations outside TensorFlow's core."""
     functions = graph.library.function
     ours = {function.signature.name for function in functions}
     for function in functions:
         if function.attr["_XlaMustCompile"].b:
             yield (
-                f"{function.signature.name} is to be compiled by XLA (jit_compile), which a "
-                "server has switched off"
+                f"{function.signature.name} is to be compiled by XLA (jit_compile), which TF "
+                "Serving does not enable"
             )
     nodes = [graph.node, *(function.node_def for function in functions)]
     for op in sorted({node.op for some in nodes for node in some} - ours):
         if not hasattr(tf.raw_ops, op) or op.startswith(NOT_SERVED):
-            yield f"{op} is no operation of a server: only those of TensorFlow's core are"
+            yield f"{op} is not available in TF Serving: use only operations of TensorFlow's core"

@@ -1,9 +1,9 @@
-"""Writes `messages.binpb`: the official messages and services, for a client without TensorFlow.
+"""Writes `messages.binpb`, the official messages and services for clients without TensorFlow.
 
     python -m tfrec.serving.descriptor_set
 
-reads the installed tensorflow-serving-api (which imports all of TensorFlow) and writes the file
-beside this one; to be run when that package changes. A test compares the two.
+reads the installed tensorflow-serving-api (which imports TensorFlow) and writes the file to the
+folder of this module. Run it when that package changes; a test compares the two.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ PATH = pathlib.Path(__file__).with_name("messages.binpb")
 
 
 def collect() -> bytes:
-    """The files of both services, of logs and all that they import, imported files first."""
+    """The files of both services and of prediction logs, after the files that they import."""
     from tensorflow_serving.apis import (
         model_service_pb2,
         prediction_log_pb2,

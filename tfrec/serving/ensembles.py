@@ -1,4 +1,4 @@
-"""The k best items of an ensemble for known users: of members that can not all score histories."""
+"""The k best items of an ensemble for known users, if not all members can score histories."""
 
 import pathlib
 
@@ -11,31 +11,31 @@ from tfrec.models.ensemble import Ensemble
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving.answers import usable
 from tfrec.serving.histories import features
-from tfrec.serving.known_users import NOTHING, EventTopK, ItemRowTopK, UserTopK
+from tfrec.serving.known_users import NO_PAIRS, EventTopK, ItemRowTopK, UserTopK
 
-ROWS = 512  # read at once
+ROWS = 512  # histories read at once
 
 
 class EnsembleTopK(UserTopK):
-    """Scores are the weighted sum of the members' for users by raw id.
+    """Answers for users by raw id with the weighted sum of the members' scores.
 
-    Members of histories score what is stored of a user; of an unknown one nothing is. Members of
-    events and of item rows score as they do when they are exported by themselves.
+    Members that are models of histories score the stored history of a user, which is empty for an
+    unknown user. Models of events and of item rows score as in an export of their own.
 
     Args:
         model: An ensemble.
-        data_dir: As for `UserTopK`, as all below.
-        k: As above.
-        titles_file: As above.
-        with_ratings: As of `signatures.make`.
+        data_dir: As for `UserTopK`.
+        k: As for `UserTopK`.
+        titles_file: As for `UserTopK`.
+        with_ratings: As for `signatures.make`.
 
     Raises:
-        ValueError: as `check`.
+        ValueError: see `check`.
     """
 
     def __init__(self, model: Ensemble, data_dir, k, titles_file, with_ratings=True):
         check(model)
-        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NOTHING
+        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NO_PAIRS
         super().__init__(model, data_dir, k, titles_file, rated)
         self.parts = []
         for member, folder in zip(model.members, model.config.data_dirs, strict=True):
@@ -52,11 +52,11 @@ class EnsembleTopK(UserTopK):
 
 
 class StoredHistories:
-    """A model of histories, asked by user.
+    """Scores of a model of histories for users, from their stored histories.
 
     Args:
-        model: It scores histories.
-        data_dir: Where its data was prepared; None: nothing is stored of any user.
+        model: A model of histories.
+        data_dir: The directory of its prepared data; None: all stored histories are empty.
     """
 
     def __init__(self, model: Recommender, data_dir: str | pathlib.Path | None):
@@ -68,7 +68,7 @@ class StoredHistories:
         self.score_of = tf.function(lambda history: usable(model.score(history)))
 
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
+        """Scores `[batch, n]` of users by position, `[batch]` (-1: unknown), and items, `[n]`."""
 
         def rows(flat: tf.Variable, padding) -> tf.Tensor:
             lists = tf.RaggedTensor.from_row_splits(flat, self.splits, validate=False)
@@ -89,18 +89,18 @@ def stored(
             users, items, values = (batch[x].numpy() for x in ("user", "items", "values"))
             for user, item, value in zip(users, items, values, strict=True):
                 rows[int(user)] = item[item != PAD], value[item != PAD]
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
-    found = [rows.get(user, nothing) for user in range(info.n_users)]
-    items, values = (np.concatenate([nothing[i], *(x[i] for x in found)]) for i in (0, 1))
+    empty = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    found = [rows.get(user, empty) for user in range(info.n_users)]
+    items, values = (np.concatenate([empty[i], *(x[i] for x in found)]) for i in (0, 1))
     return items, values, np.cumsum([0, *(len(x[0]) for x in found)])
 
 
 def check(model: Ensemble) -> None:
-    """Refuses an ensemble that can not be exported, before any work.
+    """Refuses an ensemble that cannot be exported, before any work.
 
     Raises:
-        ValueError: names the member and the reason: it reads of each event what a request for a
-            user's list does not hold, or its data was prepared anew.
+        ValueError: names the member and the reason: it reads a context that a request for a user's
+            list does not contain, or its data was prepared again.
     """
     for run, folder, member in zip(
         model.config.runs, model.config.data_dirs, model.members, strict=True
@@ -108,9 +108,9 @@ def check(model: Ensemble) -> None:
         name = f"{run} ({type(member).__name__})"
         if member.reads == "events" and member.context:
             raise ValueError(
-                f"this ensemble can be measured, but not asked or exported: its member {name} "
+                f"this ensemble can be evaluated, but not queried or exported: its member {name} "
                 f"reads {', '.join(member.context)} of each event, which a request for a user's "
-                "list does not hold; leave it out, or export it by itself"
+                "list does not contain; leave it out, or export it separately"
             )
         if DatasetInfo.load(folder).fingerprint != member.info.fingerprint:
             raise ValueError(

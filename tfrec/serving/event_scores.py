@@ -1,4 +1,4 @@
-"""Scores of single events: raw ids and raw context in, ratings or probabilities out."""
+"""Scores of single events: from raw ids and context to ratings or probabilities."""
 
 import pathlib
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ from tfrec.serving.answers import EXAMPLES, INPUTS, Answers
 from tfrec.serving.tables import position_table
 
 LABELS = ("0", "1")
-TIME, STEP = 1_600_000_000, 90_000  # seconds, of samples: another day and hour each
+TIME, STEP = 1_600_000_000, 90_000  # seconds, of samples: each has another day and hour
 
 
 class EventScores(Answers):
-    """What a model thinks of events, all in one graph.
+    """Predictions for events in one graph.
 
-    A request holds `user` and `item`, string `[batch]`, where the data has ids, `time`, int64
-    `[batch]` (seconds since 1970, 0 unknown), where the model reads it, and the events' own
-    fields: categories as string, numbers as float32 (NaN where missing). What training did
-    not know is unknown, never an error.
+    A request contains `user` and `item`, string `[batch]`, if the data has ids, `time`, int64
+    `[batch]` (seconds since 1970, 0 if unknown), if the model reads it, and the events' own
+    fields: categories as string, numbers as float32 (NaN if missing). Values that are not in the
+    training data count as unknown and are not an error.
 
     Args:
         model: A trained model of events.
-        data_dir: Where its data was prepared.
+        data_dir: The directory of its prepared data.
     """
 
     kind = "events"
@@ -54,7 +54,7 @@ class EventScores(Answers):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a request holds."""
+        """Names of a request's inputs."""
         return (*self.ids, *self.model.context)
 
     def _dtype(self, name: str) -> tf.DType:
@@ -66,13 +66,13 @@ class EventScores(Answers):
         return self.fields[name].kind == "number"
 
     def score(self, **request) -> dict[str, tf.Tensor]:
-        """`scores`, float32 `[batch]`: ratings, or for clicks their probabilities."""
-        nothing = tf.zeros_like(next(iter(request.values())), tf.int32)
-        features = {"user": nothing, "item": nothing} | self.features(request)
+        """`scores`, float32 `[batch]`: ratings, or probabilities of clicks."""
+        zeros = tf.zeros_like(next(iter(request.values())), tf.int32)
+        features = {"user": zeros, "item": zeros} | self.features(request)
         return {"scores": self.predictions(self.score_of(features))}
 
     def features(self, request: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What the model reads for raw inputs, `[batch]` each."""
+        """The model's features for raw inputs, `[batch]` each."""
         features = {}
         for name, raw in request.items():
             if name in self.ids:
@@ -84,16 +84,16 @@ class EventScores(Answers):
         return features
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
-        """`score` for serialized Examples, as a server's Regress wants it: `[batch]`.
+        """`score` for serialized Examples, in the format of TF Serving's Regress: `[batch]`.
 
-        What an Example does not hold is unknown.
+        Features that an Example does not have are unknown.
         """
         dtypes = {name: self._dtype(name) for name in self.names}
         event = examples.parse_singles(inputs, dtypes)
         return {"outputs": self.call("score", **event)["scores"]}
 
     def classify(self, inputs) -> dict[str, tf.Tensor]:
-        """Probabilities of no click and of a click, as a server's Classify wants them."""
+        """Probabilities of no click and of a click, in the format of TF Serving's Classify."""
         click = self.call("regress", inputs=inputs)["outputs"]
         return {
             "classes": tf.tile(tf.constant([LABELS]), [tf.size(click), 1]),
@@ -101,7 +101,7 @@ class EventScores(Answers):
         }
 
     def samples(self) -> dict[str, np.ndarray]:
-        """Ids and context by chance, and an event of nobody and nothing: none of the data's own."""
+        """Random ids and context, not events of the data, and an event of unknown ids."""
         files = {"user": USERS_FILE, "item": ITEMS_FILE}
         rng, found = np.random.default_rng(0), {}
         for name in self.names:
@@ -119,6 +119,6 @@ class EventScores(Answers):
 
 
 def standardised(field: Field, raw: tf.Tensor) -> tf.Tensor:
-    """A raw number as training read it; 0 where it is missing, NaN or infinite."""
+    """A raw number, standardised as in training; 0 if it is missing, NaN or infinite."""
     known = fields.standardised(field, fields.signed_log(raw, tf.math))
     return tf.where(tf.math.is_finite(raw), known, 0.0)

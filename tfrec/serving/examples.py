@@ -1,7 +1,7 @@
 """Requests as serialized `tf.train.Example`s.
 
-A server that batches requests pads lists of different lengths; a batch of strings needs no
-padding, so that histories of any length can share one.
+A server that batches requests pads lists of different lengths; a batch of serialized Examples
+needs no padding, so it can have histories of any length.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,29 @@ MISSING = {tf.string: UNKNOWN, tf.float32: float("nan"), tf.int64: 0}
 
 
 def parse(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf.RaggedTensor]:
-    """Reads lists; one that an Example does not hold is empty.
+    """Parses lists; features that an Example does not have are empty.
 
-    An Example that TensorFlow's parser refuses, for its bytes or because a text or an integer is
-    of another type, counts as an empty one. Numbers may be integers: JSON makes them of `5`.
+    An Example that TensorFlow's parser refuses, for invalid bytes or because a string or int64
+    feature has another type, counts as an empty one. Floats may be sent as integers, to which JSON
+    converts `5`.
 
     Args:
         serialized: string `[batch]`.
-        dtypes: string, float32 or int64 by the features' names.
+        dtypes: string, float32 or int64 by feature name.
 
     Returns:
         `[batch, (length)]` by name.
     """
     spec = {name: tf.io.RaggedFeature(dtype) for name, dtype in dtypes.items()}
     return tf.cond(
-        are_parsed(serialized[tf.newaxis], spec)[0],  # all at once is faster
+        are_parsed(serialized[tf.newaxis], spec)[0],  # parsing all at once is faster
         lambda: tf.io.parse_example(serialized, spec),
         lambda: parse_each(serialized, spec),
     )
 
 
 def parse_each(serialized: tf.Tensor, spec: Spec) -> dict[str, tf.RaggedTensor]:
-    """`parse` where some Examples of a batch can not be read as `spec` says."""
+    """`parse` if some Examples of a batch cannot be parsed by `spec`."""
     numbers = {name for name, feature in spec.items() if feature.dtype == tf.float32}
     others = {name: feature for name, feature in spec.items() if name not in numbers}
     found = {}
@@ -51,13 +52,13 @@ def parse_each(serialized: tf.Tensor, spec: Spec) -> dict[str, tf.RaggedTensor]:
 
 
 def parse_one(serialized: tf.Tensor, name: str, dtype: tf.DType) -> tf.RaggedTensor:
-    """One feature, empty where it is of another dtype."""
+    """One feature, empty if it has another dtype."""
     spec = {name: tf.io.RaggedFeature(dtype)}
     return tf.io.parse_example(readable(serialized, spec), spec)[name]
 
 
 def either(floats: tf.RaggedTensor, integers: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Of each row the list that is not empty; `tf.concat` would have an Assert."""
+    """The list of each row that is not empty; unlike `tf.concat`, without an Assert operation."""
     values = tf.concat([floats.values, tf.cast(integers.values, tf.float32)], axis=0)
     rows = tf.concat([floats.value_rowids(), integers.value_rowids()], axis=0)
     return tf.RaggedTensor.from_row_lengths(
@@ -73,23 +74,23 @@ def readable(serialized: tf.Tensor, spec: Spec) -> tf.Tensor:
 
 
 def are_parsed(batches: tf.Tensor, spec: Spec) -> tf.Tensor:
-    """Which of string `[n, m]` `tf.io.parse_example` does not refuse, bool `[n]`.
+    """Which rows of string `[n, m]` `tf.io.parse_example` does not refuse, bool `[n]`.
 
-    It fails on the whole batch, in which a server may have joined several clients' requests. Of
-    TensorFlow's operations only those of `tf.data` go on after an error. Costs 0.3 ms a request
-    of one Example, 1.2 ms one of 1,024.
+    The operation fails for the whole batch, which may contain requests of several clients. Only
+    the operations of `tf.data` can ignore errors. Takes 0.3 ms for a request of one Example, 1.2
+    ms for 1,024.
     """
 
     @tf.autograph.experimental.do_not_convert
     def with_size(number: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The size is read by nothing, but without it nothing would be parsed."""
+        """The size is not used, but without it the parsing would be optimised away."""
         parsed = tf.io.parse_example(batch, spec)
         return number, tf.add_n([tf.size(lists.values) for lists in parsed.values()])
 
     n = tf.shape(batches, tf.int64)[0]
     numbered = tf.data.Dataset.from_tensor_slices((tf.range(n), batches))
     good = numbered.map(with_size).ignore_errors()
-    last = tf.data.Dataset.from_tensors((n, 0))  # a single element must have something in it
+    last = tf.data.Dataset.from_tensors((n, 0))  # `get_single_element` fails on an empty dataset
     numbers, _ = good.concatenate(last).batch(n + 1).get_single_element()
     return tf.scatter_nd(numbers[:, tf.newaxis], tf.ones_like(numbers), [n + 1])[:n] > 0
 
@@ -100,7 +101,7 @@ def dense(lists: tf.RaggedTensor) -> tf.Tensor:
 
 
 def parse_singles(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict[str, tf.Tensor]:
-    """Reads features of one value; what is missing or empty is "", NaN or 0.
+    """Parses features of one value; missing or empty ones are "", NaN or 0.
 
     Args:
         serialized: string `[batch]`.
@@ -113,8 +114,8 @@ def parse_singles(serialized: tf.Tensor, dtypes: Mapping[str, tf.DType]) -> dict
 
 
 def single(lists: tf.RaggedTensor) -> tf.Tensor:
-    """The first value of each list, `[batch]`; "", NaN or 0 of an empty one."""
-    # A feature of fixed length would refuse a list that is there, but empty.
+    """The first value of each list, `[batch]`; "", NaN or 0 for an empty list."""
+    # A `FixedLenFeature` would refuse a feature that is present, but empty.
     return lists.to_tensor(MISSING[lists.dtype], shape=[None, 1])[:, 0]
 
 
@@ -123,10 +124,10 @@ def serialize(columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
     Args:
         columns: Arrays of strings, integers or floats, `[batch]` or `[batch, length]`, by name.
-            Padding "" is left out, and the `values` beside padding of `items`.
+            Padding "" is left out, and so are the `values` of padding in `items`.
 
     Returns:
-        bytes `[batch]`, dtype object (NumPy's own strings would lose zeros at the end).
+        bytes `[batch]`, dtype object (NumPy's bytes would lose trailing zeros).
     """
     n = len(next(iter(columns.values())))
     rows = np.empty(n, object)

@@ -1,10 +1,10 @@
-"""What each item of a history contributes to the scores of other items.
+"""Contributions of the items of a history to the scores of other items.
 
-Where a model's score is a sum over the items of the history (`Additive`: EASE and weighted EASE),
-contributions are the summands. Of any other model it is the score for the whole history less that
-for the history without the item (leave-one-out, the occlusion of Zeiler and Fergus, "Visualizing
-and Understanding Convolutional Networks", ECCV 2014, with items for patches); these need not sum
-to the score, and two items that say the same may both have little.
+If a model's score is a sum over the items of the history (`Additive`: EASE and weighted EASE), the
+contributions are the terms of the sum. For any other model a contribution is the score for the
+whole history minus the score for the history without the item (leave-one-out; the occlusion of
+Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, with items as
+patches). These need not sum to the score, and of two redundant items both may have small ones.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from tfrec.serving import blocks
 from tfrec.serving.answers import Answers
 from tfrec.serving.histories import features, without_repeats
 
-SCORES = 1 << 22  # computed at once
-ROUNDING = 1e-6  # of a score: two passes over the same history differ by less
+SCORES = 1 << 22  # scores computed at once
+ROUNDING = 1e-6  # of a score: smaller differences are rounding errors between two forward passes
 
 
 def of_histories(
@@ -26,18 +26,18 @@ def of_histories(
 ) -> dict[str, tf.Tensor]:
     """The answer of the signature `explain`.
 
-    Contributions are to scores as the model computes them: predicted ratings before they are cut to
-    their range, and without what orders lists of them besides.
+    Contributions refer to the scores that the model computes: predicted ratings before they are
+    clipped to their range, and without the terms of `ListOrder`.
 
     Args:
         top: A `HistoryTopK`.
         items: Raw ids of histories, string `[batch, length]`, as for `HistoryTopK.recommend`.
-        values: Ratings, as there.
+        values: Ratings, as for `HistoryTopK.recommend`.
         candidates: Raw ids, string `[batch, n]`.
 
     Returns:
-        contributions, float32 `[batch, n, length]`: 0 of padding, of repeats and of what is
-        unknown; and titles of `items`, string `[batch, length]`.
+        contributions, float32 `[batch, n, length]`, 0 for padding, repeats and unknown ids; and
+        titles of `items`, string `[batch, length]`.
     """
     positions = without_repeats(top.positions.lookup(items))
     wanted = top.positions.lookup(candidates)
@@ -66,20 +66,20 @@ def leave_one_out(
     candidates: tf.Tensor,
     n_items: int,
 ) -> tf.Tensor:
-    """Scores of candidates less those without each item: as many passes as items, in blocks.
+    """Scores of candidates minus those without each item; one forward pass per item, in blocks.
 
     Args:
         score: Positions and values of histories -> `[batch, n_items]`.
         positions: int32 `[batch, length]`, padding -1, no repeats.
         values: float32 `[batch, any]`, as `score` takes them.
         candidates: int32 `[batch, n]`, in `[0, n_items)`.
-        n_items: How many items there are.
+        n_items: Number of items.
 
     Returns:
-        float32 `[batch, n, length]`, 0 of padding.
+        float32 `[batch, n, length]`, 0 for padding.
     """
     batch, length = tf.shape(positions)[0], tf.shape(positions)[1]
-    # With a row more, since a block is filled with row 0 even where there is none.
+    # With an extra row, since blocks are padded with row 0 even if there are no rows.
     rows = [tf.pad(x, [[0, 1], [0, 0]]) for x in (positions, values, candidates)]
 
     def without(row: tf.Tensor, left_out: tf.Tensor) -> list[tf.Tensor]:

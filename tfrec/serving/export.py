@@ -1,4 +1,4 @@
-"""Writes a SavedModel version that TF Serving takes, and proves it before publishing."""
+"""Exports a SavedModel version for TF Serving, and verifies it before publishing."""
 
 import contextlib
 import json
@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from tfrec import locks
 from tfrec.models.base import Recommender
-from tfrec.serving import about, checks, replay, signatures, warmup
+from tfrec.serving import checks, export_metadata, replay, signatures, warmup
 from tfrec.serving.answers import Answers
 
-REQUESTS, ANSWERS = "requests", "answers.npz"  # beside the SavedModel until it is published
+REQUESTS, ANSWERS = "requests", "answers.npz"  # next to the SavedModel until it is published
 WRITING, LOCK = ".writing-", ".export.lock"
 
 
@@ -34,21 +34,21 @@ def export(
 ) -> pathlib.Path:
     """Writes `export_dir/<version>` and returns it.
 
-    It is written under a name that TF Serving ignores, checked, loaded in a fresh process, its
-    answers to requests compared with the model's, and only then renamed.
+    The version is written under a name that TF Serving ignores, checked and loaded in a new
+    process, its answers are compared with the model's, and only then it is renamed.
 
     Args:
         model: A trained model.
-        data_dir: Where its data was prepared.
+        data_dir: The directory of its prepared data.
         export_dir: The model's base path for TF Serving.
-        k: Items an answer holds.
-        make: What makes the signatures, with the arguments of `signatures.make`.
-        version: The version's number; one more than the highest in `export_dir` by default.
-        extras: Texts to write besides, by file name in the version's `assets.extra`.
+        k: Number of items of an answer.
+        make: Creates the signatures; takes the arguments of `signatures.make`.
+        version: The version number; default one more than the highest in `export_dir`.
+        extras: Additional text files by name in the version's `assets.extra`.
 
     Raises:
-        ValueError: the version is there already, TF Serving could not serve it, or the
-            reloaded SavedModel answers differently; nothing is published.
+        ValueError: the version exists, TF Serving could not serve it, or the reloaded SavedModel
+            answers differently; nothing is published.
     """
     with writing_folder(pathlib.Path(export_dir).absolute()) as aside:
         path = version_path(aside.parent, version)
@@ -63,14 +63,14 @@ def export(
 
 @contextlib.contextmanager
 def writing_folder(base: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder in `base` whose name TF Serving ignores, removed at the end.
+    """A temporary folder in `base` whose name TF Serving ignores.
 
-    One export at a time writes in `base`; another waits. What a killed one left is removed.
+    Only one export at a time writes to `base`; others wait. Folders of killed exports are removed.
     """
     is_new = not base.exists()
     base.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.held(base / LOCK, f"another export writes in {base}", wait=math.inf):
+        with locks.held(base / LOCK, f"another export writes to {base}", wait=math.inf):
             for left in base.glob(f"{WRITING}*"):
                 shutil.rmtree(left)
             aside = base / f"{WRITING}{os.getpid()}"
@@ -85,26 +85,26 @@ def writing_folder(base: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def version_path(base: pathlib.Path, version: int | None) -> pathlib.Path:
-    """Where a version will be; None: the next.
+    """The path of a version; None: the next one.
 
     Raises:
-        ValueError: it is there already, or is no number for TF Serving.
+        ValueError: it exists, or is not a version number of TF Serving.
     """
     path = base / str(next_version(base) if version is None else version)
     if not path.name.isdigit():
-        raise ValueError(f"version={version}: TF Serving counts versions from 0 on")
+        raise ValueError(f"version={version}: versions of TF Serving are integers from 0")
     if path.exists():
-        raise ValueError(f"{path} is there already: give another version, or none for the next")
+        raise ValueError(f"{path} already exists: give another version, or none for the next")
     return path
 
 
 def dry_run(model: Recommender, data_dir: str, k: int = 20) -> None:
-    """Writes the model, trained or not, to a temporary folder and checks what is there.
+    """Writes the model, trained or not, to a temporary folder and checks the SavedModel.
 
-    Takes seconds: reads no ratings and asks nothing.
+    Takes seconds, since it reads no ratings and runs no signature.
 
     Raises:
-        ValueError: it could not be exported; says why.
+        ValueError: it could not be exported; gives the reason.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
@@ -113,17 +113,17 @@ def dry_run(model: Recommender, data_dir: str, k: int = 20) -> None:
             write(top, path / "model")
         except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
             raise ValueError(
-                f"{type(model).__name__} can not be exported, so nothing was trained: {error}; "
-                "mend the model, or train without this check by --nodry_run"
+                f"{type(model).__name__} cannot be exported, so nothing was trained: {error}; "
+                "fix the model, or train without this check by --nodry_run"
             ) from error
 
 
 def write(top: Answers, path: pathlib.Path) -> None:
-    """All endpoints, checked; vocabularies and titles become assets.
+    """Writes and checks all signatures; vocabularies and titles become assets.
 
-    The saved object holds nothing but concrete functions, the variables that they read and the
-    tables. Were it to hold Keras' layers, a server could not find the variables;
-    `keras.export.ExportArchive`, which mends that too, traces and stores each function twice.
+    The saved object has only concrete functions, the variables that they read and the tables. If
+    it had Keras layers, a server could not find the variables; `keras.export.ExportArchive` solves
+    that too, but traces and stores each function twice.
 
     Raises:
         ValueError: TF Serving could not serve it.
@@ -131,7 +131,7 @@ def write(top: Answers, path: pathlib.Path) -> None:
     functions = {name: f.get_concrete_function() for name, f in top.endpoints().items()}
     saved = tf.Module()
     read = {id(v): v for function in functions.values() for v in function.graph.variables}
-    # Sorted: TensorFlow keeps them in an order that changes from process to process.
+    # Sorted, since their order in TensorFlow differs between processes.
     saved.read, saved.tables = sorted(read.values(), key=lambda v: v.name), top.tables()
     check_weights(top.model, saved.read)
     tf.saved_model.save(saved, str(path), signatures=functions)
@@ -139,7 +139,7 @@ def write(top: Answers, path: pathlib.Path) -> None:
 
 
 def check_weights(model: Recommender, variables: Iterable[tf.Variable]) -> None:
-    """Refuses a model that diverged: its answers would be empty, and no error would say why.
+    """Refuses a model that diverged, since its answers would be empty without an error.
 
     Raises:
         ValueError: names the weights.
@@ -156,21 +156,23 @@ def check_weights(model: Recommender, variables: Iterable[tf.Variable]) -> None:
 def write_extras(
     top: Answers, path: pathlib.Path, version: pathlib.Path, extras: Mapping[str, str]
 ) -> None:
-    """What TF Serving does not need: a page, the same for programs, requests to warm up.
+    """Writes the README, `signatures.json`, an example request and warm-up requests.
 
     Args:
-        top: What answers.
-        path: Where the SavedModel is.
-        version: Where it will be.
-        extras: Texts of the caller's, by file name in `assets.extra`.
+        top: The signatures.
+        path: The directory of the SavedModel.
+        version: The directory that it will be renamed to.
+        extras: The caller's text files by name in `assets.extra`.
     """
     name = version.parent.name
     (path / "assets.extra").mkdir()
-    (path / about.README).write_text(about.readme(top, name, version))
-    (path / about.SIGNATURES).write_text(json.dumps(about.describe(top), indent=1))
-    body = about.rest_body(about.small_request(top, "serving_default"))
-    (path / about.REQUEST).write_text(json.dumps(body))
-    # One row a record: a server that batches does not load a version with longer ones than a batch.
+    (path / export_metadata.README).write_text(export_metadata.readme(top, name, version))
+    (path / export_metadata.SIGNATURES).write_text(
+        json.dumps(export_metadata.describe(top), indent=1)
+    )
+    body = export_metadata.rest_body(export_metadata.small_request(top, "serving_default"))
+    (path / export_metadata.REQUEST).write_text(json.dumps(body))
+    # One row per record, since a server with batching refuses warm-up requests longer than a batch.
     rows = {endpoint: first_row(top.example(endpoint)) for endpoint in top.endpoints()}
     warmup.write(path / warmup.FILE, name, rows)
     for file, text in extras.items():
@@ -178,19 +180,19 @@ def write_extras(
 
 
 def first_row(request: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A request's first row."""
+    """The first row of a request."""
     return {name: array[:1] for name, array in request.items()}
 
 
 def write_requests(top: Answers, aside: pathlib.Path) -> None:
-    """Requests to all signatures and the model's own answers: more rows than are published."""
+    """Writes requests to all signatures, longer than the published ones, and their answers."""
     requests = {name: top.example(name) for name in top.endpoints()}
     warmup.write(aside / REQUESTS, "", requests)
     replay.save(aside / ANSWERS, {name: top.ask(name, r) for name, r in requests.items()})
 
 
 def check(aside: pathlib.Path) -> None:
-    """Loads the SavedModel in a fresh process, asks it and compares the answers."""
+    """Loads the SavedModel in a new process, runs the requests and compares the answers."""
     files = (str(aside / name) for name in ("model", REQUESTS, ANSWERS))
     done = subprocess.run(
         [sys.executable, "-m", replay.__name__, *files],
@@ -201,7 +203,7 @@ def check(aside: pathlib.Path) -> None:
     if done.returncode:
         raise ValueError(
             "the exported SavedModel does not answer like the model; nothing was published: "
-            + (done.stderr.strip().splitlines() or ["the process that asked it died"])[-1]
+            + (done.stderr.strip().splitlines() or ["the process that loaded it died"])[-1]
         )
 
 

@@ -1,4 +1,4 @@
-"""Histories in a graph: without repeats, cut to the newest, as features of a model."""
+"""Histories in a graph: removal of repeats, the newest items, features of a model."""
 
 import tensorflow as tf
 
@@ -8,19 +8,19 @@ from tfrec.serving.tables import UNKNOWN
 
 
 def features(positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What a model of histories reads, of nobody it knows."""
+    """Features of a model of histories, with an unknown user."""
     values = tf.where(positions != PAD, values, 0.0)
     return {"user": tf.fill(tf.shape(positions)[:1], PAD), "items": positions, "values": values}
 
 
 def no_lists(like: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Empty lists for as many rows as `like` has: nothing is excluded, everything allowed."""
-    nothing = tf.fill([tf.shape(like)[0], 0], UNKNOWN)
-    return {"exclude": nothing, "allow": nothing}
+    """Empty `exclude` and `allow` for as many rows as `like` has: no restrictions."""
+    empty = tf.fill([tf.shape(like)[0], 0], UNKNOWN)
+    return {"exclude": empty, "allow": empty}
 
 
 def without_repeats(positions: tf.Tensor) -> tf.Tensor:
-    """int32 `[batch, length]` with all but the first of equal positions in a row padded."""
+    """Pads all but the first of equal positions in each row, int32 `[batch, length]`."""
     order = tf.argsort(positions, axis=1, stable=True)
     ordered = tf.gather(positions, order, batch_dims=1)
     repeated = tf.concat(
@@ -34,9 +34,9 @@ def newest(positions: tf.Tensor, values: tf.Tensor, n: int) -> tuple[tf.Tensor, 
     """The last n items of each row and their values, `[batch, n]`, padded on the left.
 
     Args:
-        positions: int32 `[batch, any]`, padding -1 anywhere.
+        positions: int32 `[batch, any]`, with padding -1 in any column.
         values: float32 `[batch, any]`.
-        n: How many.
+        n: Number of items.
     """
     known = tf.cast(positions != PAD, tf.int32)
     order = tf.argsort(known, axis=1, stable=True)[:, -n:]
@@ -49,10 +49,10 @@ def newest(positions: tf.Tensor, values: tf.Tensor, n: int) -> tuple[tf.Tensor, 
 
 
 def history(lists: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-    """Items and values of Examples, dense; values are as many as the items."""
+    """Dense items and values of Examples, with as many values as items."""
     items, values = examples.dense(lists["items"]), lists["values"]
     given = tf.sequence_mask(values.row_lengths(), tf.shape(items)[1])
-    first = examples.single(values)[:, tf.newaxis]  # as `HistoryTopK.ratings` has it
+    first = examples.single(values)[:, tf.newaxis]  # as in `HistoryTopK.ratings`
     return {
         "items": items,
         "values": tf.where(given, values.to_tensor(shape=tf.shape(items)), first),

@@ -1,4 +1,4 @@
-"""An index of inverted lists in the graph, from core operations alone."""
+"""An index of inverted lists in the graph, of core operations only."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,24 +10,24 @@ from tfrec.serving.answers import usable
 from tfrec.serving.histories import without_repeats
 from tfrec.serving.inverted_lists import InvertedLists
 
-NUMBERS = 1 << 24  # float32 numbers gathered, or scores, held at once: 64 MB
+NUMBERS = 1 << 24  # maximum number of float32 values in memory at once, 64 MB
 
 
 class Index:
     """Inverted lists in the graph.
 
     Args:
-        vectors: Of all items, float32 `[n_items, size]`.
-        lists: Of these.
-        k: Items an answer holds.
-        n_probe: Lists that a query reads; may be set before the graph is traced.
+        vectors: Vectors of all items, float32 `[n_items, size]`.
+        lists: Inverted lists of these vectors.
+        k: Number of items of an answer.
+        n_probe: Number of lists that a query reads; can be set until the graph is traced.
     """
 
     def __init__(self, vectors: np.ndarray, lists: InvertedLists, k: int, n_probe: int = 1):
         self.n_items, self.size = vectors.shape
         self.n_lists, self.length = lists.items.shape
         self.k, self.n_probe = k, n_probe
-        rows = vectors[lists.items.ravel()]  # padding takes the last one, and is never returned
+        rows = vectors[lists.items.ravel()]  # padding gets the last vector, and is never returned
         self.vectors = _variable(rows.reshape(*lists.items.shape, -1), "lists_vectors")
         self.items = _variable(lists.items, "lists_items")
         self.keys = _variable(lists.keys, "lists_keys")
@@ -38,11 +38,11 @@ class Index:
         self.where = _variable(where, "lists_where")
 
     def search(self, queries: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions `[batch, k]` of the best items, as `ranking.top_k` gives them.
+        """Scores and positions `[batch, k]` of the best items, as returned by `ranking.top_k`.
 
         Args:
             queries: float32 `[batch, size]`.
-            seen: int32 `[batch, any]`, positions to leave out.
+            seen: int32 `[batch, any]`, positions of items to leave out, padding -1.
         """
         values, items = self.probe(queries, seen)
         lacking = tf.where(values[:, -1] == -float("inf"))
@@ -55,19 +55,19 @@ class Index:
         return tf.cond(tf.size(lacking) > 0, completed, lambda: (values, items))
 
     def probe(self, queries: tf.Tensor, seen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`search` in the lists that promise most, whatever they hold."""
+        """`search` in the lists with the highest list scores, even if these have too few items."""
         numbers = max(self.n_probe * self.length * self.size, self.n_lists)
         return self._by_rows(self._probe, queries, seen, NUMBERS // numbers)
 
     def _probe(self, queries, seen):
-        _, lists = tf.math.top_k(self.promise(queries), self.n_probe)
+        _, lists = tf.math.top_k(self.list_scores(queries), self.n_probe)
         shape = [-1, self.n_probe * self.length]
         vectors = tf.reshape(tf.gather(self.vectors, lists), [*shape, self.size])
         items = tf.reshape(tf.gather(self.items, lists), shape)
         return self._top(_products(vectors, queries), items, seen)
 
-    def promise(self, queries: tf.Tensor) -> tf.Tensor:
-        """What lists are ordered by, `[batch, n_lists]`."""
+    def list_scores(self, queries: tf.Tensor) -> tf.Tensor:
+        """Scores by which lists are chosen, `[batch, n_lists]`."""
         norm = tf.norm(queries * self.scale, axis=1, keepdims=True)
         return tf.matmul(tf.concat([queries, norm], axis=1), self.keys, transpose_b=True)
 
@@ -82,7 +82,7 @@ class Index:
         return self._top(scores, items, seen)
 
     def of_allowed(self, queries, seen, allowed) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions of the best of `allowed`, int32 `[batch, any]`, padding -1."""
+        """`search` among the items `allowed`, int32 `[batch, any]`, padding -1."""
         items = without_repeats(tf.where(allowed < self.n_items, allowed, PAD))
         size = NUMBERS // (self.size * tf.maximum(1, tf.shape(items)[1]))
         return self._by_rows(self._of_allowed, queries, seen, size, items)
@@ -93,11 +93,11 @@ class Index:
         return self._top(_products(vectors, queries), items, seen)
 
     def scores(self, queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Products with the first columns of the vectors, as many as the queries have.
+        """Dot products of queries with the first columns of the items' vectors.
 
         Args:
             queries: float32 `[batch, up to size]`.
-            items: int32 `[batch, n]`, -1 for any.
+            items: int32 `[batch, n]`; the scores of -1 are arbitrary.
 
         Returns:
             float32 `[batch, n]`.

@@ -1,13 +1,13 @@
-"""Items' vectors as inverted lists: what an approximate index is built of, in NumPy.
+"""Inverted lists of item vectors for an approximate index, in NumPy.
 
 The inverted file (IVF) of Jégou, Douze and Schmid, "Product Quantization for Nearest Neighbor
-Search", PAMI 2011, for inner products: spherical k-means into about sqrt(n) clusters, each cut
-into lists of one length by halving at the median along its main direction. Lists of one length are
-gathered without ragged shapes, and a query reads the same number of items whatever it asks.
+Search", PAMI 2011, for inner products: spherical k-means with about sqrt(n) clusters, each split
+into lists of equal length by halving at the median along its first principal direction. Lists of
+equal length need no ragged shapes, and every query reads the same number of items.
 
-A list is looked up by the mean m of its vectors and by how far they are from it, s: the one whose
-q . m + SPREAD s |q| is highest comes first, where |q| weighs each coordinate by the deviation that
-items of a list have in it. Without s a list whose best item is far from its mean comes too late.
+Lists are ordered by q . m + SPREAD s |q|, where m is the mean of the list's vectors, s their
+spread around it, and the norm |q| weights each coordinate by its standard deviation within lists.
+Without s, a list whose best item is far from the mean would be ranked too low.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import numpy as np
 
 from tfrec.schema import PAD
 
-LENGTH = 64  # items of a list
+LENGTH = 64  # items per list
 SPREAD = 2.0
-_SAMPLE = 1 << 17  # vectors that k-means reads
+_SAMPLE = 1 << 17  # vectors used by k-means
 _PASSES = 8
 _BLOCK = 1 << 14  # vectors compared with the centroids at once
 _POWER_STEPS = 5
@@ -28,13 +28,13 @@ _LEAST = 1e-12
 
 @dataclasses.dataclass(frozen=True)
 class InvertedLists:
-    """Lists of items, each with what it is looked up by.
+    """Lists of items with their keys.
 
     Attributes:
-        items: int32 `[n_lists, length]`, positions of items; padding -1, each item once.
-        keys: float32 `[n_lists, size + 1]`: means, and SPREAD times the deviation. Their product
-            with a query's vector and its norm is what lists are ordered by.
-        scale: float32 `[size]`, by which the coordinates of a query weigh in its norm.
+        items: int32 `[n_lists, length]`, positions of items, each once; padding -1.
+        keys: float32 `[n_lists, size + 1]`: means, and SPREAD times the standard deviation. Their
+            dot product with a query's vector and its norm is the list's score.
+        scale: float32 `[size]`, weights of a query's coordinates in its norm.
     """
 
     items: np.ndarray
@@ -43,17 +43,17 @@ class InvertedLists:
 
 
 def build(vectors: np.ndarray, length: int = LENGTH, seed: int = 0) -> InvertedLists:
-    """Puts vectors into lists; takes about a minute for a million of 64 numbers.
+    """Builds the lists; takes about a minute for a million vectors of size 64.
 
     Args:
         vectors: float32 `[n, size]`.
-        length: Most items of a list.
-        seed: Draws the sample and the first centroids.
+        length: Maximum number of items of a list.
+        seed: For the sample and the initial centroids.
     """
     rng = np.random.default_rng(seed)
-    vectors = vectors - vectors.mean(axis=0)  # what all items share moves no item before another
+    vectors = vectors - vectors.mean(axis=0)  # the mean does not affect the order of items
     clusters = _clusters(vectors, rng)
-    lists = [part for cluster in clusters for part in _cut(vectors, cluster, length, rng)]
+    lists = [part for cluster in clusters for part in _split(vectors, cluster, length, rng)]
     items = np.full((len(lists), length), PAD, np.int32)
     for row, members in zip(items, lists, strict=True):
         row[: len(members)] = members
@@ -66,7 +66,7 @@ def build(vectors: np.ndarray, length: int = LENGTH, seed: int = 0) -> InvertedL
 
 
 def _clusters(vectors: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Positions by cluster, of spherical k-means on a sample."""
+    """Item positions by cluster; spherical k-means on a sample."""
     n = len(vectors)
     directions = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _LEAST)
     sample = directions[np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))]
@@ -82,7 +82,7 @@ def _clusters(vectors: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]
 
 
 def _nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """The centroid of the largest product, int `[n]`."""
+    """The centroid with the largest dot product, int `[n]`."""
     starts = range(0, len(vectors), _BLOCK)
     return np.concatenate([(vectors[s : s + _BLOCK] @ centroids.T).argmax(1) for s in starts])
 
@@ -93,10 +93,10 @@ def _by_group(group: np.ndarray, n_groups: int) -> list[np.ndarray]:
     return np.split(np.argsort(group, kind="stable"), ends)
 
 
-def _cut(
+def _split(
     vectors: np.ndarray, members: np.ndarray, length: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Parts of at most `length` members, all but one of them full."""
+    """Parts of at most `length` members; all but one are full."""
     if len(members) <= length:
         if len(members):
             yield members
@@ -106,11 +106,11 @@ def _cut(
     n_lists = -(-len(members) // length)
     order = np.argpartition(along, n_lists // 2 * length)
     for half in np.split(members[order], [n_lists // 2 * length]):
-        yield from _cut(vectors, half, length, rng)
+        yield from _split(vectors, half, length, rng)
 
 
 def _main_direction(centred: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """About the first principal component, by power iteration."""
+    """Approximates the first principal component by power iteration."""
     direction = rng.normal(size=centred.shape[1]).astype(np.float32)
     for _ in range(_POWER_STEPS):
         direction = centred.T @ (centred @ direction)

@@ -1,4 +1,4 @@
-"""The k best items for users by raw id: models that have weights of each user."""
+"""The k best items for users by raw id: models with weights for each user."""
 
 from collections.abc import Iterator
 
@@ -17,15 +17,15 @@ from tfrec.serving.tables import UNKNOWN, position_table
 from tfrec.serving.top_k import HistoryTopK, TopK
 
 BLOCK = 1 << 16  # items scored at once
-ROWS = 64  # in a request of as many rows; of more rows fewer items
+ROWS = 64  # of a request that is scored BLOCK items at once; with more rows, fewer items
 
 
 class Users:
-    """Users by raw id, and what each has rated.
+    """Users by raw id, and the items that each has rated.
 
     Args:
-        data_dir: Where the data was prepared.
-        info: Its info.
+        data_dir: The directory of the prepared data.
+        info: Of this data.
         pairs: All ratings as positions of users and of items, `[n]` each.
     """
 
@@ -39,7 +39,7 @@ class Users:
         self.seen_splits = tf.Variable(splits, trainable=False, name="seen_splits")
 
     def seen_by(self, users: tf.Tensor) -> tf.Tensor:
-        """What users by position have rated, int32 `[batch, longest]`, padding -1."""
+        """Items that users by position have rated, int32 `[batch, longest]`, padding -1."""
         history = tf.RaggedTensor.from_row_splits(self.seen, self.seen_splits, validate=False)
         seen = tf.gather(history, tf.maximum(users, 0)).to_tensor(PAD)
         return tf.where(users[:, None] >= 0, seen, PAD)
@@ -54,26 +54,26 @@ class Users:
         )
 
     def samples(self) -> dict[str, np.ndarray]:
-        """Raw ids of the first users, and one of nobody."""
+        """Raw ids of the first users, and an unknown one."""
         ids = vocabulary.read(self.file)
         users = [*(ids[row % len(ids)] for row in range(EXAMPLES)), "no such user"]
         return {"user": np.array(users)}
 
 
 class UserTopK(TopK):
-    """The k best items for users by raw id, what they have rated struck out.
+    """The k best items for users by raw id, without those that they have rated.
 
-    A subclass says in `scores` what it thinks of items for users by position. Where they are more
-    than `ROWS` blocks hold they are made block by block, so that memory is bounded; where all rows
-    of a request name items to choose from, only those are scored.
+    A subclass implements `scores`. If a request has more than `ROWS * block` scores, they are
+    computed block by block, which bounds the memory; if all its rows have `allow`, only those
+    items are scored.
 
     Args:
         model: A trained model.
-        data_dir: Where its data was prepared.
+        data_dir: The directory of its prepared data.
         k: As for `TopK`.
         titles_file: As for `TopK`.
         pairs: As for `Users`.
-        block: How many items are scored at once, for a request of `ROWS` rows.
+        block: Number of items scored at once for a request of `ROWS` rows.
     """
 
     kind = "user"
@@ -84,7 +84,7 @@ class UserTopK(TopK):
         self.add_all(strings("user"))
 
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Positions `[batch]` (-1: unknown) and `[n]` -> `[batch, n]`."""
+        """Scores `[batch, n]` of users by position, `[batch]` (-1: unknown), and items, `[n]`."""
         raise NotImplementedError
 
     def all_scores(self, users: tf.Tensor) -> tf.Tensor:
@@ -92,10 +92,10 @@ class UserTopK(TopK):
         return self.scores(users, tf.range(self.model.info.n_items))
 
     def pair_scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """Positions `[batch]` and `[batch, m]`, each row its own items -> `[batch, m]`."""
-        some, places = tf.unique(tf.reshape(items, [-1]))
-        places = tf.reshape(places, tf.shape(items))
-        return tf.gather(self.scores(users, tf.maximum(some, 0)), places, batch_dims=1)
+        """Scores `[batch, m]` of users by position, `[batch]`, and items of each, `[batch, m]`."""
+        unique, index = tf.unique(tf.reshape(items, [-1]))
+        index = tf.reshape(index, tf.shape(items))
+        return tf.gather(self.scores(users, tf.maximum(unique, 0)), index, batch_dims=1)
 
     def recommend(self, user, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for users by raw id.
@@ -109,11 +109,11 @@ class UserTopK(TopK):
             As `HistoryTopK.recommend`.
         """
         users = self.users.positions.lookup(user)
-        seen = self.struck_out(self.users.seen_by(users), exclude)
-        return self.named(*self.top(users, seen, self.allowed(allow)))
+        seen = self.excluded(self.users.seen_by(users), exclude)
+        return self.with_ids(*self.top(users, seen, self.allowed(allow)))
 
     def top(self, users, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions of the k best, of users by position."""
+        """Scores and positions of the k best items for users by position."""
         history = self.users.seen_by(users)
         if allowed is None:
             found = self._top_of_all(users, history, seen)
@@ -126,7 +126,7 @@ class UserTopK(TopK):
         return self.shown(*found)
 
     def _top_of_allowed(self, users, history, seen, allowed) -> tuple[tf.Tensor, tf.Tensor]:
-        """`top` where each row names items to choose from."""
+        """`top` if each row has `allow`."""
         n = self.model.info.n_items
         items = without_repeats(tf.where(allowed < n, allowed, PAD))
         scores = self.pair_scores(users, items)
@@ -161,11 +161,11 @@ class UserTopK(TopK):
         return self.top(row["user"], self.users.seen_by(row["user"]))
 
     def recommend_all(self, user) -> dict[str, tf.Tensor]:
-        """`recommend` without lists."""
+        """`recommend` without `exclude` and `allow`."""
         return self.call("recommend", user=user, **no_lists(user))
 
     def rate(self, user, candidates) -> dict[str, tf.Tensor]:
-        """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
+        """Predictions for `candidates`, string `[batch, n]`, as scores `[batch, n]`."""
         scores = self.scores(self.users.positions.lookup(user), tf.range(self.model.info.n_items))
         return self.of_candidates(scores, candidates)
 
@@ -181,9 +181,9 @@ class UserTopK(TopK):
         return self.rated(lists["candidates"], user=examples.single(lists["user"]))
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
-        """The rating of each Example's `user` and `item`, as a server's Regress wants it."""
-        told = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))
-        rated = self.call("rate", user=told["user"], candidates=told["item"][:, tf.newaxis])
+        """Predictions for `user` and `item` of Examples, in the format of TF Serving's Regress."""
+        event = examples.parse_singles(inputs, dict.fromkeys(["user", "item"], tf.string))
+        rated = self.call("rate", user=event["user"], candidates=event["item"][:, tf.newaxis])
         return {"outputs": rated["scores"][:, 0]}
 
     def samples(self):
@@ -196,8 +196,8 @@ class UserTopK(TopK):
 class ItemRowTopK(UserTopK):
     """For models whose rows are items (I-AutoRec); an unknown user gets popular items.
 
-    Such a model has weights for each user and can not score a history it was not trained
-    on; what it needs at serving are the items' codes and the users' weights.
+    Such a model has weights for each user and cannot score new histories; for serving it needs
+    the codes of the items and the weights of the users.
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
@@ -214,11 +214,11 @@ class ItemRowTopK(UserTopK):
 class EventTopK(UserTopK):
     """For models of events, which know users by id; an unknown user gets popular items.
 
-    `score` answers for single events, with the context that the model reads.
+    The signature `score` takes single events with the context that the model reads.
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True, **options):
-        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NOTHING
+        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NO_PAIRS
         super().__init__(model, data_dir, k, titles_file, rated, **options)
         self.scorer = EventScores(model, data_dir)
         self.signatures |= {
@@ -234,7 +234,7 @@ class EventTopK(UserTopK):
         return self.score_of({"user": users})
 
     def pair_scores(self, users, items, context=None):
-        """As of `UserTopK`, with features `[batch]` of the context by name; default unknown."""
+        """As in `UserTopK`, with context features `[batch]` by name; default unknown."""
         context, n = context or {}, tf.shape(items)[1]
         flat = [tf.repeat(x, n) for x in (users, *context.values())] + [tf.reshape(items, [-1])]
 
@@ -259,21 +259,21 @@ class EventTopK(UserTopK):
 
 
 class KnownHistoryTopK(HistoryTopK):
-    """For models that score any history, and know some users' better (CDAE).
+    """For models that score any history, and also have weights for known users (CDAE).
 
-    `recommend_user` answers for users by raw id from their stored histories; an unknown one
-    gets popular items, as an empty history does.
+    `recommend_user` takes users by raw id and scores their stored histories; an unknown user gets
+    popular items, like an empty history.
     """
 
     def __init__(self, model, data_dir, k, titles_file, with_ratings=True):
         super().__init__(model, data_dir, k, titles_file)
-        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NOTHING
+        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NO_PAIRS
         self.users = Users(self.data_dir, model.info, rated)
         self.add("recommend_user", self.recommend_user, strings("user"))
 
     def recommend_user(self, user) -> dict[str, tf.Tensor]:
-        """Top k for users by raw id, string `[batch]`; all their ratings count as 1."""
-        return self.named(*self.top_of({"user": self.users.positions.lookup(user)}))
+        """Top k for users by raw id, string `[batch]`; all their ratings are taken as 1."""
+        return self.with_ids(*self.top_of({"user": self.users.positions.lookup(user)}))
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)
@@ -290,17 +290,18 @@ class KnownHistoryTopK(HistoryTopK):
         return [*super().tables(), self.users.positions]
 
 
-NOTHING = np.zeros(0, np.int32), np.zeros(0, np.int32)
+NO_PAIRS = np.zeros(0, np.int32), np.zeros(0, np.int32)
 
 
 def encode_items(model: Recommender, data_dir) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One pass over all item rows; without a `data_dir` as if none had a rating.
+    """Encodes all item rows in one pass; without `data_dir`, rows without ratings.
 
     Returns:
-        codes float32 `[n_items, size]`, then all ratings as positions of users and items.
+        codes, float32 `[n_items, size]`, and all ratings as positions of users and items, `[n]`
+        each.
     """
     if data_dir is None:
-        return model.encode_all([]), *NOTHING
+        return model.encode_all([]), *NO_PAIRS
     users, items = [], []
 
     def batches() -> Iterator:

@@ -1,4 +1,4 @@
-"""Signatures that are asked in this process: of a model in memory, or of a SavedModel on disk."""
+"""Signatures run in this process: of a model in memory, or of a SavedModel on disk."""
 
 import json
 import pathlib
@@ -8,17 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec import damage
-from tfrec.serving import about, arrays
+from tfrec.serving import arrays, export_metadata
 from tfrec.serving.answers import Answers, specs_of
-from tfrec.serving.asking import DEFAULT, Asking
+from tfrec.serving.predictor import DEFAULT, Predictor
 
 
-class InMemory(Asking):
-    """A trained model's own signatures.
+class InMemory(Predictor):
+    """The signatures of a trained model.
 
     Args:
-        answers: What `signatures.make` made.
-        batch_size: Rows scored at once.
+        answers: As returned by `signatures.make`.
+        batch_size: Number of rows scored at once.
     """
 
     def __init__(self, answers: Answers, batch_size: int = 256):
@@ -36,23 +36,23 @@ class InMemory(Asking):
         return {name: x.numpy() for name, x in self.answers.ask(signature, inputs).items()}
 
 
-class OnDisk(Asking):
+class OnDisk(Predictor):
     """An exported SavedModel.
 
     Args:
-        path: A version's folder, or the folder of versions: then the highest.
-        batch_size: Rows scored at once.
+        path: The directory of a version, or the base path, for the highest version.
+        batch_size: Number of rows scored at once.
 
     Raises:
-        FileNotFoundError: no SavedModel is there.
-        ValueError: it is damaged, or not of tfrec.
+        FileNotFoundError: there is no SavedModel.
+        ValueError: it is damaged, or was not exported by tfrec.
     """
 
     def __init__(self, path: str | pathlib.Path, batch_size: int = 256):
         self.path, self.batch_size = _version(pathlib.Path(path)), batch_size
         with damage.refused(self.path, "export the run again with `python -m tfrec.export`"):
-            described = json.loads((self.path / about.SIGNATURES).read_text())
-            self.rating = described.get("usual", described["highest"])  # older ones: the highest
+            described = json.loads((self.path / export_metadata.SIGNATURES).read_text())
+            self.rating = described.get("usual", described["highest"])  # older exports: the highest
             self._loaded = tf.saved_model.load(str(self.path))
         self._specs = {
             name: _specs(function.structured_input_signature[1])
@@ -71,13 +71,13 @@ class OnDisk(Asking):
 
 
 def _version(path: pathlib.Path) -> pathlib.Path:
-    """The SavedModel's folder."""
+    """The directory of the SavedModel."""
     if (path / "saved_model.pb").exists():
         return path
     numbers = [int(p.name) for p in path.glob("*") if p.name.isdigit()]
     if not numbers:
         raise FileNotFoundError(
-            f"{path} holds no SavedModel and no version of one: make one with `python -m "
+            f"{path} has no SavedModel and no version of one: create one with `python -m "
             "tfrec.export`"
         )
     return path / str(max(numbers))

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's messages without TensorFlow: the official ones, in a pool of their own.
+"""The official messages of TensorFlow Serving, without TensorFlow.
 
-The pool is private, so that this module and `tensorflow_serving` live side by side in one
-process; on the wire the messages are the same.
+They are in a private descriptor pool, so that this module and `tensorflow_serving` can be imported
+in one process; their wire format is the same.
 """
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory

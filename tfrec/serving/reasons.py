@@ -7,13 +7,13 @@ import numpy as np
 
 
 class Reason(NamedTuple):
-    """An item of the history that speaks for a recommended one.
+    """An item of the history that contributes to the score of a recommended item.
 
     Attributes:
         item: Raw id.
-        title: "" where there is none.
+        title: "" if there is none.
         contribution: To the recommended item's score; see `tfrec.serving.explain`.
-        share: Of all contributions above 0 to that score, in (0, 1].
+        share: Of the sum of all positive contributions to that score, in (0, 1].
     """
 
     item: str
@@ -31,13 +31,14 @@ def reasons(
     """The reasons in an answer of the signature `explain`.
 
     Args:
-        answer: Whose lists begin with a column of padding, as `arrays.pad` makes requests.
-        histories: Raw ids, a list a row.
-        candidates: Likewise.
-        most: How many reasons at most.
+        answer: Its lists start with a column of padding, as requests by `arrays.pad` do.
+        histories: A list of raw ids for each row.
+        candidates: A list of raw ids for each row.
+        most: Maximum number of reasons.
 
     Yields:
-        For each row a list a candidate, what contributed most first; empty where nothing did.
+        For each row a list for each candidate, largest contribution first; empty if no
+        contribution is positive.
     """
     rows = zip(answer["contributions"], answer["titles"], histories, candidates, strict=True)
     for contributions, titles, history, wanted in rows:

@@ -1,6 +1,6 @@
-"""Asks a SavedModel what its model was asked, and compares: `python -m tfrec.serving.replay`.
+"""Compares a SavedModel's answers with its model's: `python -m tfrec.serving.replay`.
 
-Runs in a process of its own, which knows no model, so that nothing but the files can answer.
+Runs in its own process without the model, so the answers can only come from the files.
 """
 
 import pathlib
@@ -13,15 +13,15 @@ from tfrec.serving import warmup
 
 
 def compare(path: str, requests_file: str, answers_file: str) -> None:
-    """Sends requests, then the warm-up records, which are their first rows.
+    """Runs the requests, then the warm-up records, which are their first rows.
 
     Args:
-        path: The SavedModel's folder.
-        requests_file: What `warmup.write` wrote.
-        answers_file: What `save` wrote.
+        path: The directory of the SavedModel.
+        requests_file: As written by `warmup.write`.
+        answers_file: As written by `save`.
 
     Raises:
-        ValueError: an answer is another one; names the first.
+        ValueError: an answer differs; names the first such signature.
     """
     signatures = tf.saved_model.load(path).signatures
     with np.load(answers_file) as file:
@@ -47,9 +47,9 @@ def save(path: pathlib.Path, answers: dict[str, dict[str, tf.Tensor]]) -> None:
 
 
 def difference(got: dict[str, np.ndarray], due: dict[str, np.ndarray]) -> str:
-    """What is different between two answers, in words; "" where nothing is.
+    """Describes the first difference between two answers; "" if there is none.
 
-    Numbers may differ by rounding, and two items whose scores do may change places.
+    Scores may differ by rounding, and neighbours with equal scores may be in another order.
     """
     for name, expected in due.items():
         if expected.dtype.kind == "f":
@@ -60,17 +60,17 @@ def difference(got: dict[str, np.ndarray], due: dict[str, np.ndarray]) -> str:
             if "scores" in due:
                 swapped = _may_swap(due["scores"]) & (got[name] != b"")
                 same |= swapped & (got[name][:, :, None] == expected[:, None, :]).any(2)
-        for place in np.argwhere(~same)[:1]:
-            other, own = got[name][tuple(place)], expected[tuple(place)]
+        for index in np.argwhere(~same)[:1]:
+            other, own = got[name][tuple(index)], expected[tuple(index)]
             return (
-                f"{name} of request {place[0]}, place {place[-1]}: {other} from the SavedModel, "
+                f"{name} of request {index[0]}, column {index[-1]}: {other} from the SavedModel, "
                 f"{own} from the model"
             )
     return ""
 
 
 def _may_swap(scores: np.ndarray) -> np.ndarray:
-    """Which places have a neighbour of the same score, but for rounding."""
+    """Which ranks have a neighbour with the same score up to rounding."""
     ties = np.isclose(scores[:, 1:], scores[:, :-1], rtol=1e-5, atol=1e-5)
     return np.pad(ties, [(0, 0), (0, 1)]) | np.pad(ties, [(0, 0), (1, 0)])
 

@@ -1,4 +1,4 @@
-"""Requests as text: JSON for REST, protobuf's text for gRPC; sent on wish. No TensorFlow."""
+"""Requests as text, JSON for REST and protobuf text for gRPC, and sending them; no TensorFlow."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from tfrec.serving import arrays, messages
 
-ABOUT = "assets.extra/signatures.json"  # in a version's folder: names, dtypes, shapes
+SIGNATURES = "assets.extra/signatures.json"  # in a version's folder: names, dtypes, shapes
 STRINGS = arrays.Spec(np.dtype(object), ())
 FLOATS = arrays.Spec(np.dtype(np.float32), ())
 
@@ -20,18 +20,18 @@ FLOATS = arrays.Spec(np.dtype(np.float32), ())
 def inputs(
     items: str, user: str, exclude: str, allow: str, rating: float, length: int | None = None
 ) -> tuple[str, dict[str, list]]:
-    """The signature that fits, and its inputs: one row.
+    """The signature for a request of one row, and its inputs.
 
     Args:
         items: A history "item:rating,...".
-        user: A raw user id, instead.
-        exclude: Raw item ids that must not come, "1,2", or "".
-        allow: The only ones that may, or "".
-        rating: Of items that are given without one.
-        length: Of older exports of models of sequences: how many places a history has; None: any.
+        user: A raw user id, instead of a history.
+        exclude: Raw ids of items to leave out, "1,2", or "".
+        allow: Raw ids of the items to choose from, or "".
+        rating: The rating of items that are given without one.
+        length: The fixed length of histories in older exports of sequence models; None: any.
 
     Raises:
-        ValueError: not of that form, or both or none of `items` and `user`.
+        ValueError: `items` has another form, or both or none of `items` and `user` are given.
     """
     if bool(items) == bool(user):
         raise ValueError("give one of --items=item:rating,... and --user=ID")
@@ -45,15 +45,15 @@ def inputs(
         row = {"items": [[i for i, _ in pairs]], "values": [[v for _, v in pairs]]}
     if not (exclude or allow):
         return "serving_default", row
-    lists = {"exclude": [exclude.split(",")], "allow": [allow.split(",")]}  # "": a place of padding
+    lists = {"exclude": [exclude.split(",")], "allow": [allow.split(",")]}  # "" is padding
     return "recommend", {**row, **lists}
 
 
 def history(text: str, rating: float) -> list[tuple[str, float]]:
-    """Pairs of a history "item:rating,...".
+    """Parses a history "item:rating,..." to pairs.
 
     Raises:
-        ValueError: not of that form, or an item twice.
+        ValueError: another form, or an item twice.
     """
     pairs: dict[str, float] = {}
     for entry in text.split(","):
@@ -72,27 +72,27 @@ def history(text: str, rating: float) -> list[tuple[str, float]]:
 
 
 def fixed_length(export_dir: str) -> int | None:
-    """The length that the newest version of an export wants histories to have; None: any."""
+    """The fixed length of histories in the newest version of an export; None: any."""
     if not export_dir:
         return None
     versions = [p for p in pathlib.Path(export_dir).glob("*") if p.name.isdigit()]
     if not versions:
         raise ValueError(f"--export_dir={export_dir} holds no version: tfrec.export makes one")
-    about = max(versions, key=lambda p: int(p.name)) / ABOUT
-    if not about.exists():
+    file = max(versions, key=lambda p: int(p.name)) / SIGNATURES
+    if not file.exists():
         return None
-    inputs = json.loads(about.read_text())["signatures"]["serving_default"]["inputs"]
+    inputs = json.loads(file.read_text())["signatures"]["serving_default"]["inputs"]
     return inputs["items"]["shape"][1] if "items" in inputs else None
 
 
 def rest(signature: str, row: dict[str, list]) -> str:
-    """The body of a REST request, in column form."""
-    named = {} if signature == "serving_default" else {"signature_name": signature}
-    return json.dumps({**named, "inputs": row}, ensure_ascii=False)
+    """The body of a REST request in the column format."""
+    head = {} if signature == "serving_default" else {"signature_name": signature}
+    return json.dumps({**head, "inputs": row}, ensure_ascii=False)
 
 
 def curl(body: str, url: str) -> str:
-    """A line for a shell."""
+    """A shell command that sends the body."""
     return f"curl -d {shlex.quote(body)} {shlex.quote(url)}"
 
 
@@ -107,25 +107,25 @@ def grpc_text(model: str, signature: str, row: dict[str, list]) -> str:
 
 
 def send_rest(url: str, body: str, timeout: float) -> dict[str, list]:
-    """Sends it; the outputs by name.
+    """Sends a REST request; returns the outputs by name.
 
     Raises:
-        ValueError: the server answered with an error.
-        OSError: no server answers.
+        ValueError: the server returned an error.
+        OSError: the server cannot be reached.
     """
-    asked = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=timeout) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)["outputs"]
     except urllib.error.HTTPError as error:
         raise ValueError(f"{url}: {error.code} {error.read().decode(errors='replace')}") from None
 
 
 def send_grpc(target: str, model: str, signature: str, row, timeout: float) -> dict[str, list]:
-    """Sends it; the outputs by name.
+    """Sends a gRPC request; returns the outputs by name.
 
     Raises:
-        ValueError: the server answered with an error, or none answers.
+        ValueError: the server returned an error or cannot be reached.
     """
     try:
         from tfrec.serving.client import Client, RequestError
@@ -140,14 +140,14 @@ def send_grpc(target: str, model: str, signature: str, row, timeout: float) -> d
 
 
 def _decoded(value):
-    """Nested lists with text for bytes."""
+    """Nested lists with bytes decoded."""
     if isinstance(value, list):
         return [_decoded(one) for one in value]
     return value.decode() if isinstance(value, bytes) else value
 
 
 def table(outputs: dict[str, list]) -> str:
-    """The first row of an answer, a line a place."""
+    """The first row of an answer, one line per rank."""
     (items, scores) = outputs["items"][0], outputs["scores"][0]
     titles = outputs.get("titles", [[""] * len(items)])[0]
     lines = [f"{'':>4} {'item':>8} {'score':>8}  title"]

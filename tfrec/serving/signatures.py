@@ -1,4 +1,4 @@
-"""Which signatures a model's export has."""
+"""Creates the signatures of a model's export."""
 
 import pathlib
 
@@ -18,15 +18,15 @@ def make(
     titles_file: pathlib.Path,
     with_ratings: bool = True,
 ) -> Answers:
-    """What answers for this model.
+    """The signatures of a model.
 
     Args:
         model: A trained model.
-        data_dir: Where its data was prepared.
-        k: Items an answer holds.
-        titles_file: Where the titles are written; an asset of the export.
-        with_ratings: Read what known users have rated. False takes no time, and the answers
-            are of no use: to see whether a model can be exported at all.
+        data_dir: The directory of its prepared data.
+        k: Number of items of an answer.
+        titles_file: The file to which the titles are written; an asset of the export.
+        with_ratings: Read the ratings of known users. False is fast, but the answers are not
+            usable: it is for checking whether a model can be exported.
     """
     if isinstance(model, Ensemble) and model.reads == "events":
         return EnsembleTopK(model, data_dir, k, titles_file, with_ratings)

@@ -1,4 +1,4 @@
-"""Lookup tables over the lines of a file: raw ids to positions, and back."""
+"""Lookup tables of the lines of a file: raw ids to positions and vice versa."""
 
 import hashlib
 import pathlib
@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from tfrec.schema import PAD
 
-UNKNOWN = ""  # the raw id of padding, and of a place that no item fills
+UNKNOWN = ""  # the raw id of padding, and of empty positions of an answer
 
 
 def position_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
-    """Raw id -> position (its line in `path`), -1 for others."""
+    """Raw id -> position (line number in `path` from 0), -1 for unknown ids."""
     lines = Lines(
         path, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
         tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
@@ -20,7 +20,7 @@ def position_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
 
 
 def line_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
-    """Position -> the line of `path`, "" for others."""
+    """Position -> line of `path`, "" for unknown positions."""
     lines = Lines(
         path, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER,
         tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
@@ -29,10 +29,10 @@ def line_table(path: pathlib.Path) -> tf.lookup.StaticHashTable:
 
 
 class Lines(tf.lookup.TextFileInitializer):
-    """A file's lines; its table is shared by what the file holds, not by where it lies.
+    """The lines of a file; tables are shared by the content of the file, not by its path.
 
-    TensorFlow names a table by the file's path, which an export then shows, and by which two
-    exports of one path would share a table in a process that loads both.
+    TensorFlow names a table after the path. An export would contain it, and two exports with the
+    same path would share one table in a process that loads both.
     """
 
     def __init__(self, path: pathlib.Path, *columns):
@@ -45,7 +45,7 @@ class Lines(tf.lookup.TextFileInitializer):
 
 
 class Int32Table(tf.lookup.StaticHashTable):
-    """A table that counts lines in int64, as TensorFlow demands, and answers in int32."""
+    """A table of int64 line numbers, as TensorFlow requires, that returns int32."""
 
     def __init__(self, initializer):
         super().__init__(initializer, PAD)
@@ -55,6 +55,6 @@ class Int32Table(tf.lookup.StaticHashTable):
 
 
 def tables_of(owner) -> list[tf.lookup.StaticHashTable]:
-    """The tables among an object's attributes, dicts of tables included."""
+    """The tables among an object's attributes, including dicts of tables."""
     values = [x for v in vars(owner).values() for x in (v.values() if isinstance(v, dict) else [v])]
     return [x for x in values if isinstance(x, tf.lookup.StaticHashTable)]

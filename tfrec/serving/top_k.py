@@ -1,4 +1,4 @@
-"""The k best items for anybody's history: raw ids in, raw ids out, all in one graph."""
+"""The k best items for any history: from raw ids to raw ids in one graph."""
 
 import pathlib
 
@@ -14,18 +14,19 @@ from tfrec.serving.histories import features, history, newest, no_lists, without
 from tfrec.serving.tables import UNKNOWN, line_table, position_table
 
 SAMPLE_LENGTH = 20
-HISTORY = {"items": tf.string, "values": tf.float32}  # a history, as an Example holds it
+HISTORY = {"items": tf.string, "values": tf.float32}  # features of a history in an Example
 
 
 class TopK(Answers):
-    """Names the k best items, with raw ids and titles.
+    """Returns the k best items with raw ids, titles and scores.
 
     Args:
         model: A trained model.
-        data_dir: Where its data was prepared: vocabularies and titles.
-        k: How many items an answer holds. Fixed, because a server that batches requests
-            can not batch scalars; clients slice.
-        titles_file: Where the titles are written, one a line; an asset of the export.
+        data_dir: The directory of its prepared data, with vocabularies and titles.
+        k: Number of items of an answer. Fixed, because a server that batches requests cannot
+            batch a scalar input; clients slice.
+        titles_file: The file to which the titles are written, one per line; an asset of the
+            export.
     """
 
     def __init__(self, model, data_dir, k: int, titles_file: pathlib.Path):
@@ -36,55 +37,55 @@ class TopK(Answers):
         self.raw_ids = line_table(self.data_dir / ITEMS_FILE)
         self.titles = line_table(titles_file)
 
-    def add_all(self, whose: dict[str, tf.TensorSpec]) -> None:
-        """The signatures that all have, by a subclass's methods.
+    def add_all(self, user_inputs: dict[str, tf.TensorSpec]) -> None:
+        """Adds the signatures that all subclasses have, by their methods.
 
         Args:
-            whose: The inputs that say whose items are wanted.
+            user_inputs: Specs of the inputs that identify the user: an id, or a history.
         """
         lists = strings("exclude", None) | strings("allow", None)
-        self.add("serving_default", self.recommend_all, whose)
-        self.add("recommend", self.recommend, whose | lists)
+        self.add("serving_default", self.recommend_all, user_inputs)
+        self.add("recommend", self.recommend, user_inputs | lists)
         self.add("recommend_example", self.recommend_example, INPUTS)
-        self.add("rate", self.rate, whose | strings("candidates", None))
+        self.add("rate", self.rate, user_inputs | strings("candidates", None))
         self.add("rate_example", self.rate_example, INPUTS)
         self.add("classify", self.classify, INPUTS)
         for name in self.model.task_object.item_signatures:
             self.add(name, getattr(self, name), INPUTS)
 
     def rows(self, batch_size: int) -> tf.data.Dataset:
-        """Features of all users, in an order that does not change: what `top_of` takes."""
+        """Features of all users, as `top_of` takes them, in a fixed order."""
         raise NotImplementedError
 
     def top_of(self, row: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and item positions `[batch, k]`, best first, for a batch of `rows`.
 
-        The same answers as of `recommend` for these users, without raw ids on the way.
+        The same answers as by `recommend`, without raw ids.
         """
         raise NotImplementedError
 
     def classify(self, inputs) -> dict[str, tf.Tensor]:
-        """`recommend_example` as a server's Classify wants it."""
+        """`recommend_example` in the format of TF Serving's Classify."""
         answer = self.call("recommend_example", inputs=inputs)
         return {"classes": answer["items"], "scores": answer["scores"]}
 
-    def struck_out(self, seen: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
-        """Positions `[batch, length]` of what was seen, with those of raw ids `exclude`."""
+    def excluded(self, seen: tf.Tensor, exclude: tf.Tensor) -> tf.Tensor:
+        """Positions of seen items and of the raw ids `exclude`, int32 `[batch, length]`."""
         return without_repeats(tf.concat([seen, self.positions.lookup(exclude)], axis=1))
 
     def allowed(self, allow: tf.Tensor) -> tf.Tensor:
-        """Positions of raw ids; an unknown one is n_items, so that it is not taken for padding."""
+        """Positions of raw ids; unknown ones are n_items, to distinguish them from padding."""
         positions = self.positions.lookup(allow)
         unknown = (positions == PAD) & (allow != UNKNOWN)
         return tf.where(unknown, self.model.info.n_items, positions)
 
     def best(self, scores, seen, history, values=None, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores as they are shown and positions, `[batch, k]`, of the k best items.
+        """Scores as shown in lists, and positions, `[batch, k]`, of the k best items.
 
         Args:
             scores: `[batch, n_items]`.
             seen: As for `ranking.top_k`.
-            history: As for `ListOrder`: rows of padding get popular items.
+            history: As for `ListOrder`; rows of padding get popular items.
             values: As for `ListOrder`.
             allowed: As for `ranking.top_k`.
         """
@@ -92,47 +93,47 @@ class TopK(Answers):
         return self.shown(*ranking.top_k(scores, seen, self.k, allowed, order))
 
     def shown(self, scores: tf.Tensor, top: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores of items `top` as a list shows them: predicted ratings are cut to their range."""
+        """Scores of items `top` as shown in lists: predicted ratings are clipped to their range."""
         predicted = self.model.task_object.in_lists(scores, self.model.info)
         return tf.where(top != PAD, predicted, scores), top
 
-    def named(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The answer for scores and positions `[batch, k]` of `ranking.top_k`.
+    def with_ids(self, scores: tf.Tensor, top: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answer, with raw ids and titles, for scores and positions of `ranking.top_k`.
 
-        A place that no item fills has the lowest finite score.
+        Empty positions, if fewer than k items are left, have the lowest finite score.
         """
-        places = tf.cast(top, tf.int64)
+        positions = tf.cast(top, tf.int64)
         return {
-            "items": self.raw_ids.lookup(places),
-            "titles": tf.strings.strip(self.titles.lookup(places)),
+            "items": self.raw_ids.lookup(positions),
+            "titles": tf.strings.strip(self.titles.lookup(positions)),
             "scores": tf.maximum(scores, LOWEST),
         }
 
     def of_candidates(self, scores: tf.Tensor, candidates: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Predictions for raw ids `[batch, n]` out of all scores `[batch, n_items]`."""
+        """Predictions for raw ids `[batch, n]`, from the scores of all items `[batch, n_items]`."""
         positions = self.positions.lookup(candidates)
         picked = tf.gather(scores, tf.maximum(positions, 0), batch_dims=1)
         is_scored = (positions >= 0) & (picked > -float("inf"))
         return {"scores": tf.where(is_scored, self.predictions(picked), LOWEST)}
 
-    def rated(self, candidates: tf.RaggedTensor, **whose: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Ids and predictions of candidates, as a server's Classify wants them.
+    def rated(self, candidates: tf.RaggedTensor, **user_inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Ids and predictions of candidates, in the format of TF Serving's Classify.
 
-        Rows with fewer than the batch's longest are filled up with "" and the lowest finite
-        score, so that an answer tells its own candidates from the padding.
+        Shorter rows are padded with "" and the lowest finite score, so that clients can
+        distinguish candidates from padding.
 
         Args:
             candidates: Raw ids, string `[batch, (n)]`.
-            whose: The other inputs of `rate`.
+            user_inputs: The other inputs of `rate`.
 
         Returns:
             classes, string `[batch, longest]`, and scores, float32 `[batch, longest]`.
         """
         classes = examples.dense(candidates)
-        return {"classes": classes} | self.call("rate", **whose, candidates=classes)
+        return {"classes": classes} | self.call("rate", **user_inputs, candidates=classes)
 
     def item_samples(self) -> dict[str, np.ndarray]:
-        """Samples of the lists of items that any request may hold."""
+        """Sample values of the inputs that are lists of items."""
         ids, n = vocabulary.read(self.data_dir / ITEMS_FILE), EXAMPLES + 1
         exclude = [[*ids[:2], "no such item"] if row % 2 else [""] * 3 for row in range(n)]
         some = ids[: max(1, min(50, len(ids) // 2))]
@@ -144,44 +145,45 @@ class TopK(Answers):
 
 
 class HistoryTopK(TopK):
-    """The k best items for anybody's history."""
+    """The k best items for any history."""
 
     kind = "history"
 
     def __init__(self, model, data_dir, k, titles_file):
         super().__init__(model, data_dir, k, titles_file)
         values = tf.TensorSpec([None, None], tf.float32, name="values")
-        whose = strings("items", None) | {"values": values}
-        self.add_all(whose)
-        self.add("explain", self.explain, whose | strings("candidates", None))
+        user_inputs = strings("items", None) | {"values": values}
+        self.add_all(user_inputs)
+        self.add("explain", self.explain, user_inputs | strings("candidates", None))
 
     def recommend(self, items, values, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for histories.
 
         Args:
-            items: Raw ids, string `[batch, length]`, padding "", older first for models of
-                sequences. Unknown ids are ignored, of an item sent twice the first rating counts.
-                Without a known id: the most popular items.
+            items: Raw ids, string `[batch, length]`, padding "", from oldest to newest for models
+                of sequences. Unknown ids are ignored; of a repeated item the first rating is used.
+                Rows without a known id get the most popular items.
             values: Ratings, float32 `[batch, any]`; see `ratings`.
-            exclude: Raw ids to strike out besides, string `[batch, n]`, padding "".
-            allow: Raw ids to choose from, string `[batch, m]`; a row of padding: all.
+            exclude: Raw ids of more items to leave out, string `[batch, n]`, padding "".
+            allow: Raw ids to choose from, string `[batch, m]`, padding ""; a row of padding allows
+                all items.
 
         Returns:
             items and titles, string `[batch, k]`, and scores, float32 `[batch, k]`.
         """
         positions = without_repeats(self.positions.lookup(items))
-        history, seen = self.read(positions, values), self.struck_out(positions, exclude)
-        return self.named(*self.top(history, seen, self.allowed(allow)))
+        history, seen = self.read(positions, values), self.excluded(positions, exclude)
+        return self.with_ids(*self.top(history, seen, self.allowed(allow)))
 
     def read(self, positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the model reads of histories of positions without repeats."""
+        """The model's features for histories of positions without repeats."""
         values = self.ratings(values, positions)
         if self.model.max_items:
             positions, values = newest(positions, values, self.model.max_items)
         return features(positions, values)
 
     def top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions of the k best, of histories as features."""
+        """Scores and positions of the k best items for histories as features."""
         read = history["items"], history["values"]
         return self.best(self.score_of(history), seen, *read, allowed)
 
@@ -193,23 +195,23 @@ class HistoryTopK(TopK):
         return self.top(features(row["items"], row["values"]), row["items"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
-        """`recommend` without lists."""
+        """`recommend` without `exclude` and `allow`."""
         return self.call("recommend", items=items, values=values, **no_lists(items))
 
     def rate(self, items, values, candidates) -> dict[str, tf.Tensor]:
-        """What the model thinks of `candidates`, string `[batch, n]`: scores `[batch, n]`."""
+        """Predictions for `candidates`, string `[batch, n]`, as scores `[batch, n]`."""
         positions = without_repeats(self.positions.lookup(items))
         return self.of_candidates(self.score_of(self.read(positions, values)), candidates)
 
     def explain(self, items, values, candidates) -> dict[str, tf.Tensor]:
-        """What each item of a history contributes to scores; see `explain.of_histories`."""
+        """Contributions of the items of a history to scores; see `explain.of_histories`."""
         return explain.of_histories(self, items, values, candidates)
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
         """`recommend` for serialized Examples, string `[batch]`."""
         lists = examples.parse(inputs, HISTORY | dict.fromkeys(["exclude", "allow"], tf.string))
-        named = {name: examples.dense(lists[name]) for name in ("exclude", "allow")}
-        return self.call("recommend", **history(lists), **named)
+        limits = {name: examples.dense(lists[name]) for name in ("exclude", "allow")}
+        return self.call("recommend", **history(lists), **limits)
 
     def rate_example(self, inputs) -> dict[str, tf.Tensor]:
         """`rate` for each Example's `candidates`; see `TopK.rated`."""
@@ -217,7 +219,7 @@ class HistoryTopK(TopK):
         return self.rated(lists["candidates"], **history(lists))
 
     def regress(self, inputs) -> dict[str, tf.Tensor]:
-        """The rating of each Example's `item`, as a server's Regress wants it: `[batch]`."""
+        """Predictions for `item` of Examples, in the format of TF Serving's Regress: `[batch]`."""
         lists = examples.parse(inputs, HISTORY | {"item": tf.string})
         candidates = examples.single(lists["item"])[:, tf.newaxis]
         rated = self.call("rate", **history(lists), candidates=candidates)
@@ -226,9 +228,9 @@ class HistoryTopK(TopK):
     def ratings(self, values: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         """A rating for each position, float32 `[batch, length]`.
 
-        Where there are fewer, the row's first one stands for the rest: that is how a server
-        that batches would pad them. One that is NaN or infinite, or of a row without any, is
-        the model's `usual_value`; ratings without an item are ignored.
+        Missing ratings get the first rating of the row, with which a server that batches pads
+        them. NaN, infinite ones and those of a row without ratings are replaced by the model's
+        `usual_value`; ratings beyond the items are ignored.
         """
         n, given = tf.shape(positions)[1], tf.shape(values)[1]
         first = tf.pad(values, [[0, 0], [0, 1]], constant_values=float("nan"))[:, :1]
@@ -237,7 +239,7 @@ class HistoryTopK(TopK):
         return tf.where(tf.math.is_finite(values), values, self.model.usual_value)
 
     def samples(self):
-        """Items and ratings by chance, shorter from row to row: the export shows no real user's."""
+        """Random items and ratings of decreasing length, so the export has no real history."""
         info, rng = self.model.info, np.random.default_rng(0)
         width = max(1, min(SAMPLE_LENGTH, info.n_items // 2))
         ids = vocabulary.read(self.data_dir / ITEMS_FILE)
@@ -253,9 +255,9 @@ class HistoryTopK(TopK):
 
 
 def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:
-    """Writes the items' titles in vocabulary order, one a line; a blank where unknown.
+    """Writes the items' titles in vocabulary order, one per line; a space if unknown.
 
-    A table is not read from a file with empty lines.
+    Lookup tables cannot be read from a file with empty lines.
     """
     titles = vocabulary.titles(data_dir)
     path.write_text("".join((" ".join(t.split()) or " ") + "\n" for t in titles))

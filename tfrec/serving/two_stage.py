@@ -1,7 +1,7 @@
-"""Retrieve, rank and filter in one graph (`tfrec.export --retrieve=RUN,... --rank=RUN`).
+"""Retrieval, filtering and ranking in one graph (`tfrec.export --retrieve=RUN,... --rank=RUN`).
 
-Retrievers give their best candidates of what the request's rules let through; a model of fields
-scores the candidates with what is known of the event, and its k best are the answer.
+Retrievers return their best candidates among the items that pass the request's filters; a model of
+fields scores the candidates with the event's context, and its k best are the answer.
 """
 
 import pathlib
@@ -21,15 +21,16 @@ from tfrec.serving.known_users import EventTopK, UserTopK
 from tfrec.serving.tables import UNKNOWN
 from tfrec.serving.top_k import HistoryTopK, TopK
 
-NUMBERS = 1 << 24  # items looked at by filters at once, over all rows
+NUMBERS = 1 << 24  # entries that filters read at once, over all rows
 NOTE = """
 ## Two stages
 
-{retrievers} retrieve {candidates:,} candidates each, {ranker} ranks them. What the user is known
-to have rated, `items` and `exclude` are left out before, and so is what a row's rules shut out:
-`allow` names items, `allow_FIELD` categories of which an item must have one, `block_FIELD` those of
-which it must have none. A row of `""` sets no rule; a category that training did not know allows
-nothing. The event's own fields may be unknown: `""`, NaN, or 0 for `time`.
+{retrievers} retrieve {candidates:,} candidates each, {ranker} ranks them. Items that the user has
+rated, `items` and `exclude` are left out before, and so are those that do not pass the row's
+filters: `allow` lists items, `allow_FIELD` categories of which an item must have at least one,
+`block_FIELD` categories of which it must have none. A row of `""` sets no filter; a category that
+is not in the training data allows no item. The event's own fields can be unknown: `""`, NaN, or 0
+for `time`.
 """
 
 
@@ -41,19 +42,19 @@ def make(
     retrievers: Sequence[tuple[Recommender, str | pathlib.Path]],
     candidates: int = 200,
 ) -> "TwoStage":
-    """What answers in two stages.
+    """The signatures of retrieval and ranking.
 
     Args:
         ranker: A trained model of events.
-        data_dir: Where its data was prepared.
-        k: Items an answer holds.
+        data_dir: The directory of its prepared data.
+        k: Number of items of an answer.
         titles_file: As for `TopK`.
-        retrievers: Trained models that find items, each with its data.
-        candidates: Of each retriever.
+        retrievers: Trained models that retrieve candidates, each with its data directory.
+        candidates: Number of candidates of each retriever.
 
     Raises:
-        ValueError: the ranker reads no events, a retriever's data has other users or items, or
-            there are fewer candidates than places in an answer.
+        ValueError: the ranker is not a model of events, a retriever's data has other users or
+            items, or there are fewer than k candidates.
     """
     name = type(ranker).__name__
     if ranker.reads != "events" or not ranker.info.has_ids:
@@ -62,7 +63,7 @@ def make(
             "fields, such as deepfm, dcn, fm or bayesianfm"
         )
     if candidates < k:
-        raise ValueError(f"--candidates={candidates} are fewer than --k={k} places: give more")
+        raise ValueError(f"--candidates={candidates} are fewer than --k={k} items: give more")
     for model, other in retrievers:
         check_same(pathlib.Path(data_dir), pathlib.Path(other), type(model).__name__)
     tops = [signatures.make(model, other, candidates, titles_file) for model, other in retrievers]
@@ -70,10 +71,10 @@ def make(
 
 
 def check_same(data_dir: pathlib.Path, other: pathlib.Path, name: str) -> None:
-    """Checks that both know the same users and items.
+    """Checks that both data directories have the same users and items.
 
     Raises:
-        ValueError: they do not; says which.
+        ValueError: they differ; names the file.
     """
     for file in (USERS_FILE, ITEMS_FILE):
         if (data_dir / file).read_bytes() != (other / file).read_bytes():
@@ -84,11 +85,11 @@ def check_same(data_dir: pathlib.Path, other: pathlib.Path, name: str) -> None:
 
 
 class TwoStage(TopK):
-    """The k best items of a ranking of what others retrieve.
+    """The k best items by a ranker among the candidates of retrievers.
 
     Args:
-        ranker: What answers for the ranking model.
-        retrievers: What answers for those that retrieve; their k is the number of candidates.
+        ranker: The signatures of the ranking model.
+        retrievers: The signatures of the retrieval models; their k is the number of candidates.
         titles_file: As for `TopK`.
     """
 
@@ -99,24 +100,24 @@ class TwoStage(TopK):
         self.ranker, self.retrievers = ranker, tuple(retrievers)
         self.histories = [top for top in retrievers if isinstance(top, HistoryTopK)]
         self.filters = filters_of(ranker.data_dir, ranker.model.info)
-        whose = strings("user")
+        user_inputs = strings("user")
         if self.histories:
             values = tf.TensorSpec([None, None], tf.float32, name="values")
-            whose |= strings("items", None) | {"values": values}
+            user_inputs |= strings("items", None) | {"values": values}
         event = specs_of(ranker.signatures["score"])
         self.context = {n: spec for n, spec in event.items() if n in ranker.model.context}
         self.lists = strings("exclude", None) | strings("allow", None)
         for field in self.filters:
             self.lists |= strings(field.allow, None) | strings(field.block, None)
-        self.add("serving_default", self.recommend_all, whose)
-        self.add("recommend", self.recommend, whose | self.lists | self.context)
+        self.add("serving_default", self.recommend_all, user_inputs)
+        self.add("recommend", self.recommend, user_inputs | self.lists | self.context)
         names = " and ".join(type(top.model).__name__ for top in retrievers)
         stages = {"retrievers": names, "candidates": retrievers[0].k}
         self.facts = {"two_stage": stages | {"ranker": type(ranker.model).__name__}}
         self.notes = NOTE.format(**self.facts["two_stage"])
 
     def recommend_all(self, user, **history) -> dict[str, tf.Tensor]:
-        """`recommend` without rules, the event unknown."""
+        """`recommend` without filters, for an unknown event."""
         n = tf.shape(user)[0]
         no_lists = {name: tf.fill([n, 0], UNKNOWN) for name in self.lists}
         unknown = {
@@ -132,7 +133,7 @@ class TwoStage(TopK):
             user: string `[batch]`.
             exclude: As for `HistoryTopK.recommend`.
             allow: As for `HistoryTopK.recommend`.
-            **more: `items` and `values` as for `HistoryTopK.recommend`, of any length, where a
+            **more: `items` and `values` as for `HistoryTopK.recommend`, of any length, if a
                 retriever reads histories; `allow_FIELD` and `block_FIELD`, string `[batch, n]`,
                 padding ""; the event's own fields, `[batch]`.
 
@@ -143,60 +144,60 @@ class TwoStage(TopK):
         history = self._history(users, more)
         known = tf.concat([self.ranker.users.seen_by(users), history["items"]], axis=1)
         known = without_repeats(known)
-        seen = self.struck_out(known, exclude)
+        seen = self.excluded(known, exclude)
         allowed = self._allowed(allow, more)
         event = {name: more[name] for name in self.context}
-        return self.named(*self.ranked(users, history, known, seen, allowed, event))
+        return self.with_ids(*self.ranked(users, history, known, seen, allowed, event))
 
     def _history(self, users, more) -> dict[str, tf.Tensor]:
-        """What retrievers of histories read; empty where there are none."""
+        """Features of retrievers that read histories; empty if there are no such retrievers."""
         if not self.histories:
             return features(tf.fill([tf.size(users), 0], PAD), tf.zeros([tf.size(users), 0]))
         positions = without_repeats(self.positions.lookup(more["items"]))
         return features(positions, self.histories[0].ratings(more["values"], positions))
 
     def _allowed(self, allow: tf.Tensor, more) -> tf.Tensor:
-        """Positions of what a row's rules let through, as `TopK.allowed` gives them.
+        """Positions of the items that pass a row's filters, as returned by `TopK.allowed`.
 
-        Without rules by category, those of `allow`; else of all items that all rules let through.
+        Without filters by category, those of `allow`; else of all items that pass all filters.
         """
-        named = self.allowed(allow)
+        listed = self.allowed(allow)
         rules = [more[name] for field in self.filters for name in (field.allow, field.block)]
         if not rules:
-            return named
+            return listed
         set_any = tf.reduce_any(tf.stack([tf.reduce_any(rule != UNKNOWN) for rule in rules]))
-        return tf.cond(set_any, lambda: self._let_through(named, rules), lambda: named)
+        return tf.cond(set_any, lambda: self._passing(listed, rules), lambda: listed)
 
-    def _let_through(self, named: tf.Tensor, rules: list[tf.Tensor]) -> tf.Tensor:
+    def _passing(self, listed: tf.Tensor, rules: list[tf.Tensor]) -> tf.Tensor:
         n = self.model.info.n_items
         longest = max(field.length for field in self.filters)
 
-        def of_rows(named, *rules):
+        def of_rows(listed, *rules):
             items = tf.range(n)[tf.newaxis]
-            every = tf.broadcast_to(items, [tf.shape(named)[0], n])
-            passes = ~ranking.is_limited(named) | ranking.contains(named, every)
-            for place, field in enumerate(self.filters):
-                passes &= field.passes(rules[2 * place], rules[2 * place + 1])
+            every = tf.broadcast_to(items, [tf.shape(listed)[0], n])
+            passes = ~ranking.is_limited(listed) | ranking.contains(listed, every)
+            for index, field in enumerate(self.filters):
+                passes &= field.passes(rules[2 * index], rules[2 * index + 1])
             return [tf.where(passes, items, n)]
 
         size = max(1, NUMBERS // (n * longest))
-        return blocks.by_rows(of_rows, [named, *rules], size, [tf.int32])[0]
+        return blocks.by_rows(of_rows, [listed, *rules], size, [tf.int32])[0]
 
     def ranked(self, users, history, known, seen, allowed, event) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores and positions of the k best.
+        """Scores and positions of the k best candidates.
 
         Args:
-            users: int32 `[batch]`, -1 for one that is not known.
+            users: int32 `[batch]`, -1 for unknown users.
             history: Features of the histories.
-            known: int32 `[batch, any]`, all items that the user is known to have had.
-            seen: int32 `[batch, any]`, positions to leave out.
-            allowed: int32 `[batch, any]`, as `TopK.allowed` gives them.
+            known: int32 `[batch, any]`, items of the user in the data and in the request.
+            seen: int32 `[batch, any]`, positions of items to leave out.
+            allowed: int32 `[batch, any]`, as returned by `TopK.allowed`.
             event: The event's own fields by name, `[batch]`, raw.
         """
         found = []
         for top in self.retrievers:
-            whose = users if isinstance(top, UserTopK) else history
-            found.append(top.top(whose, seen, allowed)[1])
+            query = users if isinstance(top, UserTopK) else history
+            found.append(top.top(query, seen, allowed)[1])
         candidates = without_repeats(tf.concat(found, axis=1))
         scores = self.ranker.pair_scores(users, candidates, self.ranker.scorer.features(event))
         order = self.model.list_order(scores, known, items=tf.maximum(candidates, 0))

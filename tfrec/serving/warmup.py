@@ -1,6 +1,6 @@
 """Warm-up records: requests that TF Serving replays when it loads a version.
 
-The first run of a signature takes hundreds of milliseconds, later ones less than one.
+The first call of a signature takes hundreds of milliseconds, later ones less than one.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 def write(
     path: pathlib.Path, model_name: str, requests: Mapping[str, Mapping[str, np.ndarray]]
 ) -> None:
-    """Writes one record a signature: its request, arrays by input name."""
+    """Writes one record per signature, with its request as arrays by input name."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for endpoint, request in requests.items():
             log = messages.PredictionLog()
@@ -29,7 +29,7 @@ def write(
 
 
 def read(path: pathlib.Path) -> dict[str, dict[str, tf.Tensor]]:
-    """The requests by signature."""
+    """The requests in a file, by signature."""
     return {
         sent.model_spec.signature_name: {
             name: tf.constant(arrays.to_array(proto)) for name, proto in sent.inputs.items()
@@ -39,7 +39,7 @@ def read(path: pathlib.Path) -> dict[str, dict[str, tf.Tensor]]:
 
 
 def predictions(path: pathlib.Path) -> Iterator:
-    """The PredictRequests of a file."""
+    """The PredictRequests in a file."""
     for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         log = messages.PredictionLog.FromString(raw)
         if log.HasField("predict_log"):

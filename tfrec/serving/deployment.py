@@ -1,4 +1,4 @@
-"""Files for the real `tensorflow/serving`: configurations, docker compose, Kubernetes."""
+"""Files for deploying `tensorflow/serving`: its configuration, docker compose, Kubernetes."""
 
 import dataclasses
 import itertools
@@ -17,25 +17,25 @@ from tfrec.serving import messages, warmup
 TEMPLATES = pathlib.Path(__file__).with_name("deploy_templates")
 CONFIGURATION = ("models.config", "batching.config", "monitoring.config")
 MODELS_IN_CONTAINER = "/models"
-NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # goes into addresses and YAML as it is
+NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # used in URLs and YAML without quoting
 MIB = 2**20
-# Measured with TF Serving's loader: 370 MiB before any model; 1.8 GB with two versions of 400 MiB
-# and a request under way.
+# Measured with TF Serving's loader: 370 MiB without models; 1.8 GB with two versions of 400 MiB
+# during a request.
 SERVER_MIB, COPIES = 768, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the files say.
+    """Settings of the deployment.
 
     Args:
         image: The container image, with a tag or digest.
         labels: Model -> label -> version; a model without labels serves its latest version.
-        batch_sizes: Allowed ones, increasing.
-        batch_timeout_micros: That a request waits for others.
-        cpus: Of one replica; threads of an operation, operations side by side, batches.
-        memory_mib: Of one replica; 0: reckoned from the sizes of the exports.
-        replicas: In Kubernetes.
+        batch_sizes: Allowed batch sizes, increasing.
+        batch_timeout_micros: Microseconds that a request waits for others to batch with.
+        cpus: Of one replica; also the number of intra-op, inter-op and batch threads.
+        memory_mib: Of one replica; 0: estimated from the sizes of the exports.
+        replicas: Number of replicas in Kubernetes.
     """
 
     image: str
@@ -59,19 +59,19 @@ class Settings:
         if tag in ("", "latest"):
             raise ValueError(
                 f"--image={self.image} may be another server tomorrow: give the tag that you have "
-                "tried, such as tensorflow/serving:2.21.0"
+                "tested, such as tensorflow/serving:2.21.0"
             )
 
 
 def files(export_dirs: Sequence[str], settings: Settings) -> dict[str, str]:
-    """Name -> content.
+    """Contents of the files by name.
 
     Args:
         export_dirs: Base paths of the models; their last parts are the names.
-        settings: What the files say.
+        settings: Of the deployment.
 
     Raises:
-        ValueError: no exports, names that clash, settings that do not fit, or exports that would
+        ValueError: no exports, duplicate names, invalid settings, or exports that the server would
             not load.
     """
     models = exports(export_dirs)
@@ -102,7 +102,7 @@ def files(export_dirs: Sequence[str], settings: Settings) -> dict[str, str]:
 
 
 def exports(export_dirs: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Name -> absolute base path.
+    """Model name -> absolute base path.
 
     Raises:
         ValueError: names the folder and the cure.
@@ -116,23 +116,23 @@ def exports(export_dirs: Sequence[str]) -> dict[str, pathlib.Path]:
             raise ValueError(f"--export_dir={given}: a model {path.name!r} is there already")
         if not NAME.fullmatch(path.name):
             raise ValueError(
-                f"--export_dir={given}: {path.name!r} is no name for an address; rename the "
+                f"--export_dir={given}: {path.name!r} cannot be used in a URL; rename the "
                 "folder to letters, digits, dashes and dots"
             )
         found[path.name] = path
     if not found:
-        raise ValueError("--export_dir is missing: a model's export, one flag a model")
+        raise ValueError("--export_dir is missing: give the export of each model")
     return found
 
 
 def versions(base: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Version -> its folder."""
+    """Version -> its directory."""
     folders = (path.parent for path in base.glob("*/saved_model.pb"))
     return {int(folder.name): folder for folder in folders if folder.name.isdigit()}
 
 
 def parse_labels(given: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Model -> label -> version, of texts `MODEL:LABEL=VERSION`.
+    """Parses texts of the form `MODEL:LABEL=VERSION`; model -> label -> version.
 
     Raises:
         ValueError: a text of another form, or a label given twice.
@@ -152,10 +152,10 @@ def parse_labels(given: Sequence[str]) -> dict[str, dict[str, int]]:
 def check_labels(
     models: Mapping[str, pathlib.Path], labels: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Refuses labels of models and versions that are not there.
+    """Refuses labels of unknown models and versions.
 
     Raises:
-        ValueError: names those that are.
+        ValueError: names the known ones.
     """
     for model, given in labels.items():
         if model not in models:
@@ -170,18 +170,18 @@ def check_labels(
 
 
 def served_versions(base: pathlib.Path, labels: Mapping[str, int] | None) -> list[pathlib.Path]:
-    """The folders of the versions that have labels, or of the latest."""
+    """Directories of the versions that have labels, or of the latest version."""
     known = versions(base)
     return [known[version] for version in sorted(set((labels or {}).values())) or [max(known)]]
 
 
 def check_warmup(path: pathlib.Path, largest: int) -> None:
-    """Refuses a version that a server with batches of `largest` rows would not load.
+    """Refuses a version that a server with batches of at most `largest` rows would not load.
 
-    It replays the version's warm-up records by way of its batches.
+    The server replays the version's warm-up records through its batching.
 
     Args:
-        path: The records; there may be none.
+        path: The file of the records, which may be missing.
         largest: The largest batch size.
 
     Raises:
@@ -208,18 +208,18 @@ def check_warmup(path: pathlib.Path, largest: int) -> None:
 
 
 def memory_mib(served: Iterable[Sequence[pathlib.Path]]) -> int:
-    """For the versions served of each model, by their sizes; in steps of 256 MiB."""
+    """Memory for the served versions of each model, by their sizes; a multiple of 256 MiB."""
     sizes = [
         [sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) for folder in folders]
         for folders in served
     ]
-    # While a version is exchanged there is one more.
+    # While a version is being replaced, two of them are loaded.
     copies = sum(sum(one) + (COPIES - 1) * max(one) for one in sizes)
     return SERVER_MIB + 256 * -(-copies // (256 * MIB))
 
 
 def models_config(names: Sequence[str], labels: Mapping[str, Mapping[str, int]]) -> str:
-    """models.config of models under /models; those with labels serve the versions of these."""
+    """models.config of models in /models; those with labels serve the labelled versions."""
     config = messages.ModelServerConfig()
     for name in names:
         model = config.model_config_list.config.add(
@@ -239,8 +239,8 @@ def _filled(name: str, values: Mapping) -> str:
 
 
 def _volumes(models: Mapping[str, pathlib.Path]) -> str:
-    """Lines of the compose file; JSON strings are YAML strings."""
-    # A dollar sign would be read as a variable.
+    """Volumes in the compose file; JSON strings are valid YAML."""
+    # Unescaped, a dollar sign would start a variable.
     mounts = [
         f"{str(path).replace('$', '$$')}:{MODELS_IN_CONTAINER}/{name}:ro"
         for name, path in models.items()
@@ -249,10 +249,10 @@ def _volumes(models: Mapping[str, pathlib.Path]) -> str:
 
 
 def write(folder: str, content: Mapping[str, str], overwrite: bool) -> list[pathlib.Path]:
-    """Writes each file aside, then renames it.
+    """Writes the files, each under a temporary name first.
 
     Raises:
-        ValueError: one is there already; nothing is written.
+        ValueError: a file exists; nothing is written.
     """
     path = pathlib.Path(folder)
     there = [name for name in content if (path / name).exists()]

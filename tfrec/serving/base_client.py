@@ -1,4 +1,4 @@
-"""What both clients share: the channel, a model's messages, and its signatures once asked for."""
+"""Base of both clients: the channel, requests and responses, and cached signatures."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,13 @@ from tfrec.serving.channel import MODEL_SERVICE, SERVICE, channel_options, crede
 
 Specs = Mapping[str, Mapping[str, arrays.Spec]]  # signature -> input -> dtype and shape
 Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
-REFRESH_SECONDS = 10.0  # younger signatures are not asked for again
-DOUBTFUL = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")  # a request to an older version may get
+REFRESH_SECONDS = 10.0  # signatures that are newer are not requested again
+# Errors of requests that were made for an older version, possibly.
+STALE_CODES = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 
 class RequestError(Exception):
-    """The server's error.
+    """An error that the server returned.
 
     Args:
         code: A gRPC status code by name, such as "NOT_FOUND".
@@ -28,21 +29,21 @@ class RequestError(Exception):
         self.code, self.message = code, message
 
 
-class Known(NamedTuple):
-    """Signatures, the version that has them, and when it was asked."""
+class CachedSignatures(NamedTuple):
+    """Cached signatures, their version, and the time of the request."""
 
     specs: Specs
     version: int
-    asked: float
+    requested: float
 
 
-class Exchange:
+class BaseClient:
     """Makes requests and reads responses; `Client` and `AsyncClient` send them.
 
-    `tfrec.serving.client.Client` describes the arguments.
+    See `tfrec.serving.client.Client` for the arguments.
 
     Attributes:
-        transport: The module that makes channels: `grpc` or `grpc.aio`.
+        transport: The module that creates channels: `grpc` or `grpc.aio`.
     """
 
     transport: Any
@@ -86,8 +87,8 @@ class Exchange:
         self._status = self._method(
             MODEL_SERVICE, "GetModelStatus", messages.GetModelStatusResponse
         )
-        self._known: Known | None = None
-        self._doubted = False
+        self._known: CachedSignatures | None = None
+        self._is_stale = False
 
     def _method(self, service: str, name: str, response):
         return self._channel.unary_unary(
@@ -97,7 +98,7 @@ class Exchange:
         )
 
     def _call_options(self, timeout: float | None) -> dict[str, Any]:
-        """Of one call."""
+        """Timeout and metadata of a call."""
         metadata = self.metadata() if callable(self.metadata) else self.metadata
         return {
             "timeout": self.timeout if timeout is None else timeout,
@@ -105,7 +106,7 @@ class Exchange:
         }
 
     def _fill(self, spec) -> None:
-        """Name and version of a ModelSpec."""
+        """Writes name and version into a ModelSpec."""
         spec.name = self.model
         if self.version is not None:
             spec.version.value = self.version
@@ -129,7 +130,7 @@ class Exchange:
     def _outputs(self, response) -> dict[str, np.ndarray]:
         """The arrays of a PredictResponse."""
         if self._known and response.model_spec.version.value != self._known.version:
-            self._doubt()
+            self._invalidate()
         return {name: arrays.to_array(proto) for name, proto in response.outputs.items()}
 
     def _metadata_request(self):
@@ -137,27 +138,27 @@ class Exchange:
         self._fill(request.model_spec)
         return request
 
-    def _learn(self, response) -> Specs:
-        """Keeps the signatures of a GetModelMetadataResponse."""
+    def _cache(self, response) -> Specs:
+        """Caches the signatures of a GetModelMetadataResponse."""
         found = messages.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
         specs = {
             name: {alias: arrays.Spec.of(info) for alias, info in signature.inputs.items()}
             for name, signature in found.signature_def.items()
         }
-        self._doubted = False
-        self._known = Known(specs, response.model_spec.version.value, time.monotonic())
+        self._is_stale = False
+        self._known = CachedSignatures(specs, response.model_spec.version.value, time.monotonic())
         return specs
 
     def _up_to_date(self) -> Specs | None:
-        """The signatures, unless they must be asked for."""
+        """The cached signatures; None if they must be requested."""
         known = self._known
-        return None if known is None or self._doubted else known.specs
+        return None if known is None or self._is_stale else known.specs
 
-    def _doubt(self) -> None:
-        """Another version may answer: signatures that are not young are asked for again."""
+    def _invalidate(self) -> None:
+        """Marks cached signatures that are not new as stale: the version may have changed."""
         known = self._known
-        self._doubted = known is not None and time.monotonic() - known.asked > REFRESH_SECONDS
+        self._is_stale = known is not None and time.monotonic() - known.requested > REFRESH_SECONDS
 
     def _status_request(self):
         request = messages.GetModelStatusRequest()
@@ -166,22 +167,22 @@ class Exchange:
 
     def _error(self, error: grpc.RpcError) -> RequestError:
         code = error.code().name
-        if code in DOUBTFUL:
-            self._doubt()
+        if code in STALE_CODES:
+            self._invalidate()
         return RequestError(code, error.details())
 
 
 def states(response) -> dict[int, str]:
-    """Version -> state, of a GetModelStatusResponse."""
+    """Version -> state in a GetModelStatusResponse."""
     names = messages.VersionState
     return {v.version: names[v.state].name for v in response.model_version_status}
 
 
 def inputs_of(specs: Specs, signature: str) -> Mapping[str, arrays.Spec]:
-    """A signature's inputs.
+    """Specs of a signature's inputs.
 
     Raises:
-        RequestError: there is no such signature; the text is the server's.
+        RequestError: there is no such signature; with the message of TF Serving.
     """
     if signature not in specs:
         known = ", ".join(sorted(specs))

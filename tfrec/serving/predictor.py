@@ -1,4 +1,4 @@
-"""Recommendations from whatever answers signatures: a server, a SavedModel, a model in memory."""
+"""Recommendations by signatures: of a server, a SavedModel or a model in memory."""
 
 import abc
 import itertools
@@ -18,27 +18,27 @@ History = Mapping[str, float] | Iterable[tuple[str, float]] | Iterable[str]
 
 
 class Recommendation(NamedTuple):
-    """One item of an answer."""
+    """A recommended item."""
 
     item: str
     title: str
     score: float
 
 
-class Question(NamedTuple):
-    """Requests to one signature, and how their answers are read."""
+class Calls(NamedTuple):
+    """Requests to one signature, and the function that reads their answers."""
 
     signature: str
     requests: Iterator[dict[str, np.ndarray]]
     read: Callable[[list[dict[str, np.ndarray]]], Any]
 
 
-class Questions(abc.ABC):
-    """Asks signatures for raw ids; a subclass says which there are, and answers.
+class BasePredictor(abc.ABC):
+    """Calls signatures with raw ids; a subclass lists the signatures and runs the calls.
 
     Attributes:
-        rating: Of the items of a history that is given without ratings.
-        batch_size: Rows of one request; longer lists are sent in several.
+        rating: The rating of items that are given without one.
+        batch_size: Maximum number of rows of a request; longer inputs are sent in several.
     """
 
     rating: float
@@ -46,14 +46,14 @@ class Questions(abc.ABC):
 
     @abc.abstractmethod
     def signatures(self) -> Mapping[str, Mapping[str, arrays.Spec]]:
-        """Names -> inputs -> dtype and shape."""
+        """Signature -> input -> dtype and shape."""
 
     @abc.abstractmethod
-    def answer(self, question: Question, timeout: float | None) -> Any:
-        """What `question.read` makes of the answers to the requests."""
+    def run(self, calls: Calls, timeout: float | None) -> Any:
+        """Sends the requests; returns `calls.read` of their answers."""
 
     def specs(self, signature: str) -> Mapping[str, arrays.Spec]:
-        """A signature's inputs.
+        """Specs of a signature's inputs.
 
         Raises:
             ValueError: there is no such signature.
@@ -66,13 +66,13 @@ class Questions(abc.ABC):
 
     @property
     def knows_users(self) -> bool:
-        """Whether users can be asked for by raw id."""
+        """Whether the model recommends to users by raw id."""
         found = self.signatures()
         return RECOMMEND_USER in found or "user" in found.get(DEFAULT, {})
 
     @property
     def takes_histories(self) -> bool:
-        """Whether any history can be scored."""
+        """Whether the model recommends to any history."""
         return "items" in self.signatures().get(DEFAULT, {})
 
     def recommend(
@@ -84,21 +84,21 @@ class Questions(abc.ABC):
         allow: Sequence[Iterable[str]] | None = None,
         timeout: float | None = None,
     ) -> list[list[Recommendation]]:
-        """The best items for anybody's history; what it holds is left out.
+        """The best items for any histories, without the items that they contain.
 
         Args:
-            histories: One a row: raw item id -> rating, or pairs of both, or ids alone, which
-                get the client's `rating`; older first, for models of sequences.
-            k: Places, at most as many as the export has.
-            exclude: One list a row: items that must not come.
-            allow: One list a row: the only ones that may; an empty list allows all.
-            timeout: Seconds, instead of the client's.
+            histories: Mappings of raw item id -> rating, or lists of such pairs, or of ids, which
+                get the client's `rating`; ordered from oldest to newest for models of sequences.
+            k: Number of items, at most the k of the export (default).
+            exclude: For each history, items to leave out.
+            allow: For each history, the items to choose from; an empty list allows all.
+            timeout: In seconds; default the client's.
 
         Returns:
-            A list a history, best first.
+            A list for each history, best first.
 
         Raises:
-            RequestError: the server's answer was no.
+            RequestError: the server returned an error.
         """
         pairs = [history_pairs(history, self.rating) for history in histories]
         newest, older = self._fit(pairs)
@@ -122,7 +122,7 @@ class Questions(abc.ABC):
         allow: Sequence[Iterable[str]] | None = None,
         timeout: float | None = None,
     ) -> list[list[Recommendation]]:
-        """The best items for users that the model knows by raw id; see `recommend`."""
+        """The best items for known users by raw id; see `recommend`."""
         lists: dict[str, list] = {"user": list(users)}
         if exclude is None and allow is None:
             specs = self.signatures()
@@ -139,16 +139,16 @@ class Questions(abc.ABC):
         *,
         timeout: float | None = None,
     ) -> list[list[float]]:
-        """What the model thinks of given items: predicted ratings, probabilities or scores.
+        """Predictions for given items: ratings, probabilities or scores.
 
         Args:
-            histories_or_users: Histories as in `recommend`, or raw user ids where the model
-                knows users by id.
-            candidates: One list of raw item ids a row.
-            timeout: Seconds, instead of the client's.
+            histories_or_users: Histories as in `recommend`, or raw user ids if the model knows
+                users by id.
+            candidates: For each of them, a list of raw item ids.
+            timeout: In seconds; default the client's.
 
         Returns:
-            A list a row, in the candidates' order.
+            For each of them a list, in the order of the candidates.
         """
         lists: dict[str, list] = {"candidates": [list(row) for row in candidates]}
         if "user" in self.signatures().get(RATE, {}):
@@ -163,7 +163,7 @@ class Questions(abc.ABC):
             # The first column is padding: see `arrays.pad`.
             return [row[1 : 1 + len(c)] for row, c in zip(scores, candidates, strict=True)]
 
-        return self.answer(Question(RATE, self._requests(RATE, lists), read), timeout)
+        return self.run(Calls(RATE, self._requests(RATE, lists), read), timeout)
 
     def explain(
         self,
@@ -177,12 +177,12 @@ class Questions(abc.ABC):
 
         Args:
             histories: As in `recommend`.
-            candidates: One list of raw item ids a row.
-            most: How many reasons at most.
-            timeout: Seconds, instead of the client's.
+            candidates: For each history, a list of raw item ids.
+            most: Maximum number of reasons.
+            timeout: In seconds; default the client's.
 
         Returns:
-            For each row a list a candidate, what contributed most first.
+            For each history a list for each candidate, largest contribution first.
 
         Raises:
             ValueError: the model takes no histories, or was exported without the signature.
@@ -198,17 +198,19 @@ class Questions(abc.ABC):
             found, start = [], 0
             for answer in answers:
                 stop = start + len(answer["titles"])
-                asked = (lists[name][start:stop] for name in ("items", "candidates"))
-                found += reasons(answer, *asked, most)
+                sent = (lists[name][start:stop] for name in ("items", "candidates"))
+                found += reasons(answer, *sent, most)
                 start = stop
             return found
 
-        return self.answer(Question(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
+        return self.run(Calls(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
-        """Cuts histories to a fixed length, which older exports of sequence models have.
+        """Cuts histories to the fixed length of older exports of sequence models.
 
-        What is older is only left out of the answer.
+        Returns:
+            The newest items of each history with their ratings, and the older items, which are
+            excluded from the answer.
         """
         spec = self.signatures().get(DEFAULT, {}).get("items")
         longest = spec.shape[1] if spec and len(spec.shape) > 1 else None
@@ -221,13 +223,13 @@ class Questions(abc.ABC):
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[Recommendation]]:
             return [row for answer in answers for row in recommendations(answer, k)]
 
-        return self.answer(Question(signature, self._requests(signature, lists), read), timeout)
+        return self.run(Calls(signature, self._requests(signature, lists), read), timeout)
 
     def _requests(self, signature: str, lists: dict[str, list]) -> Iterator[dict[str, np.ndarray]]:
-        """The rows in requests of `batch_size`."""
+        """Splits the rows into requests of at most `batch_size`."""
         n = {len(rows) for rows in lists.values()}
         if len(n) > 1:
-            raise ValueError(f"lists of one length a row, please, not of {sorted(n)}")
+            raise ValueError(f"give lists with the same number of rows, not {sorted(n)}")
         specs = self.specs(signature)
         if set(lists) != set(specs):
             raise ValueError(
@@ -242,8 +244,8 @@ class Questions(abc.ABC):
             }
 
 
-class Asking(Questions):
-    """Questions that are answered at once; a subclass carries a request to its signature."""
+class Predictor(BasePredictor):
+    """Runs calls synchronously; a subclass sends a request to its signature."""
 
     @abc.abstractmethod
     def predict(
@@ -253,18 +255,18 @@ class Asking(Questions):
         *,
         timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """The answer of a signature: an array by name, strings as bytes."""
+        """The outputs of a signature by name, strings as bytes."""
 
-    def answer(self, question: Question, timeout: float | None) -> Any:
+    def run(self, calls: Calls, timeout: float | None) -> Any:
         """Sends the requests one after the other."""
-        name = question.signature
-        return question.read([self.predict(r, name, timeout=timeout) for r in question.requests])
+        name = calls.signature
+        return calls.read([self.predict(r, name, timeout=timeout) for r in calls.requests])
 
 
 def recommendations(
     answer: Mapping[str, np.ndarray], k: int | None
 ) -> Iterator[list[Recommendation]]:
-    """The rows of an answer, at most `k` items each."""
+    """The rows of an answer, without empty positions, at most `k` items each."""
     items, scores = answer["items"], answer["scores"].tolist()
     titles = answer.get("titles", np.full(items.shape, b"", object))
     for row in zip(items, titles, scores, strict=True):
@@ -277,7 +279,7 @@ def recommendations(
 
 
 def history_pairs(history: History, rating: float) -> list[tuple[str, float]]:
-    """A history as pairs of raw item id and rating."""
+    """A history as pairs (raw item id, rating)."""
     if isinstance(history, str):
         raise ValueError(f"{history!r} is one string: a history is a list of ids, or id -> rating")
     entries = history.items() if isinstance(history, Mapping) else history

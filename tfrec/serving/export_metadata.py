@@ -1,4 +1,4 @@
-"""What an export says about itself: a page in words, the same for programs, requests that work."""
+"""An export's metadata: its README, `signatures.json` for programs, and example requests."""
 
 import base64
 import functools
@@ -12,26 +12,26 @@ from tfrec.serving import examples
 from tfrec.serving.answers import Answers, specs_of
 
 README = "README.md"
-SIGNATURES = "assets.extra/signatures.json"  # TF Serving ignores what else lies there
+SIGNATURES = "assets.extra/signatures.json"  # TF Serving reads only the warm-up records there
 REQUEST = "assets.extra/request.json"
-FEW = 3  # places of a list in a request that is shown
+SHOWN = 3  # entries of a list in an example request
 
 MEANING = {
     "serving_default": {
         "history": "the k best items for a history, best first",
-        "user": "the k best items for a known user, best first; what he has rated is left out",
+        "user": "the k best items for a known user, best first, without those that the user rated",
         "events": "the prediction for each event",
         "two-stage": "the k best items for a user, best first: candidates of the first stage, "
         "ranked by the second",
     },
-    "recommend": "the same; `exclude` is left out, too, and only `allow` may be chosen from where "
-    "a row of it names anything",
+    "recommend": "the same, without the items in `exclude`; a row of `allow` that is not only "
+    "padding restricts the answer to its items",
     "recommend_example": "the same for serialized `tf.train.Example`s: lists of any length share "
     "a batch. Features: {features}",
-    "recommend_user": "the k best items for a known user, by what he has rated",
-    "rate": "what the model thinks of the candidates: the first scores of a row are its own",
-    "explain": "what each item of the history contributes to the score of each candidate, and the "
-    "titles of the history",
+    "recommend_user": "the k best items for a known user, from the ratings in the training data",
+    "rate": "predictions for the candidates: the first scores of a row are those of its candidates",
+    "explain": "the contribution of each item of the history to the score of each candidate, and "
+    "the titles of the history's items",
     "rate_example": "the same for serialized `tf.train.Example`s, and for the Classify API. "
     "Features: {features}",
     "score": "the prediction for each event",
@@ -45,31 +45,31 @@ FEATURES = {
     "(regress)",
 }
 NOTES = """
-Ids are raw ids as in the data. `""` is padding and may stand anywhere; unknown ids and repeats are
-harmless. An answer's place that no item fills has the id `""` and the lowest finite float32 as its
-score. Predictions are {prediction}. A history without a known item, and an unknown user, get the
-most popular items.
+Ids are raw ids as in the data. `""` is padding and allowed at any position; unknown ids and repeats
+are ignored. If fewer than k items are left, the remaining positions of the answer have the id `""`
+and the lowest finite float32 as their score. Predictions are {prediction}. A history without a
+known item, and an unknown user, get the most popular items.
 
-A request without one of the inputs, or one of another dtype, rank, fixed length or number of rows,
-is refused with INVALID_ARGUMENT. What is wrong within a row is harmless, since a server may batch
-it with others: a rating that is NaN or infinite counts as {usual}, the first rating stands for
+A request without one of the inputs, or with another dtype, rank, fixed length or number of rows, is
+refused with INVALID_ARGUMENT. An invalid value affects only its own row, since a server may batch
+it with others: a rating that is NaN or infinite counts as {usual}, the first rating is used for
 those that are missing, ratings beyond the items are ignored, any other number that is NaN or
-infinite is missing, and an Example that can not be read, or whose feature is of another type,
-answers like an empty one.
+infinite counts as missing, and an Example that cannot be parsed, or whose feature has another type,
+counts as an empty one.
 {batching}"""
 BATCHING = """
-On a server that batches (`--enable_batching`, with `pad_variable_length_inputs`) a request of lists
-holds one row; send several rows as Examples, of which any number and any lengths share a batch. A
-batched answer of `rate` or `rate_example` may be longer than its candidates.
+On a server with batching (`--enable_batching`, with `pad_variable_length_inputs`) a request of
+lists must hold one row; send several rows as Examples: any number of them, of any lengths, share a
+batch. A batched answer of `rate` or `rate_example` may be longer than its candidates.
 """
 NEWEST = """
-Older items come first in `items`. The model reads the newest {n} that it knows; all are left out of
-the answer.
+`items` is ordered from oldest to newest. The model reads the newest {n} known items; all items of
+the history are left out of the answer.
 """
 
 
 def describe(top: Answers) -> dict:
-    """All signatures with dtypes and shapes (None: any), as JSON types."""
+    """The content of `signatures.json`, with dtypes and shapes (None: any) of all signatures."""
     outputs = {
         name: function.get_concrete_function().structured_outputs
         for name, function in top.endpoints().items()
@@ -101,17 +101,17 @@ def _spec(tensor) -> dict:
 
 
 def readme(top: Answers, name: str, version: pathlib.Path) -> str:
-    """The page beside the SavedModel."""
-    about, info = describe(top), top.model.info
+    """The README of the SavedModel."""
+    described, info = describe(top), top.model.info
     lines = [
         f"# {type(top.model).__name__} on {info.name}",
         "",
         f"A TensorFlow SavedModel by tfrec, to be served as `{name}`.",
         "",
-        "| signature | inputs | outputs | what it answers |",
+        "| signature | inputs | outputs | answer |",
         "|---|---|---|---|",
     ]
-    for endpoint, spec in about["signatures"].items():
+    for endpoint, spec in described["signatures"].items():
         cells = _cell(spec["inputs"]), _cell(spec["outputs"]), meaning(top, endpoint)
         lines.append(f"| `{endpoint}` | {' | '.join(cells)} |")
     prediction = _predictions(top)
@@ -121,14 +121,14 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
         lines[-1] += NEWEST.format(n=top.model.max_items)
     lines += [top.notes] if top.notes else []
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
-    asked = about["signatures"]["serving_default"]["inputs"], requests["serving_default"]
+    asked = described["signatures"]["serving_default"]["inputs"], requests["serving_default"]
     lines += ["## Requests", "", "```bash", python_line(version, *asked), ""]
     lines += [curl_line(name, endpoint, body) for endpoint, body in requests.items()]
     return "\n".join([*lines, "```", ""])
 
 
 def summary(version: pathlib.Path) -> str:
-    """An export's signatures, a line each, and two requests that work."""
+    """An export's signatures, one per line, and two example commands."""
     signatures = json.loads((version / SIGNATURES).read_text())["signatures"]
     body = json.loads((version / REQUEST).read_text())
     lines = ["signatures:"]
@@ -137,15 +137,15 @@ def summary(version: pathlib.Path) -> str:
         lines.append(f"  {endpoint}: {' -> '.join(sides)}")
     asked = signatures["serving_default"]["inputs"], body
     ask = [python_line(version, *asked), curl_line(version.parent.name, "serving_default", body)]
-    return "\n".join([*lines, "", "ask the files, or a server:", *ask])
+    return "\n".join([*lines, "", "call the SavedModel, or a server:", *ask])
 
 
 def _cell(specs: dict) -> str:
-    named = [
+    cells = [
         f"`{name}` {spec['dtype']} [{', '.join(_dimensions(spec['shape']))}]"
         for name, spec in specs.items()
     ]
-    return ", ".join(named)
+    return ", ".join(cells)
 
 
 def _dimensions(shape: list) -> list[str]:
@@ -153,7 +153,7 @@ def _dimensions(shape: list) -> list[str]:
 
 
 def meaning(top: Answers, endpoint: str) -> str:
-    """What a signature answers, in words."""
+    """A description of a signature's answer."""
     words = MEANING[endpoint]
     if isinstance(words, dict):
         return words[top.kind]
@@ -165,19 +165,19 @@ def meaning(top: Answers, endpoint: str) -> str:
 
 
 def _predictions(top: Answers) -> str:
-    """What predictions are, in words."""
+    """A description of the predictions."""
     info = top.model.info
     return top.model.task_object.words.format(low=info.rating_min, high=info.rating_max)
 
 
 def _usual(top: Answers) -> str:
-    """What an item without a rating has, in words."""
+    """The rating of items that are sent without one, as text."""
     value = top.model.usual_value
     return "the highest" if value == top.model.info.rating_max else f"{value:g}"
 
 
 def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:
-    """The first row of `Answers.example`, with short lists."""
+    """The first row of `Answers.example`, with lists of at most `SHOWN` entries."""
     specs = specs_of(top.endpoints()[endpoint])
     if "inputs" in specs:
         return {"inputs": examples.serialize({n: _short(a) for n, a in top.sampled.items()})[:1]}
@@ -185,13 +185,13 @@ def small_request(top: Answers, endpoint: str) -> dict[str, np.ndarray]:
 
 
 def _short(array: np.ndarray) -> np.ndarray:
-    """One row of a few places. JSON knows no NaN."""
-    row = array[:1] if array.ndim == 1 else array[:1, :FEW]
+    """The first row, at most `SHOWN` entries. NaN becomes 0, since JSON has no NaN."""
+    row = array[:1] if array.ndim == 1 else array[:1, :SHOWN]
     return np.nan_to_num(row) if array.dtype.kind == "f" else row
 
 
 def rest_body(request: dict[str, np.ndarray]) -> dict:
-    """The request as TF Serving's REST API takes it, in columns."""
+    """The request in the column format of TF Serving's REST API."""
     return {"inputs": {name: [_plain(x) for x in array] for name, array in request.items()}}
 
 
@@ -202,7 +202,7 @@ def _plain(entry):
 
 
 def curl_line(name: str, endpoint: str, body: dict) -> str:
-    """A command that TF Serving answers."""
+    """A curl command for a request to TF Serving."""
     if endpoint != "serving_default":
         body = {"signature_name": endpoint, **body}
     text = json.dumps(body, ensure_ascii=False)
@@ -210,8 +210,8 @@ def curl_line(name: str, endpoint: str, body: dict) -> str:
 
 
 def python_line(version: pathlib.Path, inputs: dict, body: dict) -> str:
-    """A command that asks the SavedModel's `serving_default` without a server."""
-    quoted = functools.partial(json.dumps, ensure_ascii=False)  # fits between a shell's quotes
+    """A command that calls the SavedModel's `serving_default` without a server."""
+    quoted = functools.partial(json.dumps, ensure_ascii=False)  # has no single quotes
     sent = ", ".join(
         f"{name}=tf.constant({quoted(entries)}, {quoted(inputs[name]['dtype'])})"
         for name, entries in body["inputs"].items()
