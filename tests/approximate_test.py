@@ -94,10 +94,10 @@ def test_rows_that_lack_items_or_name_some_are_exact(catalogue, index):
     np.testing.assert_array_equal(mixed[:2], items[:2])
     due = sorted([7, 2_000, 1], key=lambda i: -(vectors[i] @ queries[2].numpy()))
     assert mixed[2].numpy().tolist() == [*due, PAD, PAD]
-    _, named = approximate.best(
+    _, alone = approximate.best(
         index, queries[2:], queries[2:], tf.constant(seen[2:]), tf.constant(allowed[2:])
     )
-    np.testing.assert_array_equal(named[0], mixed[2])
+    np.testing.assert_array_equal(alone[0], mixed[2])
 
 
 def test_what_does_not_cluster_is_refused(catalogue):

@@ -174,7 +174,7 @@ def test_what_is_of_one_model_is_refused_before_tensorflow(monkeypatch, capsys, 
 INFO = DatasetInfo("x", "x", "user", 9, 9, {"train": 9, "validation": 1})
 
 
-def test_what_can_not_be_chosen_by_is_refused(split, tmp_path):
+def test_what_cannot_be_chosen_by_is_refused(split, tmp_path):
     for settings, expected in (
         ({"warm_start": "a"}, "warm_start is of one model"),
         ({"dropout": 0.1}, "training has no setting 'dropout'"),

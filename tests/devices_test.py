@@ -107,7 +107,7 @@ def test_a_compiled_step_is_the_same_step(one):
     assert same_log["loss"] == pytest.approx(log["loss"], rel=1e-4)
 
 
-def test_what_can_not_be_compiled_says_so(one, mirrored, monkeypatch):
+def test_what_cannot_be_compiled_says_so(one, mirrored, monkeypatch):
     def step(self, data):
         tf.debugging.assert_equal(tf.strings.as_string(data[0]["user"]), "0")
         return {}

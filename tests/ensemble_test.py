@@ -261,9 +261,9 @@ def test_measured_again_by_user(mixed):
 
 def test_one_of_known_users_is_asked_by_user(mixed):
     """`proof_test` has such an ensemble as a SavedModel."""
-    found = mixed.recommend(users=["u3", "nobody"], k=5)
-    assert found.groupby("user").size().to_dict() == {"nobody": 5}, "u3 has rated all items"
-    with pytest.raises(ValueError, match="can not score a new history; ask for users"):
+    found = mixed.recommend(users=["u3", "stranger"], k=5)
+    assert found.groupby("user").size().to_dict() == {"stranger": 5}, "u3 has rated all items"
+    with pytest.raises(ValueError, match="cannot score a new history; ask for users"):
         mixed.recommend(histories=[["i1"]])
     with pytest.raises(ValueError, match="has no item vectors and scores no histories"):
         mixed.similar(["i1"])
@@ -301,7 +301,7 @@ def test_rankings_are_standardised_and_chosen_on_validation(runs, tmp_path):
     np.testing.assert_allclose(ranked.model.score(features), due, rtol=1e-3, atol=1e-4)
 
 
-def test_rankings_that_can_not_be_combined(runs, board, tmp_path):
+def test_rankings_that_cannot_be_combined(runs, board, tmp_path):
     with pytest.raises(ValueError, match=r"bpr \(MF\) has weights of known users"):
         ensembles.ensemble([runs("ease"), runs("bpr")], str(tmp_path / "both"))
     shutil.copytree(runs("linear"), tmp_path / "refit")

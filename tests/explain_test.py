@@ -1,4 +1,4 @@
-"""What items of a history contribute to scores, and who is told."""
+"""Contributions of the items of a history to scores, and in recommendations."""
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,7 @@ def test_linear_models_are_explained_exactly(made, name, settings):
     [("multdae", {"hidden": (8,)}), ("sasrec", {"window": 3, "width": 8, "heads": 1})],
 )
 def test_others_are_explained_by_leaving_an_item_out(made, monkeypatch, name, settings):
-    """Of a sequence model that reads three, an older item takes the place of one left out."""
+    """In a sequence model of window 3, an older item replaces the one left out."""
     monkeypatch.setattr(explain, "SCORES", 80)  # blocks of two histories
     top = made(name, **settings)
     found = asked(top, "explain", HISTORY)["contributions"]

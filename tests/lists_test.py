@@ -290,13 +290,13 @@ def test_a_file_from_before_recent_was_kept_orders_by_all(board, tmp_path):
         np.testing.assert_array_equal(by_all, np.argsort(-COUNTS, kind="stable"))
 
 
-def test_a_run_knows_what_is_recent_and_an_unknown_user_is_told(board, tmp_path):
+def test_a_run_has_recent_counts_and_an_unknown_user_gets_a_note(board, tmp_path):
     small = {"latent": 4, "epochs": 1, "test": False, "check_export": False, "verbose": False}
     run = tfrec.fit("mf", board()[0], run_dir=tmp_path / "run", **small)
     order = run.model.list_order
     np.testing.assert_array_equal(order.recent, order.counts)  # all within a day
     said, _, *lines = printed.recommendations(run, "stranger", "", 5).splitlines()
-    assert said == "user stranger is none of the 40 that are known: popular items"
+    assert said == "user stranger is not among the 40 known users: popular items"
     popular = np.argsort(-order.counts.numpy(), kind="stable")
     least = order.counts.numpy()[popular[4]]
     assert all(order.counts.numpy()[run.items.index(line.split()[1])] >= least for line in lines)

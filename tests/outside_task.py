@@ -102,7 +102,7 @@ class SideTaker(Recommender):
     def objective(self, features, targets, scores) -> tf.Tensor:
         """One loss a row, `[batch]`."""
         items, values = targets["target_items"], targets["target_values"]
-        entries, places = losses.entries_of(items)
+        entries, cells = losses.entries_of(items)
         is_upper = tf.cast(tf.gather_nd(values, entries) > middle(self.info), tf.float32)
-        loss = tf.nn.sigmoid_cross_entropy_with_logits(is_upper, tf.gather_nd(scores, places))
+        loss = tf.nn.sigmoid_cross_entropy_with_logits(is_upper, tf.gather_nd(scores, cells))
         return tf.math.unsorted_segment_sum(loss, entries[:, 0], tf.shape(items)[0])

@@ -152,7 +152,7 @@ def test_a_number_that_is_not_finite_stops_the_run_or_is_left_out(run_of):
     assert np.isfinite(again.run_dir.history()["loss"]).all()
 
 
-def test_an_exploding_loss_stops_the_run_and_a_grown_one_is_told(run_of):
+def test_an_exploding_loss_stops_the_run_and_a_grown_one_is_reported(run_of):
     with pytest.raises(ValueError, match=r"training loss is .*, and was .* after the first step"):
         run_of("autoencoder", optimizer="sgd", learning_rate=1e4, momentum=0.0, average=0.0).run()
     (line,) = summaries.loss_grew({"loss": {"first_step": 2.0, "last_epoch": 900.0}})
@@ -165,7 +165,7 @@ def test_states_are_kept_by_number_and_the_one_before_a_damaged_one_is_named(run
     t.fit(resume=False)
     assert [p.name for p in t.run_dir.states] == ["state.npz", "state-1.npz", "state-2.npz"]
     t.run_dir.state.write_bytes(b"PK")
-    cure = "remove it, and --resume goes on from state-1.npz, or train again with .*--overwrite"
+    cure = "remove it, and --resume continues from state-1.npz, or train again with .*--overwrite"
     with pytest.raises(ValueError, match=f"state.npz is damaged.*{cure}"):
         run_of("autoencoder", t.run_dir.path, refit=False).run(resume=True)
     t.run_dir.state.unlink()
@@ -178,7 +178,7 @@ def test_states_are_kept_by_number_and_the_one_before_a_damaged_one_is_named(run
         run_of("autoencoder", t.run_dir.path, refit=False).run(resume=True)
 
 
-def test_who_is_waited_for_is_told_once(monkeypatch, capsys):
+def test_missing_workers_are_reported_once(monkeypatch, capsys):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

@@ -142,7 +142,7 @@ def test_the_command_writes_into_the_run_and_shows_the_users_asked_for(runs, cap
     assert path / "report.html" in RunDir(path).files()  # it goes when the run is replaced
 
 
-def test_what_can_not_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch):
+def test_what_cannot_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch):
     path, page = runs["ease"].path, f"--html={tmp_path / 'page.html'}"
     stopped = tmp_path / "stopped"
     stopped.mkdir()

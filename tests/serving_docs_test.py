@@ -62,9 +62,9 @@ def test_flags_in_the_text():
 
 def test_the_clients_names():
     options = set(inspect.signature(Client).parameters)
-    named = {*re.findall(r"`(\w+)=`", TEXT), "timeout", "attempts", "batch_size"}
-    assert {"version", "label", "tls", "client_key", "metadata", "keepalive"} <= named
-    assert named <= options
+    found = {*re.findall(r"`(\w+)=`", TEXT), "timeout", "attempts", "batch_size"}
+    assert {"version", "label", "tls", "client_key", "metadata", "keepalive"} <= found
+    assert found <= options
     for name in ("recommend", "recommend_users", "rate", "predict"):
         assert f"`{name}`" in TEXT
         assert hasattr(Client, name)

@@ -396,7 +396,7 @@ def test_resume_of_a_finished_run_gives_its_numbers_and_model(trial):
     assert same(again.model.get_weights(), t.model.get_weights())
 
 
-def test_resume_before_the_first_epoch_was_through_starts_anew(trial, run_name):
+def test_resume_before_the_end_of_the_first_epoch_starts_over(trial, run_name):
     whole, path = trial(), run_name()
     trial(run_dir=path)  # a run that died at once
     again = trial(run_dir=path, resume=True)

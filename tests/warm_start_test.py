@@ -171,12 +171,12 @@ def test_an_average_of_new_ids_starts_at_their_weights(data, tmp_path):
         np.testing.assert_array_equal(weight, average)
 
 
-def test_without_slots_of_the_same_kind_the_optimizer_starts_anew(data, tmp_path):
+def test_without_slots_of_the_same_kind_the_optimizer_starts_from_scratch(data, tmp_path):
     small, large = data("user")
     trial("mf", small, tmp_path / "old", latent=3, epochs=1).run()
     settings = {"train": {"average": 0.9}, "latent": 3}
     warm, said = started("mf", large, tmp_path / "w", tmp_path / "old", **settings)
-    assert said.endswith("; its optimizer starts anew")
+    assert said.endswith("; its optimizer starts from scratch")
     assert int(warm.model.optimizer.iterations) == 0
 
 
@@ -267,14 +267,14 @@ def events_of(trial, data_dir):
     return dict(zip(zip(old.user, old.item, strict=True), scores.tolist(), strict=True))
 
 
-def test_slots_of_codes_follow_and_buckets_of_other_bounds_start_anew(tables, tmp_path):
+def test_slots_of_codes_follow_and_buckets_of_other_bounds_are_initialized(tables, tmp_path):
     small, large = tables
     settings = {"latent": 3, "fields": ("user", "age", "job")}
     trial("fm", small, tmp_path / "old", **settings).run()
     old = keras.saving.load_model(RunDir(tmp_path / "old").model)
     fresh = trial("fm", large, tmp_path / "fresh", **settings).model.v.numpy()
     warm, said = started("fm", large, tmp_path / "w", tmp_path / "old", **settings)
-    assert said.endswith("18 items; other codes than before, so from the start: age")
+    assert said.endswith("18 items; with other codes than before, so not carried over: age")
     starts, now, before = warm.model.codes.starts, warm.model.v.numpy(), old.v.numpy()
     ages = slice(starts["age"] + 1, starts["job"])
     np.testing.assert_array_equal(now[ages], fresh[ages])
@@ -340,7 +340,7 @@ def test_days_are_counted_from_another_first_day(tmp_path):
     assert (found.old.tolist(), found.new.tolist()) == ([0, 1, 2], [1, 2, 3])
 
 
-def test_what_can_not_be_told_apart_is_refused(data, tmp_path):
+def test_models_that_cannot_be_carried_over_are_refused(data, tmp_path):
     small, large = data("user")
     trial("mf", small, tmp_path / "mf", latent=2, epochs=1, implicit=True).run()
     new = trial("mf", large, tmp_path / "mf2", tmp_path / "mf", latent=2, implicit=True)
