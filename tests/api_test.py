@@ -18,7 +18,7 @@ SIZE = 24
 
 
 def orders(n_users=SIZE):
-    """Who has an even number buys the even items, in an order of their own; no ratings."""
+    """Users with even numbers buy the even items, each in another order; no ratings."""
     random = np.random.default_rng(0)
     pairs = [(u, i) for u in range(n_users) for i in range(SIZE) if (u + i) % 2 == 0 and i != u]
     pairs = [pairs[i] for i in random.permutation(len(pairs))]
@@ -28,7 +28,7 @@ def orders(n_users=SIZE):
 
 
 def stars():
-    """The same with ratings: 5 for what is liked, 1 for the rest."""
+    """The same with ratings: 5 for liked items, 1 for the others."""
     pairs = [(f"u{u}", f"i{i}", 5.0 if (u + i) % 2 == 0 else 1.0, u * SIZE + i)
              for u in range(SIZE) for i in range(SIZE) if i != u]  # fmt: skip
     return pd.DataFrame(pairs, columns=["user", "item", "rating", "time"])
@@ -58,7 +58,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shop(cache):
-    """Orders, split by the last one of each customer."""
+    """Orders, the last one of each customer held out."""
     return tfrec.Dataset.from_pandas(orders(), items=PRODUCTS, **SHOP, name="shop").split("last")
 
 
@@ -336,7 +336,7 @@ RATED = {"autorec": {"hidden": 4, "epochs": 1}}
 
 
 @pytest.mark.parametrize("name", [*KINDS, *RATED])
-def test_all_users_get_what_each_gets_alone(of_kind, tmp_path, name):
+def test_all_users_get_the_same_as_each_alone(of_kind, tmp_path, name):
     run = of_kind(name)
     n = run.recommend_all(tmp_path / "all.parquet", k=4, batch_size=5, progress=False)
     found = pd.read_parquet(tmp_path / "all.parquet")
@@ -352,7 +352,7 @@ def test_all_users_get_what_each_gets_alone(of_kind, tmp_path, name):
     assert not set(found["item"][found["user"] == users[0]]) & set(stored)
 
 
-def test_an_interrupted_file_of_all_users_goes_on(run, tmp_path, monkeypatch):
+def test_an_interrupted_file_of_all_users_is_resumed(run, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
     monkeypatch.setattr(all_users, "_BLOCK", 5)
     run.recommend_all(whole, k=4, batch_size=5, progress=False)
@@ -372,9 +372,9 @@ def test_an_interrupted_file_of_all_users_goes_on(run, tmp_path, monkeypatch):
     made.clear()
     monkeypatch.setattr(all_users._Table, "of", lambda self, row: made.append(1) or of(self, row))
     assert run.recommend_all(cut, k=4, batch_size=5, progress=False) == SIZE
-    assert len(made) == 3  # two of five parts were there
+    assert len(made) == 3  # two of five parts existed
     pd.testing.assert_frame_equal(pd.read_parquet(cut), pd.read_parquet(whole))
-    # Parts of another call are not taken for its own.
+    # Parts of another call are not reused.
     (tmp_path / "cut.parquet.partial").mkdir()
     (tmp_path / "cut.parquet.partial/made_of.json").write_text(json.dumps({"k": 3}))
     assert run.recommend_all(cut, k=3, batch_size=5, progress=False) == SIZE
@@ -394,7 +394,7 @@ def test_lists_names_and_pairs(run):
     assert set(few["item"][1:]) == {"s4", "s7"}
 
 
-def test_a_user_may_be_asked_for_twice(run):
+def test_a_user_may_be_given_twice(run):
     found = run.recommend(users=["1000", "1000"], k=2)
     assert found["user"].tolist() == ["1000"] * 4
     assert found["item"][:2].tolist() == found["item"][2:].tolist()
@@ -452,7 +452,7 @@ def test_scores_of_pairs(of_kind, rated):
     ],
     ids=range(6),
 )
-def test_questions_that_cannot_be_answered(run, ask, expected):
+def test_requests_that_cannot_be_answered(run, ask, expected):
     with pytest.raises(ValueError, match=expected):
         ask(run)
 
@@ -462,10 +462,10 @@ def test_models_that_know_users_only(of_kind):
         of_kind("mf").recommend(histories=[["s0"]])
 
 
-# ------------------------------------------------------------------ items that are alike
+# ------------------------------------------------------------------ similar items
 
 
-def test_items_alike_by_item_item_weights(run):
+def test_similar_items_by_item_item_weights(run):
     """EASE's own weights: B[i, j]."""
     found = run.similar(["s4"], k=SIZE)
     weights = run.model.item_weights.numpy()[run.items.index("s4")]
@@ -476,7 +476,7 @@ def test_items_alike_by_item_item_weights(run):
 
 
 @pytest.mark.parametrize("name", ["mf", "sasrec", "autorec"])
-def test_items_alike_by_their_vectors(of_kind, name):
+def test_similar_items_by_their_vectors(of_kind, name):
     run = of_kind(name)
     item, other = run.items[3], run.items[5]
     found = run.similar([item, other], k=5)

@@ -1,4 +1,4 @@
-"""A run that was broken off anywhere ends as the undisturbed one: weights, metrics, history."""
+"""A run resumed from any point ends like an uninterrupted one: weights, metrics, history."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def _heard():
-    """SIGINT is heard, even where the tests themselves run in a shell's background."""
+    """SIGINT is handled, even where the tests run in the background of a shell."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -72,7 +72,7 @@ def stopped_at(monkeypatch, steps):
 
 
 def outcome(t):
-    """What must not depend on whether a run was broken off."""
+    """Results that must not depend on interruptions."""
     result = {
         k: v for k, v in t.run_dir.metrics().items() if k not in ("seconds", "peak_memory_mb")
     }
@@ -93,7 +93,7 @@ def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
     t, path, stops = run_of(name), None, []
     stopped_at(monkeypatch, {2, steps - 1})  # in the first epoch, and in the refit's last one
     while path is None or not t.run_dir.finished:
-        if len(stops) == 1:  # in validation, once
+        if len(stops) == 1:  # during validation, once
             t._validate = lambda: signal.raise_signal(signal.SIGINT)
         try:
             t.run(resume=path is not None)
@@ -102,7 +102,7 @@ def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
             stops.append(str(stopped))
             t = run_of(name, path)
     assert len(stops) == 3
-    after = 5 if "steps_per_call" in SMALL[name][1] else 2  # the first step is a call of its own
+    after = 5 if "steps_per_call" in SMALL[name][1] else 2  # the first call takes one step only
     assert stops[0] == f"in epoch 1 after step {after}"
     assert same(t.run_dir.load_model().get_weights(), whole.run_dir.load_model().get_weights())
     assert outcome(t) == outcome(whole)

@@ -40,8 +40,8 @@ class ComparedRuns:
         frame: A row for each run, indexed by its name. For each metric its value and, as
             `METRIC low` and `METRIC high`, the 95 % bootstrap interval over test users; `to_best`,
             the paired difference of the first metric to the best run, and `p_value`, two-sided, of
-            the paired randomization test against the best run, adjusted by Holm's method (missing for the
-            best); `seconds`, `cpu_seconds` (of training), `memory_mb` and `parameters`.
+            the paired randomization test against the best run, adjusted by Holm's method (missing
+            for the best); `seconds`, `cpu_seconds` (of training), `memory_mb` and `parameters`.
         metrics: The metrics; runs are ordered and tested by the first one.
         protocol: The protocol that all runs were evaluated by.
     """
