@@ -219,9 +219,9 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
 
 
 def _statements(protocol: str) -> set[str]:
-    """What a protocol says; whether rows are users or items changes no test set."""
-    said = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
-    return said - {"rows by user", "rows by item"}
+    """The parts of a protocol, but not whether rows are by user, which does not change the test set."""
+    statements = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
+    return statements - {"rows by user", "rows by item"}
 
 
 def _common_metrics(runs: Sequence[Run], values: Sequence[SavedValues]) -> tuple[str, ...]:

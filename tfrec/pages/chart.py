@@ -123,9 +123,9 @@ def bars(
             size = round(low - high, 1)
             drawn.append(Bar(round(x, 1), high, round(width, 1), size, s, text))
             below += values[i] if stacked else 0
-    said = _described(title, dict(zip(series, heights, strict=True)), labels)
+    description = _described(title, dict(zip(series, heights, strict=True)), labels)
     return Chart(
-        title, said, x_label, y_label, _below_slots(labels, slot), y.ticks(), _legend(series),
+        title, description, x_label, y_label, _below_slots(labels, slot), y.ticks(), _legend(series),
         bars=drawn, top=top,
     )  # fmt: skip
 
@@ -182,9 +182,9 @@ def lines(
     whole = all((xs == xs.round()).all() for xs, _ in kept.values())
     ticks = [tick for tick in x.ticks() if not whole or "." not in tick.label]
     guide = f"M{x(x_ends[0]):g} {y(x_ends[0]):g}L{x(x_ends[1]):g} {y(x_ends[1]):g}"
-    said = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
+    ends = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
     return Chart(
-        title, _described(title, said, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
+        title, _described(title, ends, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
         _legend(kept), lines=drawn, points=points, guide=guide if diagonal else "", top=top,
     )  # fmt: skip
 
@@ -255,11 +255,11 @@ def _described(
     title: str, series: Mapping[str, Iterable[float]], labels: Sequence[str], most: int = 12
 ) -> str:
     """A description of the plot: all its numbers, if they are few."""
-    said = [
+    parts = [
         f"{name}: " + ", ".join(f"{x} {short(y)}" for x, y in zip(labels, ys, strict=True))
         for name, ys in series.items()
     ]
-    return f"{title}. {'; '.join(said)}" if len(labels) <= most else title
+    return f"{title}. {'; '.join(parts)}" if len(labels) <= most else title
 
 
 def _kept(xs: ArrayLike, ys: ArrayLike, log: tuple[bool, bool]) -> np.ndarray:

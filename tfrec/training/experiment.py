@@ -148,7 +148,7 @@ class Experiment:
         """Checks that all workers start alike, and stops where one of them is lost."""
         with workers.ending_without_others(self.strategy):
             values = {
-                "the step to go on from": progress.where if progress else "the first",
+                "the step to resume from": progress.where if progress else "the first",
                 "the data": self.info.fingerprint,
                 "the settings": [
                     self.config.model,
@@ -333,7 +333,7 @@ class Experiment:
         if self.result["test"] or not (test and self.has("test")):
             self.say("this run is finished; nothing to resume")
             return
-        self.say("this run is finished but for test")
+        self.say("this run is finished except for the evaluation on test")
         tested, report = self._tested()
         self.result |= {"test": tested, "floors": self._floors("test")}
         if self.chief:

@@ -356,8 +356,8 @@ class Trainer:
         if not self._saved_at or not isinstance(self.method, methods.Steps):
             return CURE
         return (
-            f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip goes on "
-            "from there and leaves out batches that give such numbers"
+            f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip "
+            "continues from there and skips batches that give such numbers"
         )
 
     def _take_average(self) -> None:

@@ -36,7 +36,7 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
             raise ValueError(
                 f"--warm_start={earlier} was trained on {counts['test']:,} of the "
                 f"{len(held_out['test']):,} test ratings here, so the test would measure what it "
-                "remembers: prepare the data with --split=time, whose test is later than what the "
+                "has memorized: prepare the data with --split=time, whose test is later than what the "
                 "earlier run was trained on, or leave out --warm_start"
             )
         earlier = config.warm_start

@@ -128,9 +128,9 @@ def _table(
         cells = [_with_interval(saved, name) for name in names]
         cells += [_with_interval(slices.of_users(o, users), names[0]) for o in others.values()]
         rows.append((label, f"{len(saved.users):,}", *cells))
-    beside = (f"{other}: {names[0]}" for other in others)
+    columns = (f"{other}: {names[0]}" for other in others)
     note = "With 95 % intervals, bootstrap over the users of the group."
-    return Table(caption, (first, "users", *names, *beside), rows, note=note)
+    return Table(caption, (first, "users", *names, *columns), rows, note=note)
 
 
 def _others(m: Measured) -> dict[str, SavedValues]:
