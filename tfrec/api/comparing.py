@@ -219,7 +219,7 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
 
 
 def _statements(protocol: str) -> set[str]:
-    """The parts of a protocol, but not whether rows are by user, which does not change the test set."""
+    """The parts of a protocol; the axis of rows is left out, since test sets do not depend on it."""
     statements = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
     return statements - {"rows by user", "rows by item"}
 

@@ -125,8 +125,8 @@ def bars(
             below += values[i] if stacked else 0
     description = _described(title, dict(zip(series, heights, strict=True)), labels)
     return Chart(
-        title, description, x_label, y_label, _below_slots(labels, slot), y.ticks(), _legend(series),
-        bars=drawn, top=top,
+        title, description, x_label, y_label, _below_slots(labels, slot), y.ticks(),
+        _legend(series), bars=drawn, top=top,
     )  # fmt: skip
 
 

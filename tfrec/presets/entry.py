@@ -12,8 +12,8 @@ class Preset:
     Attributes:
         model: Name of the model.
         data: Settings of the data; None: any data.
-        settings: The model's settings that differ from its defaults.
-        train: Training settings that differ from the model's defaults.
+        settings: The model's settings that differ from those of its paper.
+        train: Training settings that differ from those of the model's paper.
         published: A published result of this model, with differences of the protocol; "" if there
             is no comparable one.
         source: Publication of that result.

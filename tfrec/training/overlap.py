@@ -36,8 +36,8 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
             raise ValueError(
                 f"--warm_start={earlier} was trained on {counts['test']:,} of the "
                 f"{len(held_out['test']):,} test ratings here, so the test would measure what it "
-                "has memorized: prepare the data with --split=time, whose test is later than what the "
-                "earlier run was trained on, or leave out --warm_start"
+                "has memorized: prepare the data with --split=time, whose test is later than the "
+                "training data of the earlier run, or leave out --warm_start"
             )
         earlier = config.warm_start
     if not counts["validation"]:

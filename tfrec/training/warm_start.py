@@ -117,7 +117,8 @@ def transfer(
         olds, news = (", ".join(name for _, name, _ in side) for side in names)
         raise ValueError(
             f"--warm_start: the fields of the earlier run are {olds}, those of this one {news}, or "
-            "of another kind; prepare the data with the same fields, or train this model from the start"
+            "of another kind; prepare the data with the same fields, or train this model from "
+            "the start"
         )
     carry = Carry(old, new, pathlib.Path(old_dir), pathlib.Path(new_dir))
     given = {id(weight) for weight in new.data_weights}
