@@ -219,7 +219,7 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
 
 
 def _statements(protocol: str) -> set[str]:
-    """The parts of a protocol; the axis of rows is left out, since test sets do not depend on it."""
+    """The parts of a protocol, except the axis of rows, which does not change the test set."""
     statements = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
     return statements - {"rows by user", "rows by item"}
 
