@@ -11,14 +11,14 @@ import pytest
 from commands_test import run as command
 
 import tfrec
-from tfrec.api import everybody
+from tfrec.api import all_users
 from tfrec.models import MODELS
 
 SIZE = 24
 
 
 def orders(n_users=SIZE):
-    """Who has an even number buys the even items, in an order of their own; no ratings."""
+    """Users with even numbers buy the even items, each in another order; no ratings."""
     random = np.random.default_rng(0)
     pairs = [(u, i) for u in range(n_users) for i in range(SIZE) if (u + i) % 2 == 0 and i != u]
     pairs = [pairs[i] for i in random.permutation(len(pairs))]
@@ -28,7 +28,7 @@ def orders(n_users=SIZE):
 
 
 def stars():
-    """The same with ratings: 5 for what is liked, 1 for the rest."""
+    """The same with ratings: 5 for liked items, 1 for the others."""
     pairs = [(f"u{u}", f"i{i}", 5.0 if (u + i) % 2 == 0 else 1.0, u * SIZE + i)
              for u in range(SIZE) for i in range(SIZE) if i != u]  # fmt: skip
     return pd.DataFrame(pairs, columns=["user", "item", "rating", "time"])
@@ -58,7 +58,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shop(cache):
-    """Orders, split by the last one of each customer."""
+    """Orders, the last one of each customer held out."""
     return tfrec.Dataset.from_pandas(orders(), items=PRODUCTS, **SHOP, name="shop").split("last")
 
 
@@ -151,7 +151,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
     ],
     ids=range(11),
 )
-def test_what_can_not_be_read_or_split_is_named(cache, make, expected):
+def test_what_cannot_be_read_or_split_is_named(cache, make, expected):
     with pytest.raises(ValueError, match=expected):
         repr(make())
 
@@ -281,16 +281,16 @@ def test_a_resumed_run_has_one_history(rated, tmp_path, monkeypatch):
     ("words", "expected"),
     [
         ({"model": "eese"}, "--model='eese' is unknown; did you mean 'ease'"),
-        ({"model": "no.such:Model"}, "--model=no.such:Model can not be imported"),
+        ({"model": "no.such:Model"}, "--model=no.such:Model cannot be imported"),
         ({"model": "json:JSONDecoder"}, "is no subclass of tfrec.models.Recommender"),
-        ({"model": int}, "is no model"),
+        ({"model": int}, "is not a model"),
         ({"epoch": 1}, "epoch=1: neither AutoEncoder nor training .*did you mean 'epochs'"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
         ({"dropout": 1.5}, "dropout=1.5 must be 0 or more and less than 1"),
         ({"hidden": "wide"}, "hidden='wide' of AutoEncoder is str, not int"),
         ({"monitor": "rsme"}, "did you mean 'rmse'"),
         ({"strategy": "mirrord"}, "is unknown; did you mean 'mirrored'"),
-        ({"optimizer": "lbfgs"}, "AutoEncoder with these settings can not be fitted by L-BFGS"),
+        ({"optimizer": "lbfgs"}, "AutoEncoder with these settings cannot be fitted by L-BFGS"),
         ({"resume": True}, "resume=True: give run_dir=.* leave out resume"),
     ],
     ids=lambda x: "-".join(x) if isinstance(x, dict) else "",
@@ -336,7 +336,7 @@ RATED = {"autorec": {"hidden": 4, "epochs": 1}}
 
 
 @pytest.mark.parametrize("name", [*KINDS, *RATED])
-def test_all_users_get_what_each_gets_alone(of_kind, tmp_path, name):
+def test_all_users_get_the_same_as_each_alone(of_kind, tmp_path, name):
     run = of_kind(name)
     n = run.recommend_all(tmp_path / "all.parquet", k=4, batch_size=5, progress=False)
     found = pd.read_parquet(tmp_path / "all.parquet")
@@ -346,17 +346,17 @@ def test_all_users_get_what_each_gets_alone(of_kind, tmp_path, name):
     alone = run.recommend(users=users, k=4)
     assert list(found.columns) == list(alone.columns) == ["user", "rank", "item", "score", "title"]
     np.testing.assert_allclose(found["score"], alone["score"], rtol=1e-4, atol=1e-5)
-    swapped = (found["item"] != alone["item"]).to_numpy()  # equal scores may change places
+    swapped = (found["item"] != alone["item"]).to_numpy()  # equal scores may swap ranks
     assert swapped.mean() < 0.1
     (stored,) = run.histories(users[:1])
     assert not set(found["item"][found["user"] == users[0]]) & set(stored)
 
 
-def test_an_interrupted_file_of_all_users_goes_on(run, tmp_path, monkeypatch):
+def test_an_interrupted_file_of_all_users_is_resumed(run, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
-    monkeypatch.setattr(everybody, "_BLOCK", 5)
+    monkeypatch.setattr(all_users, "_BLOCK", 5)
     run.recommend_all(whole, k=4, batch_size=5, progress=False)
-    made, of = [], everybody._Table.of
+    made, of = [], all_users._Table.of
 
     def until_third(self, row):
         made.append(1)
@@ -365,16 +365,16 @@ def test_an_interrupted_file_of_all_users_goes_on(run, tmp_path, monkeypatch):
         return of(self, row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(everybody._Table, "of", until_third)
+        patch.setattr(all_users._Table, "of", until_third)
         with pytest.raises(KeyboardInterrupt):
             run.recommend_all(cut, k=4, batch_size=5, progress=False)
     assert not cut.exists()
     made.clear()
-    monkeypatch.setattr(everybody._Table, "of", lambda self, row: made.append(1) or of(self, row))
+    monkeypatch.setattr(all_users._Table, "of", lambda self, row: made.append(1) or of(self, row))
     assert run.recommend_all(cut, k=4, batch_size=5, progress=False) == SIZE
-    assert len(made) == 3  # two of five parts were there
+    assert len(made) == 3  # two of five parts existed
     pd.testing.assert_frame_equal(pd.read_parquet(cut), pd.read_parquet(whole))
-    # Parts of another call are not taken for its own.
+    # Parts of another call are not reused.
     (tmp_path / "cut.parquet.partial").mkdir()
     (tmp_path / "cut.parquet.partial/made_of.json").write_text(json.dumps({"k": 3}))
     assert run.recommend_all(cut, k=3, batch_size=5, progress=False) == SIZE
@@ -385,16 +385,16 @@ def test_lists_names_and_pairs(run):
     plain = run.recommend(histories=[["s0"], {"s1": 1.0}], k=30)
     assert plain["user"].unique().tolist() == ["0", "1"]
     assert (plain.groupby("user")["rank"].max() == SIZE - 1).all()
-    named = run.recommend(histories={"ann": ["s0"], "bob": [("s1", 1.0)]}, k=30, titles=False)
-    assert named["user"].unique().tolist() == ["ann", "bob"]
-    assert named["item"].tolist() == plain["item"].tolist()
-    assert "title" not in named
+    by_name = run.recommend(histories={"ann": ["s0"], "bob": [("s1", 1.0)]}, k=30, titles=False)
+    assert by_name["user"].unique().tolist() == ["ann", "bob"]
+    assert by_name["item"].tolist() == plain["item"].tolist()
+    assert "title" not in by_name
     few = run.recommend(histories=[["s0"], ["s1"]], k=2, allow=["s4", "s7"], exclude=[["s4"], []])
     assert few["item"].tolist() == ["s7", *few["item"][1:]]
     assert set(few["item"][1:]) == {"s4", "s7"}
 
 
-def test_a_user_may_be_asked_for_twice(run):
+def test_a_user_may_be_given_twice(run):
     found = run.recommend(users=["1000", "1000"], k=2)
     assert found["user"].tolist() == ["1000"] * 4
     assert found["item"][:2].tolist() == found["item"][2:].tolist()
@@ -420,7 +420,7 @@ def test_files_of_users_and_of_histories(run, cache, capsys, tmp_path):
     done = ask("--all", f"--output={tmp_path / 'all.parquet'}")
     assert "24 users, at most 3 items each" in done.out
     done = ask("--similar=s4")
-    assert done.out.startswith("like item s4: Product 4\n")
+    assert done.out.startswith("similar to item s4: Product 4\n")
     refused = ask(f"--users={tmp_path / 'users.txt'}", f"--output={tmp_path / 'u.xls'}")
     assert "must end in .parquet or .csv" in refused.err
     assert "--output is missing" in ask("--all").err
@@ -452,22 +452,20 @@ def test_scores_of_pairs(of_kind, rated):
     ],
     ids=range(6),
 )
-def test_questions_that_can_not_be_answered(run, ask, expected):
+def test_requests_that_cannot_be_answered(run, ask, expected):
     with pytest.raises(ValueError, match=expected):
         ask(run)
 
 
 def test_models_that_know_users_only(of_kind):
-    with pytest.raises(
-        ValueError, match="mf knows users by weights .* can not score a new history"
-    ):
+    with pytest.raises(ValueError, match="mf knows users by weights .* cannot score a new history"):
         of_kind("mf").recommend(histories=[["s0"]])
 
 
-# ------------------------------------------------------------------ items that are alike
+# ------------------------------------------------------------------ similar items
 
 
-def test_items_alike_by_item_item_weights(run):
+def test_similar_items_by_item_item_weights(run):
     """EASE's own weights: B[i, j]."""
     found = run.similar(["s4"], k=SIZE)
     weights = run.model.item_weights.numpy()[run.items.index("s4")]
@@ -478,7 +476,7 @@ def test_items_alike_by_item_item_weights(run):
 
 
 @pytest.mark.parametrize("name", ["mf", "sasrec", "autorec"])
-def test_items_alike_by_their_vectors(of_kind, name):
+def test_similar_items_by_their_vectors(of_kind, name):
     run = of_kind(name)
     item, other = run.items[3], run.items[5]
     found = run.similar([item, other], k=5)

@@ -28,7 +28,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """`(model, part)` of all that is measured meanwhile."""
+    """`(model, part)` of all evaluations in the test."""
     found, measure = [], experiment.Experiment.measure
     monkeypatch.setattr(
         experiment.Experiment,
@@ -98,9 +98,7 @@ class Killed(BaseException):
     """The process ends."""
 
 
-def test_a_killed_choice_is_no_obstacle_and_can_be_resumed(
-    split, tmp_path, monkeypatch, measured, capsys
-):
+def test_a_killed_choice_can_be_replaced_or_resumed(split, tmp_path, monkeypatch, measured, capsys):
     def fit(**settings):
         del measured[:]
         return tfrec.fit("auto", split, run_dir=tmp_path / "auto", **QUIET | settings)
@@ -165,7 +163,7 @@ def test_purchases_are_for_auto_and_not_for_deeprec(purchases, tmp_path, monkeyp
         (["--train", "epoch=1"], "did you mean 'epochs'"),
     ],
 )
-def test_what_is_of_one_model_is_refused_before_tensorflow(monkeypatch, capsys, words, expected):
+def test_flags_of_one_model_are_refused_before_tensorflow(monkeypatch, capsys, words, expected):
     monkeypatch.setattr("tfrec.cli.start_tensorflow", None)  # would fail
     done = run(capsys, "train", "--model=auto", *words)
     assert done.status == 1 and expected in done.err
@@ -174,7 +172,7 @@ def test_what_is_of_one_model_is_refused_before_tensorflow(monkeypatch, capsys, 
 INFO = DatasetInfo("x", "x", "user", 9, 9, {"train": 9, "validation": 1})
 
 
-def test_what_can_not_be_chosen_by_is_refused(split, tmp_path):
+def test_data_without_a_choice_is_refused(split, tmp_path):
     for settings, expected in (
         ({"warm_start": "a"}, "warm_start is of one model"),
         ({"dropout": 0.1}, "training has no setting 'dropout'"),

@@ -1,4 +1,4 @@
-"""Several runs in one table: intervals, tests, what is trained and what is taken as it is."""
+"""Comparison of runs: intervals, significance tests, trained and reused runs."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def compared(board, tmp_path_factory):
 def test_the_best_is_first_with_intervals_and_holms_correction(compared):
     table, folder = compared
     frame = table.frame
-    assert frame.index[-1] == "popularity"  # it can not tell the board's users apart
+    assert frame.index[-1] == "popularity"  # it cannot distinguish users of the checkerboard
     assert (frame["ndcg@100 low"] <= frame["ndcg@100"]).all()
     assert (frame["ndcg@100"] <= frame["ndcg@100 high"]).all()
     best = frame.index[0]
@@ -51,7 +51,7 @@ def test_what_is_finished_is_not_trained_again(compared, board, capsys):
     assert again.frame["ndcg@100"].tolist() == table.frame["ndcg@100"][again.frame.index].tolist()
 
 
-def test_runs_that_can_not_be_compared_are_refused(compared, board, tmp_path):
+def test_runs_that_cannot_be_compared_are_refused(compared, board, tmp_path):
     _, folder = compared
     other, _ = board()
     ease = next(folder.glob("ease-*"))

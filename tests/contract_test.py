@@ -366,7 +366,7 @@ def test_recommends_to_a_new_user(solved, name):
     dislikes = [f"i{x}:1" for x in range(1, 30, 2)] if trial.model.task == "rating" else []
     history = ",".join([*likes, *dislikes])
     if trial.info.rows == "item" or trial.model.reads == "events":
-        with pytest.raises(ValueError, match="can not score a new history"):
+        with pytest.raises(ValueError, match="cannot score a new history"):
             printed.recommendations(Run(trial.run_dir.path), "", history, 5)
         return
     lines = printed.recommendations(Run(trial.run_dir.path), "", history, 5).splitlines()[1:]

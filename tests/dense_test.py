@@ -58,5 +58,5 @@ def test_every_activation_that_can_be_named_keeps_the_shape():
     x = tf.constant([[-2.0, 0.0, 3.0]])
     found = {name: Dense(4, name)(x) for name in ACTIVATIONS}
     assert {tuple(y.shape) for y in found.values()} == {(1, 4)}
-    named = {name for name in dir(keras.activations) if name[0].islower()}
-    assert named - {*ACTIVATIONS} == {"deserialize", "get", "glu", "serialize", "threshold"}
+    names = {name for name in dir(keras.activations) if name[0].islower()}
+    assert names - {*ACTIVATIONS} == {"deserialize", "get", "glu", "serialize", "threshold"}

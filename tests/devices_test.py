@@ -1,4 +1,4 @@
-"""How steps are run: several in a call, skipped batches on replicas, float16, XLA, same bits."""
+"""How steps run: several in a call, skipped batches on replicas, float16, XLA, determinism."""
 
 import keras
 import numpy as np
@@ -16,12 +16,12 @@ STEPS = 7
 
 @pytest.fixture(autouse=True)
 def _no_noise(monkeypatch):
-    """Replicas draw other noise than one device does."""
+    """Zero noise: replicas draw other noise than one device."""
     monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
 
 
 def batches(name, bad=-1):
-    """The same rows in each batch; in number `bad` the value of one rating is no number."""
+    """The same rows in each batch; one rating of batch `bad` is NaN."""
     size = 12 if MODELS[name].reads == "events" else 4
 
     def poison(n, batch):
@@ -41,7 +41,7 @@ def batches(name, bad=-1):
 
 
 def passed(name, strategy, bad=-1, **train):
-    """One pass: all variables, the log, after which steps calls ended, its watch and model."""
+    """One epoch: all variables, the logs, the steps after which calls ended, watch and model."""
     keras.utils.set_random_seed(2)
     config = TrainConfig(**{**ALL, "epochs": 2, "schedule": "linear", **train})
     if config.precision != "float32":
@@ -107,7 +107,7 @@ def test_a_compiled_step_is_the_same_step(one):
     assert same_log["loss"] == pytest.approx(log["loss"], rel=1e-4)
 
 
-def test_what_can_not_be_compiled_says_so(one, mirrored, monkeypatch):
+def test_what_cannot_be_compiled_says_so(one, mirrored, monkeypatch):
     def step(self, data):
         tf.debugging.assert_equal(tf.strings.as_string(data[0]["user"]), "0")
         return {}

@@ -1,4 +1,4 @@
-"""Ensembles: weights by hand, runs that do not go together, and one model out of several."""
+"""Ensembles: weights by hand, runs that cannot be combined, and one model made of several."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ VALUE = {"validation": [4.0, 2.0, 3.0, 5.0], "test": [1.0, 5.0, 4.0, 3.0]}
 
 
 def finished(path, model, data_dir, data, seed=0, **settings):
-    """A run directory as training leaves it, of a model of random weights."""
+    """A run directory as training leaves it, of a model with random weights."""
     info, cls, train = DatasetInfo.load(data_dir), MODELS[model], TrainConfig()
     made = cls.create(info, cls.Config(**settings))
     randomise(made, np.random.default_rng(seed), 0.2, keep=True)
@@ -41,7 +41,9 @@ def finished(path, model, data_dir, data, seed=0, **settings):
     result = {"seconds": 1.5, "peak_memory_mb": 7}
     for part in ("validation", "test") if made.task == "rating" else ():
         report = evaluation.new_report(made, data_dir)
-        for features, targets in batches.read(made, data_dir, part):  # faster than a graph
+        for features, targets in batches.read(
+            made, data_dir, part
+        ):  # eager is faster than a graph here
             report.update(features, targets, made.score(features))
         run_dir.save_predictions(part, report.predictions())
         report.save(run_dir.per_user)
@@ -52,7 +54,7 @@ def finished(path, model, data_dir, data, seed=0, **settings):
 
 @pytest.fixture(scope="module")
 def runs(board, tmp_path_factory):
-    """Finished runs on the checkerboard by name; made when they are first asked for."""
+    """Finished runs on the checkerboard by name; made when first used."""
     folder, made = tmp_path_factory.mktemp("runs"), {}
     kinds = {
         "biases": ("biases", (), {}),
@@ -124,10 +126,10 @@ def test_test_ratings_do_not_move_the_weights(member, tmp_path, monkeypatch):
     assert first["test"]["rmse"] != second["test"]["rmse"]
 
 
-# ------------------------------------------------------------------ what is refused
+# ------------------------------------------------------------------ errors
 
 
-def test_runs_that_do_not_go_together(member, runs, tmp_path):
+def test_runs_that_cannot_be_combined(member, runs, tmp_path):
     a, path = member("a", [4, 2, 3, 5], [1, 2, 3, 4]), str(tmp_path / "both")
 
     def refused(*members, at=path, error=ValueError):
@@ -187,14 +189,14 @@ def test_an_ensemble_is_not_trained(board):
 
 @pytest.fixture(scope="module")
 def both(runs, tmp_path_factory):
-    """An ensemble of models of histories."""
+    """An ensemble of history models."""
     folder = tmp_path_factory.mktemp("both")
     return api.ensemble([runs("biases"), runs("net")], folder / "both")
 
 
 @pytest.fixture(scope="module")
 def mixed(runs, tmp_path_factory):
-    """One of histories, of item rows and of events."""
+    """An ensemble of a history model, one of item rows and one of events."""
     folder = tmp_path_factory.mktemp("mixed")
     return api.ensemble([runs(name) for name in ("rows", "biases", "mf")], folder / "mixed")
 
@@ -259,11 +261,11 @@ def test_measured_again_by_user(mixed):
     assert again == pytest.approx({n: mixed.metrics["test"][n] for n in again}, abs=1e-5)
 
 
-def test_one_of_known_users_is_asked_by_user(mixed):
+def test_an_ensemble_of_known_users_recommends_by_user(mixed):
     """`proof_test` has such an ensemble as a SavedModel."""
-    found = mixed.recommend(users=["u3", "nobody"], k=5)
-    assert found.groupby("user").size().to_dict() == {"nobody": 5}, "u3 has rated all items"
-    with pytest.raises(ValueError, match="can not score a new history; ask for users"):
+    found = mixed.recommend(users=["u3", "stranger"], k=5)
+    assert found.groupby("user").size().to_dict() == {"stranger": 5}, "u3 has rated all items"
+    with pytest.raises(ValueError, match="cannot score a new history; ask for users"):
         mixed.recommend(histories=[["i1"]])
     with pytest.raises(ValueError, match="has no item vectors and scores no histories"):
         mixed.similar(["i1"])
@@ -301,7 +303,7 @@ def test_rankings_are_standardised_and_chosen_on_validation(runs, tmp_path):
     np.testing.assert_allclose(ranked.model.score(features), due, rtol=1e-3, atol=1e-4)
 
 
-def test_rankings_that_can_not_be_combined(runs, board, tmp_path):
+def test_rankings_that_cannot_be_combined(runs, board, tmp_path):
     with pytest.raises(ValueError, match=r"bpr \(MF\) has weights of known users"):
         ensembles.ensemble([runs("ease"), runs("bpr")], str(tmp_path / "both"))
     shutil.copytree(runs("linear"), tmp_path / "refit")

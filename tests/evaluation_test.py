@@ -1,4 +1,4 @@
-"""One evaluator: what is read, several reports, targets that reports are not to see."""
+"""The evaluator: inputs, several reports, targets hidden from reports."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def tested(board, request):
 
 
 def pairs_of_users(model, data_dir):
-    """The test's targets as user and item, `[n, 2]`, and their codes."""
+    """The test targets as user and item, `[n, 2]`, and their codes."""
     row, column = training_pairs.pairs(data_dir, model.info, "test").T
     both = (row, column) if model.info.rows == "user" else (column, row)
     return np.stack(both, 1), row * model.info.n_columns + column
@@ -43,7 +43,7 @@ def test_the_pipeline_measures_what_the_evaluator_does(tested):
 
 
 def test_learned_entries_are_no_targets_and_are_not_listed(tested):
-    """A list with a learned item would be refused: reports see it as input."""
+    """Reports treat training items as input, and refuse lists that contain them."""
     model, data_dir = tested
     pairs, codes = pairs_of_users(model, data_dir)
     known = np.zeros(len(pairs), bool)
@@ -65,7 +65,7 @@ def test_learned_entries_are_no_targets_and_are_not_listed(tested):
 
 
 class Watching:
-    """Takes all scores, and keeps what it is given."""
+    """A report that takes all scores, and records its arguments."""
 
     depth, keep = 0, None
 

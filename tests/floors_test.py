@@ -81,8 +81,8 @@ def test_only_tasks_and_models_know_tasks_by_name():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
                 text = ast.unparse(node)
-                named = re.search(r"\btask\b", text) and re.search(r"['\"]", text)
-                assert not named, f"{path}:{node.lineno}: {text}"
+                compares_names = re.search(r"\btask\b", text) and re.search(r"['\"]", text)
+                assert not compares_names, f"{path}:{node.lineno}: {text}"
             elif isinstance(node, ast.Dict):
                 keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
                 assert not keys & {"ranking", "ctr"}, f"{path}:{node.lineno}"

@@ -1,4 +1,4 @@
-"""What a server answers for users by raw id."""
+"""Recommendations for users by raw id."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def made(board):
-    """`made(name)` -> a model of random weights and its data: likes, half of all pairs."""
+    """`made(name)` -> a model with random weights and its data: likes, half of all pairs."""
 
     def make(name):
         cls = MODELS[name]
@@ -40,7 +40,7 @@ def asked(top, endpoint, **request):
 
 
 @pytest.mark.parametrize("name", ["mf", "autorec", "deepfm"])
-def test_a_known_user_is_offered_what_he_has_not_rated(made, tmp_path, name):
+def test_a_known_user_gets_items_that_are_not_rated_yet(made, tmp_path, name):
     top = signatures.make(*made(name), 100, tmp_path / "titles.txt")
     items = asked(top, "serving_default", user=["u7", "u0"])["items"]
     odd, even = ({f"i{x}".encode() for x in range(start, N, 2)} for start in (1, 0))
@@ -86,7 +86,7 @@ def test_candidates_of_known_users(made, tmp_path):
 
 
 def test_a_model_of_histories_that_knows_users(made, tmp_path):
-    """CDAE: by id with the user's own vector, which his history alone does not bring."""
+    """CDAE: requests by id use the user's vector, which a history alone does not have."""
     model, data_dir = made("cdae")
     top = signatures.make(model, data_dir, 5, tmp_path / "titles.txt")
     users = (top.data_dir / "users.txt").read_text().split()

@@ -1,4 +1,4 @@
-"""The order of lists: predicted ratings and popularity, measured by what users liked."""
+"""The order of lists: predicted ratings and popularity, evaluated by liked items."""
 
 import dataclasses
 import pathlib
@@ -26,7 +26,7 @@ from tfrec.serving import signatures
 from tfrec.training import lists, summaries
 
 COUNTS = np.arange(40)[::-1] % 37 + 5  # of the checkerboard's items, for a test
-RECENT = np.arange(40) * 7 % 5  # many are equal: there COUNTS decide
+RECENT = np.arange(40) * 7 % 5  # with many ties, which COUNTS break
 VECTORS = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
 LEARNED = (("user", "autoencoder"), ("item", "autorec"))
 RULES = ((0.0, 0.0), (2.0, 0.0), (0.5, 0.3))
@@ -45,7 +45,7 @@ def made(data_dir, name, **settings):
 
 
 def entries(rows):
-    """(user, item, value) of inputs and of targets."""
+    """The sets of (user, item, value) of inputs and of targets."""
     found = [set(), set()]
     for features, targets in rows:
         sides = [(features["items"], features["values"])]
@@ -124,7 +124,7 @@ def test_counts_and_vectors_are_those_of_training(board, monkeypatch):
     np.testing.assert_array_equal(by_users.counts, chosen.sum(0))
     _, lengths, vectors = np.linalg.svd(chosen)
     vectors = vectors[lengths > 1e-4 * lengths[0]]
-    due = 40 * vectors.T @ vectors  # of the vectors only products are definite
+    due = 40 * vectors.T @ vectors  # vectors are unique up to rotation, their products are unique
     for order in (by_users, by_items):
         found = order.vectors.numpy()
         np.testing.assert_allclose(found @ found.T, due, atol=0.02)
@@ -221,7 +221,7 @@ COLD = {
 
 
 @pytest.mark.parametrize("name", COLD)
-def test_nothing_known_gets_popular_items_and_something_known_does_not(board, tmp_path, name):
+def test_an_empty_history_gets_popular_items_and_others_do_not(board, tmp_path, name):
     rows, settings = COLD[name]
     data_dir = board(rows)[0]
     model = made(data_dir, name, **settings)
@@ -255,7 +255,7 @@ def test_predicted_ratings_are_shown_within_the_scale(board, tmp_path):
     assert got[-1] < -3e38, "no item"
 
 
-def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
+def test_a_model_saved_before_list_orders_is_read(board, tmp_path):
     model = made(board()[0], "autoencoder")
     path, old = tmp_path / "model.keras", tmp_path / "old.keras"
     model.save(path)
@@ -274,7 +274,7 @@ def test_a_file_from_before_there_was_an_order_is_read(board, tmp_path):
         np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)
 
 
-def test_a_file_from_before_recent_was_kept_orders_by_all(board, tmp_path):
+def test_a_model_saved_before_recent_counts_orders_by_all(board, tmp_path):
     for name in ("autoencoder", "popularity"):
         model = made(board()[0], name)
         model.list_order.recent.assign(RECENT)
@@ -290,13 +290,13 @@ def test_a_file_from_before_recent_was_kept_orders_by_all(board, tmp_path):
         np.testing.assert_array_equal(by_all, np.argsort(-COUNTS, kind="stable"))
 
 
-def test_a_run_knows_what_is_recent_and_an_unknown_user_is_told(board, tmp_path):
+def test_a_run_has_recent_counts_and_an_unknown_user_gets_a_note(board, tmp_path):
     small = {"latent": 4, "epochs": 1, "test": False, "check_export": False, "verbose": False}
     run = tfrec.fit("mf", board()[0], run_dir=tmp_path / "run", **small)
     order = run.model.list_order
     np.testing.assert_array_equal(order.recent, order.counts)  # all within a day
     said, _, *lines = printed.recommendations(run, "stranger", "", 5).splitlines()
-    assert said == "user stranger is none of the 40 that are known: popular items"
+    assert said == "user stranger is not among the 40 known users: popular items"
     popular = np.argsort(-order.counts.numpy(), kind="stable")
     least = order.counts.numpy()[popular[4]]
     assert all(order.counts.numpy()[run.items.index(line.split()[1])] >= least for line in lines)

@@ -1,4 +1,4 @@
-"""`--strategy=multiworker`: two processes on one machine train like one."""
+"""`--strategy=multiworker`: two processes on one machine train like a single one."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def free_ports(n):
 
 
 def start(words, task=None, ports=()):
-    """`tfrec.train` in a process, as worker number `task` of those at `ports`."""
+    """Starts `tfrec.train` in a process, as worker number `task` of those at `ports`."""
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     if task is not None:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
@@ -57,7 +57,7 @@ def start(words, task=None, ports=()):
 
 
 def finish(processes, status=0):
-    """Their outputs, when all have ended with `status`."""
+    """Waits for the processes, which must exit with `status`; returns their outputs."""
     try:
         outputs = [p.communicate(timeout=180)[0] for p in processes]
     finally:
@@ -69,7 +69,7 @@ def finish(processes, status=0):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The same run by two workers, who find nothing prepared, and by one process."""
+    """The same run by two workers, without prepared data, and by one process."""
     folder = tmp_path_factory.mktemp("workers")
     raw = packed(folder / "ml-1m.zip")
     words = [*WORDS, "--dataset=ml-1m", f"--raw={raw}", f"--data_dir={folder / 'data'}"]

@@ -57,7 +57,7 @@ def test_its_module_is_asked_for_where_it_is_missing(folder, tmp_path, monkeypat
 
     monkeypatch.chdir(tmp_path)
     run = tfrec.load(folder / "runs/linear")
-    with pytest.raises(ValueError, match="--model=linear_ranker:LinearRanker can not be imported"):
+    with pytest.raises(ValueError, match="--model=linear_ranker:LinearRanker cannot be imported"):
         run.recommend(users=["1"])
     served = tfrec.Served(folder / "saved_models/linear").recommend(histories=[["1", "50"]], k=3)
     assert served["rank"].tolist() == [1, 2, 3]

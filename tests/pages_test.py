@@ -1,4 +1,4 @@
-"""Pages and their plots: what is drawn where, what is escaped, what is left out."""
+"""Pages and their plots: coordinates, escaping, omitted points."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tfrec import pages
 from tfrec.pages import Details, Panels, Plot, Section, Table, Text, axis, chart
 
 
-def test_a_page_holds_its_blocks_and_nothing_from_elsewhere():
+def test_a_page_has_its_blocks_and_is_self_contained():
     table = Table(
         "Numbers <1>", ("name", "value"), [("a & b", "1"), ("c", "2")], tones=["", "good"]
     )

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def data_components(raw, root):
-    """What writes data; no tf.data, which a forked process can not start."""
+    """What writes data; no tf.data, which a forked process cannot start."""
     worker = engine.Local()
     with artifacts.locked(root):
         examples = example_gen.run(example_gen.sources("ml-latest-small", raw, None), root, worker)

@@ -1,4 +1,4 @@
-"""A run that was broken off anywhere ends as the undisturbed one: weights, metrics, history."""
+"""A run resumed from any point ends like an uninterrupted one: weights, metrics, history."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def _heard():
-    """SIGINT is heard, even where the tests themselves run in a shell's background."""
+    """SIGINT is handled, even where the tests run in the background of a shell."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -72,7 +72,7 @@ def stopped_at(monkeypatch, steps):
 
 
 def outcome(t):
-    """What must not depend on whether a run was broken off."""
+    """Results that must not depend on interruptions."""
     result = {
         k: v for k, v in t.run_dir.metrics().items() if k not in ("seconds", "peak_memory_mb")
     }
@@ -93,7 +93,7 @@ def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
     t, path, stops = run_of(name), None, []
     stopped_at(monkeypatch, {2, steps - 1})  # in the first epoch, and in the refit's last one
     while path is None or not t.run_dir.finished:
-        if len(stops) == 1:  # in validation, once
+        if len(stops) == 1:  # during validation, once
             t._validate = lambda: signal.raise_signal(signal.SIGINT)
         try:
             t.run(resume=path is not None)
@@ -102,7 +102,7 @@ def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
             stops.append(str(stopped))
             t = run_of(name, path)
     assert len(stops) == 3
-    after = 5 if "steps_per_call" in SMALL[name][1] else 2  # the first step is a call of its own
+    after = 5 if "steps_per_call" in SMALL[name][1] else 2  # the first call takes one step only
     assert stops[0] == f"in epoch 1 after step {after}"
     assert same(t.run_dir.load_model().get_weights(), whole.run_dir.load_model().get_weights())
     assert outcome(t) == outcome(whole)
@@ -152,7 +152,7 @@ def test_a_number_that_is_not_finite_stops_the_run_or_is_left_out(run_of):
     assert np.isfinite(again.run_dir.history()["loss"]).all()
 
 
-def test_an_exploding_loss_stops_the_run_and_a_grown_one_is_told(run_of):
+def test_an_exploding_loss_stops_the_run_and_a_grown_one_is_reported(run_of):
     with pytest.raises(ValueError, match=r"training loss is .*, and was .* after the first step"):
         run_of("autoencoder", optimizer="sgd", learning_rate=1e4, momentum=0.0, average=0.0).run()
     (line,) = summaries.loss_grew({"loss": {"first_step": 2.0, "last_epoch": 900.0}})
@@ -165,7 +165,7 @@ def test_states_are_kept_by_number_and_the_one_before_a_damaged_one_is_named(run
     t.fit(resume=False)
     assert [p.name for p in t.run_dir.states] == ["state.npz", "state-1.npz", "state-2.npz"]
     t.run_dir.state.write_bytes(b"PK")
-    cure = "remove it, and --resume goes on from state-1.npz, or train again with .*--overwrite"
+    cure = "remove it, and --resume continues from state-1.npz, or train again with .*--overwrite"
     with pytest.raises(ValueError, match=f"state.npz is damaged.*{cure}"):
         run_of("autoencoder", t.run_dir.path, refit=False).run(resume=True)
     t.run_dir.state.unlink()
@@ -178,7 +178,7 @@ def test_states_are_kept_by_number_and_the_one_before_a_damaged_one_is_named(run
         run_of("autoencoder", t.run_dir.path, refit=False).run(resume=True)
 
 
-def test_who_is_waited_for_is_told_once(monkeypatch, capsys):
+def test_missing_workers_are_reported_once(monkeypatch, capsys):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

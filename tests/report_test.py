@@ -43,7 +43,7 @@ def runs(board, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(runs, tmp_path_factory):
-    """The runs' pages, that of the ranking one beside another run."""
+    """The runs' pages; that of the ranking run compares another run."""
     folder, found = tmp_path_factory.mktemp("pages"), {}
     for name in ("ranking", "rating", "ctr"):
         against = [runs["ease"]] if name == "ranking" else []
@@ -139,10 +139,10 @@ def test_the_command_writes_into_the_run_and_shows_the_users_asked_for(runs, cap
     assert (done.status, done.err) == (0, "") and f"page: {path}/report.html" in done.out
     page = Page((path / "report.html").read_text(encoding="utf-8")).check()
     assert [h.text for h in page.sections["recommendations"].all("h3")] == ["User u7", "User u3"]
-    assert path / "report.html" in RunDir(path).files()  # it goes when the run is replaced
+    assert path / "report.html" in RunDir(path).files()  # removed when the run is replaced
 
 
-def test_what_can_not_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch):
+def test_what_cannot_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch):
     path, page = runs["ease"].path, f"--html={tmp_path / 'page.html'}"
     stopped = tmp_path / "stopped"
     stopped.mkdir()
@@ -169,7 +169,7 @@ def test_what_can_not_be_reported_is_refused(runs, capsys, tmp_path, monkeypatch
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_run_on_other_users_is_no_neighbour(runs, tmp_path):
+def test_a_run_on_other_users_cannot_be_compared(runs, tmp_path):
     ease = runs["ease"]
     (tmp_path / "users.txt").write_text("".join(f"x{user}\n" for user in ease.users))
     other = types.SimpleNamespace(

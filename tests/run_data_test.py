@@ -271,12 +271,12 @@ def test_two_trainings_in_one_run_dir(tfrec, workspace, tmp_path):
     with RunDir(tmp_path / "run").locked():
         for more in ([], ["--overwrite"], ["--resume"]):
             done = tfrec(*words, *more)
-            assert re.match(r"error: --run_dir=\S+: another training is at work", done.err)
+            assert re.match(r"error: --run_dir=\S+: another process is training", done.err)
         assert not (tmp_path / "run").exists()
     assert tfrec(*words).status == 0
     with RunDir(workspace / "both").locked():
         done = tfrec("ensemble", "--runs=a,b", "--run_dir=both")
-    assert "another training is at work" in done.err
+    assert "another process is training" in done.err
 
 
 def test_plain_keras_loads_a_model_in_a_fresh_process(workspace):

@@ -48,7 +48,7 @@ def test_what_is_beyond_an_epoch_has_its_last_rate():
 
 
 @pytest.mark.parametrize(
-    ("train", "told"),
+    ("train", "expected"),
     [
         ({"warmup_steps": 3, "warmup_epochs": 1.0}, "warmup_steps=3 warmup_epochs=1: .*one of"),
         ({"schedule": "cosine", "schedule_epochs": 2}, "schedule_epochs=2: .* of epochs=50"),
@@ -57,8 +57,8 @@ def test_what_is_beyond_an_epoch_has_its_last_rate():
         ({"schedule": "cosin"}, "schedule=cosin is unknown; did you mean 'cosine'"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(train, told):
-    with pytest.raises(ValueError, match=f"--train {told}"):
+def test_settings_that_do_not_go_together_are_refused(train, expected):
+    with pytest.raises(ValueError, match=f"--train {expected}"):
         TrainConfig(**train)
 
 

@@ -1,4 +1,4 @@
-"""The loop and the run directory: what is kept, when training stops, what is written."""
+"""The training loop and the run directory: the kept epoch, early stopping, files."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ def trial(board, one, run_name):
 
 
 def scripted(trial, values):
-    """Validation answers `values` in turn; returns the list of weights it was asked about."""
+    """Validation returns `values` in turn; returns a list of the validated weights."""
     measure, answers, weights = trial.measure, iter(values), []
 
     def fake(split):
@@ -150,7 +150,7 @@ def test_refit_trains_a_new_model_on_train_and_validation(trial):
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_a_pass_begins_with_all_rows_though_the_last_ones_fill_no_batch(trial, refit):
+def test_begin_epoch_gets_all_rows_even_those_that_fill_no_batch(trial, refit):
     t = trial(batch_size=12, epochs=1)
     seen, make = [], t.make_model
 
@@ -190,7 +190,7 @@ def test_learning_rate_falls_after_the_decay_epochs(trial):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_the_end_of_the_data_leaves_no_half_step(trial, monkeypatch, optimizer):
+def test_the_end_of_the_data_leaves_no_partial_step(trial, monkeypatch, optimizer):
     t = trial("autorec", optimizer=optimizer, epochs=2, iterations=2)
     begun, done = tf.Variable(0), []
     compute_loss, steps = t.model.compute_loss, strategies.steps
@@ -272,7 +272,7 @@ def test_lbfgs_is_for_models_that_declare_a_loss_without_random_numbers(trial):
     dropout = MODELS["sparsefc"].Config(input_dropout=0.5)
     with pytest.raises(ValueError, match=r"SparseFC with these settings .* such as adam"):
         methods.method(MODELS["sparsefc"], dropout, train)
-    t = trial(optimizer="lbfgs")  # a model that is there can still be measured
+    t = trial(optimizer="lbfgs")  # a trained model can still be evaluated
     assert t.measure("test")[0]["n_ratings"] > 0
     with pytest.raises(ValueError, match="--train optimizer=lbfgs: AutoEncoder"):
         t.fit(resume=False)
@@ -283,7 +283,7 @@ def test_a_diverging_run_says_what_to_do(trial):
         trial(optimizer="sgd", learning_rate=1e30, momentum=0.0).fit(resume=False)
 
 
-def test_a_validation_that_is_no_number_says_what_to_do(trial):
+def test_a_validation_that_is_not_a_number_says_what_to_do(trial):
     t = trial()
     scripted(t, [float("nan")])
     with pytest.raises(ValueError, match="validation rmse is not a number: lower the learning"):
@@ -299,7 +299,7 @@ def test_closed_form_models_run_through_the_same_loop(trial, model):
     assert {p.name for p in t.run_dir.path.iterdir()} == WRITTEN - ratings
 
 
-# ------------------------------------------------------------------ measuring
+# ------------------------------------------------------------------ evaluation
 
 
 def test_results_do_not_depend_on_the_evaluation_batch(trial):
@@ -356,7 +356,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_saves_it(trial, monkeypatch):
 
     def steps(function, dataset):
         for number, logs in enumerate(real_steps(function, dataset)):
-            if number == 1 and t.run_dir.state.exists():  # the first epoch is through
+            if number == 1 and t.run_dir.state.exists():  # the first epoch is finished
                 signal.raise_signal(signal.SIGTERM)
             yield logs
 
@@ -396,8 +396,8 @@ def test_resume_of_a_finished_run_gives_its_numbers_and_model(trial):
     assert same(again.model.get_weights(), t.model.get_weights())
 
 
-def test_resume_before_the_first_epoch_was_through_starts_anew(trial, run_name):
+def test_resume_before_the_end_of_the_first_epoch_starts_over(trial, run_name):
     whole, path = trial(), run_name()
-    trial(run_dir=path)  # a run that died at once
+    trial(run_dir=path)  # a run that ended at once
     again = trial(run_dir=path, resume=True)
     assert again.run(resume=True)["test"] == whole.run()["test"]

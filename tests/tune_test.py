@@ -20,7 +20,7 @@ START = {"width": (8,), "depth": 2, "rate": 0.012345}
 
 @pytest.fixture
 def study(tmp_path):
-    """`study()` opens one of SPACE in this test's folder."""
+    """`study()` opens a study of SPACE in this test's folder."""
     return lambda **other: Study(
         tmp_path / "study", {"of": "toys"}, SPACE, START, higher_is_better=False, **other
     )
@@ -28,7 +28,7 @@ def study(tmp_path):
 
 @pytest.fixture(scope="module")
 def tuned(board, tmp_path_factory):
-    """A study of EASE that goes on when it is called, its folder, and what its trials read."""
+    """A study of EASE that each call continues, its folder, and the splits its trials read."""
     folder, data_dir = tmp_path_factory.mktemp("tuned"), board(likes_only=True)[0]
     search = {"regularization": Range(5, 100)}
     call = {"run_dir": folder / "study", "search": search, "verbose": False}
@@ -50,7 +50,7 @@ def tuned(board, tmp_path_factory):
     return tune, folder / "study", read
 
 
-# ------------------------------------------------------------------ what is searched for
+# ------------------------------------------------------------------ search space
 
 
 def test_every_model_declares_ranges_around_its_defaults():
@@ -99,7 +99,7 @@ def test_trial_0_is_the_start_and_a_study_proposes_the_same_again(study, tmp_pat
         shutil.rmtree(tmp_path / "study", ignore_errors=True)
         values = []
         for of_process in (2, 3):
-            made = study()  # as by a process that goes on with it
+            made = study()  # like a process that continues the study
             while True:
                 with made.next(of_process) as trial:
                     if trial is None:
@@ -130,7 +130,7 @@ def test_processes_share_the_trials_of_a_study(study):
     assert one.best().number == 0
 
 
-def test_a_killed_trial_is_begun_again_but_not_for_ever(study):
+def test_a_killed_trial_is_restarted_a_limited_number_of_times(study):
     made = study()
     for _ in range(AGAIN + 1):
         with made.next(1) as trial:
@@ -155,7 +155,7 @@ def test_a_trial_worse_than_the_median_is_pruned_the_start_never(study):
             except made.optuna.TrialPruned:
                 made.finish(trial, {}, None)
     assert made.frame()["state"].tolist() == ["complete"] * (STARTUP + 1) + ["pruned"]
-    assert len(epochs) == WARM_UP  # the first that may be
+    assert len(epochs) == WARM_UP  # the first epoch that may be pruned
     assert made.frame()["value"].iloc[-1] == 2.0  # its best epoch
 
 
@@ -165,7 +165,7 @@ def test_another_study_is_refused(study, tmp_path):
         Study(tmp_path / "study", {"of": "trains"}, SPACE, START, higher_is_better=False)
 
 
-# ------------------------------------------------------------------ the whole
+# ------------------------------------------------------------------ the whole study
 
 
 def test_trials_go_without_test_and_the_winner_reads_it(tuned):
@@ -188,7 +188,7 @@ def test_trials_go_without_test_and_the_winner_reads_it(tuned):
     assert (tune(3).run.path / "metrics.json").stat().st_mtime_ns == stamp  # read once
 
 
-def test_a_trial_that_fails_is_noted_and_others_go_on(board, tmp_path, monkeypatch, capsys):
+def test_a_trial_that_fails_is_recorded_and_others_continue(board, tmp_path, monkeypatch, capsys):
     errors = [MemoryError(), ValueError("training loss is nan in epoch 1"), KeyError("a bug")]
 
     def fail(*args, **options):
@@ -196,14 +196,16 @@ def test_a_trial_that_fails_is_noted_and_others_go_on(board, tmp_path, monkeypat
 
     monkeypatch.setattr(fitting, "carry_out", fail)
     data_dir = board(likes_only=True)[0]
-    with pytest.raises(ValueError, match="came to its end .MemoryError; training loss is nan"):
+    with pytest.raises(
+        ValueError, match="no trial was completed .MemoryError; training loss is nan"
+    ):
         tfrec.tune("ease", data_dir, trials=2, run_dir=tmp_path)
     assert "trial 1  failed: training loss is nan in epoch 1  " in capsys.readouterr().out
     with pytest.raises(KeyError, match="a bug"):
         tfrec.tune("ease", data_dir, trials=3, run_dir=tmp_path)
 
 
-def test_a_killed_trial_goes_on_in_its_run(board, tmp_path, monkeypatch):
+def test_a_killed_trial_is_resumed_in_its_run(board, tmp_path, monkeypatch):
     calls = []
 
     def stop(config, path, *, resume, **options):

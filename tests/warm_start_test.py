@@ -56,7 +56,7 @@ def is_old(frame):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """`data(rows)` -> directories with the old ratings, and with all."""
+    """`data(rows)` -> directories of the old ratings, and of all ratings."""
     frame, made = ratings(), {}
 
     def make(rows):
@@ -149,11 +149,11 @@ def test_a_run_starts_where_the_other_ended(data, tmp_path, capsys):
     warm.fit(resume=False)
     assert "warm start from" in capsys.readouterr().out
     steps = [int(v) for v in warm.model.optimizer.variables if v.name == "iteration"]
-    assert steps[0] > 2 * 3  # its own two epochs, and those of the old run
+    assert steps[0] > 2 * 3  # its two epochs, and those of the old run
 
 
 def started(model, data_dir, run_dir, earlier, **settings):
-    """A trial that has been started from `earlier`, not trained, and what was said of it."""
+    """An untrained trial started from `earlier`, and the printed message."""
     made = trial(model, data_dir, run_dir, earlier, **settings)
     made.model.compile(optimizers.make(made.config.train, made.model))
     made.model.optimizer.build(made.model.trainable_variables)
@@ -161,7 +161,7 @@ def started(model, data_dir, run_dir, earlier, **settings):
 
 
 def test_an_average_of_new_ids_starts_at_their_weights(data, tmp_path):
-    """Keras starts averages at 0 and puts the weights there in the first step of all."""
+    """Keras starts averages at 0 and sets them in the very first step."""
     small, large = data("user")
     settings = {"train": {"average": 0.9}, "latent": 3}
     trial("mf", small, tmp_path / "old", **settings).run()
@@ -171,12 +171,12 @@ def test_an_average_of_new_ids_starts_at_their_weights(data, tmp_path):
         np.testing.assert_array_equal(weight, average)
 
 
-def test_without_slots_of_the_same_kind_the_optimizer_starts_anew(data, tmp_path):
+def test_without_slots_of_the_same_kind_the_optimizer_starts_from_scratch(data, tmp_path):
     small, large = data("user")
     trial("mf", small, tmp_path / "old", latent=3, epochs=1).run()
     settings = {"train": {"average": 0.9}, "latent": 3}
     warm, said = started("mf", large, tmp_path / "w", tmp_path / "old", **settings)
-    assert said.endswith("; its optimizer starts anew")
+    assert said.endswith("; its optimizer starts from scratch")
     assert int(warm.model.optimizer.iterations) == 0
 
 
@@ -184,14 +184,14 @@ JOBS = ("cook", "judge", "pilot", "smith", "baker")
 GENRES = {
     "war": lambda i: i % 2 == 1,
     "noir": lambda i: i % 4 == 3,
-    "gore": lambda i: i % 3 == 0,  # no film that the old data have
+    "gore": lambda i: i % 3 == 0,  # no film of the old data
     "drama": lambda i: i % 5 == 4,
 }
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """Directories with the old events and with all, side tables beside them.
+    """Directories of the old events and of all events, with side tables.
 
     The vocabularies of jobs and genres are longer in the new data, with words between the old ones.
     """
@@ -232,7 +232,7 @@ OF_EVENTS = [
 
 
 @pytest.mark.parametrize(("model", "settings"), OF_EVENTS)
-def test_models_of_fields_score_what_they_knew_as_before(tables, tmp_path, model, settings):
+def test_models_of_fields_score_known_events_as_before(tables, tmp_path, model, settings):
     small, large = tables
     if model in ("deepfm", "dcn"):
         settings = {**settings, "task": "rating"}
@@ -254,7 +254,7 @@ def test_models_of_fields_score_what_they_knew_as_before(tables, tmp_path, model
 
 
 def events_of(trial, data_dir):
-    """Scores of the events of `small`, by raw user and item, at one and the same time."""
+    """Scores of the events of `small`, by raw user and item, at one time."""
     users, items = (vocabulary.read(f"{data_dir}/{kind}s.txt") for kind in ("user", "item"))
     old = ratings()
     old = old[is_old(old)]
@@ -267,14 +267,14 @@ def events_of(trial, data_dir):
     return dict(zip(zip(old.user, old.item, strict=True), scores.tolist(), strict=True))
 
 
-def test_slots_of_codes_follow_and_buckets_of_other_bounds_start_anew(tables, tmp_path):
+def test_slots_of_codes_follow_and_buckets_of_other_bounds_are_initialized(tables, tmp_path):
     small, large = tables
     settings = {"latent": 3, "fields": ("user", "age", "job")}
     trial("fm", small, tmp_path / "old", **settings).run()
     old = keras.saving.load_model(RunDir(tmp_path / "old").model)
     fresh = trial("fm", large, tmp_path / "fresh", **settings).model.v.numpy()
     warm, said = started("fm", large, tmp_path / "w", tmp_path / "old", **settings)
-    assert said.endswith("18 items; other codes than before, so from the start: age")
+    assert said.endswith("18 items; with other codes than before, so not carried over: age")
     starts, now, before = warm.model.codes.starts, warm.model.v.numpy(), old.v.numpy()
     ages = slice(starts["age"] + 1, starts["job"])
     np.testing.assert_array_equal(now[ages], fresh[ages])
@@ -340,7 +340,7 @@ def test_days_are_counted_from_another_first_day(tmp_path):
     assert (found.old.tolist(), found.new.tolist()) == ([0, 1, 2], [1, 2, 3])
 
 
-def test_what_can_not_be_told_apart_is_refused(data, tmp_path):
+def test_models_that_cannot_be_carried_over_are_refused(data, tmp_path):
     small, large = data("user")
     trial("mf", small, tmp_path / "mf", latent=2, epochs=1, implicit=True).run()
     new = trial("mf", large, tmp_path / "mf2", tmp_path / "mf", latent=2, implicit=True)
@@ -355,7 +355,7 @@ def test_what_can_not_be_told_apart_is_refused(data, tmp_path):
         trial("ease", large, tmp_path / "e2", tmp_path / "e").fit(resume=False)
 
 
-def test_ids_meet_by_name_only():
+def test_ids_are_matched_by_name_only():
     found = moves.moved(["a", "b", "c"], ["0", "c", "a"])
     assert (found.old.tolist(), found.new.tolist()) == ([2, 0], [1, 2])
     assert not len(moves.moved(["a"], ["b"]).old)

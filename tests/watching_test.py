@@ -1,4 +1,4 @@
-"""What a run shows while it trains: TensorBoard's files, the line of an epoch, callbacks."""
+"""Monitoring of a run: TensorBoard's files, the line of an epoch, callbacks."""
 
 import dataclasses
 import time
@@ -52,7 +52,7 @@ def curves(folder):
 
 
 class Seen(keras.callbacks.Callback):
-    """A callback as MLflow's and Weights & Biases' are: it keeps what it is given."""
+    """A callback like those of MLflow and Weights & Biases: it records its arguments."""
 
     def __init__(self):
         super().__init__()
@@ -67,7 +67,7 @@ class Seen(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def watched(board, tmp_path_factory):
-    """A finished Mult-VAE with all that is written on request; and a callback."""
+    """A finished Mult-VAE with all optional logs, and a callback."""
     seen = Seen()
     run = make_run(
         board,
@@ -149,7 +149,7 @@ def check_projector(run):
     np.testing.assert_allclose(np.loadtxt(logs / one.tensor_path), vectors, rtol=1e-4, atol=1e-6)
 
 
-# ------------------------------------------------------------------ besides curves
+# ------------------------------------------------------------------ other logs
 
 
 def test_hparams_have_settings_and_final_metrics(watched):
@@ -223,7 +223,7 @@ def test_a_callback_of_keras_sees_batches_and_epochs(watched):
 
 
 def stepped(board, model, settings, **train):
-    """Logs of one step on the board, and what `before` gave on the model before it."""
+    """Logs of one step on the checkerboard, and model outputs from before the step."""
     cls = MODELS[model]
     config = cls.Config(**settings)
     data_dir, _ = board("user", cls.task_for(config) == "ranking")

@@ -12,68 +12,28 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 ROOMS = (
     "tfrec/*.py",
+    "tfrec/api/*.py",
+    "tfrec/api/*/*.py",
     "tfrec/data/*.py",
     "tfrec/datasets/*.py",
+    "tfrec/layers/*.py",
     "tfrec/metrics/*.py",
+    "tfrec/models/*.py",
+    "tfrec/pages/*.py",
+    "tfrec/pages/*/*.html",
+    "tfrec/presets/*.py",
     "tfrec/server/*.py",
     "tfrec/server/*.html",
     "tfrec/serving/*.py",
     "tfrec/serving/deploy_templates/*",
     "tfrec/split_rules/*.py",
     "tfrec/tasks/*.py",
+    "tfrec/training/*.py",
     "pipelines/*.py",
     "benchmarks/*.py",
-    "tests/approximate_test.py",
-    "tests/aside_test.py",
-    "tests/auto_test.py",
-    "tests/batches.py",
-    "tests/beam_tasks.py",
-    "tests/benchmarks_test.py",
-    "tests/bad_input_test.py",
-    "tests/checks_test.py",
-    "tests/client*_test.py",
-    "tests/commands_test.py",
-    "tests/config_test.py",
-    "tests/conftest.py",
-    "tests/criteo_test.py",
-    "tests/datasets_test.py",
-    "tests/demo_test.py",
-    "tests/deploy_test.py",
-    "tests/describe_test.py",
-    "tests/doctor_test.py",
-    "tests/download_test.py",
-    "tests/event_scores_test.py",
-    "tests/example_encoding_test.py",
-    "tests/explain_test.py",
-    "tests/fields_test.py",
-    "tests/flags_test.py",
-    "tests/inputs_test.py",
-    "tests/locks_test.py",
-    "tests/metrics*_test.py",
-    "tests/names_test.py",
-    "tests/netflix_test.py",
-    "tests/pipeline*_test.py",
-    "tests/prepare*_test.py",
-    "tests/proof_test.py",
-    "tests/ranking_test.py",
-    "tests/reference_test.py",
-    "tests/request_test.py",
-    "tests/retrieval_test.py",
-    "tests/run_data_test.py",
-    "tests/server*_test.py",
-    "tests/servers.py",
-    "tests/serving*_test.py",
-    "tests/shop_test.py",
-    "tests/splits*_test.py",
-    "tests/stored_test.py",
-    "tests/tabular_test.py",
-    "tests/tasks_test.py",
-    "tests/texts_test.py",
-    "tests/two_stage_test.py",
-    "tests/warmup_test.py",
-    "tests/santander*.py",
+    "tests/*.py",
 )
-LATER = {"tfrec/losses.py"}  # in a room, but rewritten by a later round
+LISTS = "tests/words_test.py"  # in a room, but has the words itself
 
 # Neither as words nor as parts of names: `is_told` has the word "told".
 WORDS = {"place", "places", "placed", "told", "nobody", "anew", "kin", "looks", "struck", "whoever"}
@@ -84,6 +44,7 @@ PHRASES = ("right item", "second look", "look at whom", "nobody's")
 ALLOWED = re.compile(
     r"\bin place\b"  # without a copy; and "in place of", instead of
     r"|\blooks? (up|like)\b|looks_like"  # a lookup; a resemblance
+    r"|\blayers/places\b"  # a path of weights in models of earlier versions
     r"|\bmetric_decimal_place\b"  # a setting of RecBole
     r"|\bNo module named\b"  # Python's own error
 )
@@ -109,7 +70,7 @@ def test_words_that_are_not_the_fields_do_not_occur(room):
     assert not [
         f"{name}:{number}: {word}"
         for name, path in names.items()
-        if name not in LATER
+        if name != LISTS
         for number, word in found(path.read_text(encoding="utf-8"))
     ]
 

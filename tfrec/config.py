@@ -303,7 +303,7 @@ class TrainConfig(Settings):
     seed: int = setting(0, "0 or more and less than 2^32")
 
     def check(self) -> None:
-        """Refuses what lbfgs can not have, two warm-ups, and a schedule that ends too early."""
+        """Refuses what lbfgs cannot have, two warm-ups, and a schedule that ends too early."""
         another = "leave it out, or choose another --train optimizer"
         if self.optimizer == "lbfgs" and self.average:
             raise SettingError(
@@ -329,7 +329,7 @@ class TrainConfig(Settings):
             )
         if self.optimizer == "lbfgs" and self.precision == "float16":
             raise SettingError(
-                f"precision=float16: lbfgs can not scale what it minimizes; {another}"
+                f"precision=float16: lbfgs cannot scale what it minimizes; {another}"
             )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`--model=auto`: tries quick models that fit the data, and keeps the run of the best."""
+"""`--model=auto`: tries fast models that fit the data, and keeps the best run."""
 
 import functools
 import gc
@@ -30,14 +30,14 @@ def fit(
     strategy: str | tf.distribute.Strategy,
     **options: Any,
 ) -> Run:
-    """What `tfrec.fit("auto", data)` does.
+    """Implements `tfrec.fit("auto", data)`.
 
     Args:
-        data: As of `tfrec.fit`.
-        run_dir: As of `tfrec.fit`.
-        training: As of `choose`.
-        strategy: As of `tfrec.fit`.
-        **options: As of `choose`.
+        data: As in `tfrec.fit`.
+        run_dir: As in `tfrec.fit`.
+        training: As in `choose`.
+        strategy: As in `tfrec.fit`.
+        **options: As in `choose`.
     """
     data = data.with_rows("user")
     path = pathlib.Path(run_dir) if run_dir else fitting.free(pathlib.Path("runs/auto"))
@@ -63,31 +63,32 @@ def choose(
     test: bool = True,
     verbose: bool = True,
 ) -> experiment.Experiment:
-    """Tries the candidates for the data, keeps the run of the best on validation, and tests it.
+    """Tries the candidates for the data, keeps the best run by validation, and tests it.
 
-    The candidates (`tfrec.training.candidates`) are trained with their defaults, bounded, in a
-    hidden folder beside `path`, which is gone at the end. `path` gets the best one's run as if it
-    had been trained alone, and `candidates.json`. The others never see test.
+    The candidates (`tfrec.training.candidates`) are trained with their defaults, for a bounded
+    number of epochs, in a hidden folder next to `path`, which is removed at the end. `path` gets
+    the best run, as if its model had been trained alone, and `candidates.json`. Only the best
+    candidate is tested.
 
     Args:
-        config: What to run; its model is "auto".
+        config: The run; its model is "auto".
         path: The run directory.
-        training: Settings of training by name, for all candidates.
-        raw: As of `fitting.carry_out`, like all others.
-        strategy: On one machine.
-        resume: Go on with the candidates that were interrupted.
-        overwrite: See raw.
-        dry_run: See raw; of the best one only.
-        callbacks: See raw; of all candidates.
-        test: See raw.
+        training: Training settings by name, for all candidates.
+        raw: As in `fitting.carry_out`.
+        strategy: A strategy of one machine.
+        resume: Resume the candidates that were interrupted.
+        overwrite: As in `fitting.carry_out`.
+        dry_run: As in `fitting.carry_out`, for the best candidate only.
+        callbacks: As in `fitting.carry_out`, for all candidates.
+        test: As in `fitting.carry_out`.
         verbose: Print the table of the candidates.
 
     Returns:
-        The best one's experiment.
+        The experiment of the best candidate.
 
     Raises:
-        ValueError: nothing is held out for validation, no candidate can be trained, several
-            workers, or as `carry_out`.
+        ValueError: there is no validation part, no candidate can be trained, there are several
+            workers, or as in `carry_out`.
     """
     strategy = strategy or tf.distribute.get_strategy()
     if strategies.is_multiworker(strategy):
@@ -103,7 +104,7 @@ def choose(
         same = next((each for each in found if each.model == kept), found[0])
         return fitting.carry_out(same, path, test=test, verbose=verbose, **options)
     with run_dir.locked():
-        run_dir.check(config, overwrite=overwrite)  # by now another may have written there
+        run_dir.check(config, overwrite=overwrite)  # another process may have written there by now
         folder = _of_candidates(run_dir, found, resume)
         choice, tried = candidates.choice(found, info), []
         say = functools.partial(print, flush=True) if verbose else lambda text: None
@@ -126,26 +127,26 @@ def choose(
 
 
 def _of_candidates(run_dir: runs.RunDir, found: Sequence[RunConfig], resume: bool) -> pathlib.Path:
-    """The folder of the candidates' runs, empty unless they are to be resumed.
+    """The folder of the candidates' runs, emptied unless they are to be resumed.
 
     Raises:
-        ValueError: those to be resumed were started with other settings or on other data.
+        ValueError: runs to be resumed were started with other settings or on other data.
     """
     path = run_dir.path.absolute()
     folder = path.with_name(f".{path.name}.candidates")
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     for config in found:
-        there = runs.RunDir(folder / config.model)
-        if not there.exists:
-            there.clear()  # what a killed process had not yet moved to its place
-        there.check(config, resume=True)
+        earlier = runs.RunDir(folder / config.model)
+        if not earlier.exists:
+            earlier.clear()  # files that a killed process had not yet moved
+        earlier.check(config, resume=True)
     return folder
 
 
 def _try(config: RunConfig, path: pathlib.Path, **options: Any) -> Tried:
-    """Trains a candidate; what it got on validation, or why it failed."""
-    gc.collect()  # what is left of the one before would count as taken memory
+    """Trains a candidate; returns its validation metrics, or why it failed."""
+    gc.collect()  # remains of the last candidate would count as used memory
     try:
         result = fitting.carry_out(config, path, test=False, verbose=False, **options).result
     except (ValueError, MemoryError, tf.errors.ResourceExhaustedError) as error:

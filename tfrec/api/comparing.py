@@ -1,4 +1,4 @@
-"""Several runs in one table: metrics with intervals, tests of significance, cost."""
+"""Comparison of runs in one table: metrics with intervals, significance tests, cost."""
 
 import collections
 import dataclasses
@@ -37,13 +37,13 @@ class ComparedRuns:
     """Runs on the same test set, the best first.
 
     Attributes:
-        frame: A row a run, its name as the index. For each metric its value and, as `METRIC low`
-            and `METRIC high`, the 95 % bootstrap interval over test users; `to_best`, the paired
-            difference of the first metric to the best run, and `p_value`, two-sided, of the paired
-            randomization test against the best run, adjusted by Holm's method (missing for the
-            best); `seconds`, `cpu_seconds` (of training epochs), `memory_mb` and `parameters`.
-        metrics: The metrics; runs are ordered and tested by the first.
-        protocol: How all of them were measured.
+        frame: A row for each run, indexed by its name. For each metric its value and, as
+            `METRIC low` and `METRIC high`, the 95 % bootstrap interval over test users; `to_best`,
+            the paired difference of the first metric to the best run, and `p_value`, two-sided, of
+            the paired randomization test against the best run, adjusted by Holm's method (missing
+            for the best); `seconds`, `cpu_seconds` (of training), `memory_mb` and `parameters`.
+        metrics: The metrics; runs are ordered and tested by the first one.
+        protocol: The protocol that all runs were evaluated by.
     """
 
     frame: pd.DataFrame
@@ -51,7 +51,7 @@ class ComparedRuns:
     protocol: str
 
     def printed(self) -> pd.DataFrame:
-        """The frame as text: a column a metric, intervals in brackets."""
+        """The frame as text: a column for each metric, intervals in brackets."""
         columns = {
             name: self.frame.apply(_with_interval, axis=1, args=(name,)) for name in self.metrics
         }
@@ -72,7 +72,7 @@ class ComparedRuns:
     __repr__ = __str__
 
     def table(self) -> Table:
-        """The same as a table of a page."""
+        """The comparison as a table of a page."""
         shown = self.printed()
         note = (
             f"95 % intervals over test users; p of the paired difference in {self.metrics[0]} to "
@@ -85,7 +85,7 @@ class ComparedRuns:
         return pages.fragment(self.table())
 
     def save_html(self, path: PathLike) -> None:
-        """Writes one page that needs no other file."""
+        """Writes a self-contained HTML page."""
         pages.write(Page("Comparison of runs", [Section("Comparison", [self.table()])]), path)
 
 
@@ -98,25 +98,26 @@ def compare(
     verbose: bool = True,
     **settings: Any,
 ) -> ComparedRuns:
-    """Compares runs on the test set, user by user; trains the models among them first.
+    """Compares runs on the test set, paired by user; models are trained first.
 
-    Runs of different tasks, such as ratings and rankings, are compared by the lists that they would
-    serve: hits are the held-out items that users liked (`tfrec.training.lists`).
+    Runs of different tasks, such as ratings and rankings, are compared by the ranked lists that
+    they serve: hits are the held-out items that users liked (`tfrec.training.lists`).
 
         print(tfrec.compare(["popularity", "ease", run], split))
 
     Args:
         runs: Runs, run directories, or models as `tfrec.fit` takes them.
-        data: What models are trained on.
-        metrics: Which; default: those of the task's short summary. Runs are ordered by the first.
-        run_dir: Where models are trained, each in a folder of its own; what is finished there
-            with the same settings is taken as it is, and an interrupted run goes on.
+        data: Prepared data to train models on.
+        metrics: Names of metrics; default: those of the task's summary. Runs are ordered by the
+            first.
+        run_dir: Folder of the trained models, each in its own subfolder; a finished run with the
+            same settings is reused, and an interrupted one is resumed.
         verbose: Print what is trained.
-        **settings: Of training, for all models, such as `seed=1`.
+        **settings: Training settings for all models, such as `seed=1`.
 
     Raises:
         ValueError: a model without data, unknown settings or metrics, or runs whose test values
-            can not be compared: other data or other protocols.
+            cannot be compared, because data or protocols differ.
     """
     found = [_run(each, data, pathlib.Path(run_dir), verbose, settings) for each in runs]
     if len(found) < 2:
@@ -138,7 +139,7 @@ def _run(
     verbose: bool,
     settings: dict,
 ) -> Run:
-    """The run itself, the one in a directory, or a model's, trained unless it is there."""
+    """The run itself, the run in a directory, or a model's run, trained unless it exists."""
     if isinstance(candidate, Run):
         return candidate
     if isinstance(candidate, pathlib.Path) or (
@@ -162,7 +163,7 @@ def _run(
 
 
 def _folder(model: Model, data: PreparedData, settings: dict) -> str:
-    """A folder's name for a model on this data with these settings."""
+    """The folder name of a model with these settings on this data."""
     cls, config = fitting.class_and_settings(model)
     made_of = {
         "data": data.info.fingerprint,
@@ -177,12 +178,12 @@ def _common_protocol(runs: Sequence[Run]) -> str:
     """The protocol of all runs.
 
     Raises:
-        ValueError: one was not tested, or was measured in another way than the first.
+        ValueError: a run was not tested, or has another protocol than the first.
     """
     protocols = []
     for run in runs:
         if not run.metrics["test"]:
-            raise ValueError(f"{run.path} has no test values: it was run with test=False")
+            raise ValueError(f"{run.path} has no test values: it was trained with test=False")
         protocols.append(run.metrics["protocol"])
         mine, first = (_statements(p) for p in (protocols[-1], protocols[0]))
         if mine != first:
@@ -195,10 +196,10 @@ def _common_protocol(runs: Sequence[Run]) -> str:
 
 
 def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
-    """How lists are measured, and each run's values by user.
+    """The protocol of lists, and the values by user of each run.
 
     Raises:
-        ValueError: runs of different data, or no user liked anything of test.
+        ValueError: runs on different data, or no user liked any test item.
     """
     split = _statements(runs[0].info.protocol)
     values = []
@@ -211,20 +212,20 @@ def _lists(runs: Sequence[Run]) -> tuple[str, list[SavedValues]]:
             )
         found: list[RankingReport] = lists.reports(run.model, lists.HeldOut(run.data_dir, "test"))
         if not found:
-            raise ValueError(f"{run.path}: no user liked anything of test, so no list can hit")
+            raise ValueError(f"{run.path}: no user liked any test item, so lists have no hits")
         values.append(SavedValues(found[0].users, found[0].per_user(), found[0].protocol))
     rule = next(filter(None, (lists.protocol(run.model) for run in runs)), "")
     return f"{runs[0].info.protocol}{rule}", values
 
 
 def _statements(protocol: str) -> set[str]:
-    """What a protocol says; whether rows are users or items changes no test set."""
-    said = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
-    return said - {"rows by user", "rows by item"}
+    """The parts of a protocol, except the axis of rows, which does not change the test set."""
+    statements = {part.strip() for part in protocol.replace("; ", ", ").split(", ")}
+    return statements - {"rows by user", "rows by item"}
 
 
 def _common_metrics(runs: Sequence[Run], values: Sequence[SavedValues]) -> tuple[str, ...]:
-    """The metrics of the task's summary that all runs have, what picks the epoch first."""
+    """The metrics of the task's summary that all runs have, the monitored one first."""
     task = runs[0].config.task
     wanted = dict.fromkeys((task.monitor, *task.figures()))
     common = set.intersection(*(set(comparable(saved)) for saved in values))
@@ -267,7 +268,7 @@ def _table(
 
 
 def _cost(run: Run) -> dict[str, float]:
-    """What the run took; NaN where an older version did not write it down."""
+    """The cost of the run; NaN where an older version did not record it."""
     measured, history = run.metrics, run.history
     cpu = history["cpu_seconds"].sum() if "cpu_seconds" in history else float("nan")
     return {

@@ -1,4 +1,4 @@
-"""Interactions as they come, and how they are split."""
+"""Raw interactions, and how they are split."""
 
 import dataclasses
 import functools
@@ -20,19 +20,19 @@ from tfrec.datasets.sources import Sources
 from tfrec.overrides import typed
 from tfrec.split_rules import SplitRule
 
-GIVEN = "given"  # the fold of parts that the user gives
+GIVEN = "given"  # the fold of given parts
 _BY_PART: dict[str, Any] = {"split": "folds", "fold": GIVEN}
 
 
 class Dataset:
-    """Interactions of users with items, as they come; made by `from_pandas`, `read` or `load`.
+    """Raw interactions of users with items, from `from_pandas`, `read` or `load`.
 
         data = tfrec.Dataset.from_pandas(orders, user="customer", item="sku", time="bought_at")
         split = data.split("last")
 
     Args:
-        open_raw: Opens the raw data set as settings say.
-        config: Settings that every split of it starts from.
+        open_raw: Opens the raw data set according to settings.
+        config: Settings that all splits start from.
     """
 
     def __init__(self, open_raw: Callable[[DataConfig], RawDataset], config: DataConfig):
@@ -55,31 +55,30 @@ class Dataset:
         name: str = "frame",
         **fields: str,
     ) -> "Dataset":
-        """Takes a frame with a row an interaction.
+        """A data set from a frame with a row for each interaction.
 
         Args:
             frame: The interactions. Ids of any type become strings; times are seconds since 1970,
                 datetimes or ISO texts.
-            user: Its column of user ids.
-            item: Its column of item ids.
-            rating: Its column of ratings; None: each interaction counts 1.
-            time: Its column of times; None: there are none, and nothing can be split by time.
+            user: The column of user ids.
+            item: The column of item ids.
+            rating: The column of ratings; None: each interaction counts 1.
+            time: The column of times; None: there are none, and no split by time is possible.
             title: The column of items' titles, of `frame` or of `items`; default: a column
                 `title` of `items`.
-            part: Its column that says "train", "validation" or "test"; `split()` then takes the
-                parts as they are.
-            users: Fields of users, a row a user, with the id column called as in `frame`: a frame,
-                or a CSV, TSV or Parquet file.
-            items: Fields of items.
+            part: A column of "train", "validation" or "test"; `split()` then keeps these parts.
+            users: Fields of users, a row for each user, with the id column named as in `frame`: a
+                frame, or a CSV, TSV or Parquet file.
+            items: Fields of items, likewise.
             missing: "error", or "drop": rows without user or item are left out.
-            name: Part of the protocol that stands beside every figure.
-            **fields: Other columns of `frame` that models may read, and kinds of those of `users`
-                and `items`: `price="unit_price:number"`, `brand="brand:category"`,
-                `tags="tags:set"`; kinds are those of `tfrec.schema.Field`. They are of the item,
-                unless `:user` or `:event` follows the kind.
+            name: Name of the data set, part of the protocol of every result.
+            **fields: Other columns of `frame` that models may read, and kinds of the columns of
+                `users` and `items`: `price="unit_price:number"`, `brand="brand:category"`,
+                `tags="tags:set"`; kinds are those of `tfrec.schema.Field`. They are
+                fields of the item, unless `:user` or `:event` follows the kind.
 
         Raises:
-            ValueError: a column is missing, or holds what it can not hold; names row and column.
+            ValueError: a column is missing, or has an invalid value; row and column are named.
         """
         given = {"user": user, "item": item, "value": rating, "time": time}
         given |= {"title": title, "part": part, **fields}
@@ -94,12 +93,12 @@ class Dataset:
             if by_part and not part:
                 raise ValueError(
                     f'split="folds": {name} comes without folds; use "random", name the column '
-                    "that says it with part=COLUMN, or `split_files` for parts of your own"
+                    "of parts with part=COLUMN, or use `split_files` for parts of your own"
                 )
             return opened(config.missing, by_part)
 
         config = DataConfig(dataset=name, missing=missing, **(_BY_PART if part else {}))
-        open_raw(config)  # finds what is wrong
+        open_raw(config)  # raises errors now
         return cls(open_raw, config)
 
     @classmethod
@@ -121,27 +120,27 @@ class Dataset:
         """Reads a CSV, TSV or Parquet file, or a folder of them, in bounded memory.
 
         Args:
-            path: The file or folder; `.gz` is unpacked.
-            user: The file's column of user ids; by default columns are called user, item, value,
-                time and title, and user and item must be there.
-            item: Of item ids.
-            rating: Of ratings.
-            time: Of times.
-            title: Of titles of items.
-            part: As of `from_pandas`.
-            users: As of `from_pandas`, like items and missing.
+            path: The file or folder; `.gz` files are decompressed.
+            user: The column of user ids; by default columns are named user, item, value, time and
+                title, and user and item are required.
+            item: The column of item ids.
+            rating: The column of ratings.
+            time: The column of times.
+            title: The column of item titles.
+            part: As in `from_pandas`.
+            users: As in `from_pandas`, like items and missing.
             items: See users.
             missing: See users.
-            **others: `separator`, `header` ("yes" or "no") and `reader`, as of `--columns`; and
-                fields, as of `from_pandas`.
+            **others: `separator`, `header` ("yes" or "no") and `reader`, as in `--columns`; and
+                fields, as in `from_pandas`.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a bad line or column, named with the cure.
         """
-        named = {"user": user, "item": item, "value": rating, "time": time}
-        named |= {"title": title, "part": part, **others}
-        words = ",".join(f"{n}={c}" for n, c in named.items() if c)
+        columns = {"user": user, "item": item, "value": rating, "time": time}
+        columns |= {"title": title, "part": part, **others}
+        words = ",".join(f"{n}={c}" for n, c in columns.items() if c)
         own = _BY_PART if part else {}
         config = DataConfig(dataset="tabular", columns=words, missing=missing, **own)
         sources = Sources(raw=path, users=users, items=items)
@@ -153,11 +152,11 @@ class Dataset:
 
         Args:
             name: As `--dataset` takes it.
-            path: Its files; by default they are looked for in the folder `TFREC_DATA`, in the
+            path: Its files; by default they are searched for in the folder `TFREC_DATA`, in the
                 package and in the cache, then downloaded.
 
         Raises:
-            FileNotFoundError: it is not there and can not be downloaded.
+            FileNotFoundError: the files are not found, and cannot be downloaded.
             ValueError: unknown name, or damaged files.
         """
         return cls(lambda config: registry.open_as(config, path), DataConfig(dataset=name))
@@ -180,44 +179,43 @@ class Dataset:
         missing: str = "error",
         **settings: Any,
     ) -> "PreparedData":
-        """Prepares parts as they are given, such as those of a published split.
+        """Prepares given parts, such as those of a published split.
 
         Args:
-            train: Training interactions: a frame, or a file as of `read`.
+            train: Training interactions: a frame, or a file as in `read`.
             test: Test interactions.
-            validation: Validation interactions, or the share of training that is drawn for them
-                at random; 0 for none.
-            data_dir: As of `split`.
-            name: Part of the protocol.
-            user: As of `from_pandas`, in all parts; likewise item, rating, time, users, items and
-                missing.
-            item: See user.
-            rating: See user.
-            time: See user.
-            users: See user.
-            items: See user.
-            missing: See user.
-            **settings: As of `split`.
+            validation: Validation interactions, or the share of training interactions that is
+                drawn for them at random; 0 for none.
+            data_dir: As in `split`.
+            name: Name of the data set, part of the protocol.
+            user: As in `from_pandas`, for all parts.
+            item: As in `from_pandas`.
+            rating: As in `from_pandas`.
+            time: As in `from_pandas`.
+            users: As in `from_pandas`.
+            items: As in `from_pandas`.
+            missing: As in `from_pandas`.
+            **settings: As in `split`.
 
         Raises:
-            ValueError: as `from_pandas`; an interaction is in two parts.
+            ValueError: as in `from_pandas`, or an interaction is in two parts.
         """
         parts = {0: train, 1: test}
         if isinstance(validation, (int, float)):
             settings = {"validation": validation, **settings}
         else:
             parts[2] = validation
-        named = {"user": user, "item": item, "value": rating, "time": time}
-        given = {n: c for n, c in named.items() if c}
+        columns = {"user": user, "item": item, "value": rating, "time": time}
+        given = {name: column for name, column in columns.items() if column}
 
         def open_raw(config: DataConfig) -> RawDataset:
             if not any(isinstance(part, pd.DataFrame) for part in parts.values()):
-                found = {n: files.from_path(pathlib.Path(str(p))) for n, p in parts.items()}
+                paths = {n: files.from_path(pathlib.Path(str(p))) for n, p in parts.items()}
                 words = ",".join(f"{n}={c}" for n, c in given.items())
-                return tabular.read(name, found, GIVEN, words, config.missing, users, items)
+                return tabular.read(name, paths, GIVEN, words, config.missing, users, items)
             tables = {n: side_tables.load(part, "part")[1] for n, part in parts.items()}
-            columns = roles.from_mapping(given, "Dataset.split_files:")
-            return frames.read(tables, columns, users, items, name, config.missing, by_part=True)
+            found = roles.from_mapping(given, "Dataset.split_files:")
+            return frames.read(tables, found, users, items, name, config.missing, by_part=True)
 
         data = cls(open_raw, DataConfig(dataset=name, missing=missing, **_BY_PART))
         return data.split(data_dir=data_dir, **settings)
@@ -234,14 +232,14 @@ class Dataset:
         Args:
             rule: "random", "time", "last", "users", "month" or "folds", or a rule with its
                 settings, such as `tfrec.splits.LastOut(validation=0)`; default: "random", or the
-                parts that are given.
-            data_dir: Where the prepared rows go; default: a folder of the cache, found again by
-                the same data and settings.
+                given parts.
+            data_dir: Folder for the prepared rows; default: a folder of the cache, which is
+                reused for the same data and settings.
             **settings: Settings of the rule, where it is a name, such as `test=.2`; and those of
                 `tfrec.config.DataConfig`, such as `min_rating=4`, `seed=1`.
 
         Raises:
-            ValueError: settings that are unknown, or can not work with this data.
+            ValueError: unknown settings, or settings that this data does not allow.
         """
         if isinstance(rule, SplitRule):
             settings = dataclasses.asdict(rule) | settings
@@ -257,7 +255,7 @@ class Dataset:
 
     @functools.cached_property
     def summary(self) -> Summary:
-        """Counts, from one pass over the interactions."""
+        """Counts from one pass over the interactions."""
         return summarize(self._open(self._config))
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a data set holds, as a `Dataset` shows it."""
+"""The summary of a data set, as `Dataset` shows it."""
 
 import dataclasses
 
@@ -10,20 +10,20 @@ from tfrec.datasets.raw_dataset import RawDataset
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a data set holds.
+    """Summary of a data set.
 
     Attributes:
-        interactions: Rows: ratings, purchases, clicks.
-        users: Distinct users.
-        items: Distinct items.
+        interactions: Number of interactions, such as ratings, purchases or clicks.
+        users: Number of distinct users.
+        items: Number of distinct items.
         sparsity: Share of user-item pairs without an interaction.
         lowest: Lowest value.
-        highest: Highest value; all values are 1 where there is no column of them.
+        highest: Highest value; all values are 1 where there is no column of values.
         first: Day of the earliest interaction, such as "2000-04-25"; "" without times.
-        last: Day of the latest.
-        fields: Names of the columns that users and items have besides.
-        kinds: Kind by field, of those that models may read.
-        dropped: Rows that were left out, by reason.
+        last: Day of the latest interaction.
+        fields: Names of the further columns of users and items.
+        kinds: Kinds of the fields that models may read, by name.
+        dropped: Number of rows left out, by reason.
     """
 
     interactions: int
@@ -39,7 +39,7 @@ class Summary:
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Names and texts, to be shown."""
+        """Names and texts of the lines to show."""
         values = "none: each counts 1"
         if self.lowest != self.highest:
             values = f"{self.lowest:g} to {self.highest:g}"
@@ -59,7 +59,7 @@ class Summary:
 
 
 def summarize(raw: RawDataset) -> Summary:
-    """Counts, from one pass over the interactions."""
+    """A summary from one pass over the interactions."""
     found, user_ids, item_ids, _ = ratings.collect(raw.chunks())
     days = np.array([found.times.min(), found.times.max()], "datetime64[s]")
     first, last = map(str, days.astype("datetime64[D]")) if raw.has_times else ("", "")

@@ -1,4 +1,4 @@
-"""`tfrec.ensemble`: several finished runs as one."""
+"""`tfrec.ensemble`: combines finished runs."""
 
 import pathlib
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ def ensemble(
         both = tfrec.ensemble([tfrec.load("runs/deeprec"), "runs/sparsefc"], "runs/both")
         both.export("saved_models/both")  # one SavedModel
 
-    Ratings: the sum of the members' predictions with the weights, 0 or more, of the least squared
-    error on validation. Rankings: the sum of the scores, each row's standardised, with weights that
-    sum to 1, by ensemble selection on validation (`tfrec.training.ensembles`).
+    Ratings: the predictions are summed with non-negative least squares weights, fitted on
+    validation. Rankings: the scores, standardized by row, are summed with weights that sum to 1,
+    chosen by ensemble selection on validation (`tfrec.training.ensembles`).
 
     Args:
         runs: Two or more finished runs, or their directories, of models of one task.
-        run_dir: Where the ensemble is written, with a copy of the members' models; default: the
-            first of `runs/ensemble`, `runs/ensemble-2`, ... that is free.
-        overwrite: Replace the run that is in `run_dir`.
+        run_dir: The ensemble's run directory, with a copy of the members' models; default: the
+            first of `runs/ensemble`, `runs/ensemble-2`, ... that does not exist.
+        overwrite: Replace the run in `run_dir`.
 
     Returns:
         The ensemble's run; `metrics["members"]` has the weights.
 
     Raises:
-        FileNotFoundError: a run is not finished, or one on ratings without predictions of
-            validation.
-        ValueError: fewer than two runs, runs that do not go together, or `run_dir` holds a run.
+        FileNotFoundError: a run is not finished, or a run on ratings has no validation
+            predictions.
+        ValueError: fewer than two runs, runs that cannot be combined, or `run_dir` holds a run.
     """
     path = str(run_dir or fitting.free(pathlib.Path("runs/ensemble")))
     members = [str(run.path if isinstance(run, Run) else run) for run in runs]
@@ -43,12 +43,12 @@ def ensemble(
 
 
 def carry_out(runs: Sequence[str], run_dir: str, overwrite: bool) -> str:
-    """What the command does; returns what it prints.
+    """Implements the command; returns what it prints.
 
     Args:
-        runs: As of `ensemble`, as all below.
-        run_dir: Where it is written.
-        overwrite: Whether to replace what is there.
+        runs: As in `ensemble`.
+        run_dir: As in `ensemble`.
+        overwrite: As in `ensemble`.
     """
     result = ensembles.ensemble(runs, run_dir, overwrite)
     return summaries.ensemble(result, RunDir(run_dir).task())

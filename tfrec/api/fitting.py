@@ -1,4 +1,4 @@
-"""From settings to a finished run: `fit` for Python, `carry_out` for callers with a `RunConfig`."""
+"""Training of a run: `fit` as the public API, `carry_out` for callers with a `RunConfig`."""
 
 import contextlib
 import itertools
@@ -42,45 +42,43 @@ def fit(
     settings: PathLike | None = None,
     **values: Any,
 ) -> Run:
-    """Trains a model, keeps the best epoch by validation and measures it on test.
+    """Trains a model, keeps the best epoch by validation and evaluates it on test.
 
         run = tfrec.fit("sasrec", split, epochs=20, dropout=0.3)
 
     Args:
-        model: A name such as "deeprec" (`tfrec.models.registry.MODELS` has all), a subclass of
+        model: A name such as "deeprec" (all are in `tfrec.models.registry.MODELS`), a subclass of
             `tfrec.models.Recommender`, "package.module:Class" of one, or an instance, whose
-            settings are taken and whose weights training starts from. "auto" is the best on
-            validation of a few quick ones (`tfrec.api.choosing`).
-        data: What `Dataset.split` gave, or the folder of prepared data.
-        run_dir: Where the run is written; default: the first of `runs/MODEL`, `runs/MODEL-2`, ...
-            that is free.
-        resume: Go on with the interrupted run in `run_dir`.
+            settings are used and whose weights training starts from. "auto" chooses the best of a
+            few fast models on validation (`tfrec.api.choosing`).
+        data: Data prepared by `Dataset.split`, or its folder.
+        run_dir: The run directory; default: the first of `runs/MODEL`, `runs/MODEL-2`, ... that
+            does not exist.
+        resume: Resume the interrupted run in `run_dir`.
         overwrite: Replace the run in `run_dir`.
-        warm_start: An earlier run to start from, by raw id.
-        strategy: "one", "mirrored", "multiworker", or a strategy that was made already.
-        callbacks: Keras callbacks; logs have `val_` before validation's names.
-        check_export: First see whether the model can be exported.
-        test: Measure on test at the end; False while settings are being chosen.
-        verbose: Print what is trained and a line an epoch.
-        settings: A file of settings, such as the `best.json` of `tfrec.tune`, which are taken
-            instead of the model's defaults.
-        **values: The model's settings (its `Config`) and those of training
-            (`tfrec.config.TrainConfig`), by name; they go before those of the file. For "auto"
-            those of training only.
+        warm_start: An earlier run whose weights training starts from, matched by raw id.
+        strategy: "one", "mirrored", "multiworker", or a `tf.distribute.Strategy`.
+        callbacks: Keras callbacks; in logs validation metrics have the prefix `val_`.
+        check_export: Check before training that the model can be exported.
+        test: Evaluate on test at the end; False while settings are being chosen.
+        verbose: Print what is trained, and a line for each epoch.
+        settings: A file of settings, such as the `best.json` of `tfrec.tune`, used instead of the
+            model's defaults.
+        **values: The model's settings (its `Config`) and training settings
+            (`tfrec.config.TrainConfig`), by name; they override those of the file. For "auto"
+            training settings only.
 
     Returns:
         The finished run.
 
     Raises:
-        FileNotFoundError: there is no such file of settings.
+        FileNotFoundError: the file of settings does not exist.
         ValueError: an unknown setting or one out of its range, settings of another model, an
-            optimizer that the model can not be fitted by, data that does not fit the model, a
+            optimizer that cannot train the model, data that does not fit the model, a
             `run_dir` that holds another run, or `resume` without `run_dir`.
     """
     if resume and run_dir is None:
-        raise ValueError(
-            "resume=True: give run_dir=..., the run to go on with, or leave out resume"
-        )
+        raise ValueError("resume=True: give run_dir=..., the run to resume, or leave out resume")
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
@@ -125,7 +123,7 @@ def run_config(
     strategy: str = "one",
     warm_start: PathLike | None = None,
 ) -> RunConfig:
-    """What is run: a model of these settings on prepared data."""
+    """The config of a run: a model with these settings on prepared data."""
     return RunConfig(
         model=model,
         settings=settings,
@@ -153,28 +151,28 @@ def carry_out(
     measure: bool = True,
     verbose: bool = True,
 ) -> experiment.Experiment:
-    """Prepares the data if need be, trains, measures and writes the run directory.
+    """Prepares the data if needed, trains, evaluates and writes the run directory.
 
     Args:
-        config: What to run.
+        config: The run.
         path: The run directory.
-        raw: Raw files, where the data is yet to be prepared.
-        strategy: Made by `strategies.make`, once a process; None: one device.
-        resume: Go on with the run there.
+        raw: Raw files, where the data is not prepared yet.
+        strategy: From `strategies.make`, which is called once in a process; None: one device.
+        resume: Resume the run there.
         overwrite: Replace the run there.
-        dry_run: First see whether the model can be exported.
-        callbacks: As of `fit`.
+        dry_run: Check before training that the model can be exported.
+        callbacks: As in `fit`.
         start: A model whose weights training starts from.
-        test: As of `fit`.
-        measure: Whether the run is brought to its end; else it is only trained, and the
-            experiment's `progress` has validation's metrics at the best epoch.
-        verbose: As of `fit`.
+        test: As in `fit`.
+        measure: Whether to evaluate and finish the run; else it is only trained, and the
+            experiment's `progress` has the validation metrics of the best epoch.
+        verbose: As in `fit`.
 
     Returns:
-        The experiment, with its `model` trained and its `result` as in `metrics.json`.
+        The experiment, with the trained `model` and its `result` as in `metrics.json`.
 
     Raises:
-        ValueError: as `fit`.
+        ValueError: as in `fit`.
     """
     check_trainable(config)
     strategy = strategy or tf.distribute.get_strategy()
@@ -202,7 +200,7 @@ def carry_out(
 
 
 def check_trainable(config: RunConfig) -> None:
-    """Refuses what can not be trained, as far as it is known before the data is prepared."""
+    """Refuses what cannot be trained, as far as this is known before the data is prepared."""
     cls = registry.model_class(config.model)
     methods.method(cls, config.model_config, config.train)
     known = datasets.known_range(config.data)
@@ -211,13 +209,13 @@ def check_trainable(config: RunConfig) -> None:
 
 
 def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
-    """The model's class, and the settings that others are laid over."""
+    """The model's class, and its settings before overrides."""
     given: Any = registry.model_class(model) if isinstance(model, str) else model
     if isinstance(given, Recommender):
         return type(given), given.config
     if not (isinstance(given, type) and issubclass(given, Recommender)):
         raise ValueError(
-            f"{model!r} is no model: give a name, a tfrec.models.Recommender, or one's"
+            f"{model!r} is not a model: give a name, a tfrec.models.Recommender, or its"
         )
     return given, given.Config()
 
@@ -225,11 +223,11 @@ def class_and_settings(model: Model) -> tuple[type[Recommender], Any]:
 def starting_point(
     model: Model, settings: PathLike | None = None
 ) -> tuple[type[Recommender], Any, TrainConfig]:
-    """The model's class, its settings and those of training, before single values are laid over.
+    """The model's class, its settings and training settings, before overrides by name.
 
     Args:
-        model: As of `fit`.
-        settings: As of `fit`.
+        model: As in `fit`.
+        settings: As in `fit`.
     """
     cls, own = class_and_settings(model)
     if settings is None:
@@ -242,10 +240,10 @@ def starting_point(
 def overlaid(
     own: Any, train: TrainConfig, cls: type[Recommender], values: Mapping[str, Any]
 ) -> tuple[Any, TrainConfig]:
-    """The model's settings and those of training with values by name laid over them.
+    """The model's settings and training settings, overridden by values by name.
 
     Raises:
-        ValueError: an unknown name, or a value that is refused.
+        ValueError: an unknown name, or an invalid value.
     """
     of_training, of_model = types_of(TrainConfig), types_of(cls.Config)
     for name in values:
@@ -263,6 +261,6 @@ def overlaid(
 
 
 def free(path: pathlib.Path) -> pathlib.Path:
-    """`path`, or the first of `path`-2, `path`-3, ... that is not there."""
+    """`path`, or the first of `path`-2, `path`-3, ... that does not exist."""
     numbered = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
     return next(p for p in itertools.chain([path], numbered) if not p.exists())

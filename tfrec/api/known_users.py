@@ -1,4 +1,4 @@
-"""The users of prepared data by raw id, and all that is stored of each."""
+"""The users of prepared data by raw id, with their stored histories."""
 
 import functools
 import pathlib
@@ -24,20 +24,20 @@ class KnownUsers:
 
     @functools.cached_property
     def users(self) -> dict[str, int]:
-        """Positions by raw id."""
+        """Positions of users by raw id."""
         ids = vocabulary.read(self.data_dir / USERS_FILE)
         return {user: position for position, user in enumerate(ids)}
 
     @functools.cached_property
     def items(self) -> list[str]:
-        """Raw ids by position."""
+        """Raw ids of items by position."""
         return vocabulary.read(self.data_dir / ITEMS_FILE)
 
     def positions(self, users: Sequence[str]) -> list[int]:
         """Positions of raw user ids.
 
         Raises:
-            ValueError: an unknown one.
+            ValueError: an unknown user.
         """
         for user in users:
             if user not in self.users:
@@ -50,7 +50,7 @@ class KnownUsers:
         return [self.users[user] for user in users]
 
     def histories(self, positions: Sequence[int]) -> list[History]:
-        """All that is known of users by position, in time order."""
+        """All stored interactions of users by position, in time order."""
         if self.info.rows == "item":
             return self._from_item_rows(positions)
         found = records.find_rows(self.data_dir, self.info, positions, PARTS)
@@ -62,7 +62,7 @@ class KnownUsers:
         ]
 
     def _from_item_rows(self, positions: Sequence[int]) -> list[History]:
-        """`histories` where rows are items: in the items' order."""
+        """`histories` for rows by item: in the order of the items."""
         rows: dict[int, History] = {position: {} for position in positions}
         for stored in records.read_rows(self.data_dir, self.info):
             item = self.items[stored["user"]]

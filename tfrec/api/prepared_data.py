@@ -1,4 +1,4 @@
-"""Rows on disk, split and ready for training."""
+"""Prepared data on disk, split and ready for training."""
 
 import dataclasses
 import pathlib
@@ -16,15 +16,15 @@ PathLike = str | pathlib.Path
 
 
 class PreparedData:
-    """Rows on disk, split: what commands call `--data_dir`.
+    """Prepared data on disk: the `--data_dir` of commands.
 
     Args:
         data_dir: A folder made by `Dataset.split` or `tfrec.prepare`.
-        dataset: What it was made of, where that is at hand.
+        dataset: The raw data set that it was prepared from, if known.
 
     Attributes:
         data_dir: The folder, absolute.
-        info: What it holds; `info.protocol` says how it was split.
+        info: Its info; `info.protocol` describes the split.
 
     Raises:
         FileNotFoundError: nothing is prepared there.
@@ -41,10 +41,10 @@ class PreparedData:
         return configs.from_dict(DataConfig, self.info.config)
 
     def with_rows(self, rows: str) -> "PreparedData":
-        """The same split with rows by "user" or by "item", prepared if need be.
+        """The same split with rows by "user" or by "item", prepared if needed.
 
         Raises:
-            ValueError: it was opened from a folder, without the data it was made of.
+            ValueError: it was opened from a folder, without the raw data set.
         """
         if rows == self.info.rows:
             return self

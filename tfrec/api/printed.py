@@ -1,4 +1,4 @@
-"""What `tfrec.recommend` prints: the recommendations of a run, with titles and genres."""
+"""Recommendations of a run as `tfrec.recommend` prints them, with titles and genres."""
 
 import math
 
@@ -9,7 +9,7 @@ from tfrec.data import vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE
 from tfrec.serving.reasons import Reason
 
-REASONS = 3  # of `--explain`
+REASONS = 3  # number of reasons of `--explain`
 
 
 def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -> str:
@@ -19,13 +19,13 @@ def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -
         run: A finished run.
         user: Raw id of a known user, or "".
         items: A history "item:rating,...", or "".
-        k: How many.
-        explain: How many items of the history to name below each, those that contributed most.
+        k: Number of recommendations.
+        explain: Number of items of the history to list below each: those that contributed most.
 
     Raises:
-        ValueError: an unknown user of a model that takes histories; a history of unknown items
-            only, not of that form, with ratings that the data does not allow, or for a model that
-            can not score it.
+        ValueError: an unknown user of a model of histories; a history that has unknown items only,
+            is not of that form, has ratings that the data does not allow, or is for a model that
+            cannot score it.
     """
     if items:
         history, notes = parse(run, items)
@@ -37,26 +37,29 @@ def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -
 
 
 def _about_user(run: Run, user: str) -> str:
-    """What his list leaves out, or why it is everybody's."""
+    """Which items the user's list leaves out, or why it is the list of popular items."""
     if user not in run.users:
-        return f"user {user} is none of the {len(run.users):,} that are known: popular items"
+        return f"user {user} is not among the {len(run.users):,} known users: popular items"
     (stored,) = run.histories([user])
     return f"user {user}: {len(stored)} rated items, left out below"
 
 
 def similar(run: Run, item: str, k: int) -> str:
-    """The items most alike to one, as text."""
+    """The items most similar to an item, as text."""
     found = run.similar([item], k)
-    heading = f"like item {item}: {run.titles[item]}".rstrip(": ")
+    heading = f"similar to item {item}: {run.titles[item]}".rstrip(": ")
     return "\n".join([heading, layout(found.assign(item=found["similar"]), run)])
 
 
 def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
-    """Reads "item:rating,..." (a missing rating is the highest); names the unknown items.
+    """Parses "item:rating,..." (a missing rating is the highest).
+
+    Returns:
+        The history, and notes on unknown items.
 
     Raises:
-        ValueError: not of that form, an item twice, a rating that the data does not allow, or
-            nothing known in it.
+        ValueError: not of that form, an item twice, a rating that the data does not allow, or no
+            known item.
     """
     info, history = run.info, {}
     for entry in text.split(","):

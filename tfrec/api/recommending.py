@@ -1,4 +1,4 @@
-"""Recommendations as frames, from anything that answers signatures."""
+"""Recommendations as frames, from anything that answers requests."""
 
 import dataclasses
 import itertools
@@ -13,13 +13,13 @@ Lists = Iterable[str] | Sequence[Iterable[str]] | None
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """Who is asked, and for whom.
+    """A request for recommendations, and what answers it.
 
     Attributes:
-        asking: Answers.
-        users: Raw ids, for one that knows users.
-        histories: As of `Recommends.recommend`, for one that takes them.
-        names: Whose the histories are, instead of their own names or numbers.
+        asking: Answers the request.
+        users: Raw ids, for a model of known users.
+        histories: As in `Recommends.recommend`, for a model of histories.
+        names: Names of the histories, instead of their own names or numbers.
     """
 
     asking: Predictor
@@ -29,7 +29,7 @@ class Asked:
 
 
 class Recommends:
-    """What can be asked for recommendations."""
+    """Base class of everything that recommends."""
 
     def _asked(
         self,
@@ -37,7 +37,7 @@ class Recommends:
         histories: Sequence[History] | Mapping[str, History] | None,
         k: int,
     ) -> Asked:
-        """Who answers, and for what."""
+        """The request for these users or histories."""
         raise NotImplementedError
 
     def recommend(
@@ -50,30 +50,32 @@ class Recommends:
         titles: bool = True,
         explain: int = 0,
     ) -> pd.DataFrame:
-        """The best items for known users or for anybody's history, by raw id.
+        """The best items for known users or for histories, by raw id.
 
-        What a user is known to have had, or a history holds, is left out.
+        The known interactions of a user, and the items of a history, are left out.
 
         Args:
             users: Raw ids of known users.
-            histories: Each a list of item ids (older first, rated highest), a list of pairs of
-                item and rating, or item -> rating; a mapping names them.
-            k: Items a user; an export has at most as many as it was made for.
-            exclude: Items that must not come: one list for all, or one a row.
-            allow: The only items that may: likewise; an empty one allows all.
-            titles: With the column `title`.
-            explain: With the column `because`, lists of as many `Reason`s at most (`item`, `title`,
-                `contribution`, `share`): the items of the history that contributed most to the
-                score, as `tfrec.serving.explain` says; `frame.explode("because")` has a row each.
+            histories: Each a list of item ids (oldest first, with the highest rating), a list of
+                pairs of item and rating, or a mapping from item to rating; a mapping of histories
+                gives them names.
+            k: Number of items for each user; an export has at most the k it was made with.
+            exclude: Items that are left out: one list for all, or one for each row.
+            allow: The only allowed items, likewise; an empty list allows all.
+            titles: Whether to add the column `title`.
+            explain: If above 0, the column `because` is added: lists of at most that many
+                `Reason`s (`item`, `title`, `contribution`, `share`), the items of the history that
+                contributed most to the score, as defined in `tfrec.serving.explain`;
+                `frame.explode("because")` has a row for each.
 
         Returns:
             `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
             number of the history.
 
         Raises:
-            ValueError: not one of `users` and `histories`, one that the model can not take, or an
-                unknown user of a model that takes histories; one that knows users only has popular
-                items for him. Or `explain` for users that are not asked for by their histories.
+            ValueError: neither or both of `users` and `histories`; the one that the model cannot
+                score; an unknown user of a model of histories (a model of known users recommends
+                popular items instead); or `explain` for a model of known users.
         """
         if (users is None) == (histories is None):
             raise ValueError("give one of users=[...] and histories=[...]")
@@ -102,7 +104,7 @@ class Recommends:
 def _of_users(
     asking: Predictor, users: Sequence[str], k: int, exclude: Lists, allow: Lists, titles: bool
 ) -> pd.DataFrame:
-    """The best items of users that the model knows."""
+    """The best items for users that the model knows."""
     _refuse_unless(asking.knows_users, "histories, not users: give histories=[...]")
     names = [str(user) for user in as_list(users, "users")]
     left, only = _both(exclude, allow, len(names))
@@ -110,14 +112,14 @@ def _of_users(
 
 
 def _both(exclude: Lists, allow: Lists, n: int) -> tuple[list | None, list | None]:
-    """The lists of each of n rows."""
+    """Both lists for each of n rows."""
     return _lists(exclude, n, "exclude"), _lists(allow, n, "allow")
 
 
 def named_histories(
     histories: Sequence[History] | Mapping[str, History],
 ) -> tuple[list[str], list[History]]:
-    """Names and histories: a mapping's own names, else "0", "1", ..."""
+    """Names and histories: the keys of a mapping, else "0", "1", ..."""
     if isinstance(histories, Mapping):
         return [str(name) for name in histories], list(histories.values())
     rows = as_list(histories, "histories")
@@ -138,7 +140,7 @@ def frame(
 
 
 def as_list(given: Iterable, name: str) -> list:
-    """A list, of what is one; a single text is refused."""
+    """The elements as a list; a single string is refused."""
     if isinstance(given, str):
         raise ValueError(f"{name}={given!r} is one text; give a list, [{given!r}]")
     return list(given)

@@ -1,4 +1,4 @@
-"""Files of users or of histories, for whom recommendations are asked; files of answers."""
+"""Files of users or histories to recommend for, and of recommendations."""
 
 import pathlib
 
@@ -8,11 +8,11 @@ from tfrec.datasets import registry
 
 
 def read_users(path: str) -> list[str]:
-    """Raw ids, one a line; empty lines are passed over.
+    """Reads raw ids, one in each line; empty lines are skipped.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it has no user.
+        ValueError: the file has no users.
     """
     lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     users = [line.strip() for line in lines if line.strip()]
@@ -22,14 +22,13 @@ def read_users(path: str) -> list[str]:
 
 
 def read_histories(path: str, highest: float) -> dict[str, list[tuple[str, float]]]:
-    """Histories by name, of a table with a row an interaction.
+    """Reads histories by user, from a table with a row for each interaction.
 
-    It has user, item and, where there are some, value and time; rows are taken in the order of
-    their times.
+    Its columns are user, item and optionally value and time; rows are sorted by time.
 
     Args:
         path: A CSV, TSV or Parquet file, as `--dataset=tabular` reads it.
-        highest: The rating of items where the table has no values.
+        highest: The rating of all items where the table has no values.
 
     Raises:
         FileNotFoundError: no such file.
@@ -48,10 +47,10 @@ def read_histories(path: str, highest: float) -> dict[str, list[tuple[str, float
 
 
 def check_output(path: str) -> None:
-    """Refuses a name that does not say how to write, before any work.
+    """Refuses a file name of an unknown format, before any work.
 
     Raises:
-        ValueError: it ends in neither .parquet nor .csv.
+        ValueError: the name ends in neither .parquet nor .csv.
     """
     if pathlib.Path(path).suffix not in (".parquet", ".csv"):
         raise ValueError(f"--output={path} must end in .parquet or .csv")

@@ -1,4 +1,4 @@
-"""A run: what `tfrec.fit` gives and `tfrec.load` finds again."""
+"""A run, as returned by `tfrec.fit` and `tfrec.load`."""
 
 import functools
 import hashlib
@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from tfrec.api import everybody, recommending, similar
+from tfrec.api import all_users, recommending, similar
 from tfrec.api.known_users import KnownUsers
 from tfrec.api.prepared_data import PathLike
 from tfrec.data import vocabulary
@@ -26,7 +26,7 @@ from tfrec.training import evaluation, runs
 
 
 def load(run_dir: PathLike) -> "Run":
-    """The run in a directory; arguments and errors as of `Run`."""
+    """Loads the run in a directory; arguments and errors as in `Run`."""
     return Run(run_dir)
 
 
@@ -38,25 +38,25 @@ INDEXES: dict[str, Callable[..., Answers]] = {
 
 
 class Run(recommending.Recommends):
-    """A trained model with its data and what it measured.
+    """A trained model with its data and its metrics.
 
     Args:
         run_dir: The run directory.
 
     Attributes:
         path: The run directory.
-        config: What it was run with.
+        config: The configuration of the run.
 
     Raises:
         FileNotFoundError: no run is there.
-        ValueError: it is damaged, or its data has changed since.
+        ValueError: a file is damaged, or the data has changed since.
     """
 
     def __init__(self, run_dir: PathLike):
         self._dir = runs.RunDir(run_dir)
         self.path = self._dir.path
         self.config = self._dir.config()
-        self._made: InMemory | None = None  # its signatures, once they are asked for
+        self._made: InMemory | None = None  # its signatures, made when first needed
 
     def __repr__(self) -> str:
         test = self.metrics.get("test") or self.metrics["validation"]
@@ -76,28 +76,28 @@ class Run(recommending.Recommends):
 
     @property
     def info(self) -> DatasetInfo:
-        """What the prepared data holds."""
+        """Info of the prepared data."""
         return self.model.info
 
     @property
     def metrics(self) -> dict:
-        """What was measured: `validation`, `test`, the protocol, seconds and memory."""
+        """The metrics: `validation`, `test`, the protocol, seconds and memory."""
         return self._dir.metrics()
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row an epoch: training logs, validation's with `val_` before their names, the cost.
+        """A row for each epoch: training logs, validation metrics with the prefix `val_`, the cost.
 
         `seconds` and `cpu_seconds` are of training alone.
         """
         return self._dir.history()
 
     def evaluate(self, part: str = "test", sampled: str = "") -> dict[str, float]:
-        """Measures again.
+        """Evaluates the model again.
 
         Args:
             part: "validation" or "test".
-            sampled: Rank among sampled items, as old papers do: "uniform-100", "popularity-100".
+            sampled: Rank among sampled items, as in older papers: "uniform-100", "popularity-100".
         """
         return evaluation.evaluate_run(str(self.path), part, sampled)[0]
 
@@ -107,9 +107,9 @@ class Run(recommending.Recommends):
         histories: Sequence[History] | Mapping[str, History] | None,
         k: int,
     ) -> recommending.Asked:
-        """Known users by what is stored of them, where the model takes histories only.
+        """Known users are replaced by their stored histories for models of histories only.
 
-        A model that takes none answers for unknown users, too: with popular items.
+        A model of known users answers for unknown users, too: with popular items.
         """
         asking = self._asking(k)
         if histories is not None and not asking.takes_histories:
@@ -127,31 +127,32 @@ class Run(recommending.Recommends):
     def recommend_all(
         self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True
     ) -> int:
-        """Writes the best items of all users to a Parquet file; an interrupted call goes on.
+        """Writes the best items of all users to a Parquet file; an interrupted call can be resumed.
 
         Args:
-            path: The file: `user, rank, item, score, title`, a row an item.
-            k: Items a user.
-            batch_size: Users scored at once; memory depends on it and not on the number of users.
-            progress: Show a bar on stderr, on a terminal.
+            path: The file: `user, rank, item, score, title`, a row for each item.
+            k: Number of items for each user.
+            batch_size: Number of users scored at once; memory depends on it, not on the number of
+                users.
+            progress: Show a progress bar on stderr, on a terminal.
 
         Returns:
-            The number of users; one whose interactions were all dropped is not among them.
+            The number of users, without those whose interactions were all dropped.
         """
         answers = cast(TopK, self._asking(k, exactly=True).answers)
         model = hashlib.sha256(self._dir.model.read_bytes()).hexdigest()
         made_of = {"model": model, "data": self.info.fingerprint, "k": k, "batch": batch_size}
-        return everybody.write(answers, pathlib.Path(path), made_of, batch_size, progress)
+        return all_users.write(answers, pathlib.Path(path), made_of, batch_size, progress)
 
     def score(self, pairs: pd.DataFrame | Iterable[tuple[str, str]]) -> pd.DataFrame:
-        """What the model thinks of pairs of known users and items.
+        """Scores of pairs of known users and items.
 
         Args:
             pairs: A frame with the columns `user` and `item`, or pairs; raw ids.
 
         Returns:
-            `user, item, score`, in the order of `pairs`: ratings in their range, probabilities of
-            clicks, or scores that only have an order. An unknown item has NaN.
+            `user, item, score`, in the order of `pairs`: ratings within their range,
+            probabilities of clicks, or scores that are only ordered; NaN for an unknown item.
 
         Raises:
             ValueError: an unknown user.
@@ -171,18 +172,18 @@ class Run(recommending.Recommends):
         return frame.assign(score=np.where(known, scores, np.nan))
 
     def similar(self, items: Sequence[str], k: int = 10, titles: bool = True) -> pd.DataFrame:
-        """The items most alike to each of `items`, as `tfrec.api.similar.similarity` says.
+        """The items most similar to each of `items`, by `tfrec.api.similar.similarity`.
 
         Args:
             items: Raw ids.
-            k: How many for each.
-            titles: With the column `title`.
+            k: Number of similar items for each.
+            titles: Whether to add the column `title`.
 
         Returns:
-            `item, rank, similar, score, title`, the most alike first; `title` is that of `similar`.
+            `item, rank, similar, score, title`, most similar first; `title` is that of `similar`.
 
         Raises:
-            ValueError: an unknown item, or a model that can not tell.
+            ValueError: an unknown item, or a model without item vectors that scores no histories.
         """
         names = [str(item) for item in recommending.as_list(items, "items")]
         known = {item: position for position, item in enumerate(self.items)}
@@ -206,14 +207,14 @@ class Run(recommending.Recommends):
     def export(
         self, export_dir: PathLike, k: int = 20, index: str = "exact", recall: float = 0.95
     ) -> pathlib.Path:
-        """Writes the next version of a SavedModel for TF Serving, proved by a fresh process.
+        """Writes the next version of a SavedModel for TF Serving, verified in a fresh process.
 
         Args:
-            export_dir: The model's base path; versions are its folders.
-            k: Items an answer holds.
+            export_dir: The model's base path, which has a folder for each version.
+            k: Number of items of an answer.
             index: "exact"; "ivf" for an approximate index of inverted lists; or "tfrs" for
                 TensorFlow Recommenders' brute force, which is exact, too.
-            recall: ivf: share of the exact k best items that answers must hold.
+            recall: ivf: share of the exact top k that answers must contain.
 
         Returns:
             The version's folder.
@@ -230,19 +231,19 @@ class Run(recommending.Recommends):
         k: int = 20,
         candidates: int = 200,
     ) -> pathlib.Path:
-        """Writes a SavedModel in which this run's model ranks what other runs retrieve.
+        """Writes a SavedModel in which this run's model ranks candidates that other runs retrieve.
 
         Args:
             retrievers: Runs of models of histories or of known users, on the same data.
-            export_dir: As for `export`.
-            k: Items an answer holds.
-            candidates: Of each retriever.
+            export_dir: As in `export`.
+            k: Number of items of an answer.
+            candidates: Number of candidates of each retriever.
 
         Returns:
             The version's folder.
 
         Raises:
-            ValueError: this model scores no events, or the runs know other users or items.
+            ValueError: this model scores no events, or the runs have other users or items.
         """
         models = [(run.model, run.data_dir) for run in retrievers]
         make = functools.partial(two_stage.make, retrievers=models, candidates=candidates)
@@ -256,49 +257,49 @@ class Run(recommending.Recommends):
         n_users: int = 4,
         seed: int = 0,
     ) -> None:
-        """Writes one page of HTML that needs no other file: what the run measured, in slices too.
+        """Writes a self-contained HTML report of the run's metrics, also by slices.
 
-        It measures the test set once more, for what the run's files do not hold.
+        It evaluates the test set once more, for what the run's files do not contain.
 
         Args:
             path: The file.
             against: Other runs on the same data, to compare with.
             users: Raw ids of test users whose lists are shown; none: `n_users` drawn by `seed`.
-            n_users: How many.
-            seed: Of the draw.
+            n_users: Number of users to draw.
+            seed: Seed of the draw.
 
         Raises:
-            ValueError: no test values, runs that can not be compared, or users without a list.
+            ValueError: no test values, runs that cannot be compared, or users without a list.
         """
-        from tfrec.api import reporting  # which compares runs
+        from tfrec.api import reporting  # imports this module
 
         reporting.write(self, path, against, users, n_users, seed)
 
     def _no_histories(self) -> str:
-        """Why the model takes users only."""
+        """The error of a model of known users that is asked for histories."""
         by_item = self.info.rows == "item" and isinstance(self.model, ItemRows)
         name = self.config.model + (" with rows by item" if by_item else "")
         return (
-            f"{name} knows users by weights of their own and can not score a new history; ask for "
+            f"{name} knows users by weights of their own and cannot score a new history; ask for "
             "users (--user; one that it does not know gets popular items)"
             + (", or train it with rows=user (--set rows=user)" if by_item else "")
         )
 
     def _asking(self, k: int, exactly: bool = False) -> InMemory:
-        """The model's signatures, with answers of k items or more; kept for the next call.
+        """The model's signatures, with answers of at least k items; kept for the next call.
 
         Raises:
-            ValueError: the data names no users and items.
+            ValueError: the data has no ids of users and items.
         """
         if not self.info.has_ids:
             raise ValueError(
-                f"{self.info.name} names no users and items: there is nothing to recommend; ask "
-                "the exported SavedModel for the scores of events"
+                f"{self.info.name} has no ids of users and items: there is nothing to recommend; "
+                "ask the exported SavedModel for the scores of events"
             )
         made = self._made
         due = min(k, self.info.n_items)
-        there = cast(TopK, made.answers).k if made else 0
-        if made is None or there < due or (exactly and there != due):
+        length = cast(TopK, made.answers).k if made else 0
+        if made is None or length < due or (exactly and length != due):
             with tempfile.TemporaryDirectory() as folder:
                 titles = pathlib.Path(folder) / "titles.txt"
                 made = InMemory(signatures.make(self.model, self.data_dir, k, titles))
@@ -311,12 +312,12 @@ class Run(recommending.Recommends):
 
     @property
     def users(self) -> dict[str, int]:
-        """The raw ids of the users that the data knows, and their positions."""
+        """Positions of the users of the data by raw id."""
         return self._known.users
 
     @property
     def items(self) -> list[str]:
-        """The raw ids of the items that the model knows."""
+        """Raw ids of the items that the model knows."""
         return self._known.items
 
     @functools.cached_property
@@ -325,7 +326,7 @@ class Run(recommending.Recommends):
         return dict(zip(self.items, vocabulary.titles(self.data_dir), strict=True))
 
     def histories(self, users: Sequence[str]) -> list[dict[str, float]]:
-        """All that is known of users: raw item id -> rating, in time order.
+        """All stored interactions of users: raw item id -> rating, in time order.
 
         Raises:
             ValueError: an unknown user.

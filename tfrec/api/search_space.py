@@ -1,4 +1,4 @@
-"""What is searched for when a model is tuned: its settings and those of training, with ranges."""
+"""The search space of tuning: settings of the model and of training, with ranges."""
 
 import dataclasses
 import re
@@ -12,16 +12,16 @@ from tfrec.training import methods
 
 Space = dict[str, Search]
 _RANGE = re.compile(r"([^.,]\S*?)\.\.([^,]+)(,log)?")
-_UNUSED = ("batch_size", "learning_rate", "weight_decay")  # where no optimizer takes steps
+_UNUSED = ("batch_size", "learning_rate", "weight_decay")  # without an optimizer
 
 
 def of_model(cls: type[Recommender], own: Any, train: TrainConfig) -> Space:
-    """What a model declares: `search` of its settings' fields, of training's, and its own.
+    """The space that a model declares: `search` of its settings, of training settings, and its own.
 
     Args:
         cls: The model's class.
-        own: Its `Config`, as trials start from it.
-        train: Settings of training, as trials start from them.
+        own: The `Config` that trials start from.
+        train: The training settings that trials start from.
 
     Returns:
         Ranges by name, the model's settings first.
@@ -37,10 +37,10 @@ def of_model(cls: type[Recommender], own: Any, train: TrainConfig) -> Space:
 
 
 def checked(cls: type[Recommender], space: Mapping[str, Search]) -> Space:
-    """Ranges that a caller gave.
+    """Checks ranges that a caller gave.
 
     Raises:
-        ValueError: no such setting, or values that it can not have.
+        ValueError: an unknown setting, or values that it cannot have.
     """
     hints = _hints(cls)
     for name, search in space.items():
@@ -61,7 +61,7 @@ def checked(cls: type[Recommender], space: Mapping[str, Search]) -> Space:
 
 
 def parsed(cls: type[Recommender], assignments: Iterable[str]) -> Space:
-    """Ranges out of texts.
+    """Parses ranges.
 
     Args:
         cls: The model's class.
@@ -69,7 +69,7 @@ def parsed(cls: type[Recommender], assignments: Iterable[str]) -> Space:
             "hidden=64|128,32".
 
     Raises:
-        ValueError: a text of another form, an unknown name, or values that it can not have.
+        ValueError: text of another form, an unknown name, or values that it cannot have.
     """
     found: Space = {}
     for text in assignments:
@@ -99,13 +99,13 @@ def _hints(cls: type[Recommender]) -> dict[str, Any]:
 
 
 def defaults(space: Space, own: Any, train: TrainConfig) -> dict[str, Any]:
-    """The values that trials start from, of those that are searched for."""
+    """The values of the searched settings that trials start from."""
     values = dataclasses.asdict(train) | dataclasses.asdict(own)
     return {name: values[name] for name in space}
 
 
 def listing(space: Space, start: Mapping[str, Any]) -> str:
-    """The space as text, a line a setting.
+    """The space as text, a line for each setting.
 
     Args:
         space: Ranges by name.

@@ -1,4 +1,4 @@
-"""What is exported or served, asked as a `Run` is."""
+"""Recommendations from an exported or served model, with the API of a `Run`."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ class Served(recommending.Recommends):
     Args:
         target: A version's folder or the folder of versions; or "host:port" of TensorFlow Serving
             or `tfrec.serve`, by gRPC.
-        model: The served model's name; needed for a server only.
-        **options: As of `tfrec.serving.client.Client`.
+        model: Name of the served model; required for a server only.
+        **options: As in `tfrec.serving.client.Client`.
 
     Raises:
-        FileNotFoundError: no SavedModel is there.
-        ValueError: neither a folder nor an address, or a server without a model's name.
+        FileNotFoundError: there is no SavedModel, or the target is neither a folder nor an address.
+        ValueError: a server without a model name.
     """
 
     def __init__(self, target: PathLike, model: str = "", **options: Any):
@@ -46,7 +46,7 @@ def _open(target: PathLike, model: str, options: dict) -> Predictor:
     if ":" not in str(target):
         raise FileNotFoundError(f"{target} is neither a folder nor the address of a server")
     if not model:
-        raise ValueError(f"which model of {target}? give model=NAME")
+        raise ValueError(f"{target} is a server: give the name of its model, model=NAME")
     from tfrec.serving.client import Client
 
     return Client(str(target), model, **options)

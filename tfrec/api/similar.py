@@ -1,4 +1,4 @@
-"""Items that are alike in the eyes of a model."""
+"""Similarity of items according to a model."""
 
 import pathlib
 
@@ -13,14 +13,14 @@ _BATCH = 256
 
 
 def similarity(model: Recommender, data_dir: str | pathlib.Path, items: np.ndarray) -> np.ndarray:
-    """How alike items are to all items.
+    """Similarity of items to all items.
 
     It is the first of these that the model has:
 
     1. item vectors (MF, FM, DeepFM, DCN, the two towers, sequence models): their cosine;
     2. rows by item (I-AutoRec, SparseFC, GLocal-K): the cosine of the items' codes;
-    3. scores of histories (all others): what it recommends to someone who has had just that item,
-       rated highest. For EASE these are its item-item weights.
+    3. scores of histories (all others): those of a history of that item alone, with the highest
+       rating. For EASE these are its item-item weights.
 
     Args:
         model: A trained model.

@@ -1,8 +1,8 @@
-"""The trials of a study, which several processes share and which outlives them: optuna's part.
+"""The trials of a study on disk, shared by several processes, with optuna.
 
 study.json   what is tuned
 study.db     optuna's SQLite file (`optuna-dashboard sqlite:///study.db` shows it)
-trials/      a folder a trial: config.json and history.csv of its run, no weights
+trials/      a folder for each trial: config.json and history.csv of its run, no weights
 """
 
 import contextlib
@@ -26,21 +26,21 @@ from tfrec.training.runs import RunDir
 if typing.TYPE_CHECKING:
     import optuna
 
-STARTUP = 5  # trials at random before others are guessed from them, or pruned
+STARTUP = 5  # random trials before TPE proposes others, or any is pruned
 WARM_UP = 3  # epochs before a trial may be pruned
-AGAIN = 2  # times that a trial is begun again after its process was killed
-_WAIT = 600.0  # seconds for another process that asks for a trial
+AGAIN = 2  # number of restarts of a trial whose process was killed
+_WAIT = 600.0  # seconds to wait for another process that starts a trial
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One trial that this process has begun.
+    """A trial of this process.
 
     Attributes:
         number: From 0.
         values: The settings to try, by name.
-        folder: Where it runs; a trial whose process was killed goes on there.
-        asked: optuna's own.
+        folder: Its run directory; a trial whose process was killed is resumed there.
+        asked: The trial of optuna.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def is_start(self) -> bool:
-        """Whether it has the values that the study starts from."""
+        """Whether it has the start values of the study."""
         return bool(self.asked.user_attrs.get("start"))
 
 
@@ -58,16 +58,16 @@ class Study:
     """The trials in a folder.
 
     Args:
-        folder: Made where it is not there.
-        about: What is tuned, as JSON; a folder takes trials of one thing only.
+        folder: The folder; created where it does not exist.
+        about: What is tuned, as JSON; a folder has trials of one study only.
         space: Ranges by name.
         start: The values of trial 0, by name.
-        higher_is_better: Of what trials are measured by.
-        seed: Of the sampler; what it proposes depends on it and on the trials before.
+        higher_is_better: Whether a higher value of the objective is better.
+        seed: Seed of the sampler; proposals depend on it and on the trials before.
         pruning: Stop trials that are worse than the median of those before.
 
     Raises:
-        ValueError: optuna is not installed, or the folder has a study of something else.
+        ValueError: optuna is not installed, or the folder has another study.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Study:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keeps other processes from beginning a trial, or counting them, meanwhile."""
+        """Keeps other processes from starting or counting trials in the block."""
         message = f"{self.folder}: another process has held the study for {_WAIT:.0f} s"
         with locks.held(self.folder / ".study.lock", message, _WAIT):
             yield
@@ -108,7 +108,7 @@ class Study:
         if changed:
             raise ValueError(
                 f"{self.folder} has trials of another study ({changed}): give the same settings "
-                "to go on with it, or another --run_dir"
+                "to continue it, or another --run_dir"
             )
 
     def _opened(self, pruning: bool) -> "optuna.Study":
@@ -128,13 +128,13 @@ class Study:
 
     @contextlib.contextmanager
     def next(self, limit: int) -> Iterator[Trial | None]:
-        """Begins a trial, which no other process takes while the block runs.
+        """Starts a trial, which is locked against other processes in the block.
 
-        A trial whose process was killed comes first. One that is still open at the end of the block
-        counts as killed.
+        Trials whose processes were killed come first. A trial that is not finished at the end of
+        the block counts as killed.
 
         Args:
-            limit: Trials of the whole study; None is yielded where they are begun.
+            limit: Number of trials of the whole study; None is yielded if all are started.
         """
         with contextlib.ExitStack() as stack:
             with self.alone():
@@ -153,7 +153,7 @@ class Study:
         start = bool(asked.user_attrs.get("start"))
         names = [n for n in self.space if not start or self.start[n] in self.space[n]]
         suggested = {name: self._suggested(asked, name) for name in names}
-        values = {**self.start, **({} if start else suggested)}  # of the start, no digit is lost
+        values = {**self.start, **({} if start else suggested)}  # the start keeps all its digits
         name = asked.user_attrs.get("folder") or f"{asked.number:04}"
         asked.set_user_attr("values", values)
         asked.set_user_attr("folder", name)
@@ -167,23 +167,23 @@ class Study:
         if isinstance(self.start[name], int):
             return asked.suggest_int(name, int(search.low), int(search.high), log=search.log)
         value = asked.suggest_float(name, search.low, search.high, log=search.log)
-        return min(max(float(f"{value:.3g}"), search.low), search.high)  # three digits to read
+        return min(max(float(f"{value:.3g}"), search.low), search.high)  # three significant digits
 
     def _stored(self, name: str, value: Any) -> Any:
-        """A value as optuna has it."""
+        """A value as optuna stores it."""
         return value if isinstance(self.space[name], Range) else text_of(value)
 
     def _lock(self, number: int) -> pathlib.Path:
         return self.folder / "trials" / f"{number:04}.lock"
 
     def running(self) -> list[int]:
-        """Numbers of the trials that any process is at work on."""
+        """Numbers of the trials that are running in any process."""
         state = self.optuna.trial.TrialState.RUNNING
         found = self._study.get_trials(deepcopy=False, states=(state,))
         return [t.number for t in found if not _is_free(self._lock(t.number))]
 
     def _take_back(self) -> None:
-        """Queues the trials of processes that were killed; they go on after the last epoch."""
+        """Queues the trials of killed processes again; they are resumed after the last epoch."""
         states, alive = self.optuna.trial.TrialState, self.running()
         for trial in self._study.get_trials(states=(states.RUNNING,)):
             if trial.number in alive:
@@ -198,26 +198,23 @@ class Study:
                 self._study.enqueue_trial(trial.params, user_attrs=kept | own)
 
     def _counted(self) -> list["optuna.trial.FrozenTrial"]:
-        """The trials that were begun, but not those that were begun again."""
+        """The started trials, without those that were replaced by a restart."""
         trials = self._study.get_trials(deepcopy=False)
         replaced = {t.user_attrs.get("replaces") for t in trials}
         waiting = self.optuna.trial.TrialState.WAITING
         return [t for t in trials if t.state != waiting and t.number not in replaced]
 
     def watch(self, trial: Trial, monitor: str) -> keras.callbacks.Callback:
-        """A callback that reports each validation, and ends a run that is to be pruned.
-
-        It does so by raising `self.optuna.TrialPruned`.
-        """
+        """A callback that reports validation, and raises `self.optuna.TrialPruned` to prune."""
         return _Watch(trial, monitor, self.optuna.TrialPruned)
 
     def finish(self, trial: Trial, result: Mapping[str, Any], value: float | None) -> None:
-        """Closes a trial and removes its weights.
+        """Finishes a trial and removes its weights.
 
         Args:
             trial: The trial.
-            result: What is to be kept of it.
-            value: What it is measured by; None where `result` has an "error", or it was pruned.
+            result: Attributes to store.
+            value: Its objective value; None where `result` has an "error", or it was pruned.
         """
         states = self.optuna.trial.TrialState
         for name, what in result.items():
@@ -229,14 +226,14 @@ class Study:
         RunDir(trial.folder).clear(kept=("config.json", "history.csv"))
 
     def best(self) -> "optuna.trial.FrozenTrial | None":
-        """The trial with the best value, the first of equals; None: none has come to its end."""
+        """The trial with the best value, the first of equals; None: no trial is complete."""
         state = self.optuna.trial.TrialState.COMPLETE
         done = self._study.get_trials(deepcopy=False, states=(state,))
         sign = -1 if self.higher_is_better else 1
         return min(done, key=lambda t: (sign * t.values[0], t.number), default=None)
 
     def frame(self) -> pd.DataFrame:
-        """A row a trial: see `tfrec.api.tuning.Tuned`."""
+        """A row for each trial, as in `tfrec.api.tuning.Tuned`."""
         rows = []
         for trial in self._counted():
             own = trial.user_attrs
@@ -282,7 +279,7 @@ def _is_free(lock: pathlib.Path) -> bool:
 
 
 def _optuna() -> Any:
-    """The package, which is optional, with its notices off."""
+    """The optional package, with its info messages turned off."""
     try:
         import optuna
     except ImportError:

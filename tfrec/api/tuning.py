@@ -1,4 +1,4 @@
-"""Settings of a model that are best on validation: `tfrec.tune`."""
+"""`tfrec.tune`: hyperparameter search by validation."""
 
 import contextlib
 import dataclasses
@@ -24,25 +24,29 @@ from tfrec.models.base import Recommender
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
-_FAILURES = (ValueError, MemoryError, tf.errors.OpError)  # of a trial's settings, not of the code
+_FAILURES = (
+    ValueError,
+    MemoryError,
+    tf.errors.OpError,
+)  # caused by a trial's settings, not by the code
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """A study.
+    """The result of a study.
 
     Attributes:
         path: Its folder.
-        frame: A row a trial, its number as the index: `state` ("complete", "pruned", "failed" or
-            "running"), `value` (of a pruned trial the best epoch's), `start` (whether it has the
-            settings that the search starts from), `epochs`, `seconds`, the settings as text,
+        frame: A row for each trial, indexed by its number: `state` ("complete", "pruned", "failed"
+            or "running"), `value` (of a pruned trial that of the best epoch), `start` (whether it
+            has the start values of the search), `epochs`, `seconds`, the settings as text,
             `error`.
-        monitor: The validation metric that `value` is.
-        settings: The winner's file of settings, for `tfrec.fit(..., settings=...)` and
+        monitor: The validation metric in `value`.
+        settings: File of the best settings, for `tfrec.fit(..., settings=...)` and
             `--settings`.
-        number: The winner's trial.
-        run: The winner's run, measured on test; None while other processes are at work, or where
-            `test=False` was given.
+        number: Number of the best trial.
+        run: The run with the best settings, evaluated on test; None while other processes are
+            running trials, or with `test=False`.
     """
 
     path: pathlib.Path
@@ -79,35 +83,35 @@ def tune(
     settings: PathLike | None = None,
     **values: Any,
 ) -> Tuned:
-    """Looks for the settings that are best on validation; the same call goes on with a study.
+    """Searches for the best settings by validation; an equal call continues the study.
 
         tuned = tfrec.tune("deeprec", split, trials=20, epochs=15)
         run = tfrec.fit("deeprec", newer, settings=tuned.settings)
 
-    Trial 0 has the settings that the search starts from, so that the winner is never worse on
-    validation. Trials are proposed by optuna's TPE; one that is worse than the median of those
-    before it is pruned; one that fails, because a loss is not a number or memory does not suffice,
-    is noted as failed. No trial reads the test set: the winner is trained again at the end, and
-    measured on test then. Several processes may work on one `run_dir`; the last one trains the
-    winner.
+    Trial 0 has the start values, so that the result is never worse on validation. Trials are
+    proposed by optuna's TPE. A trial that is worse than the median of those before it is pruned;
+    one that fails, because a loss is not a number or memory does not suffice, is recorded as
+    failed. No trial is evaluated on test: the model with the best settings is trained again at the
+    end and evaluated then. Several processes may share one `run_dir`; the last one trains the best
+    settings.
 
     Args:
-        model: As of `tfrec.fit`; of an instance only the settings are taken.
-        data: As of `tfrec.fit`; it must have a validation part.
-        trials: How many the study is to have, those of earlier calls included.
+        model: As in `tfrec.fit`; of an instance only the settings are used.
+        data: As in `tfrec.fit`; it must have a validation part.
+        trials: Number of trials of the study, including those of earlier calls.
         run_dir: The study's folder; default: `runs/tune-MODEL`.
-        search: Ranges by name, `tfrec.config.Range` or `OneOf`, beside or instead of those that the
-            model declares.
-        pruning: Whether bad trials end early.
-        test: Train the winner and measure it on test at the end.
-        verbose: Print a line a trial.
-        settings: A file of settings to start from, as of `tfrec.fit`.
-        **values: Settings of the model and of training, by name, that all trials have, such as
-            `epochs=15`; they are not searched for unless `search` names them, too.
+        search: Ranges by name, `tfrec.config.Range` or `OneOf`, in addition to those that the
+            model declares, or instead of them.
+        pruning: Whether bad trials are stopped early.
+        test: Train the best settings again and evaluate on test at the end.
+        verbose: Print a line for each trial.
+        settings: A file of settings to start from, as in `tfrec.fit`.
+        **values: Settings of the model and of training by name, for all trials, such as
+            `epochs=15`; they are not searched for unless `search` has them, too.
 
     Raises:
-        ValueError: as `tfrec.fit`, optuna is missing, nothing to search for, no validation part, a
-            `run_dir` with another study, or not one trial that came to its end.
+        ValueError: as in `tfrec.fit`, or optuna is missing, there is nothing to search for, no
+            validation part, another study in `run_dir`, or no complete trial.
     """
     work = Tuning(model, data, run_dir, search or {}, pruning, settings, values)
     say = print if verbose else lambda *text, **options: None
@@ -120,7 +124,7 @@ def tune(
 
 
 class Tuning:
-    """What `tune` does, step by step; arguments and errors as there."""
+    """The steps of `tune`; arguments and errors as there."""
 
     def __init__(
         self,
@@ -165,23 +169,23 @@ class Tuning:
         }
 
     def config(self, values: Mapping[str, Any]) -> RunConfig:
-        """The run with values laid over what the study starts from; it does not refit."""
+        """The run with the start values overridden by `values`, without a refit."""
         own, train = fitting.overlaid(self.own, self.train, self.cls, values)
         train = dataclasses.replace(train, refit=False)
         name = registry.name_of(self.cls)
         return fitting.run_config(name, configs.to_dict(own), train, self.data)
 
     def next(self, trials: int, say: Any) -> bool:
-        """Runs one more trial; False: all are begun."""
+        """Runs one more trial; False: all have been started."""
         with self.study.next(trials) as trial:
             if trial is None:
                 return False
-            said = self._run(trial)
+            text = self._run(trial)
         best = self.study.best()
         if best is not None:
             self._save(best)
-            said += f"  best {best.value:.4f} (trial {best.number})"
-        say(f"trial {trial.number}  {said}  {self._text(trial)}", flush=True)
+            text += f"  best {best.value:.4f} (trial {best.number})"
+        say(f"trial {trial.number}  {text}  {self._text(trial)}", flush=True)
         return True
 
     def _text(self, trial: Trial) -> str:
@@ -189,7 +193,7 @@ class Tuning:
         return "start" if trial.is_start else " ".join(words)
 
     def _run(self, trial: Trial) -> str:
-        """Runs a trial and says how it went."""
+        """Runs a trial; returns a summary."""
         start, run_dir = time.perf_counter(), RunDir(trial.folder)
         found: dict[str, Any] = {}
         value = None
@@ -203,16 +207,16 @@ class Tuning:
                 verbose=False,
             ).progress
             value, found["epochs"] = done.metrics[self.monitor], done.epoch
-            said = f"{self.monitor} {value:.4f}  epochs {done.epoch}"
+            summary = f"{self.monitor} {value:.4f}  epochs {done.epoch}"
         except self.study.optuna.TrialPruned as error:
             found["epochs"] = len(run_dir.history())
-            said = f"pruned: {error}"
+            summary = f"pruned: {error}"
         except _FAILURES as error:
             found["error"] = " ".join(str(error).split())[:300] or type(error).__name__
-            said = f"failed: {found['error']}"
+            summary = f"failed: {found['error']}"
         found["seconds"] = round(time.perf_counter() - start, 1)
         self.study.finish(trial, found, value)
-        return f"{said}  {found['seconds']} s"
+        return f"{summary}  {found['seconds']} s"
 
     def _save(self, best: Any) -> None:
         """Writes the settings of the best trial so far."""
@@ -225,25 +229,25 @@ class Tuning:
         ).save(self.path / "best.json")
 
     def result(self, test: bool, verbose: bool, say: Any) -> Tuned:
-        """The study as it is now; the winner is trained where no trial is running any more."""
+        """The current result of the study; the best settings are trained if no trial is running."""
         best, frame = self.study.best(), self.study.frame()
         if best is None:
             errors = "; ".join(dict.fromkeys(filter(None, frame["error"])))
-            raise ValueError(f"{self.path}: not one trial came to its end ({errors})")
+            raise ValueError(f"{self.path}: no trial was completed ({errors})")
         self._save(best)
         with aside.file(self.path / "trials.csv") as partial:
             frame.to_csv(partial)
         running = self.study.running()
         if running:
-            say(f"trials {running} are still running in other processes; the last one goes on")
+            say(f"trials {running} are still running in other processes; the last one continues")
         run = self._winner(best.number, verbose) if test and not running else None
         path = self.path / "best.json"
         return Tuned(self.path, frame, self.monitor, path, best.number, run)
 
     def _winner(self, number: int, verbose: bool) -> Run:
-        """The run of the winner's settings, which reads test; it is trained once."""
+        """The run with the best settings, which is evaluated on test; it is trained once."""
         folder = self.path / f"best-{number:04}"
-        message = f"{folder}: another process has been training the winner for a day"
+        message = f"{folder}: another process has been training the best settings for a day"
         with locks.held(self.path / ".winner.lock", message, wait=86400.0):
             return fitting.fit(
                 self.cls,
@@ -258,7 +262,7 @@ class Tuning:
 
 @contextlib.contextmanager
 def _no_retracing_notices() -> Iterator[None]:
-    """Silences TensorFlow's retracing warnings: each trial has a model of its own."""
+    """Silences TensorFlow's retracing warnings: each trial has its own model."""
     logger = tf.get_logger()
     before = logger.level
     logger.setLevel("ERROR")
@@ -275,24 +279,24 @@ def space(
     search: Mapping[str, Search],
     fixed: Mapping[str, Any],
 ) -> tuple[search_space.Space, dict[str, Any]]:
-    """What is searched for, and the values that it starts from.
+    """The search space, and its start values.
 
     Args:
         cls: The model's class.
         own: Its settings.
-        train: Those of training.
-        search: Ranges of the caller's.
-        fixed: What the caller set.
+        train: The training settings.
+        search: Ranges given by the caller.
+        fixed: Values set by the caller.
 
     Raises:
-        ValueError: nothing is left to search for, or a range that the setting can not have.
+        ValueError: nothing is left to search for, or a range that the setting cannot have.
     """
     declared = search_space.of_model(cls, own, train)
     found = {name: where for name, where in declared.items() if name not in fixed}
     found |= search_space.checked(cls, search)
     if not found:
         raise ValueError(
-            f"{cls.__name__}: no setting is left to search for; name one and its values by search= "
+            f"{cls.__name__}: no setting is left to search for; give one and its values by search= "
             "(--search NAME=LOW..HIGH)"
         )
     return found, search_space.defaults(found, own, train)

@@ -14,7 +14,7 @@ import tensorflow as tf
 class ItemRows:
     """A model of histories that can read rows by item, as its setting `rows` says.
 
-    With rows by item it has weights for each user and can not score histories that it was not
+    With rows by item it has weights for each user and cannot score histories that it was not
     trained on. For serving, the rows of all items are encoded once; a user's scores are computed
     from these codes and the user's weights.
     """

@@ -142,7 +142,7 @@ class Ensemble(Recommender):
 
 
 def needs_user(model: Recommender) -> bool:
-    """Whether a model can not score histories, only users that it knows."""
+    """Whether a model cannot score histories, only users that it knows."""
     return model.reads == "events" or model.info.rows == "item"
 
 

@@ -104,7 +104,7 @@ def _imported(path: str) -> type[Recommender]:
         cls = getattr(sys.modules.get(module) or importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"--model={path} can not be imported ({error}): its module must be installed, or lie "
+            f"--model={path} cannot be imported ({error}): its module must be installed, or lie "
             "in the current folder or in PYTHONPATH"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Recommender)):

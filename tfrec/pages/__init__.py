@@ -1,4 +1,4 @@
-"""Static pages of HTML that need no other file: text, tables and plots in sections, one style.
+"""Self-contained HTML pages in one style: text, tables and plots in sections.
 
 A `Page` has `Section`s, which have the blocks of `tfrec.pages.blocks`.
 """
@@ -47,10 +47,10 @@ def fragment(block: Block) -> str:
 
 
 def write(page: Page, path: str | pathlib.Path) -> None:
-    """Writes the page's HTML aside, then renames it.
+    """Writes the page's HTML atomically.
 
     Raises:
-        OSError: it can not be written there.
+        OSError: the file cannot be written.
     """
     with aside.file(path) as partial:
         partial.write_text(render(page), encoding="utf-8")

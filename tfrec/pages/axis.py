@@ -1,4 +1,4 @@
-"""Scales of axes: from values to positions, and where the ticks are."""
+"""Scales of axes: positions of values, and ticks."""
 
 import dataclasses
 import itertools
@@ -9,7 +9,7 @@ Ends = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Tick:
-    """A labelled position of an axis."""
+    """A labelled position on an axis."""
 
     at: float
     label: str
@@ -19,10 +19,10 @@ class Scale:
     """Maps values of an axis to positions.
 
     Args:
-        ends: Least and greatest value.
-        start: Position of the least.
-        stop: Position of the greatest.
-        log: Whether equal factors are equal distances.
+        ends: Smallest and largest value.
+        start: Position of the smallest value.
+        stop: Position of the largest value.
+        log: Whether the scale is logarithmic.
     """
 
     def __init__(self, ends: Ends, start: float, stop: float, log: bool = False):
@@ -41,7 +41,7 @@ class Scale:
 
 
 def short(value: float) -> str:
-    """A number as axes show it: 12,000 is 12k."""
+    """A number as a tick label: 12,000 is 12k."""
     size = abs(value)
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= unit:
@@ -50,7 +50,7 @@ def short(value: float) -> str:
 
 
 def padded(ends: Ends) -> Ends:
-    """Ends a twentieth further apart, so that no point lies on the frame."""
+    """Extends a range by a twentieth at both ends, so that no point lies on the frame."""
     room = (ends[1] - ends[0]) / 20
     return ends[0] - room, ends[1] + room
 

@@ -1,4 +1,4 @@
-"""What pages are made of; `templates/blocks.html` has a macro for each kind."""
+"""Building blocks of pages; `templates/blocks.html` has a macro for each kind."""
 
 import dataclasses
 import re
@@ -27,12 +27,12 @@ class Table:
     """A table whose first column names the rows.
 
     Attributes:
-        caption: What it shows; also for screen readers.
+        caption: The caption, also for screen readers.
         head: Names of the columns.
         rows: Cells, as text.
-        is_text: Whether cells are text, aligned left, or figures, aligned right.
-        tones: As of `Text`, one a row; empty: none has any.
-        note: Below the table.
+        is_text: Whether cells are text, aligned left, or numbers, aligned right.
+        tones: As in `Text`, one for each row; or empty.
+        note: Text below the table.
     """
 
     caption: str
@@ -50,12 +50,12 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A chart with its caption, and the numbers for those who can not see it.
+    """A chart with its caption, and its numbers as a table for accessibility.
 
     Attributes:
         chart: Drawn as SVG.
-        table: The same numbers, folded away; None: the chart's description says enough.
-        note: Below the caption.
+        table: The same numbers, collapsed; None: the chart's description suffices.
+        note: Text below the caption.
     """
 
     chart: Chart
@@ -66,7 +66,7 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True)
 class Panels:
-    """Blocks side by side, as far as the screen is wide enough.
+    """Blocks side by side, where the screen is wide enough.
 
     Attributes:
         blocks: Plots or tables.
@@ -78,12 +78,12 @@ class Panels:
 
 @dataclasses.dataclass(frozen=True)
 class Details:
-    """Blocks below a heading of their own, which can be folded away.
+    """Collapsible blocks below a heading.
 
     Attributes:
         heading: One line.
-        blocks: What is below.
-        is_open: Whether they are shown at first.
+        blocks: The blocks below it.
+        is_open: Whether they are expanded at first.
     """
 
     heading: str
@@ -97,14 +97,14 @@ Block = Text | Table | Plot | Panels | Details
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a page with a heading, to which the page's navigation links."""
+    """A part of a page with a heading, linked from the page's navigation."""
 
     heading: str
     blocks: Sequence[Block]
 
     @property
     def id(self) -> str:
-        """The fragment of its address."""
+        """The fragment of its URL."""
         return re.sub(r"\W+", "-", self.heading.casefold()).strip("-")
 
 

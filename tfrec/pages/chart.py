@@ -14,15 +14,15 @@ from tfrec.pages.axis import Ends, Scale, Tick, padded, round_up, short
 
 WIDTH, HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 22, 12, 46
-_LEGEND = 20  # height of a line of it
-_LETTER = 7.8  # width, on a phone
-_SHADES = 6  # of a heat map
-_POINTS = 200  # of a line, at most
+_LEGEND = 20  # height of a line of the legend
+_LETTER = 7.8  # width of a letter, on a phone
+_SHADES = 6  # number of shades of a heat map
+_POINTS = 200  # maximum number of points of a line
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A colour's name in the legend, and where it is written."""
+    """The name of a colour in the legend, and its position."""
 
     x: float
     y: float
@@ -31,7 +31,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A rectangle; `text` is shown where the mouse is over it."""
+    """A rectangle; `text` is its tooltip."""
 
     x: float
     y: float
@@ -43,7 +43,7 @@ class Bar:
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """A line, or the filled cells of a heat map, in SVG's notation."""
+    """A line, or the filled cells of a heat map, as an SVG path."""
 
     d: str
     colour: int
@@ -54,19 +54,19 @@ class Chart:
     """A plot.
 
     Attributes:
-        title: Its caption.
-        description: In words, for screen readers.
+        title: The caption.
+        description: A description for screen readers.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
-        x_ticks: Of the horizontal axis.
-        y_ticks: Of the vertical axis.
-        legend: Names of the colours in order; empty: there is one only.
+        x_ticks: Ticks of the horizontal axis.
+        y_ticks: Ticks of the vertical axis.
+        legend: Names of the colours in order; empty if there is only one.
         bars: Rectangles.
         lines: Lines.
         points: Marks of single points.
         cells: Shades of a heat map.
         guide: A dashed line, such as that of perfect calibration.
-        top: Where the plot begins, below the legend.
+        top: Top of the plot, below the legend.
     """
 
     title: str
@@ -97,15 +97,15 @@ def bars(
     y_label: str,
     stacked: bool = False,
 ) -> Chart:
-    """Bars from 0 on, for each label those of all series beside or above each other.
+    """A bar chart: for each label the bars of all series, grouped or stacked.
 
     Args:
         title: The caption.
-        labels: Below the bars.
-        series: Heights by name, at least 0.
+        labels: Labels below the bars.
+        series: Non-negative heights by name.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
-        stacked: Above each other.
+        stacked: Whether bars are stacked.
     """
     heights = np.array([np.asarray(values, float) for values in series.values()])
     totals = heights.sum(0) if stacked else heights.max(0)
@@ -123,15 +123,15 @@ def bars(
             size = round(low - high, 1)
             drawn.append(Bar(round(x, 1), high, round(width, 1), size, s, text))
             below += values[i] if stacked else 0
-    said = _described(title, dict(zip(series, heights, strict=True)), labels)
+    description = _described(title, dict(zip(series, heights, strict=True)), labels)
     return Chart(
-        title, said, x_label, y_label, _below_slots(labels, slot), y.ticks(), _legend(series),
-        bars=drawn, top=top,
+        title, description, x_label, y_label, _below_slots(labels, slot), y.ticks(),
+        _legend(series), bars=drawn, top=top,
     )  # fmt: skip
 
 
 def _below_slots(labels: Sequence[str], slot: float) -> list[Tick]:
-    """Labels in the middle of slots of a width; every n-th where they would overlap."""
+    """Labels centred below the bars; only every n-th where they would overlap."""
     every = max(1, math.ceil(max(map(len, labels), default=1) * _LETTER / slot * 1.1))
     middles = [round(_LEFT + slot * (i + 0.5), 1) for i in range(len(labels))]
     return [Tick(x, label) for x, label in zip(middles, labels, strict=True)][::every]
@@ -147,18 +147,18 @@ def lines(
     y_ends: Ends | None = None,
     diagonal: bool = False,
 ) -> Chart:
-    """Lines through points.
+    """A line chart.
 
     Args:
         title: The caption.
-        series: Both coordinates by name; what is not finite, or not positive on a logarithmic
-            axis, is left out.
+        series: Both coordinates by name; points that are not finite, or not positive on a
+            logarithmic axis, are left out.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
         log: Whether the axes are logarithmic.
         marks: Whether points are marked.
         y_ends: Ends of the vertical axis; by default those of the points.
-        diagonal: Draw the line on which both coordinates are equal, with equal axes.
+        diagonal: Draw the line x = y, with equal axes.
     """
     kept = {name: _kept(*points, log) for name, points in series.items()}
     kept = {name: points for name, points in kept.items() if points.size}
@@ -182,9 +182,9 @@ def lines(
     whole = all((xs == xs.round()).all() for xs, _ in kept.values())
     ticks = [tick for tick in x.ticks() if not whole or "." not in tick.label]
     guide = f"M{x(x_ends[0]):g} {y(x_ends[0]):g}L{x(x_ends[1]):g} {y(x_ends[1]):g}"
-    said = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
+    ends = {name: [ys[0], ys[-1]] for name, (_, ys) in kept.items()}
     return Chart(
-        title, _described(title, said, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
+        title, _described(title, ends, ["first", "last"]), x_label, y_label, ticks, y.ticks(),
         _legend(kept), lines=drawn, points=points, guide=guide if diagonal else "", top=top,
     )  # fmt: skip
 
@@ -198,11 +198,11 @@ def _ends_of(points: np.ndarray, log: tuple[bool, bool], equal: bool) -> tuple[E
 
 
 def heat(title: str, values: np.ndarray, x_label: str, y_label: str, unit: str) -> Chart:
-    """A map of shades, equal factors of the value apart; cells of 0 are empty.
+    """A heat map with a logarithmic colour scale; cells of 0 are empty.
 
     Args:
         title: The caption.
-        values: `[rows, columns]`, at least 0; the first row is at the top.
+        values: `[rows, columns]`, non-negative; the first row is at the top.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
         unit: What a value is, for the description.
@@ -228,12 +228,12 @@ def heat(title: str, values: np.ndarray, x_label: str, y_label: str, unit: str) 
 
 
 def empty(title: str, reason: str) -> Chart:
-    """A frame without anything in it, and why."""
+    """An empty plot, with the reason."""
     return Chart(title, f"{title}: {reason}", reason, "", [], [])
 
 
 def _top(series: Mapping[str, object]) -> float:
-    """Where the plot begins: below the legend, if there is one."""
+    """Top of the plot: below the legend, if there is one."""
     return max((key.y + _TOP / 2 for key in _legend(series)), default=_TOP)
 
 
@@ -254,16 +254,16 @@ def _legend(series: Mapping[str, object]) -> list[Key]:
 def _described(
     title: str, series: Mapping[str, Iterable[float]], labels: Sequence[str], most: int = 12
 ) -> str:
-    """The plot in words: all its numbers, where they are few."""
-    said = [
+    """A description of the plot: all its numbers, if they are few."""
+    parts = [
         f"{name}: " + ", ".join(f"{x} {short(y)}" for x, y in zip(labels, ys, strict=True))
         for name, ys in series.items()
     ]
-    return f"{title}. {'; '.join(said)}" if len(labels) <= most else title
+    return f"{title}. {'; '.join(parts)}" if len(labels) <= most else title
 
 
 def _kept(xs: ArrayLike, ys: ArrayLike, log: tuple[bool, bool]) -> np.ndarray:
-    """The points that can be drawn, `[2, n]`, at most `_POINTS`, evenly chosen."""
+    """The points that can be drawn, `[2, n]`; at most `_POINTS`, evenly spaced."""
     found = np.array([np.asarray(xs, float), np.asarray(ys, float)])
     good = np.isfinite(found).all(0)
     for row, is_log in zip(found, log, strict=True):

@@ -1,4 +1,4 @@
-"""What a preset is."""
+"""Presets: settings of experiments."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ class Preset:
     """One experiment.
 
     Attributes:
-        model: Registry key.
-        data: How the data is prepared; None: whatever data the run names.
-        settings: The model's settings that differ from its paper's.
-        train: Training numbers that differ from the model's paper's.
-        published: A published figure of this model, with what differs in its protocol; "" where
-            there is none that measures the same thing.
-        source: Where it was published.
-        measured: Our own number, with seeds and time; "not run" where it was not.
+        model: Name of the model.
+        data: Settings of the data; None: any data.
+        settings: The model's settings that differ from those of its paper.
+        train: Training settings that differ from those of the model's paper.
+        published: A published result of this model, with differences of the protocol; "" if there
+            is no comparable one.
+        source: Publication of that result.
+        measured: Our own result, with seeds and time; or "not run".
     """
 
     model: str
@@ -35,9 +35,9 @@ class EnsemblePreset:
 
     Attributes:
         members: Names of presets.
-        published: As of `Preset`.
-        source: As of `Preset`.
-        measured: As of `Preset`.
+        published: As in `Preset`.
+        source: As in `Preset`.
+        measured: As in `Preset`.
     """
 
     members: tuple[str, ...]

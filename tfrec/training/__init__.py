@@ -1,1 +1,1 @@
-"""The one training loop, its strategies, and what lies in a run directory."""
+"""The training loop, distribution strategies, evaluation, and run directories."""

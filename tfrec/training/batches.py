@@ -1,4 +1,4 @@
-"""Prepared data in batches, as a model reads them: the one place that chooses the reader."""
+"""Batches of prepared data for a model: the only code that chooses the reader."""
 
 import pathlib
 from typing import Any
@@ -9,7 +9,7 @@ from tfrec.config import TrainConfig
 from tfrec.data import inputs
 from tfrec.models.base import Recommender
 
-_ROWS, _EVENTS = 512, 8192  # a batch
+_ROWS, _EVENTS = 512, 8192  # default batch sizes
 
 
 def read(
@@ -25,25 +25,25 @@ def read(
 ) -> tf.data.Dataset:
     """Batches of `split`: rows as histories, or single events.
 
-    A model of events is trained on events. Where lists are measured, its held-out parts are read as
-    histories too: a ranking needs what each user has seen.
+    An event model is trained on events. Where ranked lists are measured, its held-out parts are
+    read as histories: a ranking leaves out what each user has seen.
 
     Args:
-        model: Says what it reads.
-        data_dir: Prepared data that it fits.
-        split: As of `tfrec.data.inputs.histories`.
+        model: Determines what is read.
+        data_dir: Prepared data of the model.
+        split: As in `tfrec.data.inputs.histories`.
         batch_size: Rows or events a batch, over all replicas; default 512 rows or 8,192 events.
-            Held-out rows of a wide catalogue are fewer.
-        shuffle: As of `tfrec.data.inputs.histories`, as all below.
-        seed: Of the order.
-        epoch: Number of the pass.
-        fill: Fill the last batch in training too.
+            Batches of held-out rows are smaller where there are many items.
+        shuffle: As in `tfrec.data.inputs.histories`, like all arguments below.
+        seed: Seed of the order.
+        epoch: Number of the epoch, from 0.
+        fill: Pad the last batch in training too.
 
     Returns:
         Batches of `(features, targets)`.
 
     Raises:
-        ValueError: unknown split, or it has no rows here.
+        ValueError: unknown split, or a split without rows.
     """
     order: dict[str, Any] = {"shuffle": shuffle, "seed": seed, "epoch": epoch, "fill": fill}
     held_out = not split.startswith("train")
@@ -60,7 +60,7 @@ def read(
 def of_epoch(
     model: Recommender, data_dir: str | pathlib.Path, split: str, train: TrainConfig, epoch: int
 ) -> tf.data.Dataset:
-    """Training batches of an epoch (from 0) in its own order; the last, smaller one is left out."""
+    """Shuffled training batches of an epoch (from 0); a smaller last batch is dropped."""
     seed, size = train.seed, train.batch_size
     return read(model, data_dir, split, size, shuffle=True, seed=seed, epoch=epoch)
 
@@ -68,5 +68,5 @@ def of_epoch(
 def all_rows(
     model: Recommender, data_dir: str | pathlib.Path, split: str, train: TrainConfig
 ) -> tf.data.Dataset:
-    """All training rows in the order of the files, the last batch filled up."""
+    """All training rows in the order of the files, the last batch padded."""
     return read(model, data_dir, split, train.batch_size, seed=train.seed, fill=True)

@@ -12,12 +12,12 @@ from tfrec.training.run_config import RunConfig
 
 
 def build(config: RunConfig, info: DatasetInfo, strategy: tf.distribute.Strategy) -> Recommender:
-    """A new model of the run's settings, from its seed.
+    """A new model with the run's settings, initialized from its seed.
 
     Args:
-        config: What is run.
-        info: Of the data in its `data_dir`.
-        strategy: Whose variables the weights are to be.
+        config: The run.
+        info: Info of the data in its `data_dir`.
+        strategy: The strategy under whose scope the weights are created.
 
     Raises:
         ValueError: as `Recommender.create`.

@@ -1,4 +1,4 @@
-"""Keras callbacks of tfrec's own."""
+"""The Keras callbacks of every run."""
 
 import time
 from collections.abc import Callable
@@ -8,18 +8,18 @@ import pandas as pd
 
 from tfrec.training.runs import RunDir
 
-SHOWN_PARTS = ("loss", "refeed_loss", "kl")  # of the loss, in the line of an epoch
+SHOWN_PARTS = ("loss", "refeed_loss", "kl")  # parts of the loss in the line of an epoch
 
 
 class EpochLine(keras.callbacks.Callback):
     """Prints one short line an epoch.
 
-    The time left is that of all remaining epochs at the pace of those that this process has seen,
-    without the first one, which builds the graphs.
+    The remaining time is estimated from the epochs of this process, except the first one, which
+    traces the graphs.
 
     Args:
         shown: Validation metrics to print.
-        say: What prints a line.
+        say: Function that prints a line.
         may_end_early: Whether validation may end training before the last epoch.
     """
 
@@ -29,7 +29,7 @@ class EpochLine(keras.callbacks.Callback):
         super().__init__()
         self.shown, self.say = shown, say
         self.bound = "at most" if may_end_early else "about"
-        self._starts: list[float] = []  # of the epochs of this process
+        self._starts: list[float] = []  # when the epochs of this process began
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._starts.append(time.monotonic())
@@ -46,13 +46,13 @@ class EpochLine(keras.callbacks.Callback):
         self.say("  ".join(words))
 
     def _seconds_an_epoch(self) -> float:
-        """With its validation."""
+        """Mean seconds an epoch, its validation included."""
         counted = self._starts[1:] or self._starts
         return (time.monotonic() - counted[0]) / len(counted)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words of at most two units, such as "3 min 20 s"."""
+    """Seconds as text of at most two units, such as "3 min 20 s"."""
     whole = round(seconds)
     for name, size, smaller in (("d", 86400, "h"), ("h", 3600, "min"), ("min", 60, "s")):
         if whole >= size:
@@ -62,10 +62,10 @@ def duration(seconds: float) -> str:
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes `history.csv`: a row an epoch, from 1, a column a log.
+    """Writes `history.csv`: a row for each epoch, from 1, and a column for each log.
 
     Args:
-        run_dir: Where; a resumed run's rows of finished epochs stay.
+        run_dir: The run directory; a resumed run keeps the rows of its finished epochs.
     """
 
     def __init__(self, run_dir: RunDir):

@@ -1,4 +1,4 @@
-"""`--model=auto`: which models are tried on which data, and what they got on validation."""
+"""`--model=auto`: which models are tried on which data, and how they did on validation."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
 from tfrec.training.run_config import RunConfig
 
-EPOCHS, PATIENCE = 30, 3  # of a candidate, at most
+EPOCHS, PATIENCE = 30, 3  # upper bounds for a candidate
 
 CANDIDATES: dict[str, tuple[str, ...]] = {
     "ratings": ("biases", "als", "mf", "deeprec"),
@@ -19,7 +19,7 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "next items": ("popularity", "sequentialrules", "ials", "sasrec"),
     "labels": ("fm", "dcn", "deepfm"),
 }
-"""Quick, strong models by the kind of data, the simplest first: it wins a tie."""
+"""Fast, strong models by the kind of data, the simplest first: it wins a tie."""
 
 READ_AS = {
     "ratings": "ratings",
@@ -31,16 +31,16 @@ READ_AS = {
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
-    """What a candidate got.
+    """The result of a candidate.
 
     Attributes:
         model: Key of the model registry.
-        validation: Its metrics by name; empty where it failed.
-        best_epoch: The epoch that was kept.
-        epochs: How many it was trained.
-        seconds: Of training and validation, on the wall's clock.
-        cpu_seconds: Of training alone.
-        memory_mb: The most that the process held meanwhile.
+        validation: Its validation metrics by name; empty where it failed.
+        best_epoch: The epoch whose weights were kept.
+        epochs: Number of epochs it was trained for.
+        seconds: Wall-clock time of training and validation.
+        cpu_seconds: CPU time of training alone.
+        memory_mb: Peak memory of the process meanwhile.
         failed: Why it has no metrics, such as that it does not fit into memory; else empty.
     """
 
@@ -60,9 +60,9 @@ class Choice:
 
     Attributes:
         kind: Key of `CANDIDATES`.
-        task: Of all of them.
-        monitor: The validation metric that decides.
-        models: Their names, in the order in which they are tried.
+        task: The task of all candidates.
+        monitor: The validation metric that candidates are compared by.
+        models: Names of the candidates, in the order in which they are tried.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Choice:
         return tuple(dict.fromkeys((self.monitor, *self.task.figures(self.monitor))))
 
     def head(self) -> str:
-        """What is tried, and the table's first line."""
+        """The candidates, and the header of the table."""
         shown = "".join(f"{name:>12}" for name in self._shown)
         return (
             f"auto:  {READ_AS[self.kind]}: the best by validation {self.monitor} of\n"
@@ -85,7 +85,7 @@ class Choice:
         )
 
     def line(self, tried: Tried) -> str:
-        """A candidate's line of the table."""
+        """A candidate's row of the table."""
         if tried.failed:
             return f"{tried.model:12}  {tried.failed.partition(': ')[0]}"
         values = "".join(
@@ -96,7 +96,7 @@ class Choice:
         return f"{tried.model:12}{values}{epochs:>12}{cost}"
 
     def best(self, tried: Iterable[Tried]) -> Tried:
-        """The candidate that is best on validation; of equal ones the first.
+        """The candidate with the best validation metric, the first of equals.
 
         Raises:
             ValueError: all have failed.
@@ -130,21 +130,21 @@ class Choice:
 
 
 def has_ratings(info: DatasetInfo) -> bool:
-    """Whether the values are ratings that users gave: neither labels, nor counts, nor all alike."""
+    """Whether the values are ratings that users gave: neither labels, nor counts, nor all equal."""
     counted = info.config.get("duplicates") in ("sum", "count")
     return info.has_ids and not counted and are_ratings(info.rating_min, info.rating_max)
 
 
 def are_ratings(low: float, high: float) -> bool:
-    """Whether values in that range are ratings: neither labels 0 and 1, nor all alike."""
+    """Whether values in that range are ratings: neither labels 0 and 1, nor all equal."""
     return low < high and (low, high) != (0, 1)
 
 
 def kind_of(info: DatasetInfo) -> str:
-    """What the data are: a key of `CANDIDATES`.
+    """The kind of the data: a key of `CANDIDATES`.
 
-    Ratings are taken for interactions where the split asks for lists (held-out users, a month), or
-    where `min_rating` leaves only the higher ones.
+    Ratings count as interactions where the split evaluates lists (held-out users, a month), or
+    where `min_rating` keeps only the higher ones.
     """
     config = configs.from_dict(DataConfig, info.config)
     if not info.has_ids or (info.rating_min, info.rating_max) == (0, 1):
@@ -163,12 +163,12 @@ def configs_of(
     """The runs of all candidates for the data.
 
     Args:
-        config: The run that is asked for; its model, settings and training numbers are not used.
-        info: What its data is.
-        training: Settings of training by name, for all candidates.
+        config: The requested run; its model, settings and training settings are not used.
+        info: Info of its data.
+        training: Training settings by name, for all candidates.
 
     Raises:
-        ValueError: candidates can not be compared on this data, or can not read it.
+        ValueError: the data has no validation part, or rows by item.
     """
     if not info.n_ratings.get("validation"):
         raise ValueError(
@@ -185,7 +185,7 @@ def configs_of(
 
 
 def _of(name: str, config: RunConfig, training: Mapping[str, Any]) -> RunConfig:
-    """A candidate's run, its training bounded."""
+    """A candidate's run, with bounded epochs and patience."""
     cls = registry.model_class(name)
     own = cls.defaults
     patience = min(own.patience or PATIENCE, PATIENCE)
@@ -199,8 +199,8 @@ def choice(found: Sequence[RunConfig], info: DatasetInfo) -> Choice:
     """How the candidates are compared.
 
     Args:
-        found: As from `configs_of`.
-        info: What the data is.
+        found: The result of `configs_of`.
+        info: Info of the data.
     """
     first = found[0]
     monitor = first.train.monitor or first.task.monitor

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrec.models.base import Recommender
 
-# What XLA and the tracing of its functions raise where there is something that can not be compiled.
+# What XLA, or tracing for it, raises where something cannot be compiled.
 _REFUSALS = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
@@ -17,14 +17,14 @@ _REFUSALS = (
 
 
 def training_step(model: Recommender, strategy: tf.distribute.Strategy) -> Callable[[Any], dict]:
-    """The model's `train_step`, compiled for each shape of a batch.
+    """The model's `train_step`, compiled for each batch shape.
 
     Args:
-        model: Any.
-        strategy: Of one device: replicas can not exchange gradients inside what is compiled.
+        model: A model.
+        strategy: A strategy of one device: replicas cannot exchange gradients in compiled code.
 
     Raises:
-        ValueError: it has several replicas.
+        ValueError: the strategy has several replicas.
     """
     if strategy.num_replicas_in_sync > 1 or strategy is not tf.distribute.get_strategy():
         raise ValueError(
@@ -34,14 +34,14 @@ def training_step(model: Recommender, strategy: tf.distribute.Strategy) -> Calla
 
 
 def naming_model(function: Callable[..., Any], model: Recommender) -> Callable[..., Any]:
-    """`function`, whose errors of compilation say what to do.
+    """Wraps `function` so that its compilation errors name the model and the cure.
 
     Args:
-        function: Calls what `training_step` gave.
-        model: Whose.
+        function: Calls the result of `training_step`.
+        model: The model of that step.
 
     Raises:
-        ValueError: from `function`, if XLA can not compile the step.
+        ValueError: raised by the wrapped function where XLA cannot compile the step.
     """
 
     @functools.wraps(function)
@@ -51,7 +51,7 @@ def naming_model(function: Callable[..., Any], model: Recommender) -> Callable[.
         except _REFUSALS as error:
             reason = next(filter(None, str(error.message).splitlines()), "")
             raise ValueError(
-                f"--train jit_compile=true: the training step of {type(model).__name__} can not be "
+                f"--train jit_compile=true: the training step of {type(model).__name__} cannot be "
                 f"compiled by XLA ({reason[:200]}); leave it out"
             ) from error
 

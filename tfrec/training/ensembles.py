@@ -19,29 +19,29 @@ from tfrec.training.run_config import RunConfig, versions
 from tfrec.training.runs import RunDir
 
 PARTS = ("validation", "test")
-STEPS = 10  # of the selection of rankings: weights are tenths, or coarser
+STEPS = 10  # of ensemble selection: weights are tenths, or coarser
 Chosen = tuple[tuple[float, ...], dict[str, Report]]  # weights, and the reports of both parts
 
 
 def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict:
     """Combines finished runs and writes a run directory: config, model, metrics, values by user.
 
-    Ratings: the weights come from the members' predictions of validation, made before any refit by
-    models that had not seen those ratings; with them the predictions of test are summed up, made by
-    the refitted models. Rankings: see `of_rankings`. Either way the ensemble's own validation
-    metrics are measured on what its weights were chosen by.
+    Ratings: the weights are fitted to the members' validation predictions, made before any refit by
+    models that had not seen those ratings, and then applied to the test predictions of the refitted
+    models. Rankings: see `of_rankings`. Either way the ensemble's
+    validation metrics are measured on the data that its weights were chosen on.
 
     Args:
-        members: The runs' directories, two at least.
+        members: The runs' directories, at least two.
         path: `--run_dir` of the ensemble.
-        overwrite: Replace a run that is there.
+        overwrite: Replace an existing run.
 
     Returns:
-        What `metrics.json` holds; "members" has the weights.
+        The content of `metrics.json`; "members" has the weights.
 
     Raises:
         FileNotFoundError: a member is not finished, or has no predicted ratings.
-        ValueError: too few members, members that do not go together, or `path` holds a run.
+        ValueError: too few members, members that cannot be combined, or `path` holds a run.
     """
     run_dir = RunDir(path)
     if run_dir.trained and not overwrite:
@@ -74,7 +74,7 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
 
 
 def _model(runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
-    """The ensemble of the runs' models, all of one weight, and whose data it uses."""
+    """The ensemble of the runs' models with equal weights, and the index of its base run."""
     models = [run.load_model() for run in runs]
     settings = Ensemble.Config(
         runs=tuple(str(run.path.absolute()) for run in runs),
@@ -93,7 +93,7 @@ def _write(
     test: Report,
     overwrite: bool,
 ) -> None:
-    """The run directory; `metrics.json`, which says that it is finished, last."""
+    """Writes the run directory; `metrics.json`, which marks it as finished, last."""
     config = dataclasses.replace(
         base, model=registry.ENSEMBLE, settings=config_lib.to_dict(model.config), preset="",
         warm_start="", versions=versions(),
@@ -106,7 +106,7 @@ def _write(
 
 
 def check(runs: Sequence[RunDir]) -> None:
-    """Refuses runs that can not be combined, before any work.
+    """Refuses runs that cannot be combined, before any work.
 
     Raises:
         FileNotFoundError: no finished run.
@@ -119,7 +119,7 @@ def check(runs: Sequence[RunDir]) -> None:
     if twice:
         raise ValueError(f"--runs: {twice[0]} is named twice; leave one out")
     for run in runs:
-        run.metrics()  # it is finished
+        run.metrics()  # raises unless the run is finished
         if run.config().model == registry.ENSEMBLE:
             raise ValueError(f"--runs: {run.path} is an ensemble itself; name its members")
     first, *others = runs
@@ -138,7 +138,7 @@ def check(runs: Sequence[RunDir]) -> None:
 
 
 def _refuse_other_data(first: RunDir, run: RunDir) -> None:
-    """Refuses a run whose users or items are others, or in another order."""
+    """Refuses a run with other users or items, or in another order."""
     folders = first.data_dir(), run.data_dir()
     for name in (USERS_FILE, ITEMS_FILE) if folders[0] != folders[1] else ():
         one, other = (vocabulary.read(folder / name) for folder in folders)
@@ -154,11 +154,11 @@ def _refuse_other_data(first: RunDir, run: RunDir) -> None:
 
 
 def weights(predictions: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The weights of the least squared error, none of them below 0; there is no intercept.
+    """Non-negative least squares weights, without an intercept.
 
     Args:
-        predictions: `[n, k]`, a column a member.
-        values: `[n]`.
+        predictions: `[n, k]`, one column for each member.
+        values: The ratings, `[n]`.
 
     Returns:
         float64 `[k]`.
@@ -167,11 +167,11 @@ def weights(predictions: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def of_ratings(model: Ensemble, columns: dict[str, list[dict[str, np.ndarray]]]) -> Chosen:
-    """The weights of ratings.
+    """Weights for ratings, by least squares on validation.
 
     Args:
         model: The ensemble.
-        columns: By part, what each member predicted.
+        columns: The predictions of each member, by part.
     """
     validation = columns["validation"]
     predicted = np.stack([x["prediction"] for x in validation], axis=1)
@@ -183,7 +183,7 @@ def of_ratings(model: Ensemble, columns: dict[str, list[dict[str, np.ndarray]]])
 
 
 def _columns(runs: Sequence[RunDir], part: str) -> list[dict[str, np.ndarray]]:
-    """What each run predicted for the ratings of a part, which must be the same."""
+    """Each run's predictions of a part, whose ratings must be the same."""
     first, *others = found = [run.load_predictions(part) for run in runs]
     for run, other in zip(runs[1:], others, strict=True):
         if not all(np.array_equal(first[x], other[x]) for x in ("user", "item", "value")):
@@ -198,19 +198,19 @@ def _columns(runs: Sequence[RunDir], part: str) -> list[dict[str, np.ndarray]]:
 
 
 def of_rankings(model: Ensemble, config: RunConfig) -> Chosen:
-    """The weights of rankings, by the metric that picks epochs, on validation.
+    """Weights for rankings, by the validation metric that also selects epochs.
 
     Ensemble selection (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from
-    Libraries of Models", ICML 2004): in each of `STEPS` steps the member is added, with
-    replacement, with which the sum is best; a member's weight is its share of what was added. The
-    best of all steps is taken, which is not worse than the best member.
+    Libraries of Models", ICML 2004): each of `STEPS` steps adds, with replacement, the
+    member with which the sum is best; a member's weight is its share of the additions. The best of
+    all steps is taken, which is not worse than the best member.
 
     Args:
         model: The ensemble.
-        config: Of the run whose data and cuts are used.
+        config: Config of the run whose data and cutoffs are used.
 
     Raises:
-        ValueError: a member ranks for known users only, or has been trained on validation too.
+        ValueError: a member ranks for known users only, or was trained on validation too.
     """
     _refuse_rankings(model)
     evaluator = evaluation.Evaluator(model)
@@ -237,7 +237,7 @@ def of_rankings(model: Ensemble, config: RunConfig) -> Chosen:
 
 
 def _refuse_rankings(model: Ensemble) -> None:
-    """Refuses members of rankings whose weights can not be chosen."""
+    """Refuses ranking members whose weights cannot be chosen on validation."""
     for path, member in zip(model.config.runs, model.members, strict=True):
         name = type(member).__name__
         if needs_user(member):

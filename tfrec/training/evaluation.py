@@ -1,4 +1,4 @@
-"""Measuring a model: one pass over held-out rows that feeds one report, or several."""
+"""Evaluation of a model: one pass over held-out rows that updates one report, or several."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,18 +24,18 @@ Reported = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 
 
 class Evaluator:
-    """Scores a model's held-out batches for reports; compiled once for many calls.
+    """Scores held-out batches and updates reports; traced once for many calls.
 
         Evaluator(model)(batches.read(model, data_dir, "test", 512), report)
 
-    Replicas share the rows. Workers do not: each measures all of them, because all must see
-    the same numbers, or they would stop at different epochs.
+    Replicas share the rows. Workers do not: each evaluates all of them, because all need the same
+    metrics to stop at the same epoch.
 
     Args:
         model: A built model.
-        strategy: The one that the model was made under; default: TensorFlow's current one.
-        reported: (features, targets) -> (features, targets), run in graph: what reports are to see
-            in the place of what the model has scored. Ranked lists leave out the "items" of its
+        strategy: The strategy that the model was created under; default: the current one.
+        reported: (features, targets) -> (features, targets), run in the graph: what reports see
+            instead of the batch that the model scored. Ranked lists leave out the "items" of these
             features. Default: the batch itself.
     """
 
@@ -50,12 +50,12 @@ class Evaluator:
         self._step = tf.function(self._scored)
 
     def __call__(self, dataset: tf.data.Dataset, report: Report, *others: Any) -> dict[str, float]:
-        """Feeds the reports with every batch.
+        """Updates the reports with every batch.
 
         Args:
-            dataset: Held-out batches, as `batches.read` gives them.
-            report: Says by its `depth` and `keep` what it takes of the scores.
-            others: More reports, of the same depth, which are given the same.
+            dataset: Held-out batches, as `batches.read` returns them.
+            report: Its `depth` and `keep` determine what it receives of the scores.
+            others: More reports, of the same depth, updated with the same.
 
         Returns:
             The result of `report`.
@@ -75,7 +75,7 @@ class Evaluator:
         return report.result()
 
     def _scored(self, iterator: Iterator, depth: int, keep: Callable | None) -> Any:
-        """Features, targets and what a report takes of the scores, of each replica's next batch."""
+        """Features, targets and the scores for the report, of each replica's next batch."""
 
         def on_replica(batch: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors, tf.Tensor]:
             features, targets = batch
@@ -93,7 +93,7 @@ class Evaluator:
 
 
 def _replicas(strategy: tf.distribute.Strategy, result: Any) -> Iterator[tuple]:
-    """Splits a result of `strategy.run` into one nest a replica of this worker."""
+    """Splits a result of `strategy.run` into one nest for each replica of this worker."""
     flat = [strategy.experimental_local_results(x) for x in tf.nest.flatten(result)]
     for leaves in zip(*flat, strict=True):
         yield tf.nest.pack_sequence_as(result, leaves)
@@ -107,9 +107,9 @@ def new_report(
     Args:
         model: A model.
         data_dir: Its prepared data.
-        cuts: Lengths of the ranked lists; none: the report's own.
+        cuts: Lengths of the ranked lists; empty: the report's own.
         sampled: Rank among sampled items instead of all: "uniform-100" or "popularity-100", with
-            any number.
+            any number of items.
 
     Raises:
         ValueError: `sampled` is not of that form, or the model does not rank.
@@ -127,25 +127,25 @@ def new_report(
 
 
 def protocol(model: Recommender, report: Report) -> str:
-    """The split, the way of measuring, and what the model leaves out of the data, in words."""
+    """The split, how metrics are computed, and what the model ignores of the data, as text."""
     ignored = "" if model.uses_values else data_protocol.ignored_values(model.info)
     return report.protocol + lists.protocol(model) + ignored
 
 
 def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, float], str]:
-    """Measures a finished run again.
+    """Evaluates a finished run again.
 
     Args:
         path: The run directory.
         part: "validation" or "test".
-        sampled: As of `new_report`.
+        sampled: As in `new_report`.
 
     Returns:
-        The numbers and the protocol.
+        The metrics and the protocol.
 
     Raises:
-        ValueError: another part, validation of a run that was trained on it too, or other data than
-            the run was trained on.
+        ValueError: another part, validation of a run that was refitted on it, or other data than
+            that of the run.
     """
     if part not in ("validation", "test"):
         raise ValueError(f"--part={part} is unknown; known: validation, test")
@@ -153,10 +153,10 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     config, data_dir, train = run_dir.config(), run_dir.data_dir(), run_dir.config().train
     if part == "validation" and train.refit:
         raise ValueError(
-            f"--part=validation: {path} was trained anew on train + validation (refit); what "
-            "it measured before is in its metrics.json"
+            f"--part=validation: {path} was refitted on train + validation; its validation "
+            "metrics from before the refit are in its metrics.json"
         )
-    info = prepared.ensure(config.data, config.data_dir)  # refuses an older format
+    info = prepared.ensure(config.data, config.data_dir)  # raises for an older format
     model = run_dir.load_model()
     if not isinstance(model, Ensemble):
         trained = model.get_weights()
@@ -176,9 +176,9 @@ def measure(
     report: Report,
     train: TrainConfig,
 ) -> dict[str, float]:
-    """Feeds a report with a held-out part; returns its result.
+    """Updates a report with a held-out part; returns its result.
 
-    Members of an ensemble that can not score histories are measured one by one.
+    Members of an ensemble that cannot score histories are evaluated one by one.
     """
     if not isinstance(model, Ensemble) or model.reads == "histories":
         held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
@@ -198,9 +198,9 @@ def add_weighted(
     """Adds the weighted sum of several models' predictions to a report of ratings.
 
     Args:
-        report: Of ratings.
-        columns: What `RatingReport.predictions` gave of each, for the same ratings.
-        weights: Of each.
+        report: A report of ratings.
+        columns: `RatingReport.predictions` of each model, for the same ratings.
+        weights: The weight of each model.
     """
     first = columns[0]
     total = np.stack([x["prediction"] for x in columns], axis=1) @ np.asarray(weights)

@@ -1,4 +1,4 @@
-"""One experiment from raw data to `metrics.json`: what `tfrec.train` runs."""
+"""One run from raw data to `metrics.json`, as `tfrec.train` does it."""
 
 import contextlib
 import dataclasses
@@ -36,16 +36,16 @@ from tfrec.training.runs import RunDir
 
 
 class Experiment:
-    """A run: its model, its data and its directory.
+    """A run with its model, its data and its directory.
 
     Args:
         config: What to run.
-        run_dir: Where it is written.
-        strategy: Made by `strategies.make`, once a process.
-        raw: Raw files, where the data is yet to be prepared.
-        callbacks: Keras callbacks of the user's.
+        run_dir: The run directory.
+        strategy: From `strategies.make`, which is called once in a process.
+        raw: Raw files, where the data is not prepared yet.
+        callbacks: Keras callbacks of the user.
         start: A model whose weights training starts from, instead of random ones.
-        verbose: Print a line an epoch.
+        verbose: Print a line for each epoch.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Experiment:
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
         self.held_out = {x: lists.HeldOut(config.data_dir, x) for x in ("validation", "test")}
-        self.validated = None  # the report of the last validation
-        self.progress = loop.Progress()  # where `fit` ended
-        self.result: dict = {}  # what `run` has measured
+        self.validated = None  # the report of the latest validation
+        self.progress = loop.Progress()  # at the end of `fit`
+        self.result: dict = {}  # the metrics of `run`
         self._start, self._earlier = time.perf_counter(), 0.0
         self.monitor = config.train.monitor or self.task_object.monitor
         try:
@@ -85,14 +85,14 @@ class Experiment:
             raise ValueError(f"--train monitor={self.monitor}: {error}") from None
 
     def make_model(self) -> Recommender:
-        """A new model from the run's seed."""
+        """A new model, initialized from the run's seed."""
         model = build(self.config, self.info, self.strategy)
         if self.start is not None:
             model.set_weights(self.start.get_weights())
         return model
 
     def batches(self, split: str, epoch: int = 0) -> tf.data.Dataset:
-        """Batches of `split`: of training as the method of fitting wants them, or held-out ones."""
+        """Batches of `split`; training batches as the training method needs them."""
         model, data_dir, train = self.model, self.config.data_dir, self.config.train
         if not split.startswith("train"):
             return batches.read(model, data_dir, split, train.eval_batch_size, seed=train.seed)
@@ -101,11 +101,11 @@ class Experiment:
         return batches.of_epoch(model, data_dir, split, train, epoch)
 
     def rows(self, split: str) -> tf.data.Dataset:
-        """All rows of training as stored, the last batch filled up."""
+        """All training rows as stored, the last batch padded."""
         return batches.all_rows(self.model, self.config.data_dir, split, self.config.train)
 
     def measure(self, split: str) -> tuple[dict[str, float], Report]:
-        """Evaluates the model on `split`; returns its numbers and the report behind them."""
+        """Evaluates the model on `split`; returns the metrics and their report."""
         report = self.report()
         return self.evaluator(self.batches(split), report), report
 
@@ -121,8 +121,8 @@ class Experiment:
         """Trains on the training part.
 
         Args:
-            resume: As of `run`.
-            keep: Whether the best epoch by validation is written to `model.keras`.
+            resume: As in `run`.
+            keep: Whether the model of the best epoch by validation is saved as `model.keras`.
         """
         trainer = self._trainer(self.config.train, {"phase": "train"})
         progress, own = self._resumed("train") if resume else (None, {})
@@ -145,10 +145,10 @@ class Experiment:
 
     @contextlib.contextmanager
     def _together(self, progress: loop.Progress | None) -> Iterator[None]:
-        """Several workers begin with the same, and none trains on without another."""
+        """Checks that all workers start alike, and stops where one of them is lost."""
         with workers.ending_without_others(self.strategy):
             values = {
-                "the step to go on from": progress.where if progress else "the first",
+                "the step to resume from": progress.where if progress else "the first",
                 "the data": self.info.fingerprint,
                 "the settings": [
                     self.config.model,
@@ -160,19 +160,19 @@ class Experiment:
             yield
 
     def _trainer(self, train: TrainConfig, phase: dict) -> loop.Trainer:
-        """What trains the model, and saves where it stands beside what `phase` holds."""
+        """The trainer, which saves its progress together with `phase`."""
 
         def save(progress: loop.Progress, own: loop.Own) -> None:
-            stands = phase | {"progress": dataclasses.asdict(progress), "seconds": self._seconds()}
+            state = phase | {"progress": dataclasses.asdict(progress), "seconds": self._seconds()}
             keep = self.config.train.save_keep
-            self._write(lambda: self.run_dir.save_state(self.model, stands, own, keep))
+            self._write(lambda: self.run_dir.save_state(self.model, state, own, keep))
 
         return loop.Trainer(self.model, self.strategy, train, save)
 
     def _resumed(self, phase: str) -> tuple[loop.Progress | None, loop.Own]:
-        """Where the run stands, and what the model saved besides; the variables are put back.
+        """Restores the variables; returns the saved progress and the arrays that the model saved.
 
-        Nothing where the phase of the run was not reached yet.
+        Returns None and no arrays where the run has not reached this phase yet.
         """
         saved = self.run_dir.saved_progress()
         if saved is None or saved["phase"] != phase:
@@ -188,7 +188,7 @@ class Experiment:
         return progress, own
 
     def _seconds(self) -> float:
-        """How long the run has taken, with what was before it was broken off."""
+        """Duration of the run, with the time before an interruption."""
         return self._earlier + time.perf_counter() - self._start
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
@@ -206,7 +206,7 @@ class Experiment:
         return result
 
     def _keep(self) -> None:
-        """Writes the model, and what it predicted for validation."""
+        """Saves the model and its validation predictions."""
         self.run_dir.save_model(self.model)
         if self.task_object.keeps_predictions and self.validated is not None:
             self.run_dir.save_predictions("validation", self.validated.predictions())
@@ -214,19 +214,19 @@ class Experiment:
     def refit(self, epochs: int, chosen: dict | None = None, resume: bool = False) -> None:
         """Trains a new model on train + validation for `epochs`; it replaces `model.keras`.
 
-        Its lists are ordered by the rule of the model before it.
+        Its lists are ordered by the rule that was chosen for the model before it.
 
         Args:
-            epochs: How many.
-            chosen: What `_choose` gave; by default the rule is that of `model`.
-            resume: Go on where a refit was broken off.
+            epochs: Number of epochs.
+            chosen: The result of `_choose`; by default the rule is that of `model`.
+            resume: Resume an interrupted refit.
         """
         self.say(f"refit: {epochs} epochs on train + validation")
         chosen = chosen or {"rule": lists.own_rule(self.model)}
         self.model = self.make_model()
         self.evaluator = Evaluator(self.model, self.strategy)
         train = self.config.train
-        until = train.schedule_epochs or train.epochs  # the same rates as before
+        until = train.schedule_epochs or train.epochs  # the same learning rates as before
         config = dataclasses.replace(train, epochs=epochs, patience=0, schedule_epochs=until)
         trainer = self._trainer(config, {"phase": "refit", "chosen": chosen})
         progress, own = self._resumed("refit") if resume else (None, {})
@@ -247,25 +247,25 @@ class Experiment:
         self._write(lambda: self.run_dir.save_model(self.model))
 
     def _learn_items(self, split: str) -> None:
-        """Tells the model what lists must know of items, where there are any."""
+        """Sets the item counts and vectors of the model's list order, where the data has items."""
         if self.info.has_ids:
             share = self.config.train.recent_share
             lists.learn_items(self.model, self.config.data_dir, split, share)
 
     def _choose_rule(self) -> None:
-        """Chooses by validation how lists are ordered; `model.keras` has it then."""
+        """Chooses by validation how lists are ordered, and saves the choice in `model.keras`."""
         if lists.rates(self.model) and self.has("validation"):
             lists.choose_rule(self.model, self.held_out["validation"])
             self._write(self._keep_rule)
 
     def _keep_rule(self) -> None:
-        """Writes the rule into `model.keras`, whose optimizer stays that of the best epoch."""
+        """Saves the rule in `model.keras`, with the optimizer state of the best epoch."""
         kept = self.run_dir.load_model(compiled=True)
         lists.set_rule(kept, lists.own_rule(self.model))
         self.run_dir.save_model(kept)
 
     def _floors(self, part: str) -> dict[str, dict[str, float]]:
-        """What Popularity, and for ratings Biases, get on `part`."""
+        """Metrics of Popularity, and for ratings of Biases, on `part`."""
         counts = self.model.list_order.counts
         if lists.rates(self.model):
             refit = self.config.train.refit and self.has("validation")
@@ -279,45 +279,45 @@ class Experiment:
         return {"popularity": Evaluator(popular, self.strategy)(self.batches(part), self.report())}
 
     def _warm_start(self) -> None:
-        """Starts the model from an earlier run, where the run asks for it."""
+        """Initializes the model from an earlier run, where the run has a warm start."""
         earlier, config = self.config.warm_start, self.config
         if earlier:
             note = overlap.check(config.data_dir, self.info, earlier)
-            said = warm_start.start(self.model, config.data_dir, earlier, config.train)
-            self.say("\n".join(filter(None, [said, note])))
+            message = warm_start.start(self.model, config.data_dir, earlier, config.train)
+            self.say("\n".join(filter(None, [message, note])))
 
     def _write(self, action) -> None:
-        """Only one worker writes."""
+        """Runs `action` on the chief: only one worker writes."""
         if self.chief:
             action()
 
     def restore(self) -> None:
-        """Takes the weights of `model.keras`, once the chief has written them."""
+        """Loads the weights of `model.keras`, once the chief has written them."""
         strategies.wait_for_all(self.strategy)
         self.model.set_weights(self.run_dir.load_model().get_weights())
 
     def try_out(self, resume: bool = False) -> loop.Progress:
-        """Trains and nothing else: no model is written, and test is not read.
+        """Trains only: no model is saved, and test is not read.
 
         Args:
-            resume: As of `run`.
+            resume: As in `run`.
 
         Returns:
-            Where training ended, with validation's metrics at the best epoch.
+            The final progress, with the validation metrics of the best epoch.
         """
         with records.naming_damage(self.config.data_dir, self.info):
             return self.fit(resume, keep=False)
 
     def run(self, resume: bool = False, test: bool = True) -> dict:
-        """Trains, restores the best epoch, refits if asked, measures test.
+        """Trains, restores the best epoch, refits where `refit` is set, and evaluates on test.
 
         Args:
-            resume: Go on with the run in `run_dir`; of a finished one only test is measured, where
+            resume: Continue the run in `run_dir`; a finished run is only evaluated on test, where
                 that was left out.
-            test: Read the test set; False while settings are being chosen.
+            test: Evaluate on test; False while settings are being chosen.
 
         Returns:
-            What `metrics.json` holds; it is `result`, too.
+            The content of `metrics.json`, also kept as `result`.
         """
         with records.naming_damage(self.config.data_dir, self.info):
             if resume and self.run_dir.finished:
@@ -327,20 +327,20 @@ class Experiment:
         return self.result
 
     def _finished(self, test: bool) -> None:
-        """Takes a finished run as it is; measures test where it was left out."""
+        """Loads a finished run; evaluates it on test where that was left out."""
         self.result = self.run_dir.metrics()
         self.restore()
         if self.result["test"] or not (test and self.has("test")):
             self.say("this run is finished; nothing to resume")
             return
-        self.say("this run is finished but for test")
+        self.say("this run is finished except for the evaluation on test")
         tested, report = self._tested()
         self.result |= {"test": tested, "floors": self._floors("test")}
         if self.chief:
             self._finish(report)
 
     def _tested(self) -> tuple[dict[str, float], Report]:
-        """What the model gets on test; and the report behind it."""
+        """Test metrics, and their report."""
         tested, report = self.measure("test")
         return tested | lists.result(self.model, self.held_out["test"]), report
 
@@ -370,9 +370,9 @@ class Experiment:
             self._finish(report)
 
     def _choose(self, resume: bool) -> dict:
-        """Trains, restores the best epoch and chooses the rule of lists; what was found, as JSON.
+        """Trains, restores the best epoch and chooses the list order; returns the results as JSON.
 
-        The model of a refit needs the number of epochs and the rule, `metrics.json` the rest.
+        A refit needs the number of epochs and the rule, `metrics.json` the rest.
         """
         progress = self.fit(resume)
         self.restore()
@@ -388,7 +388,7 @@ class Experiment:
         }
 
     def _finish(self, report) -> None:
-        """Writes what was measured; nothing is left to resume from."""
+        """Writes the metrics, and removes the saved states."""
         if self.result["test"]:
             report.save(self.run_dir.per_user)
             if self.task_object.keeps_predictions:

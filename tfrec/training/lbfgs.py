@@ -1,7 +1,7 @@
-"""Full-batch training by L-BFGS, for the models whose papers' numbers need it.
+"""Full-batch training by L-BFGS, which some papers' results need.
 
 SciPy's L-BFGS-B was measured first: on AutoRec's six million weights its bookkeeping for
-bounds, in float64, took longer than loss and gradient. This is the plain method, in float32.
+bounds, in float64, took longer than loss and gradient. This is unconstrained L-BFGS, in float32.
 """
 
 from collections import deque
@@ -14,17 +14,17 @@ from tfrec.models.base import Recommender
 from tfrec.training import strategies
 
 MEMORY = 10  # correction pairs
-SUFFICIENT = 1e-4  # Armijo: this share of the decrease that the slope promises
+SUFFICIENT = 1e-4  # Armijo condition: the required share of the decrease that the slope predicts
 HALVINGS = 20  # of a step, before the line search gives up
 
 
 class FullBatch:
-    """Loss and gradient of a model over a whole dataset, as functions of one vector.
+    """Loss and gradient of a model over a whole dataset, as a function of one vector of weights.
 
     Args:
         model: A built model. Its loss must not draw random numbers.
         strategy: Replicas share the batches' rows.
-        dataset: Batches whose last one is filled with empty rows.
+        dataset: Batches, the last one padded with empty rows.
     """
 
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, dataset):
@@ -34,7 +34,7 @@ class FullBatch:
 
     @tf.function
     def _sums(self, iterator) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
-        """Loss and gradients of one batch times its rows, and its rows, over all replicas."""
+        """Sums over a batch: loss and gradients times the number of rows, and that number."""
 
         def step(batch):
             features, targets = batch
@@ -52,7 +52,7 @@ class FullBatch:
         )
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean loss a row and its gradient at `x`, float32 `[number of weights]`."""
+        """Mean loss by row and its gradient at `x`, float32 `[number of weights]`."""
         self.assign(x)
         loss, rows, gradient = 0.0, 0.0, np.zeros_like(x)
         for batch_loss, gradients, batch_rows in strategies.steps(self._sums, self.dataset):
@@ -67,7 +67,7 @@ class FullBatch:
         return np.concatenate([w.numpy().ravel() for w in self.weights])
 
     def assign(self, x: np.ndarray) -> None:
-        """Puts a vector of `value`'s form into the weights."""
+        """Sets the weights from a vector as `value` returns it."""
         for w, part in zip(self.weights, np.split(x, self.sizes[:-1]), strict=True):
             w.assign(part.reshape(w.shape))
 
@@ -82,12 +82,12 @@ def minimize(
 
     Args:
         function: x -> value and gradient.
-        x: Where to start, float32 `[n]`.
-        iterations: At most so many; fewer if no step along the direction helps.
+        x: Starting point, float32 `[n]`.
+        iterations: Maximum number of iterations; it ends earlier if the line search fails.
         tick: Called after each iteration.
 
     Returns:
-        The last x and its value, never above the first one.
+        The last x and its value, which is never above the value at the start.
     """
     value, gradient = function(x)
     pairs: deque = deque(maxlen=MEMORY)
@@ -128,11 +128,11 @@ def two_loop(gradient: np.ndarray, pairs: deque) -> np.ndarray:
 
 
 def epoch(full: FullBatch, iterations: int, tick: Callable[[], object]) -> float:
-    """Runs up to `iterations` iterations from the present weights; returns the loss.
+    """Runs up to `iterations` iterations from the current weights; returns the loss.
 
     Args:
-        full: The problem.
-        iterations: Iterations; each evaluates the loss about once.
+        full: The loss to minimize.
+        iterations: Maximum number of iterations; each evaluates the loss about once.
         tick: Called after each iteration.
     """
     x, loss = minimize(full, full.value(), iterations, tick)

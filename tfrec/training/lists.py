@@ -1,8 +1,8 @@
-"""Lists of the best items that a rating model serves, measured by the held-out items users liked.
+"""Ranked lists of rating models, evaluated on the held-out items that users liked.
 
-A list is the model's top k of all items that its input does not hold, in the order that serving
-uses (`Recommender.list_order`); a hit is a held-out item that the user liked (`liked_from`).
-Whatever a row of the data is and whatever the model reads, lists are of users.
+A list is the model's top k of all items that are not in its input, in the order that serving uses
+(`Recommender.list_order`); a hit is a held-out item that the user liked (`liked_from`). Lists are
+by user, even where rows of the data are by item or the model reads events.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ WEIGHTS, CHOICES = (0.0, 0.5, 1.0, 2.0), (0.0, 0.1, 0.3, 1.0)
 RULES = tuple(itertools.product(WEIGHTS, CHOICES))
 
 _BATCH = 256
-_BATCHES = 20  # that a rule is chosen by: 5,120 users
-_ROWS = 50_000  # most users, or items of item rows, that the items' vectors are computed from
-_DENSE = 1 << 20  # entries from which on a sparse solver is faster
+_BATCHES = 20  # to choose a rule by: 5,120 users
+_ROWS = 50_000  # maximum number of users that the items' vectors are computed from
+_DENSE = 1 << 20  # number of entries above which a sparse solver is faster
 _Features = dict[str, tf.Tensor]
 Made = TypeVar("Made", bound=RankingReport)
 Rule = tuple[float, float]  # weight and choice of `ListOrder`
 
 
 class HeldOut:
-    """What is held out of users' rows, found once for many measurements.
+    """The held-out part of users' rows, opened once for many evaluations.
 
     Args:
         data_dir: The prepared data.
@@ -60,24 +60,24 @@ class HeldOut:
 
     @functools.cached_property
     def rows(self) -> tf.data.Dataset:
-        """Batches of users' rows, whatever a row of the data is."""
+        """Batches of rows by user, even where rows of the data are by item."""
         return by_user.histories(self.data_dir, self.info, self.part, _BATCH)
 
 
 def learn_items(
     model: Recommender, data_dir: str | pathlib.Path, split: str, recent_share: float = 1.0
 ) -> None:
-    """Gives a model's `list_order` what it must know of items.
+    """Sets the item counts and item vectors of a model's `list_order`.
 
-    What is popular now says more about newcomers than what was popular all the time (Ji, Sun, Zhang
-    and Li, "A Re-visit of the Popularity Baseline in Recommender Systems", SIGIR 2020).
+    For new users recent popularity is the better baseline than popularity of all time (Ji, Sun,
+    Zhang and Li, "A Re-visit of the Popularity Baseline in Recommender Systems", SIGIR 2020).
 
     Args:
         model: Any model.
         data_dir: The prepared data.
         split: "train" or "train+validation".
-        recent_share: The newest interactions that an empty history is answered by, as a share of
-            all of `split`; without times, or with 1, all count alike.
+        recent_share: The share of the newest interactions of `split` whose popularity ranks items
+            for an empty history; without times, or with 1, all interactions count.
     """
     info, order = DatasetInfo.load(data_dir), model.list_order
     counts, kept = np.zeros(info.n_items, np.int64), []
@@ -109,16 +109,16 @@ def _vectors(chosen: scipy.sparse.csr_matrix) -> np.ndarray:
 
 
 def liked_from(info: DatasetInfo) -> float:
-    """The least rating that counts as liked: three quarters up the scale, 4 of 1 to 5."""
+    """The lowest rating that counts as liked: three quarters up the scale, such as 4 of 1 to 5."""
     low, high, step = info.rating_min, info.rating_max, info.rating_step
     share = 0.75 * (high - low)
     return low + (math.ceil(share / step - 1e-6) * step if step else share)
 
 
 def choose_rule(model: Recommender, validation: HeldOut) -> None:
-    """Gives a model the rule whose lists of validation have the best NDCG.
+    """Sets the rule whose validation lists have the best NDCG.
 
-    Where no user liked anything the scores alone decide.
+    Where no user liked anything, lists are ordered by the scores alone.
     """
     found = measure(model, validation, RULES, _BATCHES)
     best = max(range(len(found)), key=lambda i: found[i][f"ndcg@{CUT}"], default=None)
@@ -126,7 +126,7 @@ def choose_rule(model: Recommender, validation: HeldOut) -> None:
 
 
 def own_rule(model: Recommender) -> Rule:
-    """The rule that orders a model's lists; of one that does not rate (0, 0)."""
+    """The rule that orders a model's lists; (0, 0) for models that do not predict ratings."""
     order = model.list_order
     if not order.scale:
         return 0.0, 0.0
@@ -135,7 +135,7 @@ def own_rule(model: Recommender) -> Rule:
 
 
 def set_rule(model: Recommender, rule: Rule) -> None:
-    """Gives a model of ratings the rule that orders its lists; others have none."""
+    """Sets the rule that orders the lists of a rating model; other models have none."""
     if model.list_order.scale:
         model.list_order.weight.assign(rule[0])
         model.list_order.choice.assign(rule[1])
@@ -144,7 +144,7 @@ def set_rule(model: Recommender, rule: Rule) -> None:
 def measure(
     model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
 ) -> list[dict[str, float]]:
-    """`METRICS` of what `reports` gives for the same arguments."""
+    """`METRICS` of the reports that `reports` returns for the same arguments."""
     found = (report.result() for report in reports(model, held_out, rules, batches))
     return [{name: result[name] for name in METRICS} for result in found]
 
@@ -156,24 +156,26 @@ def reports(
     batches: int | None = None,
     make: type[Made] = RankingReport,
 ) -> list[Made]:
-    """Reports of the lists of users who liked anything of what is held out.
+    """Reports of the lists of the users who liked any held-out item.
 
     Args:
-        model: A model; its `list_order` knows the items.
-        held_out: Whose rows they are.
-        rules: To order by, each by itself; default the model's own.
-        batches: How many batches of 256 users at most; default all.
-        make: The class of the reports.
+        model: A model whose `list_order` has the item counts.
+        held_out: The held-out rows.
+        rules: Rules to evaluate, each by itself; default: the model's own.
+        batches: Maximum number of batches of 256 users; default: all.
+        make: Class of the reports.
 
     Returns:
         A report for each rule; none where no user liked anything.
     """
     info = held_out.info
-    by_history = model.reads == "histories"  # others know at serving what was rated, not how
+    by_history = (
+        model.reads == "histories"
+    )  # at serving, others know which items were rated, not the ratings
     score, tried = _scorer(model, held_out), rules or [own_rule(model)]
     by_values = model.info.rows == "user" and by_history
     found, n_liked = [make(of_users(info), (CUT,)) for _ in tried], 0
-    # A few batches: without a graph they take less time than its tracing would.
+    # There are few batches: eager execution takes less time than tracing a graph would.
     for features, targets in itertools.islice(_likes(held_out.rows, liked_from(info)), batches):
         n_liked += np.count_nonzero(targets["target_items"] >= 0)
         scores, items = score(features), features["items"]
@@ -186,14 +188,14 @@ def reports(
 
 
 def floors(held_out: HeldOut, trained_on: str, counts: tf.Tensor) -> dict[str, dict[str, float]]:
-    """What the simplest models get: `popularity` by its lists, `biases` by RMSE and its lists.
+    """Metrics of the simplest models: `popularity` by its lists, `biases` by RMSE and its lists.
 
-    Those of Biases are ordered by the predicted ratings alone, which puts the items with the
+    Lists of Biases are ordered by the predicted ratings alone, which ranks the items with the
     highest damped means first.
 
     Args:
-        held_out: What they are measured on.
-        trained_on: "train" or "train+validation", what Biases learn from.
+        held_out: The held-out rows to evaluate on.
+        trained_on: "train" or "train+validation": the rows that Biases is fitted to.
         counts: Interactions of `trained_on` with each item, `[n_items]`.
     """
     info = held_out.info
@@ -210,17 +212,17 @@ def floors(held_out: HeldOut, trained_on: str, counts: tf.Tensor) -> dict[str, d
 
 
 def rates(model: Recommender) -> bool:
-    """Whether a model serves lists that are ordered by predicted ratings."""
+    """Whether a model serves lists ordered by predicted ratings."""
     return model.list_order.scale is not None and model.info.has_ids
 
 
 def result(model: Recommender, held_out: HeldOut) -> dict[str, float]:
-    """What the lists of a model of ratings get; nothing for other models."""
+    """List metrics of a rating model; empty for other models."""
     return dict(*measure(model, held_out)) if rates(model) else {}
 
 
 def protocol(model: Recommender) -> str:
-    """The way of measuring the lists of a model of ratings, in words."""
+    """How the lists of a rating model are evaluated, as text."""
     least = f"; lists of the {CUT} best items not seen, hits are held-out items from "
     return f"{least}{liked_from(model.info):g}" if rates(model) else ""
 
@@ -231,14 +233,14 @@ def of_users(info: DatasetInfo) -> DatasetInfo:
 
 
 def _likes(rows: tf.data.Dataset, least: float) -> Iterator[tuple[_Features, dict]]:
-    """The batches, what their users liked less taken out of the targets."""
+    """The batches, with targets that users rated below `least` removed."""
     for features, targets in rows:
         items, values = (targets[name].numpy() for name in ("target_items", "target_values"))
         yield features, {"target_items": np.where(values >= least, items, PAD)}
 
 
 def _scorer(model: Recommender, held_out: HeldOut) -> Callable[[_Features], tf.Tensor]:
-    """A function from users' batches to scores of all items, `[batch, n_items]`."""
+    """A function from batches of rows by user to scores of all items, `[batch, n_items]`."""
     if isinstance(model, Ensemble):
         folders = zip(model.members, model.config.data_dirs, strict=True)
         scorers = [_scorer(member, HeldOut(folder, held_out.part)) for member, folder in folders]

@@ -1,8 +1,8 @@
-"""The one training loop: every model, one device or many.
+"""The training loop of every model, on one device or many.
 
-`model.train_step` on all replicas over a distributed dataset, Keras' own callbacks beside it.
+It runs `model.train_step` on all replicas over a distributed dataset, and calls Keras callbacks.
 Keras' `fit` is not used because it fails with several workers and is fragile under replicas;
-it still works for whoever builds on a model.
+called on a model directly, it still works.
 """
 
 import contextlib
@@ -24,29 +24,29 @@ from tfrec.training import methods, strategies
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
 Own = Mapping[str, np.ndarray]
 
-LOOKS = 100  # steps between two looks at the loss
-ASKS = 10  # steps after which workers ask one another whether one of them is to stop
-EXPLODED = 1e6  # times the loss of the first step: no run comes back from there
+LOSS_STEPS = 100  # steps between two checks of the loss
+SIGNAL_STEPS = 10  # steps between two exchanges of the workers about signals to stop
+EXPLODED = 1e6  # times the loss of the first step: no run recovers from there
 CURE = "lower --train learning_rate, or bound the gradients with --train clip_norm=1"
 
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run stands; saved so that --resume goes on exactly there.
+    """The progress of a run, saved so that --resume continues exactly there.
 
     Attributes:
-        epoch: Finished epochs.
-        step: Steps that were taken of the one after them.
+        epoch: Number of finished epochs.
+        step: Number of steps taken in the epoch after them.
         logs: The training logs of these steps.
-        skipped: Steps among them that were undone.
+        skipped: Number of these steps that were undone.
         best_epoch: The best of the finished epochs, from 1; 0: none yet.
         best: Its value of the monitored metric.
-        stale: Epochs since.
-        ended: Whether a callback has ended training.
-        seconds: Spent until here.
-        metrics: Validation of the best epoch.
-        first_loss: The training loss of the first step, before anything was learned.
-        last_loss: That of the last finished epoch.
+        stale: Number of epochs since the best one.
+        ended: Whether a callback has stopped training.
+        seconds: Training time so far.
+        metrics: Validation metrics of the best epoch.
+        first_loss: The training loss of the first step, before any update.
+        last_loss: The training loss of the last finished epoch.
     """
 
     epoch: int = 0
@@ -64,28 +64,33 @@ class Progress:
 
     @property
     def where(self) -> str:
-        """In words, such as "in epoch 3 after step 12"."""
+        """As text, such as "in epoch 3 after step 12"."""
         if self.step:
             return f"in epoch {self.epoch + 1} after step {self.step}"
         return f"after epoch {self.epoch}"
 
     def finish_epoch(self, logs: dict, seconds: float) -> None:
-        """Counts an epoch, with its training logs and the seconds since it began or went on."""
+        """Counts a finished epoch.
+
+        Args:
+            logs: Its training logs.
+            seconds: Time since it began or was resumed.
+        """
         self.epoch, self.last_loss = self.epoch + 1, logs.get("loss")
         self.step, self.logs, self.skipped = 0, {}, 0
         self.seconds += seconds
 
 
 class Trainer:
-    """Trains one model; a run makes one for each model it trains.
+    """Trains one model; a refit has a trainer of its own.
 
     Args:
-        model: A built model, made under `strategy.scope()`.
+        model: A built model, created under `strategy.scope()`.
         strategy: Any strategy.
-        config: Training numbers.
-        save: Writes where training stands, and what the model brings itself; may raise
+        config: Training settings.
+        save: Saves the progress, and arrays that the model adds to its state; may raise
             FloatingPointError where a weight is not finite. None: nothing is saved, and SIGINT and
-            SIGTERM do what they do elsewhere.
+            SIGTERM are not handled.
     """
 
     def __init__(
@@ -97,11 +102,11 @@ class Trainer:
     ):
         self.model, self.strategy, self.config, self.save = model, strategy, config, save
         self.method = methods.method(type(model), model.config, config)(model, strategy, config)
-        self._saved = (time.monotonic(), 0)  # the last time, and the steps since
-        self._stands = ""  # where the last saved state does
+        self._saved = (time.monotonic(), 0)  # time of the last save, and the steps since
+        self._saved_at = ""  # progress of the last saved state
         self._requests = interrupts.Requests()
         self._of_steps: list[keras.callbacks.Callback] = []
-        self._n_steps = 0  # of the last epoch
+        self._n_steps = 0  # steps of the last epoch
 
     def epoch(
         self,
@@ -115,7 +120,7 @@ class Trainer:
         Args:
             dataset: Training batches.
             epoch: From 0.
-            rows: All training rows for the model's `begin_epoch`; default `dataset`.
+            rows: All training rows, for the model's `begin_epoch`; default: `dataset`.
             watch: Counts the steps; where it starts above 0, an interrupted epoch is resumed.
         """
         watch = watch or methods.Watch()
@@ -145,28 +150,28 @@ class Trainer:
         own: Own | None = None,
         on_best: Callable[[], None] = lambda: None,
     ) -> Progress:
-        """Trains until the epochs are through or validation stops getting better.
+        """Trains for all epochs, or until validation stops improving.
 
         Args:
             make_train: Epoch (from 0) -> training batches in that epoch's order.
-            validate: Measures the model; None trains without, and the last epoch is best.
-            make_rows: All training rows, of which `make_train` may leave out a remainder: what
-                the model's `begin_epoch` sees. Default: the batches of the epoch.
-            monitor: Metric of `validate` that picks the best epoch.
-            higher_is_better: Of `monitor`.
-            callbacks: Keras callbacks; logs have `val_` before validation's names, and the
-                `seconds` and `cpu_seconds` of the epoch without its validation. An epoch that is
-                gone on with begins once more for them, and its seconds count from there. Batches
-                end for those that have `on_train_batch_end` or `on_batch_end`; they do not begin.
-            progress: Where to go on from; the model's variables are those of that moment.
-            own: What the model had saved besides.
+            validate: Evaluates the model; None: there is no validation, and the last epoch is best.
+            make_rows: All training rows, of which `make_train` may drop a remainder, for the
+                model's `begin_epoch`. Default: the batches of the epoch.
+            monitor: Metric of `validate` that selects the best epoch.
+            higher_is_better: Whether a higher `monitor` is better.
+            callbacks: Keras callbacks; logs have validation metrics with the prefix `val_`, and the
+                `seconds` and `cpu_seconds` of the epoch without its validation. For a resumed epoch
+                `on_epoch_begin` is called again, and its seconds count from there. Of the batch
+                methods only `on_train_batch_end` and `on_batch_end` are called.
+            progress: Progress to resume from; the model's variables have been restored to it.
+            own: The arrays that the model added to the saved state.
             on_best: Called when the model is the best so far.
 
         Raises:
-            interrupts.Interrupted: SIGINT or SIGTERM asked for an end, and the state was saved.
+            interrupts.Interrupted: SIGINT or SIGTERM was received, and the state was saved.
             ValueError: the loss is not finite, or has exploded.
         """
-        self._stands = progress.where if progress else ""
+        self._saved_at = progress.where if progress else ""
         progress = progress or Progress()
         epochs = self.method.epochs
         listeners = keras.callbacks.CallbackList(list(callbacks), model=self.model, epochs=epochs)
@@ -208,10 +213,10 @@ class Trainer:
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
-        """What SIGINT and SIGTERM do in the block.
+        """Handles SIGINT and SIGTERM in the block.
 
-        They wait for the end of a step where the state can be saved there; else they end the block
-        at once, and finished epochs are what was saved.
+        Where the state can be saved within an epoch, they take effect at the end of a step; else
+        they end the block at once, and the last finished epoch is the saved state.
         """
         if self.save and self.method.resumable:
             with interrupts.postponed() as self._requests:
@@ -220,19 +225,19 @@ class Trainer:
         try:
             yield
         except KeyboardInterrupt:
-            if self._stands:
-                raise interrupts.Interrupted(self._stands) from None
+            if self._saved_at:
+                raise interrupts.Interrupted(self._saved_at) from None
             raise
 
     def _watch(self, progress: Progress, start: float, own: Own) -> methods.Watch:
-        """What looks at the loss, saves what is due and stops, after each step of an epoch.
+        """Checks the loss, saves the state where it is due, and stops, after each step of an epoch.
 
         Args:
-            progress: Where the epoch begins, or goes on.
-            start: Its time on the performance counter.
-            own: What the model had saved besides.
+            progress: Progress at the beginning of the epoch, or where it is resumed.
+            start: That time on the performance counter.
+            own: The arrays that the model added to the saved state.
         """
-        before = progress.step  # steps when the listener was called last
+        before = progress.step  # steps at the last call of the listener
 
         def listener(watch: methods.Watch) -> None:
             nonlocal before
@@ -241,7 +246,7 @@ class Trainer:
                 each.on_train_batch_end(watch.done - 1, self._means(watch.logs))
             if progress.first_loss is None and watch.logs:
                 progress.first_loss = self._means(watch.logs).get("loss")
-            if watch.done % LOOKS == 0:
+            if watch.done % LOSS_STEPS == 0:
                 self._refuse_bad(progress, self._means(watch.logs), watch)
             if self.save and self.method.resumable:
                 stops = self._is_asked_to_stop(watch.done)
@@ -262,8 +267,8 @@ class Trainer:
         )
 
     def _room(self, done: int) -> int:
-        """Steps after the first `done` until the loss must be seen, or the state saved."""
-        room = LOOKS - done % LOOKS
+        """Number of steps after the first `done` until the loss is checked, or the state saved."""
+        room = LOSS_STEPS - done % LOSS_STEPS
         if self.save and self.config.save_steps:
             room = min(room, self.config.save_steps - self._saved[1])
         return room
@@ -271,9 +276,9 @@ class Trainer:
     def _measured(
         self, validate: Callable[[], dict], here: Progress, watch: methods.Watch
     ) -> dict[str, float]:
-        """Validation, which a signal ends at once; then the state before it is saved.
+        """Validation metrics; a signal ends validation at once, and the state before it is saved.
 
-        Several workers go on to a step after which all of them stop.
+        Several workers continue to a step after which all of them stop.
         """
         if not self._requests.postponed or strategies.is_multiworker(self.strategy):
             with self._averaged():
@@ -289,7 +294,7 @@ class Trainer:
         return self.method.means(logs) if isinstance(self.method, methods.Steps) else {}
 
     def _within(self, progress: Progress, watch: methods.Watch, start: float) -> Progress:
-        """`progress` at the moment, within the epoch."""
+        """The current progress, within the epoch."""
         return dataclasses.replace(
             progress,
             step=watch.done,
@@ -299,20 +304,22 @@ class Trainer:
         )
 
     def _is_due(self, taken: int) -> bool:
-        """Whether the state is to be saved within the epoch, so many steps after the last look."""
+        """Whether to save the state within the epoch, `taken` steps after the last check."""
         (then, steps), config = self._saved, self.config
         self._saved = then, steps + taken
         late = config.save_minutes and time.monotonic() - then >= 60 * config.save_minutes
         return bool(late or (config.save_steps and steps + taken >= config.save_steps))
 
     def _is_asked_to_stop(self, step: int = 0) -> bool:
-        """Whether a signal came, to any worker: they stop after the same step."""
+        """Whether any worker has received a signal: all stop after the same step."""
         if not strategies.is_multiworker(self.strategy):
             return self._requests.asked
-        return step % ASKS == 0 and strategies.any_of_all(self.strategy, self._requests.asked)
+        return step % SIGNAL_STEPS == 0 and strategies.any_of_all(
+            self.strategy, self._requests.asked
+        )
 
     def _save(self, progress: Progress, own: Own | None = None) -> None:
-        """Saves where training stands.
+        """Saves the progress.
 
         Raises:
             ValueError: a weight is not finite.
@@ -323,13 +330,13 @@ class Trainer:
             self.save(progress, own or {})
         except FloatingPointError as error:
             raise ValueError(f"{error} {progress.where}: {self._cure()}") from None
-        self._saved, self._stands = (time.monotonic(), 0), progress.where
+        self._saved, self._saved_at = (time.monotonic(), 0), progress.where
 
     def _refuse_bad(self, progress: Progress, logs: dict, watch: methods.Watch) -> None:
-        """Stops a run that can only go on in vain.
+        """Stops a run that has diverged.
 
         Raises:
-            ValueError: says what to try.
+            ValueError: a number is not finite, or the loss has exploded; it says what to try.
         """
         where = f"in epoch {progress.epoch + 1}"
         if watch.skipped and watch.skipped == watch.done:
@@ -345,22 +352,22 @@ class Trainer:
             )
 
     def _cure(self) -> str:
-        """What to try after a number that is not finite."""
-        if not self._stands or not isinstance(self.method, methods.Steps):
+        """What to try where a number is not finite."""
+        if not self._saved_at or not isinstance(self.method, methods.Steps):
             return CURE
         return (
-            f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip goes on "
-            "from there and leaves out batches that give such numbers"
+            f"{CURE}; the last state before it is kept: --resume with --train on_nan=skip "
+            "continues from there and skips batches that give such numbers"
         )
 
     def _take_average(self) -> None:
-        """Puts the moving average in the weights' place, where the run asks for one."""
+        """Replaces the weights by their moving average, where the run keeps one."""
         if self.config.average and isinstance(self.method, methods.Steps):
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The moving average for a while; training goes on from the weights themselves."""
+        """Uses the moving average in the block; training continues from the weights themselves."""
         weights = self.model.trainable_variables if self.config.average else []
         trained = [weight.numpy() for weight in weights]
         self._take_average()
@@ -375,7 +382,7 @@ class Trainer:
 
     @staticmethod
     def _is_best(progress: Progress, measured: dict, monitor: str, higher: bool) -> bool:
-        """Whether this epoch beats all before; notes its value."""
+        """Whether this epoch is the best so far; if so, its value is kept."""
         if not measured:
             return True
         if monitor not in measured:
@@ -392,7 +399,7 @@ class Trainer:
 
 
 def _sees_steps(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback does anything at the end of a batch."""
+    """Whether a callback overrides a method for the end of a batch."""
     names = ("on_train_batch_end", "on_batch_end")
     own = [getattr(getattr(callback, name), "__func__", None) for name in names]
     return own != [getattr(keras.callbacks.Callback, name) for name in names]

@@ -1,4 +1,4 @@
-"""How much memory a run will take, how much there is, and how much it took."""
+"""Memory: the estimate for a run, what is available, and the peak."""
 
 import contextlib
 import pathlib
@@ -18,7 +18,7 @@ _LIMITS = (
 
 
 def available() -> float:
-    """Bytes that this process may still take: what the machine has left, or its control group.
+    """Bytes that this process can still allocate, on the machine or within its control group.
 
     Infinity where neither is known, as on systems other than Linux.
     """
@@ -27,13 +27,13 @@ def available() -> float:
 
 
 def forget_peak() -> None:
-    """Makes `peak` count from now on, where Linux lets a process do so."""
+    """Resets `peak`, where Linux lets a process do so."""
     with contextlib.suppress(OSError):
         (_ROOT / "proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
-    """The most bytes that this process has held in memory, since `forget_peak`."""
+    """Peak resident memory of this process in bytes, since `forget_peak`."""
     status = _ROOT / "proc/self/status"
     lines = status.read_text().splitlines() if status.exists() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
@@ -43,17 +43,17 @@ def peak() -> int:
 def check(
     name: str, info: DatasetInfo, settings, train: TrainConfig, say: Callable[[str], None]
 ) -> None:
-    """Says what training takes where that is much, and refuses what can not fit.
+    """Prints the estimated memory of training where it is large; refuses what does not fit.
 
     Args:
-        name: The model's, as `models.model_class` takes it.
-        info: The data's.
-        settings: The model's.
-        train: Training numbers.
-        say: Takes a line of text.
+        name: Name of the model, as `models.model_class` takes it.
+        info: Info of the data.
+        settings: The model's settings.
+        train: Training settings.
+        say: Function that prints a line.
 
     Raises:
-        ValueError: it takes more than there is.
+        ValueError: it needs more than is available.
     """
     cls = models.model_class(name)
     needed, left = cls.memory(info, settings, train), available()
@@ -71,7 +71,7 @@ def check(
 
 
 def _cure(cls, info: DatasetInfo, train: TrainConfig) -> str:
-    """What to do where `cls` does not fit."""
+    """What to do where training `cls` does not fit into memory."""
     if not cls.instead:
         return "lower --train batch_size, or the sizes among the model's --set"
     other = models.model_class(cls.instead)
@@ -87,7 +87,7 @@ def _gb(size: float) -> str:
 
 
 def _left(limit: pathlib.Path, used: pathlib.Path) -> float:
-    """What a control group has left; infinity without one, or without a limit."""
+    """Memory left in a control group; infinity without one, or without a limit."""
     if not (limit.exists() and used.exists()):
         return float("inf")
     text = limit.read_text().strip()
@@ -95,7 +95,7 @@ def _left(limit: pathlib.Path, used: pathlib.Path) -> float:
 
 
 def _machine(meminfo: pathlib.Path) -> float:
-    """What Linux says can be taken without swapping."""
+    """Memory that Linux can allocate without swapping."""
     if not meminfo.exists():
         return float("inf")
     lines = (line.split() for line in meminfo.read_text().splitlines())

@@ -1,4 +1,4 @@
-"""How fast steps go, and how long they wait for their batches."""
+"""Throughput of the steps, and how long they wait for batches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ import tensorflow as tf
 
 
 class Meter:
-    """Takes batches for steps that run in a graph, and counts there.
+    """Fetches batches for steps that run in a graph; counts examples and waiting time.
 
     Args:
-        strategy: The one whose replicas share the batches.
+        strategy: The strategy whose replicas share the batches.
         timed: Whether waiting is measured; deterministic operations cannot read the clock.
     """
 
@@ -21,7 +21,7 @@ class Meter:
             self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
 
     def reset(self) -> None:
-        """Starts to count again."""
+        """Resets both counts to 0."""
         self._examples.assign(0)
         self._waited.assign(0.0)
 
@@ -35,7 +35,7 @@ class Meter:
         return batch
 
     def _timed_next(self, batches: Iterator) -> Any:
-        """The next batch; counts the seconds until it is there."""
+        """The next batch; adds the seconds until it is available."""
         start = tf.timestamp()
         with tf.control_dependencies([start]):
             batch = next(batches)
@@ -51,5 +51,5 @@ class Meter:
 
     @property
     def waited(self) -> float:
-        """Seconds in which there was no batch to go on with, since `reset`."""
+        """Seconds spent waiting for batches since `reset`."""
         return float(self._waited)

@@ -1,6 +1,6 @@
-"""How a model's weights are found: by steps of an optimizer, by L-BFGS, or in closed form.
+"""Training methods: steps of an optimizer, L-BFGS, or a solution in closed form.
 
-A method makes a model ready (`compile`) and then goes over the training rows once an epoch.
+A method compiles a model, and passes over the training rows once an epoch.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ class Watch:
 
     Attributes:
         listener: Called after each step.
-        done: Steps of this epoch that were taken. Where it starts above 0, an epoch was broken
-            off, and what the model is fitted by has been restored to that moment.
-        logs: The training logs after them: floats, or what `strategy.run` gives.
-        skipped: Steps among them that were undone, since they gave numbers that are not finite.
-        own: What a `Resumable` model had saved.
-        save_own: Gives what it would save now.
+        done: Steps of this epoch that were taken. Where it starts above 0, an interrupted epoch
+            is resumed, and model and optimizer have been restored.
+        logs: The training logs after them: floats, or results of `strategy.run`.
+        skipped: Number of these steps that were undone, because a number was not finite.
+        own: The saved arrays of a `Resumable` model.
+        save_own: Returns the arrays that it would save now.
         room: How many steps may be taken before the listener must be called.
     """
 
@@ -42,28 +42,28 @@ class Watch:
     room: Callable[["Watch"], int] = lambda watch: 1
 
     def step(self, logs: Mapping[str, Any], taken: int = 1) -> None:
-        """One more step was taken, or several in one call."""
+        """Counts a step, or several that were taken in one call."""
         self.done, self.logs = self.done + taken, logs
         self.listener(self)
 
     def own_step(self, save: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """A `Resumable` model has taken one more of its own steps."""
+        """Counts a step of a `Resumable` model's own `fit`."""
         self.save_own = save
         self.step({})
 
 
 class Method:
-    """Base of the methods.
+    """Base class of the training methods.
 
     Args:
-        model: A built model, made under `strategy.scope()`.
+        model: A built model, created under `strategy.scope()`.
         strategy: Any strategy.
-        train: Training numbers.
+        train: Training settings.
 
     Attributes:
-        whole: Whether an epoch needs all rows, in any order; else batches shuffled for the epoch,
-            without a smaller last one.
-        resumable: Whether an epoch that was broken off can go on, instead of starting over.
+        whole: Whether an epoch needs all rows, in any order; else batches are shuffled for the
+            epoch, and a smaller last one is dropped.
+        resumable: Whether an interrupted epoch can be resumed, instead of starting over.
     """
 
     whole: ClassVar[bool] = True
@@ -76,37 +76,37 @@ class Method:
 
     @property
     def epochs(self) -> int:
-        """How many there are at most."""
+        """Maximum number of epochs."""
         return self.train.epochs
 
     def compile(self) -> None:
-        """Gives the model its optimizer."""
+        """Compiles the model with its optimizer."""
         self.model.compile(optimizers.make(self.train, self.model))
 
     def epoch(
         self, dataset: tf.data.Dataset, epoch: int, rows: tf.data.Dataset, watch: Watch
     ) -> dict[str, float]:
-        """Goes over the rows once; returns the training logs.
+        """Passes over the rows once; returns the training logs.
 
         Args:
             dataset: Training batches.
             epoch: From 0.
-            rows: All training rows for the model's `begin_epoch`.
+            rows: All training rows, for the model's `begin_epoch`.
             watch: Counts the steps; where it starts above 0, an interrupted epoch is resumed.
         """
         raise NotImplementedError
 
     def pace(self, seconds: float) -> dict[str, float]:
-        """What is logged of an epoch besides its training logs.
+        """Additional logs of an epoch, such as its throughput.
 
         Args:
-            seconds: What it took.
+            seconds: Duration of the epoch.
         """
         return {}
 
 
 class ClosedForm(Method):
-    """The model's own `fit` solves in one pass."""
+    """The model's own `fit`, which solves for the weights in one pass."""
 
     @property
     def resumable(self) -> bool:  # type: ignore[override]
@@ -127,7 +127,7 @@ class ClosedForm(Method):
 
 
 class Steps(Method):
-    """An optimizer's step a batch; a call of the graph takes one of them, or several."""
+    """One optimizer step for each batch; a call of the graph takes one step, or several."""
 
     whole = False
     resumable = True
@@ -135,7 +135,7 @@ class Steps(Method):
     def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, train: TrainConfig):
         super().__init__(model, strategy, train)
         self._meter = meter.Meter(strategy, timed=not train.deterministic)
-        self._rate: np.float32 | None = None  # of the optimizer
+        self._rate: np.float32 | None = None  # current learning rate of the optimizer
         skips = train.on_nan == "skip"
         alone = skips or strategies.is_multiworker(strategy)
         self._most = 1 if alone else train.steps_per_call
@@ -177,7 +177,7 @@ class Steps(Method):
         return self.means(watch.logs)
 
     def pace(self, seconds: float) -> dict[str, float]:
-        """The learning rate, examples a second and the share of time without a batch."""
+        """The learning rate, examples per second and the share of time without a batch."""
         found = {
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "examples_per_second": self._meter.examples / seconds,
@@ -189,7 +189,7 @@ class Steps(Method):
     def _called(
         self, batches: Iterator, rates: np.ndarray, n: int
     ) -> tuple[int, dict, tf.Tensor | None]:
-        """Takes `n` steps; returns their number, the logs, and what `_guarded` says of one step."""
+        """Takes `n` steps; returns their number, the logs and whether a guarded step is finite."""
         last, self._rate = self._rate, rates[n - 1]
         if n > 1:
             return n, self._call(batches, tf.constant(rates), tf.constant(n)), None
@@ -217,18 +217,18 @@ class Steps(Method):
         return strategies.run_on_next(self.strategy, self._train_step, batches, take)
 
     def _several(self, batches: Iterator, rates: tf.Tensor, n: tf.Tensor) -> dict:
-        """`n` steps with the first of `rates`; returns the logs after the last one."""
+        """`n` steps with the first `n` of `rates`; returns the logs after the last one."""
 
         def step(i: tf.Tensor, unused: dict) -> tuple[tf.Tensor, dict]:
             self.model.optimizer.learning_rate = rates[i]
-            logs, _ = self._step(batches)  # traced once: of its own graph
+            logs, _ = self._step(batches)  # a graph of its own, traced once
             return i + 1, logs
 
         first = step(tf.constant(0), {})
         return tf.while_loop(lambda i, _: i < n, step, first)[1]
 
     def _guarded(self, batches: Iterator) -> tuple[dict, tf.Tensor]:
-        """A step that is undone where it gives a number that is not finite; whether it does not."""
+        """A step that is undone where a number is not finite; returns logs and whether all are."""
         before = [tf.convert_to_tensor(variable) for variable in self._variables]
         logs = self._on_next(batches)
         numbers = [self.strategy.reduce("MEAN", value, axis=None) for value in logs.values()]
@@ -244,7 +244,7 @@ class Steps(Method):
 
     @functools.cached_property
     def _variables(self) -> list:
-        """All that a step may change."""
+        """All variables that a step may change."""
         means = [variable for metric in self.model.metrics for variable in metric.variables]
         return [*self.model.variables, *self.model.optimizer.variables, *means]
 
@@ -257,7 +257,7 @@ class LBFGS(Method):
         self._problem = lbfgs.FullBatch(model, strategy, ())  # traced once for all epochs
 
     def compile(self) -> None:
-        self.model.compile("sgd")  # Keras wants an optimizer; it takes no step
+        self.model.compile("sgd")  # Keras needs an optimizer, which is not used
         self.model.optimizer.build(self.model.trainable_variables)
 
     def epoch(
@@ -269,20 +269,20 @@ class LBFGS(Method):
 
 
 def method(cls: type[Recommender], settings: object, train: TrainConfig) -> type[Method]:
-    """The method by which a model is fitted.
+    """The training method of a model.
 
     Args:
         cls: The model's class.
         settings: Its `Config`.
-        train: Training numbers.
+        train: Training settings.
 
     Raises:
-        ValueError: L-BFGS, for a model whose loss it can not minimise.
+        ValueError: L-BFGS for a model whose loss it cannot minimize.
     """
     full_batch = train.optimizer == "lbfgs"
     if full_batch and not cls.full_batch(settings):
         raise ValueError(
-            f"--train optimizer=lbfgs: {cls.__name__} with these settings can not be fitted by "
+            f"--train optimizer=lbfgs: {cls.__name__} with these settings cannot be fitted by "
             "L-BFGS, which needs a loss over all rows that draws no random numbers; choose another "
             "--train optimizer, such as adam"
         )

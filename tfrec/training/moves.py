@@ -1,4 +1,4 @@
-"""Which users, items and categories of one prepared data set are which of another."""
+"""Matches users, items and categories of two prepared data sets."""
 
 import dataclasses
 import pathlib
@@ -16,10 +16,10 @@ _FIXED = ("number", "weekday", "hour")  # their codes mean the same in all data
 
 @dataclasses.dataclass(frozen=True)
 class Moved:
-    """Where the ids or categories of one kind went.
+    """Matched positions of the ids or categories of one kind.
 
     Attributes:
-        old: Positions in the old vocabulary of those that both have.
+        old: Positions in the old vocabulary of the entries that both have.
         new: Their positions in the new one.
         n_old: Size of the old vocabulary.
         n_new: Size of the new one.
@@ -33,14 +33,14 @@ class Moved:
     def on_axis(
         self, length_old: int, length_new: int, first: bool
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Positions on an old axis and on the new one that belong together, or None.
+        """Matching positions on an old axis and on the new one, or None.
 
-        Those beyond the ids, such as that of unknown users, belong together in order.
+        Additional positions, such as that of unknown users, are matched in order.
 
         Args:
             length_old: Length of the old axis.
             length_new: Length of the new one.
-            first: Whether those come before the ids, not after them.
+            first: Whether additional positions come before the ids, not after them.
         """
         rest = length_new - self.n_new
         if rest < 0 or rest != length_old - self.n_old:
@@ -53,8 +53,8 @@ class Moved:
 
 def moved(old_ids: Sequence[str], new_ids: Sequence[str]) -> Moved:
     """Matches two vocabularies by raw id."""
-    place = {raw_id: position for position, raw_id in enumerate(old_ids)}
-    pairs = [(place[x], n) for n, x in enumerate(new_ids) if x in place]
+    positions = {raw_id: position for position, raw_id in enumerate(old_ids)}
+    pairs = [(positions[x], n) for n, x in enumerate(new_ids) if x in positions]
     old, new = np.array(pairs, np.int64).reshape(-1, 2).T
     return Moved(old, new, len(old_ids), len(new_ids))
 
@@ -62,10 +62,10 @@ def moved(old_ids: Sequence[str], new_ids: Sequence[str]) -> Moved:
 def read(
     old: DatasetInfo, new: DatasetInfo, old_dir: pathlib.Path, new_dir: pathlib.Path
 ) -> dict[str, Moved]:
-    """All that can move: "user", "item", and the fields of both by name.
+    """Matches "user", "item", and the fields of the new data by name.
 
-    A field that the old data do not have, or have otherwise (another kind, other bounds of its
-    buckets), is there with nothing that both have.
+    A field that the old data do not have, or have with another kind or other bucket boundaries,
+    has no matches.
     """
     found = {
         kind: moved(*(vocabulary.read(d / file) for d in (old_dir, new_dir)))
@@ -78,7 +78,7 @@ def read(
 
 
 def _of_field(old: Field | None, new: Field, old_dir: pathlib.Path, new_dir: pathlib.Path) -> Moved:
-    """Where a field's codes from 1 went; 0 is that of unknown entries."""
+    """Matches a field's codes from 1, counted from 0; code 0 is that of unknown values."""
     n_old, n_new = old.size - 1 if old else 0, new.size - 1
     if old is None or (old.of, old.kind) != (new.of, new.kind):
         return _shifted(n_old, n_new, n_old + n_new)
@@ -92,7 +92,7 @@ def _of_field(old: Field | None, new: Field, old_dir: pathlib.Path, new_dir: pat
 
 
 def _shifted(n_old: int, n_new: int, by: int) -> Moved:
-    """Each old code, from 0, moved by so many; by more than there are codes, none is left."""
+    """Old codes, from 0, shifted by `by`; those that leave the range have no match."""
     old = np.arange(n_old)
     old = old[(old + by >= 0) & (old + by < n_new)]
     return Moved(old, old + by, n_old, n_new)
@@ -101,7 +101,7 @@ def _shifted(n_old: int, n_new: int, by: int) -> Moved:
 def of_codes(
     old: FieldCodes, new: FieldCodes, found: Mapping[str, Moved]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions that belong together on axes over the codes of all fields, laid end to end."""
+    """Matching positions on axes over the concatenated codes of all fields."""
     olds, news = [], []
     for before, after in zip(old.fields, new.fields, strict=True):
         pair = found[after.name].on_axis(before.size, after.size, first=True)

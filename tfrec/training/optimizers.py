@@ -21,8 +21,8 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
     """The optimizer of `config` for `model`.
 
     Args:
-        config: Training numbers.
-        model: Says which of its weights do not decay.
+        config: Training settings.
+        model: Its `undecayed` weights are excluded from weight decay.
     """
     extra: dict = {}
     if config.weight_decay:
@@ -40,5 +40,5 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
 
 
 def _moments(config: TrainConfig) -> dict[str, float]:
-    """What Adam and AdamW have besides."""
+    """Further arguments of Adam and AdamW."""
     return {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": config.epsilon}

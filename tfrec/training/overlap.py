@@ -1,4 +1,4 @@
-"""Warm start and the test set: what an earlier run has learned must not be measured on."""
+"""Warm start and the test set: no evaluation on ratings that an earlier run was trained on."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from tfrec.training.runs import RunDir
 
 
 def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
-    """Refuses test ratings that an earlier run, or one that it started from, was trained on.
+    """Refuses a warm start from a run that was trained on test ratings, itself or by its own start.
 
     Args:
         data_dir: Prepared data of the new run.
-        info: Their info.
+        info: Its info.
         earlier: The run to start from.
 
     Returns:
@@ -21,7 +21,7 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
     Raises:
         ValueError: the earlier run was trained on test ratings.
     """
-    if not info.has_ids:  # rows of a log that names neither users nor items
+    if not info.has_ids:  # rows of a log without user or item ids
         return ""
     counts = dict.fromkeys(("validation", "test"), 0)
     held_out = {part: _held_out(data_dir, info, part) for part in counts}
@@ -36,15 +36,15 @@ def check(data_dir: str, info: DatasetInfo, earlier: str) -> str:
             raise ValueError(
                 f"--warm_start={earlier} was trained on {counts['test']:,} of the "
                 f"{len(held_out['test']):,} test ratings here, so the test would measure what it "
-                "remembers: prepare the data with --split=time, whose test is later than what the "
-                "earlier run was trained on, or leave out --warm_start"
+                "has memorized: prepare the data with --split=time, whose test is later than the "
+                "training data of the earlier run, or leave out --warm_start"
             )
         earlier = config.warm_start
     if not counts["validation"]:
         return ""
     return (
         f"{counts['validation']:,} of {len(held_out['validation']):,} validation ratings were "
-        "training ratings of an earlier run: validation looks better than it is"
+        "training ratings of an earlier run: validation is too optimistic"
     )
 
 

@@ -1,4 +1,4 @@
-"""A recording of a few training steps, for TensorBoard's profiler."""
+"""A profile of a few training steps, for TensorBoard's profiler."""
 
 import pathlib
 
@@ -9,21 +9,22 @@ STEPS = 20
 
 
 class Profile(keras.callbacks.Callback):
-    """Records the first steps of the second epoch, or of the last one where there is no second.
+    """Profiles the first steps of the second epoch, or of the last one where there is no second.
 
-    The first epoch builds the graphs, which would be most of what is seen.
+    The first epoch traces the graphs, which would dominate the profile.
 
     Args:
-        folder: The folder of TensorBoard's files; the recording is below `plugins/profile`. None
-            records nothing: workers have the same callbacks, and one of them writes.
-        steps: How many steps; an epoch that has fewer is recorded to its end.
+        folder: The folder of TensorBoard's files; the profile is written below
+            `plugins/profile`. None: nothing is recorded; workers have the same callbacks, and
+            only the chief writes.
+        steps: Number of steps; a shorter epoch is recorded to its end.
     """
 
     def __init__(self, folder: pathlib.Path | None, steps: int = STEPS):
         super().__init__()
         self.folder, self.steps = folder, steps
-        self._epochs = 0  # that this process has begun
-        self._left = 0  # steps yet to be recorded
+        self._epochs = 0  # number of epochs begun by this process
+        self._left = 0  # number of steps left to record
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epochs += 1
@@ -45,7 +46,7 @@ class Profile(keras.callbacks.Callback):
         self.stop()
 
     def stop(self) -> None:
-        """Ends a recording that is going on."""
+        """Ends a running recording."""
         if self._left:
             self._left = 0
             tf.profiler.experimental.stop()

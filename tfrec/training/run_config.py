@@ -1,4 +1,4 @@
-"""What a run was started with."""
+"""The configuration of a run."""
 
 import dataclasses
 import platform
@@ -18,21 +18,21 @@ from tfrec.tasks import Task
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """All that a run was started with, as in `config.json`.
+    """All settings of a run, as in `config.json`.
 
     Attributes:
         model: Key of the model registry.
-        settings: The model's own numbers.
-        data: How the data was prepared.
-        data_dir: Where it was prepared; commands write it as an absolute path.
-        train: Training numbers.
+        settings: The model's settings.
+        data: Settings that the data was prepared with.
+        data_dir: Folder of the prepared data; commands write it as an absolute path.
+        train: Training settings.
         strategy: As `--strategy`.
         replicas: As `--replicas`.
         preset: As `--preset`, or "".
         warm_start: An earlier run whose weights this one starts from, or "".
-        versions: What it was made with.
-        fingerprint: Of the data it was trained on; "" until the data is prepared, and in runs of
-            older versions.
+        versions: Versions of the packages it was made with.
+        fingerprint: Fingerprint of the training data; "" until the data is prepared, and in runs
+            of older versions.
     """
 
     model: str
@@ -49,7 +49,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, fields: dict) -> "RunConfig":
-        """What `config.json` holds."""
+        """A config from the content of `config.json`."""
         data = config_lib.from_dict(DataConfig, fields["data"])
         train = config_lib.from_dict(TrainConfig, fields["train"])
         return cls(**{**fields, "data": data, "train": train})
@@ -60,17 +60,17 @@ class RunConfig:
         return config_lib.from_dict(registry.model_class(self.model).Config, self.settings)
 
     def settled(self, info: DatasetInfo) -> "RunConfig":
-        """The run with the settings decided that were left to the data."""
+        """The run with the settings that depend on the data resolved."""
         own = registry.model_class(self.model).settled(self.model_config, info)
         size = self.train.batch_size or batch_size(info.row_counts.get("train", info.n_rows))
         train = dataclasses.replace(self.train, batch_size=size)
         return dataclasses.replace(self, settings=config_lib.to_dict(own), train=train)
 
     def check_range(self, low: float, high: float) -> None:
-        """Refuses data by the range of its values alone, before it is prepared.
+        """Refuses data whose range of values does not suit the task, before it is prepared.
 
         Raises:
-            ValueError: the model can not learn its task from them.
+            ValueError: the model cannot be trained on such values.
         """
         name = registry.model_class(self.model).__name__
         self.task.check_range(low, high, self.data.dataset, name)
@@ -82,12 +82,12 @@ class RunConfig:
 
 
 def batch_size(rows: int) -> int:
-    """What the training setting `batch_size=0` stands for: a power of 2 from 16 to 128."""
+    """The batch size that `batch_size=0` stands for: a power of 2 from 16 to 128."""
     return min(128, 1 << max(4, (rows // 100).bit_length()))
 
 
 def versions() -> dict[str, str]:
-    """What a run was made with."""
+    """Versions of the packages that a run is made with."""
     return {
         "tfrec": tfrec.__version__,
         "python": platform.python_version(),

@@ -1,16 +1,16 @@
-"""What lies in a run directory; later commands need nothing else.
+"""The run directory; later commands need nothing else.
 
-config.json    model, settings, data, training numbers, versions
-model.keras    the best model (the last one where nothing was validated)
+config.json    model, settings, data, training settings, versions
+model.keras    the best model (the last one without validation)
 metrics.json   protocol, validation, test, time
-per_user.npz   the test's per-user values, for paired comparisons
-history.csv    a row an epoch: training and validation
-validation.npz ratings: every held-out one with the best epoch's prediction, for ensembles
-test.npz       the same of test
+per_user.npz   test values by user, for paired comparisons
+history.csv    a row for each epoch: training and validation
+validation.npz ratings: held-out ratings with the best epoch's predictions, for ensembles
+test.npz       the same for test
 logs/          TensorBoard
-state.npz      what --resume continues from, until the run is finished
-state-1.npz    the one before it, and so on (--train save_keep)
-candidates.json  of --model=auto: what all candidates got on validation
+state.npz      the checkpoint that --resume continues from, until the run is finished
+state-1.npz    the checkpoint before it, and so on (--train save_keep)
+candidates.json  of --model=auto: results of all candidates on validation
 """
 
 import contextlib
@@ -64,12 +64,12 @@ class RunDir:
 
     @property
     def finished(self) -> bool:
-        """Whether the run here has come to its end."""
+        """Whether the run here is finished."""
         return (self.path / "metrics.json").exists()
 
     @property
     def trained(self) -> bool:
-        """Whether the run here is finished, or has something that --resume would go on from."""
+        """Whether the run here is finished, or has a state that --resume can continue from."""
         return self.finished or bool(self.states)
 
     @property
@@ -81,28 +81,28 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other trainings out of this directory; the lock of a killed one is free.
+        """Locks this directory against other training processes; a killed process holds no lock.
 
         Raises:
-            ValueError: another training is at work here.
+            ValueError: another process is training here.
         """
         path = self.path.absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         message = (
-            f"--run_dir={self.path}: another training is at work there; wait for its end, or give "
+            f"--run_dir={self.path}: another process is training there; wait for its end, or give "
             "another --run_dir"
         )
         with locks.held(path.with_name(f".{path.name}.lock"), message):
             yield
 
     def check(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
-        """Refuses what `start` would refuse, before any work.
+        """Raises the errors of `start`, before any work.
 
-        A run that was stopped before its first epoch ended holds nothing, and is no obstacle.
+        A run that was stopped before its first epoch ended has no state, and may be replaced.
 
         Raises:
-            ValueError: it holds a run already, or another one than --resume names, or one that
-                was trained on other data.
+            ValueError: it holds a run already, or one with other settings than the run to resume,
+                or one that was trained on other data.
         """
         if self.exists and resume:
             old = self.config()
@@ -115,7 +115,7 @@ class RunDir:
             train = dataclasses.replace(config.train, **running)
             if not train.batch_size:
                 train = dataclasses.replace(train, batch_size=old.train.batch_size)
-            # What was left to the data was decided when the run was started.
+            # Settings that depend on the data were resolved when the run was started.
             own = config.settings | decided
             config = dataclasses.replace(config, settings=own, train=train)
             left_out = {"versions": {}, "fingerprint": ""}
@@ -139,10 +139,10 @@ class RunDir:
             )
 
     def start(self, config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
-        """Makes the directory and writes `config.json`; a run to be resumed stays as it is.
+        """Creates the directory and writes `config.json`; a run to be resumed stays as it is.
 
         Raises:
-            ValueError: as `check`.
+            ValueError: as in `check`.
         """
         self.check(config, resume, overwrite)
         aside.sweep(self.path)
@@ -157,9 +157,9 @@ class RunDir:
             raise
 
     def take(self, other: "RunDir") -> None:
-        """Moves a finished run here, in the place of what is here.
+        """Moves a finished run here, which replaces the run that is here.
 
-        If it is stopped half-way, what lies here is a run without results, which is no obstacle.
+        If it is interrupted, the run here has no results, and may be replaced again.
         """
         self.clear()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -167,17 +167,17 @@ class RunDir:
             shutil.move(path, self.path / path.name)
 
     def files(self) -> list[pathlib.Path]:
-        """What lies here of all that a run writes; `config.json` last."""
+        """The files of the run that exist here; `config.json` last."""
         others = (self.path / "metrics.json", self.model, *self.states, self.per_user, self.logs)
         others = (*others, self.history_file, self.candidates, self.report)
         others = (*others, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
 
     def clear(self, kept: Collection[str] = ()) -> None:
-        """Removes the run's files, nothing else, and the directory if that leaves it empty.
+        """Removes the run's files, nothing else, and the directory if it is empty then.
 
         Args:
-            kept: Names of files that stay.
+            kept: Names of files to keep.
         """
         for path in self.files():
             if path.name in kept:
@@ -190,7 +190,7 @@ class RunDir:
             self.path.rmdir()
 
     def clear_unless_trained(self) -> None:
-        """Clears a run that failed before --resume would have anything to go on from."""
+        """Clears a run that failed before there was a state to resume from."""
         if not self.trained:
             self.clear()
 
@@ -199,33 +199,33 @@ class RunDir:
 
         Raises:
             FileNotFoundError: no run in this directory.
-            ValueError: it is damaged.
+            ValueError: the file is damaged.
         """
         return self._json("config.json", RunConfig.from_json)
 
     def task(self) -> Task:
-        """The task of the run's model. Raises as `config`."""
+        """The task of the run's model; raises as `config`."""
         return self.config().task
 
     def data_dir(self) -> pathlib.Path:
         """The prepared data that the run was trained on.
 
         Raises:
-            FileNotFoundError: it is gone.
-            ValueError: other data was prepared there since.
+            FileNotFoundError: the folder does not exist any more.
+            ValueError: other data has been prepared there since.
         """
         config = self.config()
         self._refuse_other_data(config, DatasetInfo.load(config.data_dir).fingerprint)
         return pathlib.Path(config.data_dir)
 
     def info(self) -> DatasetInfo:
-        """What `data_dir` holds; raises as it does."""
+        """Info of the data in `data_dir`; raises as `data_dir`."""
         return DatasetInfo.load(self.data_dir())
 
     def _refuse_other_data(self, config: RunConfig, found: str) -> None:
-        """Compares the data's fingerprint with that of the data that the run was trained on."""
+        """Raises ValueError where the fingerprint of the data is not that of the training data."""
         known = config.fingerprint
-        if not known and self.model.exists():  # runs of older versions: the model knows
+        if not known and self.model.exists():  # runs of older versions: the model has it
             known = self.load_model().info.fingerprint
         if known and known != found:
             raise ValueError(
@@ -240,7 +240,7 @@ class RunDir:
         return self._json("metrics.json", dict)
 
     def _reading(self, path: pathlib.Path):
-        """One error for a damaged file of the run."""
+        """Raises one kind of error for a damaged file of the run."""
         cure = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
         return damage.refused(path, cure)
 
@@ -260,30 +260,30 @@ class RunDir:
             return make(json.loads(path.read_text()))
 
     def history(self) -> pd.DataFrame:
-        """Reads `history.csv`; no rows where no epoch has ended."""
+        """Reads `history.csv`; it is empty where no epoch has ended."""
         if not self.history_file.exists():
             return pd.DataFrame({"epoch": []}, dtype=int)
         with self._reading(self.history_file):
             return pd.read_csv(self.history_file)
 
     def save_history(self, history: pd.DataFrame) -> None:
-        """Writes `history.csv` aside, then renames it."""
+        """Writes `history.csv` atomically."""
         with aside.file(self.history_file) as path:
             history.to_csv(path, index=False)
 
     def write_json(self, name: str, content: dict) -> None:
-        """Writes `name` aside, then renames it."""
+        """Writes the file `name` atomically."""
         text = json.dumps(content, indent=2, default=float) + "\n"
         with aside.file(self.path / name, durable=True) as path:
             path.write_text(text)
 
     def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
-        """Writes what `RatingReport.predictions` gave for "validation" or "test"."""
+        """Writes the result of `RatingReport.predictions` for "validation" or "test"."""
         with aside.file(self.predictions[part]) as path, path.open("wb") as file:
             np.savez(file, **columns)
 
     def load_predictions(self, part: str) -> dict[str, np.ndarray]:
-        """Reads what `save_predictions` wrote.
+        """Reads the predictions that `save_predictions` wrote.
 
         Raises:
             FileNotFoundError: there are none.
@@ -292,14 +292,14 @@ class RunDir:
         if not path.exists():
             raise FileNotFoundError(
                 f"{path} does not exist: --run_dir={self.path} holds no predicted ratings of "
-                f"{part}; they are there when a run on ratings with a validation part is finished"
+                f"{part}; a finished run on ratings with a validation part has them"
             )
-        # np.load leaves a file that it opened and can not read open.
+        # np.load does not close a file that it opened but cannot read.
         with self._reading(path), path.open("rb") as file, np.load(file) as arrays:
             return {name: arrays[name] for name in ("user", "item", "value", "prediction")}
 
     def load_per_user(self) -> SavedValues:
-        """Reads `per_user.npz`, the test's values by user.
+        """Reads `per_user.npz`, the test values by user.
 
         Raises:
             FileNotFoundError: there are none.
@@ -312,7 +312,7 @@ class RunDir:
             return SavedValues.load(self.per_user)
 
     def save_model(self, model: Recommender) -> None:
-        """Writes `model.keras` aside, then renames it."""
+        """Writes `model.keras` atomically."""
         with aside.file(self.model, durable=True) as path:
             model.save(path)
 
@@ -320,7 +320,7 @@ class RunDir:
         """Reads `model.keras`.
 
         Args:
-            compiled: With its optimizer.
+            compiled: Load its optimizer, too.
 
         Raises:
             FileNotFoundError: no model in this directory.
@@ -330,7 +330,7 @@ class RunDir:
                 f"{self.model} does not exist: --run_dir={self.path} holds no trained model"
             )
         cls = registry.model_class(self.config().model)
-        known = {cls.__name__: cls}  # Keras finds no class outside its own packages by itself
+        known = {cls.__name__: cls}  # Keras does not find classes of other packages by itself
         with self._reading(self.model):
             return keras.saving.load_model(self.model, known, compile=compiled)
 
@@ -341,13 +341,13 @@ class RunDir:
         own: Mapping[str, np.ndarray] | None = None,
         keep: int = 1,
     ) -> None:
-        """Writes a state aside, then renames it, and those before it.
+        """Saves a state atomically, and renames those before it.
 
         Args:
-            model: Its variables and its optimizer's are written.
-            progress: Where the run stands.
-            own: As of `state.save`.
-            keep: How many states there are at most.
+            model: Its variables and those of its optimizer are saved.
+            progress: The progress of the run.
+            own: As in `state.save`.
+            keep: Maximum number of states.
         """
         with aside.file(self.state, durable=True) as path:
             state.save(path, model, progress, own)
@@ -358,16 +358,16 @@ class RunDir:
                     older.unlink()
 
     def saved_progress(self) -> dict | None:
-        """Where the newest state stands; None where nothing was saved yet.
+        """The progress of the newest state; None where nothing was saved yet.
 
         Raises:
-            ValueError: it is damaged, or gone.
+            ValueError: the state is damaged, or missing.
         """
         if self.states:
             with self.reading_state():
                 found = state.progress(self.states[0])
                 return {name: found[name] for name in ("phase", "progress", "seconds")} | found
-        if len(self.history()) > 1:  # the first one is written before the first state
+        if len(self.history()) > 1:  # the first row is written before the first state
             raise ValueError(
                 f"{self.state} is missing, and history.csv has {len(self.history())} epochs: put "
                 f"it back, or train again with `python -m tfrec.train --overwrite "
@@ -376,17 +376,17 @@ class RunDir:
         return None
 
     def load_state(self, model: Recommender) -> dict[str, np.ndarray]:
-        """Puts the newest state's variables back; returns what the model brought itself.
+        """Restores the variables from the newest state; returns the further arrays of the model.
 
         Raises:
-            ValueError: it is damaged, or another model's.
+            ValueError: the state is damaged, or of another model.
         """
         with self.reading_state():
             return state.load(self.states[0], model)
 
     def reading_state(self):
-        """One error for a damaged state; where there is one before it, that is a cure, too."""
+        """Raises one kind of error for a damaged state; the state before it is another cure."""
         newest, *older = self.states
         again = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
-        last = f"remove it, and --resume goes on from {older[0].name}, or " if older else ""
+        last = f"remove it, and --resume continues from {older[0].name}, or " if older else ""
         return damage.refused(newest, last + again)

@@ -1,8 +1,8 @@
 """The learning rate of every step: a warm-up, then a schedule, and the factors of decay epochs.
 
-A function of the settings and the step's number alone, so that a run that goes on within an epoch
-has the rates of an undisturbed one. Schedules of Keras count the optimizer's updates instead, of
-which some models make several in a step.
+It is a function of the settings and the number of the step alone, so that a run resumed within an
+epoch has the same rates as an uninterrupted one. Keras' schedules count the optimizer's updates
+instead, of which some models make several in a step.
 """
 
 import math
@@ -13,14 +13,14 @@ from tfrec.config import TrainConfig
 
 
 def rates(config: TrainConfig, epoch: int, first: int, n: int, steps: int) -> np.ndarray:
-    """The rates of some steps of an epoch, float32 `[n]`.
+    """The learning rates of some steps of an epoch, float32 `[n]`.
 
     Args:
-        config: Training numbers.
+        config: Training settings.
         epoch: From 0.
         first: The first step's number within the epoch, from 0.
-        n: How many steps.
-        steps: Steps of an epoch; below 0 where unknown. Those beyond have the last one's rate.
+        n: Number of steps.
+        steps: Steps of an epoch; below 0 where unknown. Further steps have the rate of the last.
 
     Raises:
         ValueError: the settings need the number of steps, and it is unknown.
@@ -41,13 +41,13 @@ def rates(config: TrainConfig, epoch: int, first: int, n: int, steps: int) -> np
 
 
 def factor(config: TrainConfig, step: int, steps: int) -> float:
-    """What the learning rate is multiplied by, from 0 to 1.
+    """The factor of the learning rate, from 0 to 1.
 
-    Step w of a warm-up of W steps has w / W; after it, the share p of the remaining steps that is
-    past gives 1, 1 - p or (1 + cos(pi p)) / 2.
+    It is w / W in step w of a warm-up of W steps; after it 1, 1 - p or (1 + cos(pi p)) / 2, where p
+    is the share of the remaining steps that has been taken.
 
     Args:
-        config: Training numbers.
+        config: Training settings.
         step: Number of the step within the run, from 0.
         steps: Steps of an epoch.
     """

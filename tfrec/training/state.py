@@ -1,4 +1,4 @@
-"""The state of an unfinished run in a file: what --resume continues from."""
+"""The checkpoint of an unfinished run, which --resume continues from."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ import numpy as np
 
 from tfrec.models.base import Recommender
 
-_MEANS, _OWN = "mean-", "own-"  # before the names of arrays that are no variables
+_MEANS, _OWN = "mean-", "own-"  # prefixes of arrays that are not variables
 
 
 def save(
@@ -22,9 +22,9 @@ def save(
 
     Args:
         path: The file, an `.npz`.
-        model: All its variables are written, and its optimizer's.
-        progress: JSON types that say where the run stands.
-        own: What else the model needs to go on, where it has steps of its own.
+        model: Its variables and those of its optimizer are saved.
+        progress: The progress of the run, as JSON types.
+        own: Further arrays of a `Resumable` model.
 
     Raises:
         FloatingPointError: a weight is not finite.
@@ -40,17 +40,17 @@ def save(
 
 
 def progress(path: pathlib.Path) -> dict:
-    """Where the run stands."""
-    # np.load leaves a file that it opened and can not read open.
+    """The saved progress."""
+    # np.load does not close a file that it opened but cannot read.
     with path.open("rb") as file, np.load(file) as arrays:
         return json.loads(str(arrays["progress"]))
 
 
 def load(path: pathlib.Path, model: Recommender) -> dict[str, np.ndarray]:
-    """Puts the variables back, all or none; returns what the model brought itself.
+    """Restores the variables, all or none; returns the further arrays of the model.
 
     Raises:
-        ValueError: it is damaged, or another model's.
+        ValueError: the file is damaged, or of another model.
     """
     with path.open("rb") as file, np.load(file) as saved:
         arrays = {name: saved[name] for name in saved.files}
@@ -69,17 +69,17 @@ def load(path: pathlib.Path, model: Recommender) -> dict[str, np.ndarray]:
 
 
 def _variables(model: Recommender) -> list:
-    """Weights, random states and optimizer slots, in an order that does not change."""
+    """Weights, random states and optimizer slots, in a fixed order."""
     return [*model.variables, *(model.optimizer.variables if model.optimizer else [])]
 
 
 def _means(model: Recommender) -> list:
-    """The variables behind the means that an epoch logs."""
+    """The variables of the metrics whose means an epoch logs."""
     return [variable for metric in model.metrics for variable in metric.variables]
 
 
 def _replicas(variable: keras.Variable) -> tuple:
-    """The parts of a variable that each replica of this process has for itself."""
+    """The copies of a variable on the replicas of this process."""
     return getattr(variable.value, "values", (variable.value,))
 
 

@@ -13,13 +13,12 @@ STRATEGIES = ("one", "mirrored", "multiworker")
 
 
 def make(name: str = "one", replicas: int = 0) -> tf.distribute.Strategy:
-    """Makes the strategy; call it once a process, before anything else of TensorFlow.
+    """Makes the strategy; call it once in a process, before any other call of TensorFlow.
 
     Args:
-        name: "one", "mirrored" or "multiworker" (workers are named by `TF_CONFIG`).
-        replicas: mirrored: how many devices, 0 for all GPUs. On a machine without a GPU the
-            CPU is split into that many logical devices (0: 2), which is of use for tests
-            only.
+        name: "one", "mirrored" or "multiworker" (`TF_CONFIG` lists the workers).
+        replicas: mirrored: number of devices, 0 for all GPUs. On a machine without a GPU the
+            CPU is split into that many logical devices (0: 2), which is useful for tests only.
 
     Raises:
         ValueError: unknown name, or more replicas than GPUs.
@@ -63,12 +62,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def is_multiworker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether other processes train along."""
+    """Whether the run has several workers."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Returns when all workers have come here."""
+    """Waits until all workers have called this."""
     if not is_multiworker(strategy):
         return
 
@@ -76,18 +75,18 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 
 def any_of_all(strategy: tf.distribute.Strategy, here: bool) -> bool:
-    """Whether `here` is true in any worker; all must ask."""
+    """Whether `here` is true in any worker; all workers must call it."""
     return bool(sum_of_all(strategy, tf.constant(float(here))) > 0)
 
 
 def sum_of_all(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
-    """The sum of a tensor over all replicas; all workers must ask."""
+    """The sum of a tensor over all replicas; all workers must call it."""
     return _summing(strategy)(value)
 
 
 @functools.lru_cache(maxsize=4)
 def _summing(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Traced once: workers ask often."""
+    """The function behind `sum_of_all`, traced once: it is called often."""
 
     @tf.function
     def total(value: tf.Tensor) -> tf.Tensor:
@@ -107,7 +106,7 @@ def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
 
 def distribute(strategy: tf.distribute.Strategy, dataset: tf.data.Dataset) -> Iterable:
-    """The batches of a dataset, each on the devices that compute with it.
+    """The batches of a dataset, distributed to the devices.
 
     Strategies of several devices prefetch batches to them; this does the same for one GPU.
     """
@@ -123,13 +122,12 @@ def run_on_next(
     batches: Iterator,
     take: Callable[[Iterator], Any] = next,
 ) -> Any:
-    """`function` of each replica's next batch, in a graph; nothing starts before it is there.
+    """Calls `function` on each replica's next batch, in a graph, once the batch is available.
 
-    The batch is what `take` gives of `batches`.
-
-    Else what needs no batch, a regularizer say, is running when the end of the dataset breaks off
-    a step. In large graphs TensorFlow's memory optimizer gives sums temporary variables, which then
-    stay behind, and the next step fails: "Resource __per_step_0/.../tmp_var" exists already.
+    The batch is `take(batches)`. Without the control dependency, ops that need no batch, such as a
+    regularizer, are running when the end of the dataset aborts a step. In large graphs TensorFlow's
+    memory optimizer gives sums temporary variables, which would then be left behind, and the next
+    step fails: "Resource __per_step_0/.../tmp_var" exists already.
     """
 
     def on_replica(batch):

@@ -1,4 +1,4 @@
-"""Text for people: what was prepared, what was measured, how two runs compare."""
+"""Summaries as text: of prepared data, of metrics, and of two runs compared."""
 
 import pathlib
 
@@ -10,7 +10,7 @@ from tfrec.tasks import Task
 from tfrec.training.loop import CURE
 from tfrec.training.runs import RunDir
 
-GREW = 100  # times the loss of the first step, which is more than it may rise by other causes
+GREW = 100  # times the loss of the first step: a larger rise means that training has diverged
 CURES = {
     "biases": "try --train patience=5 with more epochs, another learning_rate or weight_decay, "
     "--set base=biases where the model has it, or take --model=biases",
@@ -20,19 +20,19 @@ CURES = {
 
 
 def compare_runs(a: str, b: str, metric: str = "") -> str:
-    """The paired comparison of two runs' test values, in words; by the first one's task."""
+    """The paired comparison of two runs' test values as text, by default by the task's metric."""
     values = [RunDir(path).load_per_user() for path in (a, b)]
     found = metrics.compare(*values, metric or RunDir(a).task().monitor)
     return f"{a} against {b}: {found}"
 
 
 def first_user(data_dir: str) -> str:
-    """Raw id of a user to show commands with."""
+    """Raw id of a user, for example commands."""
     return vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)[0]
 
 
 def data_summary(info: DatasetInfo) -> str:
-    """What was prepared, in two lines."""
+    """The prepared data, in two lines."""
     counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
     ids = f"{info.n_users:,} users, {info.n_items:,} items; ratings" if info.has_ids else "rows"
@@ -43,7 +43,7 @@ def data_summary(info: DatasetInfo) -> str:
 
 
 def _unknown(info: DatasetInfo) -> str:
-    """How many entries of which fields are unknown, the most first."""
+    """Numbers of unknown values by field, the largest first."""
     found = sorted((f for f in info.fields if f.unknown), key=lambda f: -f.unknown)
     if not found:
         return ""
@@ -53,14 +53,14 @@ def _unknown(info: DatasetInfo) -> str:
 
 
 def next_step(info: DatasetInfo, path: str, data_dir: str) -> str:
-    """The command that shows what a run is good for."""
+    """A command that uses the finished run."""
     if not info.has_ids:
         return f"python -m tfrec.export --run_dir={path}"
     return f"python -m tfrec.recommend --run_dir={path} --user={first_user(data_dir)}"
 
 
 def summary(info: DatasetInfo, model: Recommender) -> str:
-    """Data and model in three lines."""
+    """Data and model, in three lines."""
     name, size = type(model).__name__, model.count_params()
     ignored = "" if model.uses_values else protocol.ignored_values(info)
     if ignored and hasattr(model.config, "confidence"):
@@ -69,9 +69,9 @@ def summary(info: DatasetInfo, model: Recommender) -> str:
 
 
 def table(result: dict, task: Task) -> str:
-    """Validation and test side by side, beside them what the floors get on test.
+    """A table of validation and test, with the floors on test, cost and protocol.
 
-    With the protocol; `metrics.json` holds more.
+    `metrics.json` holds more metrics.
     """
     columns = {part: result[part] for part in ("validation", "test")} | result.get("floors", {})
     rows = [f"{'':22}" + "".join(f"{name:>12}" for name in columns)]
@@ -86,10 +86,10 @@ def table(result: dict, task: Task) -> str:
 
 
 def loss_grew(result: dict) -> list[str]:
-    """A line where the training loss ended orders of magnitude above its start.
+    """A warning where the training loss ended orders of magnitude above its start.
 
     Args:
-        result: What `metrics.json` holds.
+        result: The content of `metrics.json`.
     """
     first, last = (result.get("loss", {}).get(name) for name in ("first_step", "last_epoch"))
     if not first or not last or last < GREW * first or first < 0:
@@ -100,11 +100,11 @@ def loss_grew(result: dict) -> list[str]:
 
 
 def below_floors(result: dict, model: str) -> list[str]:
-    """A line for each metric by which a run ends below one of its floors, and what to try.
+    """A warning for each floor that is better than the run, with what to try.
 
     Args:
-        result: What `metrics.json` holds.
-        model: The run's model, by its key.
+        result: The content of `metrics.json`.
+        model: Name of the run's model.
     """
     compared = {"biases": ("rmse",), "popularity": ("ndcg@10", "hr@10")}
     lines = []
@@ -123,7 +123,7 @@ def below_floors(result: dict, model: str) -> list[str]:
 
 
 def ensemble(result: dict, task: Task) -> str:
-    """An ensemble's weights, and its numbers."""
+    """An ensemble's weights and its metrics."""
     lines = [f"{weight:.3f} of {member}" for member, weight in result["members"].items()]
     return "\n".join([*lines, table(result, task)])
 

@@ -1,7 +1,7 @@
-"""What a run writes for TensorBoard: its curves, its settings with what they led to, its items.
+"""What a run writes for TensorBoard: curves, hyperparameters with final metrics, item vectors.
 
 All is in one folder, `logs` of the run directory, which is one run of TensorBoard. A step is an
-epoch, from 1 as in `history.csv`. docs/watching.md says how the curves are read.
+epoch, from 1 as in `history.csv`. docs/watching.md explains the curves.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from tfrec.models.base import Recommender
 from tfrec.schema import ITEMS_FILE, DatasetInfo
 from tfrec.training.run_config import RunConfig
 
-MAX_POINTS = 10_000  # that the projector moves about smoothly
+MAX_POINTS = 10_000  # that the projector shows smoothly
 VECTORS_FILE, NAMES_FILE = "items.tsv", "items-names.tsv"
 GROUPS = {
     "learning_rate": "optimizer",
@@ -33,7 +33,7 @@ GROUPS = {
     "cpu_seconds": "speed",
     "examples_per_second": "speed",
     "input_wait": "speed",
-}  # of all other logs: "loss"
+}  # all other logs belong to the group "loss"
 
 
 def tag(name: str) -> str:
@@ -47,9 +47,9 @@ class Curves(keras.callbacks.Callback):
     """Writes an epoch's logs as scalars.
 
     Args:
-        folder: Where; a resumed run goes on in it.
-        start: What is written before the first epoch, where nothing was yet, by `write_start`.
-        histograms: Whether a histogram of each trainable weight goes with them.
+        folder: The folder of the files; a resumed run appends to it.
+        start: Arguments of `write_start`, which is called before the first epoch of a new run.
+        histograms: Whether to write a histogram of each trainable weight as well.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Curves(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         with self._writer.as_default(step=epoch + 1):
             for name, value in (logs or {}).items():
-                if not name.startswith("val_n_"):  # how many: the same in each epoch
+                if not name.startswith("val_n_"):  # counts, the same in each epoch
                     tf.summary.scalar(tag(name), value)
             for weight in self.model.trainable_variables if self.histograms else ():
-                # Keras counts models, and names the second of a process mult_vae_1.
+                # Keras numbers models: the second one of a process is mult_vae_1.
                 name = weight.path.removeprefix(f"{self.model.name}/")
                 tf.summary.histogram(f"weights/{name}", weight)
         self._writer.flush()
@@ -84,11 +84,14 @@ class Curves(keras.callbacks.Callback):
 
 
 def write_start(config: RunConfig, info: DatasetInfo) -> None:
-    """Writes a run's settings, as hyperparameters and as text, and what its data are."""
+    """Writes a run's settings, as hyperparameters and as text, and a summary of its data."""
     hparams_api.hparams(hyperparameters(config))
     settings = {
-        **{"model": config.model, "preset": config.preset, "strategy": config.strategy},
-        **{"warm_start": config.warm_start, "data_dir": config.data_dir},
+        "model": config.model,
+        "preset": config.preset,
+        "strategy": config.strategy,
+        "warm_start": config.warm_start,
+        "data_dir": config.data_dir,
     }
     parts = {
         "run": {name: value for name, value in settings.items() if value},
@@ -100,22 +103,29 @@ def write_start(config: RunConfig, info: DatasetInfo) -> None:
     counts = {f"interactions of {part}": f"{n:,}" for part, n in info.n_ratings.items()}
     dropped = {f"dropped: {why}": f"{n:,}" for why, n in info.dropped.items() if n}
     data = {
-        **{"data": info.name, "protocol": info.protocol, "fingerprint": info.fingerprint},
-        **{"users": f"{info.n_users:,}", "items": f"{info.n_items:,}", **counts, **dropped},
+        "data": info.name,
+        "protocol": info.protocol,
+        "fingerprint": info.fingerprint,
+        "users": f"{info.n_users:,}",
+        "items": f"{info.n_items:,}",
+        **counts,
+        **dropped,
     }
     tf.summary.text("run/data", _table("data", data))
 
 
 def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """What runs are compared by, for the HParams plugin.
+    """Hyperparameters for the HParams plugin, by which runs are compared.
 
-    These are the data, the model, its settings and those of training that change its result, by the
-    flag that gives them: "set.dropout". TensorBoard shows the first five in the order of the names.
+    These are the data, the model, its settings and the training settings that change the result,
+    named by their flag, such as "set.dropout". TensorBoard shows the first five by name.
     """
     left_out = {*TrainConfig.of_running, "eval_batch_size", "memory_check"}
     train = dataclasses.asdict(config.train)
     found = {
-        **{"model": config.model, "dataset": config.data.dataset, "split": config.data.split},
+        "model": config.model,
+        "dataset": config.data.dataset,
+        "split": config.data.split,
         **{f"set.{name}": value for name, value in config.settings.items()},
         **{f"train.{name}": value for name, value in train.items() if name not in left_out},
     }
@@ -124,11 +134,11 @@ def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
 
 
 def write_end(folder: pathlib.Path, result: Mapping[str, Any]) -> None:
-    """Writes what a run has reached, for the HParams plugin too.
+    """Writes the final metrics of a run, for the HParams plugin too.
 
     Args:
-        folder: The one of the run's `Curves`.
-        result: What `metrics.json` holds.
+        folder: The folder of the run's `Curves`.
+        result: The content of `metrics.json`.
     """
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default(step=result["best_epoch"]):
@@ -141,13 +151,13 @@ def write_end(folder: pathlib.Path, result: Mapping[str, Any]) -> None:
 
 
 def write_items(folder: pathlib.Path, model: Recommender, data_dir: str) -> None:
-    """Writes the items' vectors for the projector, with id, title and number of interactions.
+    """Writes item vectors for the projector, with id, title and number of interactions.
 
-    A model without item vectors has none to write. Of more than `MAX_POINTS` items the most popular
-    ones are written.
+    Nothing is written for a model without item vectors. Of more than `MAX_POINTS` items the most
+    popular ones are written.
 
     Args:
-        folder: The one of the run's `Curves`.
+        folder: The folder of the run's `Curves`.
         model: A trained model.
         data_dir: Its prepared data.
     """
@@ -176,7 +186,7 @@ def _table(title: str, values: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A setting's value, a tuple as the flags take it; nothing as "-"."""
+    """A setting's value as text, tuples as flags take them; "-" where it is empty."""
     if isinstance(value, (tuple, list)):
         value = ",".join(map(str, value))
     return "-" if value in ("", None) else str(value)

@@ -1,12 +1,12 @@
-"""Warm start: a model that knew other users and items goes on where it was.
+"""Warm start: continues the training of a model on data with other users and items.
 
 Rows of weights and of optimizer slots are carried over by raw id, those of side information by
-category; users, items and categories that the old model did not know keep what a new model
-starts them with (slots: nothing gathered yet; a moving average: the weights).
+category; users, items and categories that the old model did not know keep the initial values of a
+new model (slots: zeros; a moving average: the weights).
 
-Which axes of a variable run over users, items or a field's codes is not guessed from its size: the
-model is made once more for data with a few more of each, and the axes that grow by just that many
-are theirs. An axis that grows by anything else makes the model refuse.
+Which axes of a variable run over users, items or a field's codes is not guessed from its size: a
+probe of the model is made for data with a few more of each, and the axes that grow by exactly that
+many are theirs. A model with an axis that grows by another number is refused.
 """
 
 import dataclasses
@@ -26,48 +26,48 @@ from tfrec.training.runs import RunDir
 _MORE = {"user": 7, "item": 13}
 _MORE_CODES = 101  # of the first field, 102 of the second ...
 _GROWS = ("category", "set", "bucket", "text", "day")  # fields whose size depends on the data
-_CODES = "codes"  # the kind of an axis over all fields' codes, laid end to end
+_CODES = "codes"  # the kind of an axis over the concatenated codes of all fields
 
 Pair = tuple[np.ndarray, np.ndarray]  # positions on an old axis, and on the new one
 
 
 def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -> str:
-    """Gives a model, and its optimizer where both have one, what an earlier run has learned.
+    """Initializes a model, and its optimizer where both have one, from an earlier run.
 
     Args:
-        model: Made for the data in `data_dir`; compiled, its optimizer built.
+        model: A model for the data in `data_dir`, compiled, with a built optimizer.
         data_dir: Prepared data.
         run_dir: The earlier run, of the same model with the same settings.
-        train: How `model` is trained.
+        train: Training settings of `model`.
 
     Returns:
-        What was carried over, in words.
+        A message about what was carried over.
 
     Raises:
-        ValueError: the models differ, or hold something that can not be carried over.
+        ValueError: the models differ, or have weights that cannot be carried over.
     """
     method = methods.method(type(model), model.config, train)
     if method is methods.ClosedForm:
         raise ValueError(
-            f"--warm_start: {type(model).__name__} is solved in one pass and starts from nothing; "
-            "leave it out"
+            f"--warm_start: {type(model).__name__} is solved in one pass, without initial "
+            "weights; leave it out"
         )
     run = RunDir(run_dir)
     old = run.load_model(compiled=True)
     carry = transfer(old, model, run.data_dir(), data_dir)
-    said = f"warm start from {run_dir}: {carry.said()}"
+    message = f"warm start from {run_dir}: {carry.message()}"
     if method is not methods.Steps or not _same_slots(old.optimizer, model.optimizer):
-        return f"{said}; its optimizer starts anew"
+        return f"{message}; its optimizer starts from scratch"
     if train.average:
         _start_averages(model)
     optimizer = optimizers.make(train, carry.probe)
     optimizer.build(carry.probe.trainable_variables)
     carry(old.optimizer.variables, model.optimizer.variables, optimizer.variables)
-    return said
+    return message
 
 
 def _same_slots(old: keras.Optimizer | None, new: keras.Optimizer) -> bool:
-    """Whether an earlier optimizer keeps the same variables as the new one."""
+    """Whether two optimizers have the same slots."""
     return (
         type(old).__name__ == type(new).__name__
         and type(_inner(old)).__name__ == type(_inner(new)).__name__
@@ -77,14 +77,14 @@ def _same_slots(old: keras.Optimizer | None, new: keras.Optimizer) -> bool:
 
 
 def _inner(optimizer: keras.Optimizer) -> keras.Optimizer:
-    """The optimizer that takes the steps, without a loss scale around it."""
+    """The optimizer itself, without a wrapper for loss scaling."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _start_averages(model: Recommender) -> None:
     """Starts the moving averages at the weights.
 
-    Keras starts them at 0 and puts the weights there in its first step, which the earlier run took.
+    Keras starts them at 0 and sets them in its first step, which the earlier run took.
     """
     averages = _inner(model.optimizer)._model_variables_moving_average
     for weight, average in zip(model.trainable_variables, averages, strict=True):
@@ -94,7 +94,7 @@ def _start_averages(model: Recommender) -> None:
 def transfer(
     old: Recommender, new: Recommender, old_dir: str | pathlib.Path, new_dir: str | pathlib.Path
 ) -> "Carry":
-    """Carries the weights of `old` over to `new`; returns what carries their optimizer's slots.
+    """Carries the weights of `old` over to `new`; returns a `Carry` for their optimizers' slots.
 
     Args:
         old: A trained model.
@@ -103,7 +103,7 @@ def transfer(
         new_dir: Prepared data of `new`.
 
     Raises:
-        ValueError: as `start`.
+        ValueError: as in `start`.
     """
     if type(old) is not type(new) or old.config != new.config:
         raise ValueError(
@@ -117,7 +117,8 @@ def transfer(
         olds, news = (", ".join(name for _, name, _ in side) for side in names)
         raise ValueError(
             f"--warm_start: the fields of the earlier run are {olds}, those of this one {news}, or "
-            "of another kind; prepare the data alike, or train this model from the start"
+            "of another kind; prepare the data with the same fields, or train this model from "
+            "the start"
         )
     carry = Carry(old, new, pathlib.Path(old_dir), pathlib.Path(new_dir))
     given = {id(weight) for weight in new.data_weights}
@@ -144,8 +145,8 @@ class Carry:
         self.more = _more(new)
         self.probe = _probe(new, self.more)
 
-    def said(self) -> str:
-        """What is known already, in words."""
+    def message(self) -> str:
+        """What the earlier model knew, as text."""
         known = [
             f"{len(self.moved[kind].old):,} of {self.moved[kind].n_new:,} {kind}s"
             for kind in ("user", "item")
@@ -156,11 +157,13 @@ class Carry:
             if field.name in self.more and not len(self.moved[field.name].old)
         ]
         return f"knew {', '.join(known)}" + (
-            f"; other codes than before, so from the start: {', '.join(lost)}" if lost else ""
+            f"; with other codes than before, so not carried over: {', '.join(lost)}"
+            if lost
+            else ""
         )
 
     def __call__(self, old: Sequence, new: Sequence, probed: Sequence) -> None:
-        """Copies.
+        """Copies the matching rows.
 
         Args:
             old: Variables of the earlier model or of its optimizer.
@@ -168,7 +171,7 @@ class Carry:
             probed: Those of `probe`.
 
         Raises:
-            ValueError: an axis depends on the data in another way.
+            ValueError: an axis depends on the data by more than users, items and categories.
         """
         for source, target, grown in zip(old, new, probed, strict=True):
             if target.name == "seed_generator_state":  # the new run's own; not in `.keras` files
@@ -180,7 +183,7 @@ class Carry:
             target.assign(values)
 
     def _pair(self, source, target, grown, axis: int) -> Pair:
-        """The positions that belong together on an axis of a variable, before and now."""
+        """The matching positions on an axis of a variable, before and now."""
         kind = self._kind(target, grown, axis)
         before, now = source.shape[axis], target.shape[axis]
         if kind == _CODES:
@@ -188,7 +191,7 @@ class Carry:
         if not kind and before == now:
             return np.arange(now), np.arange(now)
         if kind:
-            # Codes of fields begin with the unknown one; else the unknown user or item comes last.
+            # The unknown code of a field comes first, that of users and items without fields last.
             first = kind not in ("user", "item") or bool(_fields(self.new))
             pair = self.moved[kind].on_axis(before, now, first)
             if pair:
@@ -212,8 +215,8 @@ class Carry:
         if then - now not in kinds:
             raise ValueError(
                 f"--warm_start: weight {variable.path} {list(variable.shape)} has an axis over "
-                "users and items together, whose rows can not be told apart; train this model from "
-                "the start"
+                "users and items together, whose rows cannot be distinguished; train this model "
+                "from the start"
             )
         return kinds[then - now]
 
@@ -224,13 +227,13 @@ def _fields(model: Recommender) -> tuple[Field, ...]:
 
 
 def _more(model: Recommender) -> dict[str, int]:
-    """How many more users, items and codes of each field the probe has."""
+    """Numbers of additional users, items and codes of each field of the probe."""
     growing = [field.name for field in model.info.fields if field.kind in _GROWS]
     return _MORE | {name: n for n, name in enumerate(growing, _MORE_CODES)}
 
 
 def _probe(model: Recommender, more: dict[str, int]) -> Recommender:
-    """The same model for data with so many more users, items and codes."""
+    """The same model for data with that many more users, items and codes."""
     info = model.info
     fields = tuple(
         dataclasses.replace(field, size=field.size + more.get(field.name, 0))

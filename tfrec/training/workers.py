@@ -1,4 +1,4 @@
-"""Several workers of one run: who is waited for, who differs, who is gone."""
+"""Workers of one run: which are waited for, which differ, which are lost."""
 
 import contextlib
 import json
@@ -17,46 +17,46 @@ import tensorflow as tf
 from tfrec import interrupts
 from tfrec.training import strategies
 
-PATIENCE = 5.0  # seconds before it is said who is waited for, and between two looks
-GONE = 4  # looks in a row at which a worker did not answer, after which it is gone
-MARK = ".workers"  # a file by which workers see whether they share a directory
+PATIENCE = 5.0  # seconds between two checks of the other workers, and their timeout
+GONE = 4  # failed checks in a row after which a worker counts as lost
+MARK = ".workers"  # a file that shows whether all workers share the run directory
 
 
 @contextlib.contextmanager
 def naming_missing() -> Iterator[None]:
-    """Says on stderr which workers of `TF_CONFIG` are waited for, whenever that changes."""
+    """Prints on stderr which workers of `TF_CONFIG` are waited for, whenever that changes."""
     last: list[str] = []
 
-    def look(missing: list[str]) -> None:
+    def report(missing: list[str]) -> None:
         if missing and missing != last:
             print(f"waiting for {', '.join(missing)}", file=sys.stderr, flush=True)
         last[:] = missing
 
-    with _looking(look):
+    with _checking(report):
         yield
 
 
 @contextlib.contextmanager
 def ending_without_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Ends this process where another worker is gone, instead of waiting for it for ever.
+    """Ends this process where another worker is lost, instead of waiting for it forever.
 
-    That is noticed within about half a minute.
+    That takes about half a minute.
 
     Raises:
-        ValueError: TensorFlow has noticed first.
+        ValueError: TensorFlow has raised an error for it first.
     """
     if not strategies.is_multiworker(strategy):
         yield
         return
-    looks: list[list[str]] = []
+    checks: list[list[str]] = []
 
-    def look(missing: list[str]) -> None:
-        looks.append(missing)
-        if len(looks) >= GONE and all(looks[-GONE:]):
+    def end(missing: list[str]) -> None:
+        checks.append(missing)
+        if len(checks) >= GONE and all(checks[-GONE:]):
             print(f"stopped: {_lost(missing)}", file=sys.stderr, flush=True)
             os._exit(interrupts.SAVED)  # the main thread waits inside TensorFlow
 
-    with _looking(look):
+    with _checking(end):
         try:
             yield
         except (tf.errors.UnavailableError, tf.errors.InternalError, tf.errors.AbortedError) as e:
@@ -70,15 +70,15 @@ def ending_without_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
 def refuse_different(
     strategy: tf.distribute.Strategy, run_dir: pathlib.Path, values: Mapping[str, object]
 ) -> None:
-    """Compares what must be alike in all workers, before the first step.
+    """Compares what must be equal in all workers, before the first step.
 
     Args:
-        strategy: Theirs.
+        strategy: Their strategy.
         run_dir: The run directory, which they must share.
-        values: By a name for errors: JSON types.
+        values: JSON types, by a name for errors.
 
     Raises:
-        ValueError: in all workers; says which worker differs from the first, and in what.
+        ValueError: in all workers; it names the worker that differs from the first, and the value.
     """
     if not strategies.is_multiworker(strategy):
         return
@@ -159,15 +159,15 @@ def _lost(missing: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _looking(look: Callable[[list[str]], object]) -> Iterator[None]:
-    """Calls `look` with the missing workers every few seconds, in a thread."""
+def _checking(act: Callable[[list[str]], object]) -> Iterator[None]:
+    """Calls `act` with the missing workers every few seconds, in a thread."""
     ended = threading.Event()
 
     def work() -> None:
         while not ended.wait(PATIENCE):
             missing = _missing()
             if not ended.is_set():
-                look(missing)
+                act(missing)
 
     thread = threading.Thread(target=work, daemon=True)
     if _config().get("cluster"):

@@ -1,4 +1,4 @@
-"""`Run.report`: what a run measured, as one page."""
+"""`Run.report`: the metrics of a run as one HTML page."""
 
 from tfrec.api.reporting.report import refuse_unfinished, write
 

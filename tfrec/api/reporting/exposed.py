@@ -1,4 +1,4 @@
-"""Section of what the lists show: popularity bias and coverage."""
+"""Section on the recommended items: popularity bias and coverage."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tfrec.pages import Plot, Section, Table, chart
 
 
 def section(m: Measured) -> Section | None:
-    """Which items the models recommend, beside what users chose in training."""
+    """Which items the models recommend, compared with those that users chose in training."""
     if not m.listed:
         return None
     chosen = np.bincount(deciles(m.counts), m.counts, 10) / max(1, m.counts.sum())
@@ -17,7 +17,7 @@ def section(m: Measured) -> Section | None:
     labels = [str(n) for n in range(1, 11)]
     drawn = chart.bars(
         "Share of recommendations by decile of items",
-        labels, series, "decile of items by popularity, 1 the most popular", "share",
+        labels, series, "decile of items by popularity, 1: most popular", "share",
     )  # fmt: skip
     shares = Table(
         "Share of recommendations by decile of items",
@@ -37,8 +37,8 @@ def section(m: Measured) -> Section | None:
         for e in [each.exposure]
     ]
     note = (
-        f"Of lists of the {LENGTH} best items. Coverage: share of all items in at least one list. "
-        "Gini: 0 where all items are recommended equally often, near 1 where a few have all. "
+        f"For lists of the {LENGTH} best items. Coverage: share of all items in at least one list. "
+        "Gini: 0 if all items are recommended equally often, near 1 if a few items get all. "
         "Novelty: mean of -log2 of the share of training users who have the item. Mean popularity: "
         "training interactions of a recommended item."
     )

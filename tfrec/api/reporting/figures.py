@@ -1,4 +1,4 @@
-"""Sections of what the run's own files hold: protocol, metrics, learning curves, calibration."""
+"""Sections from the run's files: protocol, metrics, learning curves, calibration."""
 
 import typing
 
@@ -15,7 +15,7 @@ from tfrec.training import summaries
 
 
 def protocol(m: Measured) -> Section:
-    """How it was measured, and what was run."""
+    """The protocol, and the configuration of the run."""
     run, info = m.run, m.info
     measured, train = run.metrics, run.config.train
     parts = ", ".join(f"{n:,} {part.replace('_', ' ')}" for part, n in info.n_ratings.items() if n)
@@ -33,17 +33,17 @@ def protocol(m: Measured) -> Section:
     ]
     return Section(
         "Protocol",
-        [Text(f"{measured['protocol']}."), Table("What was run", (), rows, is_text=True)],
+        [Text(f"{measured['protocol']}."), Table("Configuration", (), rows, is_text=True)],
     )
 
 
 def _epochs(measured: dict) -> str:
-    """How many there were; an ensemble has none."""
+    """Number of epochs and the best one; an ensemble has none."""
     return "{epochs}, the best {best_epoch}; ".format(**measured) if "epochs" in measured else ""
 
 
 def metrics(m: Measured) -> Section:
-    """Test with intervals, validation and the floors."""
+    """Test metrics with intervals, validation metrics and the floors."""
     measured = m.run.metrics
     floors = measured.get("floors", {})
     names = [name for name in m.task.table or m.test if name in m.test]
@@ -66,7 +66,7 @@ def metrics(m: Measured) -> Section:
     of_auc = "; of auc: normal approximation (Hanley and McNeil, 1982)" if "auc" in names else ""
     note = (
         f"Intervals: percentile bootstrap over {len(m.saved.users):,} test {unit}, 2,000 draws"
-        f"{of_auc}. Neither other splits nor other seeds of training are in them."
+        f"{of_auc}. They do not cover other splits or other training seeds."
         + (" Floors are the simplest models on the same test set." if floors else "")
     )
     others = [(name, *_numbers(name, [m.test, *columns])) for name in m.test if name not in names]
@@ -82,7 +82,7 @@ def metrics(m: Measured) -> Section:
 
 
 def comparison(m: Measured) -> Section | None:
-    """All runs in one table, and whether they differ by more than luck."""
+    """All runs in one table, with significance tests."""
     if not m.against:
         return None
     found = comparing.compare([m.run, *m.against], verbose=False)
@@ -90,7 +90,7 @@ def comparison(m: Measured) -> Section | None:
 
 
 def curves(m: Measured) -> Section:
-    """Loss and metrics by epoch."""
+    """Training loss and validation metrics by epoch."""
     run, history, task = m.run, m.run.history, m.task
     if len(history) < 2:
         text = f"{len(history)} epoch: there is no curve." if len(history) else "No epochs."
@@ -99,14 +99,14 @@ def curves(m: Measured) -> Section:
     monitor = run.config.train.monitor or task.monitor
     wanted = dict.fromkeys((monitor, *task.figures()))
     names = [f"val_{name}" for name in wanted if f"val_{name}" in history]
-    note = f"The kept epoch is {best}, the best by {monitor} of validation."
+    note = f"The model of epoch {best} was kept: the best by validation {monitor}."
     plots = [_curve(history, "loss", "Training loss")]
     plots += [_curve(history, name, f"Validation: {name[4:]}", best) for name in names]
     return Section("Learning curves", [Panels(plots), Text(note, "note")])
 
 
 def _curve(history: pd.DataFrame, column: str, title: str, best: int | None = None) -> Plot:
-    """One column by epoch, the best epoch marked."""
+    """A column of the history by epoch, with the best epoch marked."""
     epochs, values = history["epoch"], history[column]
     series = {column.removeprefix("val_"): (epochs, values)}
     if best is not None and (epochs == best).any():
@@ -118,7 +118,7 @@ def _curve(history: pd.DataFrame, column: str, title: str, best: int | None = No
 
 
 def calibration(m: Measured) -> Section | None:
-    """Predictions against what came, for tasks that predict values."""
+    """Predictions against actual values, for tasks that predict values."""
     found = m.interactions
     if found is None:
         return None
@@ -128,9 +128,9 @@ def calibration(m: Measured) -> Section | None:
     curve = chart.lines(
         "Calibration: predicted against actual",
         {"held-out interactions": (bins.predicted, bins.actual)},
-        "mean prediction", "mean of what came", marks=True, diagonal=True,
+        "mean prediction", "mean actual value", marks=True, diagonal=True,
     )  # fmt: skip
-    note = "Bins of equal width of the prediction; on the dashed line predictions are right."
+    note = "Bins of equal width of the prediction; the dashed line is perfect calibration."
     by_value = calibrations.by_value(prediction, value)
     labels = [_ends(low, high) for low, high in zip(by_value.low, by_value.high, strict=True)]
     errors = chart.bars(
@@ -159,7 +159,7 @@ def _with_interval(value: float, found: Interval | None) -> str:
 
 
 def _interval(m: Measured, name: str) -> Interval | None:
-    """The interval of a test metric; None where there is none."""
+    """The interval of a test metric; None if it has none."""
     if name == "auc":
         positives = round(m.test["positives"] * m.test["n_events"])
         return auc_interval(m.test["auc"], positives, int(m.test["n_events"]) - positives)

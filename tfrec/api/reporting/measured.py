@@ -1,4 +1,4 @@
-"""What a report shows of a run: its files, and what one more pass over the test set gives."""
+"""The data of a report: the files of a run, and results of one more pass over the test set."""
 
 import dataclasses
 import functools
@@ -29,11 +29,11 @@ class TestRows:
     """The test rows of users.
 
     Attributes:
-        users: `[n]` int64, positions of the users with a test row, rising.
-        lengths: `[n]` int64, interactions in their input.
+        users: `[n]` int64, positions of the users with a test row, ascending.
+        lengths: `[n]` int64, number of interactions in their input.
         owner: `[N]` int64, the user of each held-out interaction.
         item: `[N]` int64, its item.
-        wanted: `[N]` bool, whether a list should hold it: of models that do not rank, only where
+        wanted: `[N]` bool, whether it is a hit for a list: for models that do not rank, only if
             the user liked it.
     """
 
@@ -46,14 +46,14 @@ class TestRows:
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """The lists that one model shows to test users.
+    """The ranked lists of one model for test users.
 
     Attributes:
-        name: Of the model, or of its run.
-        users: `[n]` int64, whose they are, rising.
+        name: Name of the model, or of its run.
+        users: `[n]` int64, positions of their users, ascending.
         top: `[n, k]` int, positions of items, -1 where a list is shorter.
         values: Metrics of the lists by user.
-        exposure: Which items they show.
+        exposure: Which items they recommend.
     """
 
     name: str
@@ -64,14 +64,14 @@ class Listed:
 
 
 class Measured:
-    """A run and what its report needs, each read or measured when it is first asked for.
+    """A run and the data of its report, read or computed when first used.
 
     Args:
         run: A finished run with test values.
-        against: Runs of the same users and items.
+        against: Runs with the same users and items.
 
     Raises:
-        ValueError: a run of `against` knows other users or items.
+        ValueError: a run of `against` has other users or items.
     """
 
     def __init__(self, run: "Run", against: Sequence["Run"]):
@@ -85,19 +85,19 @@ class Measured:
 
     @functools.cached_property
     def saved(self) -> SavedValues:
-        """The metrics by user, as the run wrote them."""
+        """The saved test metrics by user."""
         return RunDir(self.run.path).load_per_user()
 
     @functools.cached_property
     def figures(self) -> list[str]:
-        """Metrics by user of the task's summary, what picks the epoch first."""
+        """Metrics by user of the task's summary, the monitored one first."""
         known = comparable(self.saved)
         wanted = dict.fromkeys((self.task.monitor, *self.task.figures()))
         return [name for name in wanted if name in known] or known[:3]
 
     @functools.cached_property
     def interactions(self) -> dict[str, np.ndarray] | None:
-        """As of `Report.per_interaction`."""
+        """As in `Report.per_interaction`."""
         if self.task.keeps_predictions:
             return RunDir(self.run.path).load_predictions("test")
         report = self.task.new_report(self.info)
@@ -108,7 +108,7 @@ class Measured:
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
-        """Training interactions with each item, `[n_items]`."""
+        """Number of training interactions of each item, `[n_items]`."""
         return np.asarray(self.run.model.list_order.counts)
 
     @functools.cached_property
@@ -121,13 +121,13 @@ class Measured:
 
     @property
     def trained_on(self) -> str:
-        """The split that the kept model learnt from."""
+        """The split that the kept model was trained on."""
         refit = self.run.config.train.refit and self.info.n_ratings.get("validation", 0)
         return "train+validation" if refit else "train"
 
     @functools.cached_property
     def test_rows(self) -> TestRows:
-        """Users' test rows, whatever a row of the data is."""
+        """Test rows by user, even where rows of the data are by item."""
         users, lengths, owners, items, values = [], [], [], [], []
         for features, targets in self._held_out.rows:
             user, target = features["user"].numpy(), targets["target_items"].numpy()
@@ -146,7 +146,7 @@ class Measured:
 
     @functools.cached_property
     def listed(self) -> list[Listed]:
-        """Lists of the run, of `against` and of Popularity; none where they can not be measured."""
+        """Lists of the run, of `against` and of Popularity; none where they cannot be evaluated."""
         if not self.info.has_ids:
             return []
         popular = Popularity.create(lists.of_users(self.info))

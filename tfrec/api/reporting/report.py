@@ -28,11 +28,11 @@ def write(
         path: The file.
         against: Other runs on the same data.
         users: Raw ids of test users whose lists are shown; none: `n_users` drawn by `seed`.
-        n_users: How many.
-        seed: Of the draw.
+        n_users: Number of users to draw.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: as `Run.report`.
+        ValueError: as in `Run.report`.
     """
     for each in (run, *against):
         refuse_unfinished(each.path)
@@ -48,7 +48,7 @@ def write(
         exposed.section(measured),
         user_lists.section(measured, chosen),
     ]
-    lead = "What the run measured on its test set, and what it recommends."
+    lead = "Results on the test set, and recommendations."
     title = f"{run.config.model} on {run.info.name}"
     pages.write(pages.Page(title, [s for s in sections if s and s.blocks], lead), path)
 
@@ -58,11 +58,11 @@ def refuse_unfinished(path: PathLike, flag: str = "--run_dir") -> None:
 
     Args:
         path: The run directory.
-        flag: What named it.
+        flag: The flag that gave it, for errors.
 
     Raises:
-        FileNotFoundError: no run is there.
-        ValueError: it was stopped before its end, or has no test values.
+        FileNotFoundError: there is no run.
+        ValueError: the run was stopped before its end, or has no test values.
     """
     run_dir = RunDir(path)
     config = run_dir.config()
@@ -74,6 +74,6 @@ def refuse_unfinished(path: PathLike, flag: str = "--run_dir") -> None:
         )
     if not run_dir.metrics()["test"]:
         raise ValueError(
-            f"{flag}={path} has no test values (test=False, or its split holds nothing out for "
-            f"test): measure them with {resume}"
+            f"{flag}={path} has no test values (test=False, or its split has no test "
+            f"part): measure them with {resume}"
         )

@@ -10,11 +10,11 @@ from tfrec.pages import Plot, Section, Table, chart
 from tfrec.training.runs import RunDir
 
 Groups = dict[str, np.ndarray]  # positions of users, or a mask of interactions, by label
-_MOST = 2  # metrics of a table
+_MOST = 2  # maximum number of metrics in a table
 
 
 def sections(m: Measured) -> list[Section]:
-    """Those that the data allows."""
+    """The sections that the data allows."""
     if not m.info.has_ids:
         return []
     found = [_by_history(m)] if m.info.rows == "user" or not m.task.ranks else []
@@ -41,7 +41,7 @@ def _by_history(m: Measured) -> Section:
 
 
 def _by_popularity(m: Measured) -> Section:
-    """Errors of predictions, and recall of lists, by the popularity of the held-out items."""
+    """Prediction errors, and recall of lists, by popularity of the held-out items."""
     group = groups(m.counts)
     blocks = []
     if m.interactions is not None:
@@ -51,8 +51,8 @@ def _by_popularity(m: Measured) -> Section:
         masks = {name: group[m.test_rows.item] == g for g, name in enumerate(GROUPS)}
         blocks.append(_of_lists(f"Recall of the best {LENGTH} by popularity", m, masks))
     note = (
-        "Head: the most popular items, which have a third of all training interactions; middle: "
-        "those with the next third; tail: the others; new: without any."
+        "Head: the most popular items with a third of all training interactions; middle: those "
+        "with the next third; tail: the others; new: items without any."
     )
     rows = [
         (name, f"{(group == g).sum():,}", f"{int(m.counts[group == g].sum()):,}")
@@ -63,7 +63,7 @@ def _by_popularity(m: Measured) -> Section:
 
 
 def _new(m: Measured) -> Section:
-    """What is predicted for users and items that training did not have."""
+    """Metrics for users and items without training interactions."""
     known = m.counts > 0
 
     def masks(user: np.ndarray, item: np.ndarray) -> Groups:
@@ -85,7 +85,7 @@ def _new(m: Measured) -> Section:
 
 
 def _of_predictions(caption: str, m: Measured, masks: Groups) -> Table:
-    """Metrics of the predictions of some held-out interactions."""
+    """Prediction metrics by group of held-out interactions."""
     found, rows = m.interactions or {}, []
     for label, mask in masks.items():
         user, value, prediction = (found[n][mask] for n in ("user", "value", "prediction"))
@@ -96,7 +96,7 @@ def _of_predictions(caption: str, m: Measured, masks: Groups) -> Table:
 
 
 def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
-    """Recall of the lists of all models, of some held-out interactions."""
+    """Recall of the lists of all models by group of held-out interactions."""
     rows = []
     for label, mask in masks.items():
         mask = mask & m.test_rows.wanted
@@ -111,7 +111,7 @@ def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
         rows.append((label, f"{mask.sum():,}", *cells))
     liked = "" if m.test_rows.wanted.all() else ", those that the user liked,"
     note = (
-        f"Share of a user's held-out interactions of the group{liked} that the list holds; mean "
+        f"Share of a user's held-out interactions of the group{liked} that are in the list; mean "
         "over users."
     )
     head = ("group", "interactions", *(each.name for each in m.listed))
@@ -121,20 +121,20 @@ def _of_lists(caption: str, m: Measured, masks: Groups) -> Table:
 def _table(
     caption: str, first: str, m: Measured, groups: Groups, others: dict[str, SavedValues]
 ) -> Table:
-    """Metrics of groups of users; those of other models beside the first one."""
+    """Metrics by group of users, and the first metric of the other models."""
     rows, names = [], m.figures[:_MOST]
     for label, users in groups.items():
         saved = slices.of_users(m.saved, users)
         cells = [_with_interval(saved, name) for name in names]
         cells += [_with_interval(slices.of_users(o, users), names[0]) for o in others.values()]
         rows.append((label, f"{len(saved.users):,}", *cells))
-    beside = (f"{other}: {names[0]}" for other in others)
+    columns = (f"{other}: {names[0]}" for other in others)
     note = "With 95 % intervals, bootstrap over the users of the group."
-    return Table(caption, (first, "users", *names, *beside), rows, note=note)
+    return Table(caption, (first, "users", *names, *columns), rows, note=note)
 
 
 def _others(m: Measured) -> dict[str, SavedValues]:
-    """Values by user of the other models that were measured by the same metric."""
+    """Values by user of the other models that have the same metric."""
     name = m.figures[0]
     found = dict(
         zip(m.names[1:], (RunDir(run.path).load_per_user() for run in m.against), strict=True)
@@ -144,7 +144,7 @@ def _others(m: Measured) -> dict[str, SavedValues]:
 
 
 def _with_interval(saved: SavedValues, name: str) -> str:
-    """A metric of some users with its interval; "-" where there are none."""
+    """A metric with its interval; "-" without users."""
     if not len(saved.users):
         return "-"
     found = interval(saved, name)

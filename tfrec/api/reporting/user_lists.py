@@ -1,4 +1,4 @@
-"""Section of what several models recommend to the same users, side by side."""
+"""Section on the recommendations of several models for the same users, side by side."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tfrec.metrics.kept_lists import LENGTH
 from tfrec.pages import Details, Section, Table, Text
 from tfrec.schema import PAD
 
-_SHOWN = 10  # of the history
+_SHOWN = 10  # number of items shown of the history
 HIT = "✓"
 
 
@@ -17,13 +17,13 @@ def choose(m: Measured, users: Sequence[str], n: int, seed: int) -> list[int]:
     """Positions of the users to show.
 
     Args:
-        m: What was measured.
+        m: The run's data.
         users: Raw ids; none: `n` users are drawn who have lists of all models.
-        n: How many.
-        seed: Of the draw.
+        n: Number of users to draw.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: data without ids or lists, an unknown user, or one who was not tested.
+        ValueError: data without ids or lists, an unknown user, or a user without a test row.
     """
     if users and not m.listed:
         raise ValueError(
@@ -44,14 +44,14 @@ def choose(m: Measured, users: Sequence[str], n: int, seed: int) -> list[int]:
             names = list(m.run.users)
             why = "is unknown" if position == PAD else "has no list on the test set"
             raise ValueError(
-                f"--users={user} {why}: give some of the {len(known):,} that have, such as "
+                f"--users={user} {why}: give some of the {len(known):,} that have one, such as "
                 + ", ".join(names[p] for p in known[:3])
             )
     return chosen
 
 
 def section(m: Measured, chosen: Sequence[int]) -> Section | None:
-    """History, what was held out, and the lists of each user."""
+    """History, held-out items, and the lists of each user."""
     if not chosen:
         return None
     names, rows = list(m.run.users), m.rows_of(chosen)
@@ -59,11 +59,8 @@ def section(m: Measured, chosen: Sequence[int]) -> Section | None:
     for user in chosen:
         items, values, held_out = rows[user]
         blocks.append(Details(f"User {names[user]}", _of_user(m, user, items, values, held_out)))
-    said = (
-        f"The {LENGTH} best items by what was known of the user before the test; {HIT} marks items "
-        "that were held out."
-    )
-    return Section("Recommendations", [Text(said), *blocks])
+    note = f"The {LENGTH} best items given the history before the test; {HIT} marks held-out items."
+    return Section("Recommendations", [Text(note), *blocks])
 
 
 def _of_user(
@@ -94,7 +91,7 @@ def _title(m: Measured, position: int) -> str:
 
 
 def _marked(m: Measured, position: int, held_out: np.ndarray) -> str:
-    """A title with a mark where it was held out; "" beyond the end of a list."""
+    """A title, marked if the item was held out; "" beyond the end of a list."""
     if position == PAD:
         return ""
     return _title(m, position) + (f" {HIT}" if position in held_out else "")

@@ -1,4 +1,4 @@
-"""Recommendations for all users, block by block into a Parquet file."""
+"""Recommendations for all users, written block by block to a Parquet file."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ from tfrec.data import vocabulary
 from tfrec.schema import ITEMS_FILE, USERS_FILE
 from tfrec.serving.top_k import TopK
 
-_BLOCK = 8192  # users of one part, which is done as a whole or not at all
+_BLOCK = 8192  # users of one part, which is written atomically
 _MARK = "made_of.json"
 
 
@@ -26,21 +26,21 @@ def write(
 ) -> int:
     """Writes the k best items of every user to `path`.
 
-    Finished parts lie in `PATH.partial` until all are done: an interrupted call goes on after
-    them. Memory does not grow with the number of users.
+    Finished parts are kept in `PATH.partial` until all are done: an interrupted call is resumed
+    after them. Memory does not grow with the number of users.
 
     Args:
-        answers: Signatures of a model, for its k.
+        answers: Signatures of a model; they determine k.
         path: The Parquet file: `user, rank, item, score, title`, users in the data's order.
-        made_of: JSON types that tell this model and call from others.
-        batch_size: Users scored at once.
-        progress: Show a bar on stderr, on a terminal.
+        made_of: JSON types that identify the model and the call.
+        batch_size: Number of users scored at once.
+        progress: Show a progress bar on stderr, on a terminal.
 
     Returns:
         The number of users.
 
     Raises:
-        ValueError: another call is at work on `path`.
+        ValueError: another process is writing `path`.
     """
     partial = path.with_name(f"{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def write(
 
 
 def _begin(partial: pathlib.Path, made_of: dict) -> None:
-    """Keeps the parts of an earlier call for the same thing, and no others."""
+    """Keeps the parts of an earlier, equal call, and removes others."""
     mark = partial / _MARK
     if partial.exists() and not (mark.exists() and json.loads(mark.read_text()) == made_of):
         shutil.rmtree(partial)
@@ -66,7 +66,7 @@ def _begin(partial: pathlib.Path, made_of: dict) -> None:
 
 
 def _parts(answers: TopK, partial: pathlib.Path, batch_size: int) -> Iterator[int]:
-    """Writes the parts that are missing; yields the number of users of each part."""
+    """Writes the missing parts; yields the number of users of each part."""
     batches_a_part = max(1, _BLOCK // batch_size)
     done = sorted(partial.glob("part-*.parquet"))
     for file in done:
@@ -106,22 +106,22 @@ class _Table:
         positions = row["user"].numpy()
         scores, top = (x.numpy()[positions >= 0] for x in self.top_of(row))
         positions = positions[positions >= 0]
-        owner, place = np.nonzero(top >= 0)
-        items = top[owner, place]
+        owner, column = np.nonzero(top >= 0)
+        items = top[owner, column]
         columns = {
             "user": pa.array(self.users[positions[owner]], pa.string()),
-            "rank": pa.array(place + 1, pa.int32()),
+            "rank": pa.array(column + 1, pa.int32()),
             "item": pa.array(self.items[items], pa.string()),
-            "score": pa.array(scores[owner, place], pa.float32()),
+            "score": pa.array(scores[owner, column], pa.float32()),
             "title": pa.array(self.titles[items], pa.string()),
         }
         return pa.table(columns), len(positions)
 
 
 def _join(partial: pathlib.Path, path: pathlib.Path) -> None:
-    """All parts as one file, a part at a time in memory."""
+    """Joins all parts into one file, with one part at a time in memory."""
     files = sorted(partial.glob("part-*.parquet"))
-    whole = partial / "whole.writing"  # not beside `path`: a killed call leaves nothing there
+    whole = partial / "whole.writing"  # not next to `path`: a killed call leaves nothing there
     schema = pq.read_schema(files[0]).remove_metadata()
     with pq.ParquetWriter(whole, schema) as writer:
         for file in files:
