@@ -119,7 +119,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
         (lambda: tfrec.Dataset.from_pandas(orders()[:0], **SHOP), "the frame is empty"),
         (
             lambda: tfrec.Dataset.from_pandas(orders().assign(sku=[None] * 264), **SHOP),
-            "the frame, row 1, column sku: the item id is missing; 264 rows are",
+            "the frame, row 1, column sku: the item id is missing; 264 rows have",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(stars().assign(rating=["x"] * 552), rating="rating"),
@@ -133,7 +133,7 @@ def test_the_same_data_and_settings_are_prepared_once(shop):
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), user="customer", item="sku").split("last"),
-            "has no times",
+            "needs times, but frame has none",
         ),
         (
             lambda: tfrec.Dataset.from_pandas(orders(), **SHOP).split("lasst"),

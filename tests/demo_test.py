@@ -158,10 +158,10 @@ def test_picking_and_rating_titles_changes_the_recommendations(page, demo):
     assert page.texts("#liked .title") == ["Film i3, The"]
     assert "Film i3, The" not in page.texts("#found button")
     assert page.texts("#top .title") == due["titles"][0]
-    page.click("#liked .stars button:nth-child(1)")
-    due = model_answer(demo, [("i3", 1)])
     eventually(lambda: page.texts("#top .why"))
     assert set(page.texts("#top .why")) == {"because of Film i3, The"}
+    page.click("#liked .stars button:nth-child(1)")
+    due = model_answer(demo, [("i3", 1)])
     scores = [f"{score:.3g}" for score in due["scores"][0]]
     eventually(lambda: [f"{float(s):.3g}" for s in page.texts("#top .score")] == scores)
     assert page.run("return document.querySelectorAll('#liked .on').length") == 1

@@ -336,7 +336,7 @@ def test_a_preset_trains_and_combines(tfrec, monkeypatch, tmp_path):  # noqa: F8
     monkeypatch.setitem(presets.ENSEMBLES, "best-x", both)
     path = tmp_path / "best"
     refused = tfrec("train", "--preset=best-x", f"--run_dir={path}", "--train", "epochs=1")
-    assert "--train beside --preset=best-x, an ensemble of one-x, other-x" in refused.err
+    assert "--train with --preset=best-x, an ensemble of one-x, other-x" in refused.err
     assert not path.exists()
     done = tfrec("train", "--preset=best-x", f"--run_dir={path}", "--nodry_run")
     assert done.status == 0, done.err

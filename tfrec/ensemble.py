@@ -20,6 +20,8 @@ def main() -> None:
     print(f"run: {path}   next: tfrec export --run_dir={path}")
 
 
+cli.make_callable("tfrec.ensemble", "tfrec.api.ensembling")
+
 COMMAND = cli.Command(
     main,
     FLAGS,

@@ -35,7 +35,7 @@ class EnsembleTopK(UserTopK):
 
     def __init__(self, model: Ensemble, data_dir, k, titles_file, with_ratings=True):
         check(model)
-        rated = pairs.together(data_dir, model.info, "all") if with_ratings else NO_PAIRS
+        rated = pairs.read_all(data_dir, model.info, "all") if with_ratings else NO_PAIRS
         super().__init__(model, data_dir, k, titles_file, rated)
         self.parts = []
         for member, folder in zip(model.members, model.config.data_dirs, strict=True):
