@@ -53,7 +53,7 @@ class GLocalK(SparseFC):
                 from the pre-trained model; false: at random, as in the authors' code.
         """
 
-        pretrain_epochs: int = setting(20, "at least 1")
+        pretrain_epochs: int = setting(40, "at least 1")
         kernel_scale: float = setting(2e-4, "more than 0", search=Range(1e-5, 0.1, log=True))
         identity_start: bool = True
 

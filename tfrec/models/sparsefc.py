@@ -37,7 +37,7 @@ class SparseFC(ItemRows, Recommender):
 
     task = "rating"
     defaults = TrainConfig(
-        epochs=32, batch_size=64, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
+        epochs=64, batch_size=0, optimizer="adam", learning_rate=1e-3, average=0.998, patience=5
     )
     paper = TrainConfig(epochs=20, optimizer="lbfgs", iterations=50, batch_size=4096, patience=3)
     paper_settings = dict(regularization=60.0, kernel_regularization=0.013, input_dropout=0.0)
