@@ -167,8 +167,8 @@ def test_the_local_server_takes_them(deploy, exports, kubernetes):
     for file in ("models.config", "batching.config"):
         text = (deploy.out / file).read_text()
         (deploy.out / file).write_text(text.replace("/models/", f"{exports}/"))
-    deployment = kubernetes["Deployment", "tfrec-serving"]
-    words = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    manifest = kubernetes["Deployment", "tfrec-serving"]
+    words = manifest["spec"]["template"]["spec"]["containers"][0]["args"]
     types = {field.name: type(field.default) for field in dataclasses.fields(Options)}
     flags = {}
     for name, value in given_flags(words).items():

@@ -110,7 +110,7 @@ def test_an_error_of_the_server_is_one_line(request_, target):  # noqa: F811
 
 def test_a_missing_package_is_named(request_, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
-    for name in ("client", "async_client", "exchange", "channel"):
+    for name in ("client", "async_client", "base_client", "channel"):
         monkeypatch.delitem(sys.modules, f"tfrec.serving.{name}")
         monkeypatch.delattr(f"tfrec.serving.{name}")
     done = request_("--model_name=films", "--items=1", "--target=localhost:1")
