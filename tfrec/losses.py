@@ -60,6 +60,20 @@ def multinomial_nll(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     ) - picked_sum(scores, items)
 
 
+def share_nll(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Minus the sum of the logarithms of a row's items' shares of the row's total score.
+
+    Args:
+        scores: Not negative, `[batch, n_columns]`.
+        items: int32 `[batch, length]`, padding -1.
+
+    Returns:
+        float32 `[batch]`; a share counts as 1e-9 at least.
+    """
+    total = tf.maximum(tf.reduce_sum(scores, axis=1, keepdims=True), 1e-9)
+    return -picked_sum(tf.math.log(tf.maximum(scores / total, 1e-9)), items)
+
+
 def picked_sum(scores: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     """Sum of a row's scores over its items; args and result as in `multinomial_nll`."""
     entries, cells = entries_of(items)

@@ -147,6 +147,11 @@ class DatasetInfo:
         return self.n_items if self.rows == "user" else self.n_users
 
     @property
+    def n_trainable(self) -> int:
+        """Number of ratings that training rows can have at most: all but those of test."""
+        return sum(n for part, n in self.n_ratings.items() if not part.startswith("test"))
+
+    @property
     def has_times(self) -> bool:
         """Whether any time is known."""
         return any(field.kind in TIME_KINDS for field in self.fields)

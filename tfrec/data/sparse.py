@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.linalg
 
 from tfrec.schema import PAD
 
@@ -101,6 +102,17 @@ def singular(x: scipy.sparse.csr_matrix, start: np.ndarray) -> np.ndarray:
     gram, turn = diagonal(x @ basis)
     found = (basis @ turn) * gram**0.25
     return np.pad(found, [(0, 0), (0, start.shape[1] - found.shape[1])])
+
+
+def right_singular(x: scipy.sparse.csr_matrix, size: int) -> np.ndarray:
+    """The first right singular vectors, `[k, n_columns]` in any order; k < min(x.shape).
+
+    Args:
+        x: Both of its sizes are at least 2.
+        size: Largest k.
+    """
+    start = np.ones(min(x.shape), np.float32)
+    return scipy.sparse.linalg.svds(x, min(size, min(x.shape) - 1), v0=start)[2]
 
 
 def diagonal(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

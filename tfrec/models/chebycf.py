@@ -6,8 +6,6 @@ import dataclasses
 
 import keras
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 import tensorflow as tf
 
 from tfrec import losses
@@ -64,7 +62,7 @@ class ChebyCF(Recommender):
 
     def build(self, input_shape=None):
         info, options = self.info, {"trainable": False, "autocast": False}
-        size = sum(n for part, n in info.n_ratings.items() if not part.startswith("test"))
+        size = info.n_trainable
         self.pairs = self.add_weight((size, 2), "zeros", "int64", name="pairs", **options)
         self.entries = self.add_weight((size,), "zeros", name="entries", **options)
         self.scale = self.add_weight((info.n_items,), "ones", name="scale", **options)
@@ -78,12 +76,15 @@ class ChebyCF(Recommender):
         return 4 * info.n_items * (4 * train.eval_batch_size + 3 * config.factors)
 
     def call(self, features, training=False):
-        items = features["items"]
-        x = densify(items, losses.observed(items), self.info.n_items)
-        x = tf.transpose(x / self.scale)
+        x = tf.transpose(self._history(features) / self.scale)
         low = tf.matmul(self.vectors, tf.matmul(self.vectors, x, transpose_a=True))
         found = self._filtered(x) + self.config.low_pass * low
         return tf.transpose(found) * self.scale
+
+    def _history(self, features) -> tf.Tensor:
+        """X of the rows, `[batch, n_items]`: 1 for the items of the history."""
+        items = features["items"]
+        return densify(items, losses.observed(items), self.info.n_items)
 
     def _filtered(self, x: tf.Tensor) -> tf.Tensor:
         """H(L) x by the recurrence T_k = 2 L T_(k-1) - T_(k-2); `[n_items, batch]`."""
@@ -104,9 +105,7 @@ class ChebyCF(Recommender):
 
     def objective(self, features, targets, scores):
         """The squared error of the history; it is not minimised."""
-        items = features["items"]
-        x = densify(items, losses.observed(items), self.info.n_items)
-        return tf.reduce_sum(tf.square(x - scores), axis=1)
+        return tf.reduce_sum(tf.square(self._history(features) - scores), axis=1)
 
     def fit(self, rows, **unused):
         """Reads `rows`, batches of (features, targets), once."""
@@ -125,7 +124,9 @@ class ChebyCF(Recommender):
         self.entries.assign(entries)
         self.scale.assign(degrees**self.config.degree)
         if self.config.low_pass:
-            self.vectors.assign(low_frequencies(x, self.config.factors))
+            found = sparse.right_singular(x, self.config.factors).T
+            missing = self.config.factors - found.shape[1]
+            self.vectors.assign(np.pad(found, [(0, 0), (0, missing)]))
 
 
 def coefficients(order: int, flatness: int) -> np.ndarray:
@@ -144,11 +145,3 @@ def coefficients(order: int, flatness: int) -> np.ndarray:
 
     found = np.polynomial.chebyshev.chebinterpolate(plateau, order)
     return found.astype(np.float32)
-
-
-def low_frequencies(x: scipy.sparse.csr_matrix, size: int) -> np.ndarray:
-    """The first right singular vectors, `[n_columns, size]`; zeros where x has fewer."""
-    most = min(size, min(x.shape) - 1)
-    start = np.random.default_rng(0).standard_normal(min(x.shape)).astype(x.dtype)
-    vectors = scipy.sparse.linalg.svds(x, most, v0=start, return_singular_vectors="vh")[2]
-    return np.pad(vectors[::-1].T, [(0, 0), (0, size - most)])

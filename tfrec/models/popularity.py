@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from tfrec import losses
 from tfrec.config import Settings
 from tfrec.models.base import Recommender
 
@@ -32,11 +33,7 @@ class Popularity(Recommender):
 
     def objective(self, features, targets, scores):
         """Minus the log-likelihood of the targets under the popularity distribution."""
-        share = scores / tf.maximum(tf.reduce_sum(scores, axis=1, keepdims=True), 1.0)
-        items = targets["target_items"]
-        picked = tf.gather(share, tf.maximum(items, 0), batch_dims=1)
-        nll = -tf.math.log(tf.maximum(picked, 1e-9)) * tf.cast(items >= 0, tf.float32)
-        return tf.reduce_sum(nll, axis=1)
+        return losses.share_nll(scores, targets["target_items"])
 
     def fit(self, rows, **unused):
         """Counts the items in `rows`, batches of (features, targets)."""

@@ -9,9 +9,11 @@ import numpy as np
 import scipy.sparse
 import tensorflow as tf
 
+from tfrec import losses
 from tfrec.config import Range, setting
 from tfrec.layers.newest_items import newest_items
 from tfrec.models.base import Recommender
+from tfrec.schema import DatasetInfo
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -48,8 +50,7 @@ class SequentialRules(Recommender):
 
     def build(self, input_shape=None):
         info, options = self.info, {"trainable": False, "autocast": False}
-        n_pairs = sum(n for part, n in info.n_ratings.items() if not part.startswith("test"))
-        size = min(n_pairs * self.config.distance, info.n_items**2)
+        size = most_rules(info, self.config)
         self.starts = self.add_weight(
             (info.n_items + 1,), "zeros", "int64", name="starts", **options
         )
@@ -60,8 +61,7 @@ class SequentialRules(Recommender):
     @classmethod
     def memory(cls, info, config, train):
         """The rules, in the model and while counting, and a dense batch of scores."""
-        n_pairs = min(sum(info.n_ratings.values()) * config.distance, info.n_items**2)
-        return 36 * n_pairs + 8 * train.eval_batch_size * info.n_items
+        return 36 * most_rules(info, config) + 8 * train.eval_batch_size * info.n_items
 
     def call(self, features, training=False):
         items = newest_items(features["items"], self.config.recent)
@@ -80,11 +80,7 @@ class SequentialRules(Recommender):
 
     def objective(self, features, targets, scores):
         """Minus the logarithm of the targets' shares of the total score."""
-        share = scores / tf.maximum(tf.reduce_sum(scores, axis=1, keepdims=True), 1e-9)
-        items = targets["target_items"]
-        picked = tf.gather(share, tf.maximum(items, 0), batch_dims=1)
-        nll = -tf.math.log(tf.maximum(picked, 1e-9)) * tf.cast(items >= 0, tf.float32)
-        return tf.reduce_sum(nll, axis=1)
+        return losses.share_nll(scores, targets["target_items"])
 
     def fit(self, rows, **unused):
         """Counts the rules in `rows`, batches of (features, targets)."""
@@ -98,6 +94,11 @@ class SequentialRules(Recommender):
         self.starts.assign(counts.indptr)
         self.successors.assign(np.pad(counts.indices, pad))
         self.rules.assign(np.pad(counts.data, pad))
+
+
+def most_rules(info: DatasetInfo, config: SequentialRules.Config) -> int:
+    """Largest possible number of rules."""
+    return min(info.n_trainable * config.distance, info.n_items**2)
 
 
 def rules_of(items: np.ndarray, n_items: int, distance: int) -> scipy.sparse.csr_matrix:

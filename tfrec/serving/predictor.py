@@ -102,10 +102,7 @@ class BasePredictor(abc.ABC):
         """
         pairs = [history_pairs(history, self.rating) for history in histories]
         newest, older = self._fit(pairs)
-        lists = {
-            "items": [[item for item, _ in row] for row in newest],
-            "values": [[value for _, value in row] for row in newest],
-        }
+        lists = _columns(newest)
         if exclude is not None or allow is not None or any(older):
             given = exclude if exclude is not None else [()] * len(pairs)
             lists["exclude"] = [[*a, *b] for a, b in zip(older, given, strict=True)]
@@ -155,8 +152,7 @@ class BasePredictor(abc.ABC):
             lists["user"] = list(histories_or_users)
         else:
             pairs, _ = self._fit([history_pairs(h, self.rating) for h in histories_or_users])
-            lists["items"] = [[item for item, _ in row] for row in pairs]
-            lists["values"] = [[value for _, value in row] for row in pairs]
+            lists |= _columns(pairs)
 
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[float]]:
             scores = [row for answer in answers for row in answer["scores"].tolist()]
@@ -188,11 +184,7 @@ class BasePredictor(abc.ABC):
             ValueError: the model takes no histories, or was exported without the signature.
         """
         pairs = [history_pairs(history, self.rating) for history in histories]
-        lists: dict[str, list] = {
-            "items": [[item for item, _ in row] for row in pairs],
-            "values": [[value for _, value in row] for row in pairs],
-            "candidates": [list(row) for row in candidates],
-        }
+        lists = _columns(pairs) | {"candidates": [list(row) for row in candidates]}
 
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[list[Reason]]]:
             found, start = [], 0
@@ -261,6 +253,14 @@ class Predictor(BasePredictor):
         """Sends the requests one after the other."""
         name = calls.signature
         return calls.read([self.predict(r, name, timeout=timeout) for r in calls.requests])
+
+
+def _columns(pairs: Sequence[Sequence[tuple[str, float]]]) -> dict[str, list]:
+    """The inputs `items` and `values` of histories, as `history_pairs` returns them."""
+    return {
+        "items": [[item for item, _ in row] for row in pairs],
+        "values": [[value for _, value in row] for row in pairs],
+    }
 
 
 def recommendations(

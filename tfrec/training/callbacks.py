@@ -1,5 +1,6 @@
 """The Keras callbacks of every run."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from tfrec.training.runs import RunDir
 
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))  # in seconds
 SHOWN_PARTS = ("loss", "refeed_loss", "kl")  # parts of the loss in the line of an epoch
 
 
@@ -54,9 +56,8 @@ class EpochLine(keras.callbacks.Callback):
 def duration(seconds: float) -> str:
     """Seconds as text of at most two units, such as "3 min 20 s"."""
     whole = round(seconds)
-    for name, size, smaller in (("d", 86400, "h"), ("h", 3600, "min"), ("min", 60, "s")):
+    for (name, size), (smaller, unit) in itertools.pairwise(UNITS):
         if whole >= size:
-            unit = {"h": 3600, "min": 60, "s": 1}[smaller]
             return f"{whole // size} {name} {whole % size // unit} {smaller}"
     return f"{whole} s"
 

@@ -68,7 +68,8 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
         **{part: report.result() for part, report in reports.items()},
     }
     result["test"] |= lists.result(model, lists.HeldOut(config.data_dir, "test"))
-    result |= {name: done[base][name] for name in ("floors",) if name in done[base]}
+    if "floors" in done[base]:
+        result["floors"] = done[base]["floors"]
     _write(run_dir, model, config, result, reports["test"], overwrite)
     return result
 

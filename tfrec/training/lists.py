@@ -15,11 +15,10 @@ from typing import TypeVar
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.linalg
 import tensorflow as tf
 
 from tfrec import ranking
-from tfrec.data import by_user, inputs, pairs
+from tfrec.data import by_user, inputs, pairs, sparse
 from tfrec.layers.list_order import SIZE
 from tfrec.metrics import RankingReport, RatingReport
 from tfrec.models.base import Recommender
@@ -103,8 +102,7 @@ def _vectors(chosen: scipy.sparse.csr_matrix) -> np.ndarray:
         _, lengths, rows = np.linalg.svd(chosen.toarray(), full_matrices=False)
         found = rows[lengths > 1e-4 * max(1.0, lengths[0])][:SIZE]
     else:
-        start = np.ones(min(chosen.shape), np.float32)
-        found = scipy.sparse.linalg.svds(chosen, min(SIZE, min(chosen.shape) - 1), v0=start)[2]
+        found = sparse.right_singular(chosen, SIZE)
     return np.pad(found.T, [(0, 0), (0, SIZE - len(found))]).astype(np.float32)
 
 

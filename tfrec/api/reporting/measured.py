@@ -6,7 +6,6 @@ import typing
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfrec.api.comparing import names_of
 from tfrec.data import pairs, vocabulary
@@ -16,8 +15,7 @@ from tfrec.metrics.kept_lists import LENGTH, KeptLists
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
-from tfrec.training import batches, lists
-from tfrec.training.evaluation import Evaluator
+from tfrec.training import evaluation, lists
 from tfrec.training.runs import RunDir
 
 if typing.TYPE_CHECKING:
@@ -103,7 +101,7 @@ class Measured:
         report = self.task.new_report(self.info)
         if type(report).per_interaction is Report.per_interaction:
             return None
-        Evaluator(self.run.model)(_test_batches(self.run), report)
+        self._measure(self.run.model, report)
         return report.per_interaction()
 
     @functools.cached_property
@@ -167,11 +165,15 @@ class Measured:
     def _held_out(self) -> lists.HeldOut:
         return lists.HeldOut(self.run.data_dir, "test")
 
+    def _measure(self, model: Recommender, report: Report) -> None:
+        """Feeds a report with the test set of the run's data."""
+        evaluation.measure(model, self.run.data_dir, "test", report, self.run.config.train)
+
     def _lists(self, name: str, model: Recommender) -> Listed | None:
         """A model's lists, measured as the run's task does; None where there is none."""
         if self._by_ranks and model.task_object.ranks:
             report = KeptLists(self.info, (*self.run.config.train.cuts, LENGTH, 100))
-            Evaluator(model)(_test_batches(self.run, model), report)
+            self._measure(model, report)
         else:
             made = lists.reports(model, self._held_out, make=KeptLists)
             if not made:
@@ -192,13 +194,6 @@ class Measured:
                 values = features["values"][row].numpy()[items != PAD]
                 found[int(user[row])] = items[items != PAD], values, target[target != PAD]
         return found
-
-
-def _test_batches(run: "Run", model: Recommender | None = None) -> tf.data.Dataset:
-    train = run.config.train
-    return batches.read(
-        model or run.model, run.data_dir, "test", train.eval_batch_size, seed=train.seed
-    )
 
 
 def _refuse_other_ids(run: "Run", other: "Run") -> None:

@@ -34,8 +34,9 @@ def write(
     Raises:
         ValueError: as in `Run.report`.
     """
-    for each in (run, *against):
-        refuse_unfinished(each.path)
+    _refuse_unfinished(run.path)
+    for other in against:
+        _refuse_unfinished(other.path, "--against")
     measured = Measured(run, against)
     chosen = user_lists.choose(measured, users, n_users, seed)
     sections = [
@@ -53,7 +54,7 @@ def write(
     pages.write(pages.Page(title, [s for s in sections if s and s.blocks], lead), path)
 
 
-def refuse_unfinished(path: PathLike, flag: str = "--run_dir") -> None:
+def _refuse_unfinished(path: PathLike, flag: str = "--run_dir") -> None:
     """Refuses a directory without a finished and tested run.
 
     Args:

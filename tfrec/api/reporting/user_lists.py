@@ -58,13 +58,20 @@ def section(m: Measured, chosen: Sequence[int]) -> Section | None:
     blocks = []
     for user in chosen:
         items, values, held_out = rows[user]
-        blocks.append(Details(f"User {names[user]}", _of_user(m, user, items, values, held_out)))
+        lists = [each.top[np.searchsorted(each.users, user)] for each in m.listed]
+        shown = _of_user(m, names[user], items, values, held_out, lists)
+        blocks.append(Details(f"User {names[user]}", shown))
     note = f"The {LENGTH} best items given the history before the test; {HIT} marks held-out items."
     return Section("Recommendations", [Text(note), *blocks])
 
 
 def _of_user(
-    m: Measured, user: int, items: np.ndarray, values: np.ndarray, held_out: np.ndarray
+    m: Measured,
+    user: str,
+    items: np.ndarray,
+    values: np.ndarray,
+    held_out: np.ndarray,
+    lists: Sequence[np.ndarray],
 ) -> list[Text | Table]:
     rated = m.info.rating_min < m.info.rating_max
     newest = range(len(items) - 1, max(-1, len(items) - 1 - _SHOWN), -1)
@@ -72,7 +79,6 @@ def _of_user(
         _title(m, items[i]) + (f" ({values[i]:g})" if rated else "") for i in newest
     ]  # the newest first
     more = f"; and {len(items) - _SHOWN:,} older" if len(items) > _SHOWN else ""
-    lists = [each.top[np.searchsorted(each.users, user)] for each in m.listed]
     rows = [
         (f"{rank + 1}", *(_marked(m, row[rank], held_out) for row in lists))
         for rank in range(max(map(len, lists)))
@@ -81,7 +87,7 @@ def _of_user(
     return [
         Text(f"History, the newest first: {'; '.join(known) or 'none'}{more}."),
         Text(f"Held out: {'; '.join(_title(m, i) for i in held_out[:_SHOWN])}."),
-        Table(f"Recommended to user {list(m.run.users)[user]}", head, rows, is_text=True),
+        Table(f"Recommended to user {user}", head, rows, is_text=True),
     ]
 
 
