@@ -3,10 +3,10 @@
     python benchmarks/defaults.py [--sets=ml-latest-small] [--models=ease,sasrec]
 
 Each run is `python -m tfrec.train --model=NAME` with only the flags of the data set, in its own
-process; finished runs in --out are kept, so an interrupted table is resumed. A model must beat
-Popularity (rankings), Biases (ratings) or the constant share of positives (clicks), on the same
-held-out rows. CPU seconds are those of the whole command. Data sets other than ml-latest-small are
-searched for in the folder TFREC_DATA.
+process, which is ended after --cpu_limit seconds; finished runs in --out are kept, so an
+interrupted table is resumed. A model must beat Popularity (rankings), Biases (ratings) or the
+constant share of positives (clicks), on the same held-out rows. CPU seconds are those of the whole
+command. Data sets other than ml-latest-small are searched for in the folder TFREC_DATA.
 """
 
 import gzip
@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 
@@ -26,7 +27,7 @@ from tfrec.config import known_names
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("sets", ["ml-latest-small"], "data sets", flag_values=FLAGS)
 flags.DEFINE_list("models", [], "which (default: all)", flag_values=FLAGS)
-flags.DEFINE_integer("timeout", 3600, "seconds until a run is given up", flag_values=FLAGS)
+flags.DEFINE_integer("cpu_limit", 900, "CPU seconds until a run is ended", flag_values=FLAGS)
 flags.DEFINE_string("out", "runs/defaults", "where the runs are written", flag_values=FLAGS)
 
 TABULAR = ("--dataset=tabular", "--data=duplicates=first")
@@ -67,11 +68,12 @@ def run(model: str, data: str) -> dict:
 def timed(command: list[str]) -> dict:
     """Runs a command; returns its CPU seconds and, if it failed, the last line of its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FLAGS.timeout)
-        last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    except subprocess.TimeoutExpired:
-        last = [f"more than {FLAGS.timeout} s"]
+    limit = FLAGS.cpu_limit
+    limited = ["bash", "-c", f'ulimit -t {limit} && exec "$@"', "-", *command]
+    done = subprocess.run(limited, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        last = [f"not finished after {limit} CPU seconds"]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"cpu_seconds": round(spent), "error": "".join(last)}
