@@ -36,6 +36,7 @@ def rows_to_score(info: DatasetInfo, most: int) -> int:
     return max(1, min(most, _SCORES // max(1, info.n_columns)))
 
 
+@tf.autograph.experimental.do_not_convert
 def histories(
     data_dir: str | pathlib.Path,
     info: DatasetInfo,
@@ -103,6 +104,7 @@ def histories(
     return _finish(rows.map(batch, tf.data.AUTOTUNE), info.row_counts[split], batch_size, fill)
 
 
+@tf.autograph.experimental.do_not_convert
 def events(
     data_dir: str | pathlib.Path,
     info: DatasetInfo,

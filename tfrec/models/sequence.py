@@ -12,6 +12,7 @@ from tfrec.layers import next_item_losses
 from tfrec.layers.function_layer import FunctionLayer
 from tfrec.layers.newest_items import newest_items
 from tfrec.losses import entries_of
+from tfrec.models import output_bias
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Factors
 from tfrec.schema import PAD
@@ -97,14 +98,8 @@ class Sequence(Factors, Recommender):
 
     def begin_epoch(self, epoch, rows):
         """Before the first epoch: initializes the biases by `popular`, unless they were trained."""
-        if epoch or not self.config.popular or np.any(keras.ops.convert_to_numpy(self.bias)):
-            return
-        counts = np.zeros(self.info.n_items + 1)
-        for features, _ in rows:
-            items = np.asarray(features["items"]).ravel()
-            counts += np.bincount(items + 1, minlength=len(counts))
-        logs = np.log(counts[1:] + 1)
-        self.bias.assign(logs - logs.mean())
+        if not epoch and self.config.popular:
+            output_bias.set_popularity(self.bias, rows)
 
     def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
         """Hidden states `[batch, L, width]` of left-padded histories, int32 `[batch, L]`."""
