@@ -69,10 +69,7 @@ SMALL = {
     ),
     "sequentialrules": ({}, {"batch_size": 16}),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
-    "sasrec": (
-        dict(width=16, blocks=1, dropout=0.0, attention_dropout=0.0, loss="softmax"),
-        NEXT,
-    ),
+    "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
     "bert4rec": (
         dict(width=16, blocks=1, window=20, dropout=0.0, attention_dropout=0.0, mask=0.3),
         NEXT,
