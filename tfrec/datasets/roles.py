@@ -10,11 +10,7 @@ ROLES = ("user", "item", "value", "time", "title", "part")
 KINDS = ("category", "set", "number", "bucket", "prefix", "text")
 OWNERS = ("item", "user", "event")
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
-SETTINGS = {
-    "separator": tuple(SEPARATORS),
-    "header": ("yes", "no"),
-    "reader": ("pyarrow", "tensorflow_io"),
-}
+SETTINGS = {"separator": tuple(SEPARATORS), "header": ("yes", "no")}
 RESERVED = ("user", "item", "value", "time", "part", "test", "weekday", "hour", "day")
 _OF_EVENTS = ("category", "number")
 _ALIKE = 0.7  # similarity to a role from which a name without a kind counts as mistyped
