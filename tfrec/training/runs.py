@@ -225,8 +225,6 @@ class RunDir:
     def _refuse_other_data(self, config: RunConfig, found: str) -> None:
         """Raises ValueError where the fingerprint of the data is not that of the training data."""
         known = config.fingerprint
-        if not known and self.model.exists():  # runs of older versions: the model has it
-            known = self.load_model().info.fingerprint
         if known and known != found:
             raise ValueError(
                 f"--run_dir={self.path} was trained on other data than --data_dir="
@@ -247,11 +245,6 @@ class RunDir:
     def _json(self, name: str, make: Callable[[dict], Read]) -> Read:
         path = self.path / name
         if not path.exists():
-            if self.finished:
-                raise ValueError(
-                    f"--run_dir={self.path} holds metrics, but no {name}: an older version of "
-                    "tfrec combined runs there; do it again with `python -m tfrec.ensemble`"
-                )
             raise FileNotFoundError(
                 f"{path} does not exist: --run_dir={self.path} holds no finished run; make one "
                 f"with `python -m tfrec.train --run_dir={self.path}`"
