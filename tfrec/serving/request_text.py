@@ -35,15 +35,15 @@ def inputs(
     row: dict[str, list] = {"user": [user]}
     if items:
         pairs = history(items, rating)
-        row = {"items": [[i for i, _ in pairs]], "values": [[v for _, v in pairs]]}
+        row = {"items": [list(pairs)], "values": [list(pairs.values())]}
     if not (exclude or allow):
         return "serving_default", row
     lists = {"exclude": [exclude.split(",")], "allow": [allow.split(",")]}  # "" is padding
     return "recommend", {**row, **lists}
 
 
-def history(text: str, rating: float) -> list[tuple[str, float]]:
-    """Parses a history "item:rating,..." to pairs.
+def history(text: str, rating: float) -> dict[str, float]:
+    """Parses a history "item:rating,..." to item -> rating.
 
     Raises:
         ValueError: another form, or an item twice.
@@ -61,7 +61,7 @@ def history(text: str, rating: float) -> list[tuple[str, float]]:
         if item in pairs:
             raise ValueError(f"--items: item {item} is given twice; leave one out")
         pairs[item] = number
-    return list(pairs.items())
+    return pairs
 
 
 def rest(signature: str, row: dict[str, list]) -> str:
