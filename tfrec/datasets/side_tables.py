@@ -10,7 +10,7 @@ import numpy
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import files, tabular_text
+from tfrec.datasets import files, text_format
 from tfrec.datasets.roles import RESERVED, Columns, NamedField
 
 Source = str | pathlib.Path | pandas.DataFrame
@@ -129,7 +129,7 @@ def load(source: Source, of: str) -> tuple[str, pandas.DataFrame, bool]:
     if _PARQUET.search(file.name):
         with files.naming(file.where):
             return file.where, pandas.read_parquet(io.BytesIO(file.read())), True
-    return file.where, tabular_text.whole(file), False
+    return file.where, text_format.whole(file), False
 
 
 def _key(table: pandas.DataFrame, where: str, of: str, columns: Columns) -> str:

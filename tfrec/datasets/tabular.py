@@ -3,7 +3,7 @@
 `--columns=user=customer_id,item=sku,value=stars,time=bought_at,title=product`. Only user and item
 are required: without a value every event is 1, without a time none is known. Other columns, such
 as `price=unit_price:number`, become fields for models that read side information, and so do those
-of side tables (see `side_tables`). Separator and header are sniffed unless `separator=` and
+of side tables (see `side_tables`). Separator and header are inferred unless `separator=` and
 `header=` are given. pyarrow reads in bounded memory.
 """
 
@@ -21,6 +21,7 @@ from tfrec.datasets import (
     side_tables,
     tabular_parquet,
     tabular_text,
+    text_format,
 )
 from tfrec.datasets.event_tables import Events
 from tfrec.datasets.raw_dataset import RawDataset
@@ -168,6 +169,6 @@ def _table(
 ) -> tabular_text.TextTable | tabular_parquet.ParquetTable:
     if _PARQUET.search(file.name):
         return tabular_parquet.open_table(file, wanted)
-    return tabular_text.sniff(
+    return text_format.infer(
         file, wanted, settings.get("separator", ""), settings.get("header", "")
     )
