@@ -116,9 +116,9 @@ def _field(name: str, value: str, where: str) -> NamedField:
             f"{where} {name!r} cannot be the name of a field: choose another, of letters, digits "
             f"and _, such as {name.strip('_') or 'my'}_field={value}"
         )
-    for word, what, known in ((kind, "kind", KINDS), (of, "owner", OWNERS)):
-        if word and word not in known:
-            names = known_names(word, known)
+    for word, what, choices in ((kind, "kind", KINDS), (of, "owner", OWNERS)):
+        if word and word not in choices:
+            names = known_names(word, choices)
             raise ValueError(f"{where} {name}={value}: no {what} {word!r}; {names}")
     if len(rest) > 2 or not column:
         raise ValueError(f"{where} {name}={value} is not of the form {name}=COLUMN:KIND:OWNER")

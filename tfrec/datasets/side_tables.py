@@ -5,6 +5,7 @@ import io
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy
 import pandas
@@ -13,7 +14,7 @@ from tfrec.config import known_names
 from tfrec.datasets import files, text_format
 from tfrec.datasets.roles import RESERVED, Columns, NamedField
 
-Source = str | pathlib.Path | pandas.DataFrame
+Source: TypeAlias = str | pathlib.Path | pandas.DataFrame
 NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"  # not 02139, which is a code
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 

@@ -26,7 +26,7 @@ class ParquetTable(TypedTable):
     cure = "--columns ...,{name}=COLUMN"
 
     @property
-    def where(self):
+    def where(self) -> str:
         return self.file.where
 
     def batches(self) -> Iterator[pyarrow.Table]:
@@ -35,7 +35,7 @@ class ParquetTable(TypedTable):
             for batch in opened.iter_batches(_ROWS, columns=names):
                 yield pyarrow.Table.from_batches([batch])
 
-    def count(self):
+    def count(self) -> int:
         with self.file.opener() as stream:
             return pyarrow.parquet.ParquetFile(stream).metadata.num_rows
 

@@ -10,8 +10,8 @@ import datetime
 import io
 import itertools
 import re
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NoReturn
 
 import numpy
 import pyarrow
@@ -86,7 +86,7 @@ class TextTable:
         """The number of rows."""
         return sum(1 for _ in self._lines())
 
-    def _open(self, stream: io.RawIOBase) -> pyarrow.csv.CSVStreamingReader:
+    def _open(self, stream: IO[bytes]) -> pyarrow.csv.CSVStreamingReader:
         types = {"value": pyarrow.float32(), "time": _TIMES[self.times]}
         numbers = [str(position) for position in range(len(self.names))]
         wanted = {str(position): name for name, position in self.positions.items()}
@@ -211,10 +211,11 @@ def _in_seconds(table: pyarrow.Table) -> pyarrow.Table:
     return table.set_column(position, "time", pyarrow.array(numpy.floor_divide(micros, 1_000_000)))
 
 
-def reader(lines, separator: str, quoted: bool):
+def reader(lines: Iterable[str], separator: str, quoted: bool) -> Any:
     """Python's reader of lines, slow, but it knows their numbers."""
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    return csv.reader(lines, delimiter=separator, quoting=quoting)
+    return csv.reader(
+        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    )
 
 
 def called(separator: str) -> str:

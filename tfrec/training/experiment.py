@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -75,7 +76,7 @@ class Experiment:
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
         self.held_out = {x: lists.HeldOut(config.data_dir, x) for x in ("validation", "test")}
-        self.validated = None  # the report of the latest validation
+        self.validated: Any = None  # the report of the latest validation
         self.progress = Progress()  # at the end of `fit`
         self.result: dict = {}  # the metrics of `run`
         self._start, self._earlier = time.perf_counter(), 0.0
@@ -287,7 +288,7 @@ class Experiment:
             message = warm_start.start(self.model, config.data_dir, earlier, config.train)
             self.say("\n".join(filter(None, [message, note])))
 
-    def _write(self, action) -> None:
+    def _write(self, action: Callable[[], object]) -> None:
         """Runs `action` on the chief: only one worker writes."""
         if self.chief:
             action()
@@ -388,7 +389,7 @@ class Experiment:
             "loss": {"first_step": progress.first_loss, "last_epoch": progress.last_loss},
         }
 
-    def _finish(self, report) -> None:
+    def _finish(self, report: Any) -> None:
         """Writes the metrics, and removes the saved states."""
         if self.result["test"]:
             report.save(self.run_dir.per_user)

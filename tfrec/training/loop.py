@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -95,7 +95,7 @@ class Trainer:
         make_rows: Callable[[], tf.data.Dataset] | None = None,
         monitor: str = "",
         higher_is_better: bool = False,
-        callbacks: list[keras.callbacks.Callback] = (),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         progress: Progress | None = None,
         own: Own | None = None,
         on_best: Callable[[], None] = lambda: None,

@@ -64,16 +64,16 @@ class Progress:
         Raises:
             ValueError: the metric was not measured, or is not a number.
         """
-        if measured and monitor not in measured:
-            raise ValueError(
-                f"--train monitor={monitor} is not measured; known: " + ", ".join(measured)
-            )
-        value = measured.get(monitor)
-        if value != value:
-            raise ValueError(f"validation {monitor} is not a number: lower the learning rate")
-        is_first = not measured or self.best is None
-        if not is_first and not (value > self.best if higher_is_better else value < self.best):
-            return False
+        if measured:
+            if monitor not in measured:
+                raise ValueError(
+                    f"--train monitor={monitor} is not measured; known: " + ", ".join(measured)
+                )
+            value, best = measured[monitor], self.best
+            if value != value:
+                raise ValueError(f"validation {monitor} is not a number: lower the learning rate")
+            if best is not None and not (value > best if higher_is_better else value < best):
+                return False
+            self.best = value
         self.best_epoch, self.stale, self.metrics = self.epoch, 0, measured
-        self.best = value if measured else self.best
         return True

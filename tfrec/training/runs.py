@@ -19,7 +19,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -237,7 +237,7 @@ class RunDir:
         """Reads `metrics.json`; raises as `config`."""
         return self._json("metrics.json", dict)
 
-    def _reading(self, path: pathlib.Path):
+    def _reading(self, path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
         """Raises one kind of error for a damaged file of the run."""
         cure = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
         return damage.refused(path, cure)
@@ -270,7 +270,7 @@ class RunDir:
         with aside.file(self.path / name, durable=True) as path:
             path.write_text(text)
 
-    def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
+    def save_predictions(self, part: str, columns: dict[str, Any]) -> None:
         """Writes the result of `RatingReport.predictions` for "validation" or "test"."""
         with aside.file(self.predictions[part]) as path, path.open("wb") as file:
             np.savez(file, **columns)
@@ -377,7 +377,7 @@ class RunDir:
         with self.reading_state():
             return state.load(self.states[0], model)
 
-    def reading_state(self):
+    def reading_state(self) -> contextlib.AbstractContextManager[None]:
         """Raises one kind of error for a damaged state; the state before it is another cure."""
         newest, *older = self.states
         again = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
