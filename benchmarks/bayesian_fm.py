@@ -17,10 +17,7 @@ myfm 0.4.0 imports pkg_resources, which new versions of setuptools lack: hence t
 in a separate environment with tfrec.
 """
 
-import json
-import pathlib
-import time
-
+import peers
 from absl import flags
 
 from tfrec import cli, presets
@@ -46,42 +43,24 @@ _DAY = 86_400
 def main() -> None:
     """Trains, measures, prints."""
     myfm()  # before any work
-    from tfrec.data import prepared
-    from tfrec.schema import DatasetInfo
-
-    data = presets.preset(DATA[FLAGS.data]).data
-    data_dir = FLAGS.data_dir or prepared.default_dir(data)
-    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
+    data_dir, info = peers.prepared(presets.preset(DATA[FLAGS.data]).data, FLAGS.data_dir)
     train, held_out = ("train", "validation") if FLAGS.validation else ("train+validation", "test")
     known, queries = (read(data_dir, info, part) for part in (train, held_out))
-    wall, cpu = time.perf_counter(), time.process_time()
-    predictions = predict(known, queries, info.n_users, info.n_items)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    predictions, cost = peers.timed(predict, known, queries, info.n_users, info.n_items)
     measured = measure(info, queries, predictions)
     settings = {n: FLAGS[n].value for n in ("rank", "samples", "burn_in", "day", "implicit")}
     result = {"protocol": info.protocol, "trained_on": train, "settings": settings}
-    result |= {held_out: measured, "seconds": wall, "cpu_seconds": cpu}
+    result |= {held_out: measured, **cost}
     print(f"{info.protocol}; trained on {train}\n{settings}")
     numbers = "  ".join(f"{name} {measured[name]:.4f}" for name in ("rmse", "mae"))
-    print(f"{held_out} {numbers}  {wall:.0f} s ({cpu:.0f} CPU s)")
+    print(f"{held_out} {numbers}  {cost['seconds']:.0f} s ({cost['cpu_seconds']:.0f} CPU s)")
     if FLAGS.out:
-        path = pathlib.Path(FLAGS.out)
-        aside = path.with_name(f".{path.name}.partial")
-        aside.write_text(json.dumps(result, indent=2) + "\n")
-        aside.replace(path)
+        peers.write_results(FLAGS.out, result)
 
 
 def myfm():
-    """The package.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        import myfm
-    except ImportError as error:
-        raise ValueError(f"this benchmark needs `{INSTALL}` ({error})") from None
-    return myfm
+    """The package; raises ValueError if it is not installed."""
+    return peers.package("myfm", INSTALL)
 
 
 def read(data_dir: str, info, part: str) -> dict:

@@ -94,20 +94,18 @@ def measured(model: str, data_dir: str, train: dict) -> dict:
     import tensorflow as tf
 
     from tfrec import config as config_lib
-    from tfrec.config import DataConfig
+    from tfrec.api import fitting
+    from tfrec.api.prepared_data import PreparedData
     from tfrec.models.registry import MODELS
-    from tfrec.schema import DatasetInfo
     from tfrec.training import batches, loop, methods, strategies
     from tfrec.training.build import build
-    from tfrec.training.run_config import RunConfig
 
-    cls, info, strategy = MODELS[model], DatasetInfo.load(data_dir), tf.distribute.get_strategy()
+    cls, data, strategy = MODELS[model], PreparedData(data_dir), tf.distribute.get_strategy()
     numbers = {name: value for name, value in train.items() if name != "prefetch"}
     defaults = dataclasses.replace(cls.defaults, **numbers)
-    data = config_lib.from_dict(DataConfig, info.config)
-    settings = config_lib.to_dict(cls.Config())
-    config = RunConfig(model, settings, data, data_dir, defaults).settled(info)
-    built = build(config, info, strategy)
+    config = fitting.run_config(model, config_lib.to_dict(cls.Config()), defaults, data)
+    config = config.settled(data.info)
+    built = build(config, data.info, strategy)
     clock = Clock(FLAGS.seconds, FLAGS.steps)
     watch = methods.Watch(clock, room=lambda watch: 10**6)
     distribute = (

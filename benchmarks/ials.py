@@ -14,10 +14,8 @@ user has the item, else 0 and 1.
 
 import dataclasses
 import itertools
-import json
-import pathlib
-import time
 
+import peers
 from absl import flags
 
 from tfrec import cli, presets
@@ -42,12 +40,8 @@ def main() -> None:
     model_class = implicit()  # before any work
     import threadpoolctl
 
-    from tfrec.data import prepared
-    from tfrec.schema import DatasetInfo
-
     data = dataclasses.replace(presets.preset("ease-ml1m-users").data, fold_in=FLAGS.fold_in)
-    data_dir = FLAGS.data_dir or prepared.default_dir(data)
-    info = DatasetInfo.load(data_dir) if FLAGS.data_dir else prepared.ensure(data, data_dir)
+    data_dir, info = peers.prepared(data, FLAGS.data_dir)
     print(info.protocol, flush=True)
     # implicit has its own threads, with which those of BLAS would interfere.
     with threadpoolctl.threadpool_limits(1, "blas"):
@@ -57,21 +51,12 @@ def main() -> None:
             best["test"] = measure(model, data_dir, info, "test")
             print("test    " + text(best["test"]))
     if FLAGS.out:
-        content = json.dumps({"protocol": info.protocol, **best}, indent=2)
-        pathlib.Path(FLAGS.out).write_text(content + "\n")
+        peers.write_results(FLAGS.out, {"protocol": info.protocol, **best})
 
 
 def implicit():
-    """The package's model, on the CPU.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        from implicit.cpu.als import AlternatingLeastSquares
-    except ImportError as error:
-        raise ValueError(f"this benchmark needs `pip install implicit` ({error})") from None
-    return AlternatingLeastSquares
+    """The package's model, on the CPU; raises ValueError if it is not installed."""
+    return peers.package("implicit.cpu.als", "pip install implicit").AlternatingLeastSquares
 
 
 def combinations() -> list[dict]:
@@ -114,10 +99,8 @@ def search(model_class, data_dir: str, info) -> tuple[dict, object]:
     best, best_model = None, None
     for settings in combinations():
         model = model_class(**settings, num_threads=FLAGS.threads, random_state=FLAGS.seed)
-        wall, cpu = time.perf_counter(), time.process_time()
-        model.fit(train, show_progress=False)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        found = {"settings": settings, "seconds": wall, "cpu_seconds": cpu}
+        _, cost = peers.timed(model.fit, train, show_progress=False)
+        found = {"settings": settings, **cost}
         found["validation"] = measure(model, data_dir, info, "validation")
         print(line(found), flush=True)
         if best is None or found["validation"]["ndcg@100"] > best["validation"]["ndcg@100"]:

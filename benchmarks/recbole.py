@@ -23,11 +23,11 @@ import dataclasses
 import pathlib
 import time
 
-import recbole_common as common
+import peers
 
 from tfrec import cli
 
-FLAGS = common.flags_of([], "runs/recbole")
+FLAGS = peers.flags_of([], "runs/recbole")
 
 # RecBole's defaults evaluate two users at a time; no result depends on it.
 DEFAULT = {"eval_batch_size": 10_000_000}
@@ -63,23 +63,23 @@ SHOWN = ("ndcg@10", "recall@10")
 
 def main() -> None:
     """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
-    names, out = common.given(FLAGS, PEERS)
+    names, out = peers.given(FLAGS, PEERS)
     for part in PARTS:
         (out / "recbole" / f"{part}.csv").unlink(missing_ok=True)
-    peers = common.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
+    found = peers.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
     data = prepare_given(out / "recbole")
     lines = []
     for name in names:
         ours, report = run_ours(name, data, out, FLAGS.seed)
         lines.append(ours)
-        lines += [compared(peer, report, data) for peer in peers.values() if peer["model"] == name]
-    common.write_results(out, lines)
+        lines += [compared(peer, report, data) for peer in found.values() if peer["model"] == name]
+    peers.write_results(out / "results.json", lines)
     print(f"{'model':8} {'side':17} {'NDCG@10':>8} {'Recall@10':>10} {'CPU s':>7}  settings")
     for line in lines:
         settings = " ".join(f"{k}={v}" for k, v in line["settings"].items() if k not in DEFAULT)
         numbers = "{:8.4f} {:10.4f} {:7.1f}".format(*line["test"].values(), line["cpu_seconds"])
         print(f"{line['model']:8} {line['side']:17} {numbers}  {settings or '-'}")
-        common.print_leads(line)
+        peers.print_leads(line)
 
 
 def jobs(names: list[str]) -> list[dict]:
@@ -192,14 +192,14 @@ def list_scores(data, lists: dict[str, list[str]]):
 
 
 def compared(peer: dict, report, data) -> dict:
-    """RecBole's line of the table; see `recbole_common.compared`."""
+    """RecBole's line of the table; see `peers.compared`."""
     theirs = measure(data, list_scores(data, peer.pop("top")))
-    return common.compared(peer, report, theirs, SHOWN, 1e-5, SHOWN)
+    return peers.compared(peer, report, theirs, SHOWN, 1e-5, SHOWN)
 
 
 def shown(measured: dict) -> dict[str, float]:
     """The two metrics of the table."""
-    return common.shown(measured, SHOWN)
+    return peers.shown(measured, SHOWN)
 
 
 if __name__ == "__main__":

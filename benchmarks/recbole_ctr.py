@@ -23,12 +23,12 @@ import pathlib
 import statistics
 import time
 
-import recbole_common as common
+import peers
 from absl import flags
 
 from tfrec import cli
 
-FLAGS = common.flags_of([], "runs/recbole_ctr")
+FLAGS = peers.flags_of([], "runs/recbole_ctr")
 flags.DEFINE_integer("split_seed", 0, "seed of the random split", flag_values=FLAGS)
 
 PARTS = ("train", "validation", "test")
@@ -92,21 +92,21 @@ def main() -> None:
     """Runs RecBole, then tfrec; prints the table and writes `out`/results.json."""
     import tfrec
 
-    names, out = common.given(FLAGS, PEERS)
+    names, out = peers.given(FLAGS, PEERS)
     likes = tfrec.Dataset.load("ml-100k")
     data = likes.split("random", label_above=3.0, seed=FLAGS.split_seed)
     for part in PARTS:
         write_events(out / "recbole" / "events", data, part)
-    peers = common.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
+    found = peers.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
     lines, speed = [], []
     for name in names:
         ours, report = run_ours(name, data, out, FLAGS.seed)
-        sides = (peers[f"{name}-{side}"] for side in ("default", "tuned"))
+        sides = (found[f"{name}-{side}"] for side in ("default", "tuned"))
         lines += [ours, *(compared(peer, report, data) for peer in sides)]
-        theirs = peers[f"{name}-speed"]["cpu_seconds"]
+        theirs = found[f"{name}-speed"]["cpu_seconds"]
         speed.append(speed_line(name, our_seconds(name, data, out), theirs))
     content = {"protocol": report.protocol, "results": lines, "speed": speed}
-    common.write_results(out, content)
+    peers.write_results(out / "results.json", content)
     print_results(content)
 
 
@@ -256,14 +256,14 @@ def logit_scores(data, logits: list[list]):
 
 
 def compared(peer: dict, report, data) -> dict:
-    """RecBole's line of the table; see `recbole_common.compared`."""
+    """RecBole's line of the table; see `peers.compared`."""
     theirs = measure(data, logit_scores(data, peer.pop("logits")))
-    return common.compared(peer, report, theirs, SHOWN, 1e-4, ("logloss", "gauc"))
+    return peers.compared(peer, report, theirs, SHOWN, 1e-4, ("logloss", "gauc"))
 
 
 def shown(measured: dict) -> dict[str, float]:
     """The two metrics of the table."""
-    return common.shown(measured, SHOWN)
+    return peers.shown(measured, SHOWN)
 
 
 def print_results(content: dict) -> None:
@@ -274,7 +274,7 @@ def print_results(content: dict) -> None:
         text = "{:7.4f} {:8.4f} {:7.4f} {:6.1f}".format(*numbers)
         settings = " ".join(f"{k}={v}" for k, v in line["settings"].items()) or "-"
         print(f"{line['model']:8} {line['side']:16} {text}  {settings}")
-        common.print_leads(line)
+        peers.print_leads(line)
     for line in content["speed"]:
         print(
             f"{line['model']:8} CPU s an epoch: tfrec {line['tfrec']:.2f}, RecBole (one thread) "

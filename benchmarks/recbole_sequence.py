@@ -14,12 +14,12 @@ on validation, and tests it. One thread a side; seconds are CPU seconds of train
 import json
 import pathlib
 
-import recbole_common as common
+import peers
 from absl import flags
 
 from tfrec import cli
 
-FLAGS = common.flags_of(["sasrec", "bert4rec"], "runs/recbole_sequence")
+FLAGS = peers.flags_of(["sasrec", "bert4rec"], "runs/recbole_sequence")
 flags.DEFINE_integer("epochs", 1, "epochs of both sides", flag_values=FLAGS)
 flags.DEFINE_integer(
     "ours_epochs", 0, "epochs of another run of tfrec, 0 for none", flag_values=FLAGS
@@ -41,16 +41,16 @@ ALWAYS = {"batch_size": 16, "monitor": "ndcg@10", "refit": False}
 
 def main() -> None:
     """Runs RecBole, then tfrec on the same sequences; prints a line a side."""
-    names, out = common.given(FLAGS, PEERS)
-    peers = common.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
+    names, out = peers.given(FLAGS, PEERS)
+    found = peers.run_jobs(FLAGS.recbole_python, jobs(names), out / "recbole")
     one_thread()
     data = read_sequences(out / "recbole" / "sequences.json")
     lines = []
     for name in names:
-        lines += [peers[name], run_ours(name, data, out, FLAGS.epochs)]
+        lines += [found[name], run_ours(name, data, out, FLAGS.epochs)]
         if FLAGS.ours_epochs:
             lines.append(run_ours(name, data, out, FLAGS.ours_epochs))
-    common.write_results(out, lines)
+    peers.write_results(out / "results.json", lines)
     print(
         f"{'model':9} {'side':8} {'epochs':>6} {'CPU s an epoch':>15} {'NDCG@10':>8} {'HR@10':>7}"
     )
@@ -63,8 +63,8 @@ def main() -> None:
 
 def jobs(names: list[str]) -> list[dict]:
     """RecBole's jobs: each model for --epochs epochs."""
-    common_parts = {"side": "RecBole", "sequence_epochs": FLAGS.epochs}
-    return [{"name": n, "model": n, "recbole": PEERS[n], **common_parts} for n in names]
+    shared = {"side": "RecBole", "sequence_epochs": FLAGS.epochs}
+    return [{"name": n, "model": n, "recbole": PEERS[n], **shared} for n in names]
 
 
 def one_thread() -> None:

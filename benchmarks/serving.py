@@ -56,9 +56,7 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
     import pandas as pd
     import tensorflow as tf
 
-    from tfrec.config import DataConfig
-    from tfrec.data.prepare import prepare
-    from tfrec.datasets.raw_dataset import RawDataset
+    import tfrec
     from tfrec.models.registry import MODELS
     from tfrec.serving import export, signatures
 
@@ -73,19 +71,11 @@ def made_model(folder: pathlib.Path) -> pathlib.Path:
             "time": np.arange(n),
         }
     ).drop_duplicates(["user", "item"], ignore_index=True)
-    raw = RawDataset(
-        name="synthetic",
-        chunks=lambda: iter([frame]),
-        fingerprint="synthetic",
-        rating_min=1.0,
-        rating_max=5.0,
-        rating_step=1.0,
-    )
-    config = DataConfig(dataset="synthetic", shards=2)
-    info = prepare(raw, config, folder / "data", progress=False)
+    raw = tfrec.Dataset.from_pandas(frame, rating="value", time="time", name="synthetic")
+    data = raw.split("random", data_dir=folder / "data", shards=2)
     tf.keras.utils.set_random_seed(0)
-    model = MODELS["deeprec"].create(info, MODELS["deeprec"].Config(hidden=(512, 512, 1024)))
-    top = signatures.make(model, str(folder / "data"), 20, folder / "titles.txt")
+    model = MODELS["deeprec"].create(data.info, MODELS["deeprec"].Config(hidden=(512, 512, 1024)))
+    top = signatures.make(model, data.data_dir, 20, folder / "titles.txt")
     export.write(top, folder / "deeprec/1")
     return folder / "deeprec"
 

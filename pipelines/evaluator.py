@@ -102,49 +102,13 @@ def judge(
     demand: Demand,
 ) -> dict[str, Any]:
     """The contents of blessing.json."""
-    import numpy as np
-
-    from tfrec import metrics
     from tfrec.training import runs
-
-    from . import measure, slices
 
     model = runs.RunDir(trained.path).load_model()
     metric = model.task_object.monitor
-    nothing = np.zeros(0, np.int64)
-    reasons: list[str] = []
-    other = None
-    if served and demand.bless != "thresholds":
-        try:
-            other, learned = _served_model(served, rows, model)
-        except ValueError as error:
-            reasons.append(
-                f"the served model cannot be compared ({error}); --bless=thresholds goes without"
-            )
-    known = _items_of(served) if other is not None else None
-    cut = slices.of(rows.path, model.info, known)
-    try:
-        new = measure.measure(model, rows.path, cut, learned if other is not None else nothing)
-        old = measure.measure(other, rows.path, cut, learned) if other is not None else None
-    except ValueError as error:
-        if other is None:
-            raise
-        reasons.append(
-            f"all test data was used in training of the served model ({error}): use --split=time"
-        )
-        new, old = measure.measure(model, rows.path, cut, nothing), None
-    table: dict[str, dict] = {}
-    for name, values in new.values.items():
-        table[name] = {"users": len(values.users), metric: metrics.metric_value(values, metric)}
-        if old and len(values.users) >= _LEAST:
-            found = metrics.compare(values, old.values[name], metric)
-            table[name] |= {
-                "served": metrics.metric_value(old.values[name], metric),
-                "difference": found.mean_difference,
-                "low": found.low,
-                "high": found.high,
-                "p": found.p_value,
-            }
+    compared = served if demand.bless != "thresholds" else None
+    new, old, reasons = _measured(rows, model, compared)
+    table = _side_by_side(new, old, metric)
     reasons += _missed(demand.thresholds, new)
     if old:
         reasons += _worse(table, metric, model.task_object.higher_is_better(metric), demand.bless)
@@ -157,6 +121,58 @@ def judge(
         "served": served.fingerprint if served else None,
         "protocol": new.protocol,
     }
+
+
+def _measured(rows: artifacts.Artifact, model, served: artifacts.Artifact | None):
+    """Measures the new model, and the served one if there is one that can be compared.
+
+    Returns:
+        Both measurements, and the reasons why there is no second one.
+    """
+    import numpy as np
+
+    from . import measure, slices
+
+    nothing = np.zeros(0, np.int64)
+    other, learned, reasons = None, nothing, []
+    if served:
+        try:
+            other, learned = _served_model(served, rows, model)
+        except ValueError as error:
+            reasons.append(
+                f"the served model cannot be compared ({error}); --bless=thresholds goes without"
+            )
+    known = _items_of(served) if other is not None else None
+    cut = slices.of(rows.path, model.info, known)
+    if other is not None:
+        try:
+            both = [measure.measure(each, rows.path, cut, learned) for each in (model, other)]
+            return *both, reasons
+        except ValueError as error:
+            reasons.append(
+                f"all test data was used in training of the served model ({error}): use "
+                "--split=time"
+            )
+    return measure.measure(model, rows.path, cut, nothing), None, reasons
+
+
+def _side_by_side(new, old, metric: str) -> dict[str, dict]:
+    """A metric on each slice, compared with the served model where enough users are in it."""
+    from tfrec import metrics
+
+    table: dict[str, dict] = {}
+    for name, values in new.values.items():
+        table[name] = {"users": len(values.users), metric: metrics.metric_value(values, metric)}
+        if old and len(values.users) >= _LEAST:
+            found = metrics.compare(values, old.values[name], metric)
+            table[name] |= {
+                "served": metrics.metric_value(old.values[name], metric),
+                "difference": found.mean_difference,
+                "low": found.low,
+                "high": found.high,
+                "p": found.p_value,
+            }
+    return table
 
 
 def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):

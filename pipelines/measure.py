@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.metrics import Report, SavedValues
+from tfrec.metrics.slices import of_users
 from tfrec.models.base import Recommender
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.training import batches
@@ -60,7 +61,7 @@ def measure(
     values = {WHOLE: _values(whole)}
     if not task.ranks or info.rows == "user":  # else a row is an item
         for name, members in cut.users.items():
-            values[name] = _of_users(values[WHOLE], members)
+            values[name] = of_users(values[WHOLE], np.flatnonzero(members))
     for name, part in parts.items():
         try:
             values[name] = _values(part.report)
@@ -72,12 +73,6 @@ def measure(
 
 def _values(report: Report) -> SavedValues:
     return SavedValues(report.users, report.per_user(), report.protocol)
-
-
-def _of_users(saved: SavedValues, members: np.ndarray) -> SavedValues:
-    picked = members[saved.users]
-    values = {name: column[picked] for name, column in saved.values.items()}
-    return SavedValues(saved.users[picked], values, saved.protocol)
 
 
 def _without(learned: np.ndarray, info: DatasetInfo) -> Reported:

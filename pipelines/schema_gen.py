@@ -11,7 +11,7 @@ from absl import flags
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from tfrec import cli
+from tfrec import aside, cli
 
 from . import artifacts, example_gen, statistics_gen
 
@@ -100,9 +100,8 @@ def run(
     if span.error or not splits:
         raise ValueError(f"the first span cannot be read: {span.error or 'it has no events'}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".partial-{path.name}")
-    aside.write_text(_HEAD + text_format.MessageToString(infer(span, splits)))
-    aside.rename(path)
+    with aside.file(path) as partial:
+        partial.write_text(_HEAD + text_format.MessageToString(infer(span, splits)))
     print(f"{COMPONENT:18}{'inferred':>10}  {path}", flush=True)
     return path
 

@@ -93,7 +93,8 @@ def run(
             warm_start=str(earlier.path.absolute()) if earlier else "",
             versions=run_config.versions(),
         )
-        trial = fitting.carry_out(config, directory, resume=runs.RunDir(directory).exists)
+        options = fitting.Options(resume=runs.RunDir(directory).exists)
+        trial = fitting.carry_out(config, directory, options)
         below = summaries.below_floors(trial.result, choice.model)
         table = summaries.table(trial.result, trial.task_object)
         print("\n".join([table, *below]), flush=True)

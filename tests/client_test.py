@@ -41,13 +41,13 @@ class Lists(tf.Module):
         return self.answer(user[:, None], tf.fill([tf.shape(user)[0], 1], 1.0))
 
 
-def export_lists(base, length=None, users=False):
+def export_lists(base, users=False):
     module, text = Lists(), tf.string
     archive = keras.export.ExportArchive()
     archive.track(module)
     history = [
-        tf.TensorSpec([None, length], text, "items"),
-        tf.TensorSpec([None, length], tf.float32, "values"),
+        tf.TensorSpec([None, None], text, "items"),
+        tf.TensorSpec([None, None], tf.float32, "values"),
     ]
     two = [tf.TensorSpec([None, None], text, name) for name in ("exclude", "allow")]
     candidates = tf.TensorSpec([None, None], text, "candidates")
@@ -62,11 +62,10 @@ def export_lists(base, length=None, users=False):
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory, board):
-    """One server of all models here: toy, lists, fixed, users, films."""
+    """One server of all models here: toy, lists, users, films."""
     folder = tmp_path_factory.mktemp("models")
     export_toy(folder / "toy", 1)
     export_lists(folder / "lists")
-    export_lists(folder / "fixed", length=3)
     export_lists(folder / "users", users=True)
     tf.keras.utils.set_random_seed(5)
     data_dir = board()[0]
@@ -74,7 +73,7 @@ def target(tmp_path_factory, board):
     model = cls.create(DatasetInfo.load(data_dir), cls.Config(hidden=(8,)))
     top = signatures.make(model, data_dir, 5, folder / "titles.txt")
     export.write(top, folder / "films/1")
-    names = ("toy", "lists", "fixed", "users", "films")
+    names = ("toy", "lists", "users", "films")
     listed = "".join(
         f"config {{name: '{n}' base_path: '{folder / n}' model_platform: 'tensorflow'}}"
         for n in names
@@ -147,17 +146,6 @@ def test_exclude_and_allow_ask_the_full_signature(connect):
     assert [[entry.item for entry in row] for row in found] == [["a", "x", "y"], ["b"]]
     found = connect("lists").recommend([["a"], ["b"]], allow=[[], ["z"]])
     assert [[entry.item for entry in row] for row in found] == [["a"], ["b", "z"]]
-
-
-def test_a_model_of_fixed_length_reads_the_newest_and_leaves_out_the_rest(connect):
-    fixed = connect("fixed")
-    assert [[p.item for p in row] for row in fixed.recommend([["a"], ["b", "c"]])] == [
-        ["a"],
-        ["b", "c"],
-    ]
-    found = fixed.recommend([["a", "b", "c", "d", "e"], ["f"]], exclude=[["x"], []])
-    assert [p.item for p in found[0]] == ["c", "d", "e", "a", "b", "x"]
-    assert [p.item for p in found[1]] == ["f"]
 
 
 def test_known_users(connect):
@@ -304,8 +292,8 @@ def test_arrays_on_the_wire_are_tensorflows(array, readable):
 def test_padding():
     text = arrays.Spec(np.dtype(object), (None, None))
     assert arrays.pad([["a", "b"], []], text).tolist() == [["", "a", "b"], ["", "", ""]]
-    fixed = arrays.Spec(np.dtype(np.float32), (None, 3))
-    assert arrays.pad([[1.0, 2.0], [4.0]], fixed).tolist() == [[0, 1, 2], [0, 0, 4]]
+    numbers = arrays.Spec(np.dtype(np.float32), (None, None))
+    assert arrays.pad([[1.0, 2.0], [4.0]], numbers).tolist() == [[0, 1, 2], [0, 4, 0]]
 
 
 LIGHT = """

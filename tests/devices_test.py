@@ -7,7 +7,7 @@ import tensorflow as tf
 from clipping_test import ALL, INFO, SMALL, by_data, rows
 from training_test import trial  # noqa: F401  (a fixture)
 
-from tfrec.config import TrainConfig, from_dict
+from tfrec.config import TrainConfig
 from tfrec.models.registry import MODELS
 from tfrec.training import loop, methods
 
@@ -92,9 +92,7 @@ def test_float16_scales_the_loss_and_leaves_out_what_overflows(one, mirrored):
         np.testing.assert_allclose(a, c, rtol=5e-2, atol=5e-3)
 
 
-def test_mixed_precision_of_older_runs_is_bfloat16():
-    assert from_dict(TrainConfig, {"mixed_precision": True}).precision == "bfloat16"
-    assert from_dict(TrainConfig, {"mixed_precision": False}).precision == "float32"
+def test_lbfgs_refuses_float16():
     with pytest.raises(ValueError, match="--train precision=float16: lbfgs .*leave it out"):
         TrainConfig(optimizer="lbfgs", precision="float16")
 

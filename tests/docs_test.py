@@ -173,7 +173,7 @@ def test_a_line_that_would_fail_is_found():
         "python -m tfrec.train --split=last --data test=0.2",
         "python -m tfrec.compare --models=ease,popularty",
         "python -m pipelines.local_runner --blessing=x",
-        "python benchmarks/ease.py --no_such_flag=1",
+        "python benchmarks/ials.py --no_such_flag=1",
         "tfrec tune_it",
         "rm -rf /",
     ):

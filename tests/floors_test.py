@@ -119,7 +119,6 @@ def test_the_pipeline_runs_under_any_name():
 def test_optional_packages_stay_behind_their_door():
     doors = {
         "tensorflow_recommenders": "serving/tfrs_index.py",
-        "tensorflow_io": "tabular.py",
         "optuna": "api/study.py",
     }
     for path, _ in modules():

@@ -3,9 +3,7 @@
 import dataclasses
 import pathlib
 import re
-import zipfile
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +17,6 @@ from tfrec.config import DataConfig
 from tfrec.data import by_user, inputs, pairs
 from tfrec.data.prepare import prepare
 from tfrec.datasets.raw_dataset import RawDataset
-from tfrec.layers.list_order import ListOrder
 from tfrec.models.registry import MODELS
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
@@ -253,41 +250,6 @@ def test_predicted_ratings_are_shown_within_the_scale(board, tmp_path):
     got = top.ask("serving_default", {"items": [["i3"]], "values": [[4.0]]})["scores"].numpy()[0]
     assert (got[:-1].min(), got[:-1].max()) == (1, 5)
     assert got[-1] < -3e38, "no item"
-
-
-def test_a_model_saved_before_list_orders_is_read(board, tmp_path):
-    model = made(board()[0], "autoencoder")
-    path, old = tmp_path / "model.keras", tmp_path / "old.keras"
-    model.save(path)
-    with zipfile.ZipFile(path) as file, zipfile.ZipFile(old, "w") as copy:
-        for name in file.namelist():
-            (tmp_path / name).write_bytes(file.read(name))
-            if name.endswith(".h5"):
-                with h5py.File(tmp_path / name, "r+") as weights:
-                    del weights["layers/list_order"]
-            copy.write(tmp_path / name, name)
-    read, features = tf.keras.models.load_model(old), model.empty_features()
-    assert not read.list_order.counts.numpy().any()
-    np.testing.assert_array_equal(read.score(features), model.score(features))
-    scores = tf.constant([[3.0] * 39 + [4.0]])
-    for history in ([[PAD]], [[7]]):
-        np.testing.assert_array_equal(read.list_order(scores, tf.constant(history)), scores)
-
-
-def test_a_model_saved_before_recent_counts_orders_by_all(board, tmp_path):
-    for name in ("autoencoder", "popularity"):
-        model = made(board()[0], name)
-        model.list_order.recent.assign(RECENT)
-        kept = {str(n): v.numpy() for n, v in enumerate(model.list_order.weights)}
-        order = ListOrder(40, model.list_order.scale)
-        order.load_own_variables(kept)
-        cold, scores = tf.constant([[PAD]]), tf.zeros([1, 40])
-        by_recent = tf.argsort(-order(scores, cold)[0], stable=True)
-        np.testing.assert_array_equal(by_recent, np.lexsort((-COUNTS, -RECENT)))
-        del kept[str(len(kept) - 1)]
-        order.load_own_variables(kept)
-        by_all = tf.argsort(-order(scores, cold)[0], stable=True)
-        np.testing.assert_array_equal(by_all, np.argsort(-COUNTS, kind="stable"))
 
 
 def test_a_run_has_recent_counts_and_an_unknown_user_gets_a_note(board, tmp_path):

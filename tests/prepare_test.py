@@ -108,21 +108,20 @@ def test_rows_are_in_stable_time_order(tmp_path):
     )
     config = DataConfig(test=0, validation=0)
     info = prepare(make_raw(frame, 2), config, tmp_path / "d", progress=False)
-    row = records.find_row(tmp_path / "d", info, 0)
+    row = records.find_rows(tmp_path / "d", info, [0])[0]
     assert row["times"].tolist() == [1, 3, 3, 7, 7]
     assert row["items"].tolist() == [0, 3, 1, 4, 2]
     assert row["values"].tolist() == [5, 2, 4, 1, 3]
 
 
-def test_find_row_merges_parts_in_time_order(tmp_path):
+def test_found_rows_merge_parts_in_time_order(tmp_path):
     frame = make_frame()
     info = prepare(make_raw(frame), DataConfig(split="last"), tmp_path / "d", progress=False)
-    row = records.find_row(tmp_path / "d", info, 6, ("history", "validation", "test"))
+    row = records.find_rows(tmp_path / "d", info, [6], ("history", "validation", "test"))[6]
     mine = frame[frame.user == "7"].sort_values("time", kind="stable")
     assert row["items"].tolist() == [int(item) - 101 for item in mine.item]
     assert row["times"].tolist() == mine.time.tolist()
-    with pytest.raises(ValueError, match="toy holds no row for user position 99"):
-        records.find_row(tmp_path / "d", info, 99)
+    assert not records.find_rows(tmp_path / "d", info, [99])
 
 
 @pytest.mark.parametrize(

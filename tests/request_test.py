@@ -11,8 +11,6 @@ from commands_test import run
 from google.protobuf import text_format
 from tensorflow_serving.apis import predict_pb2
 
-from tfrec.serving import request_text
-
 
 @pytest.fixture
 def request_(capsys):
@@ -60,23 +58,6 @@ def test_it_is_sent_to_the_given_address(request_, target):  # noqa: F811
     assert rest.strip() == grpc.strip()
     assert len(re.findall(r"^ +\d +i\d+ +\S+  Film i\d+, The$", grpc, re.M)) == 5
     assert target.stub.Predict(message).outputs["items"].string_val[0].decode() in grpc
-
-
-def test_a_fixed_length_is_read_from_the_export(request_, tmp_path):
-    for version, length in (("9", 2), ("10", 4)):
-        file = tmp_path / "svae" / version / request_text.SIGNATURES
-        file.parent.mkdir(parents=True)
-        inputs = {"items": {"dtype": "string", "shape": [None, length]}}
-        file.write_text(json.dumps({"signatures": {"serving_default": {"inputs": inputs}}}))
-    done = request_(f"--export_dir={tmp_path / 'svae'}", "--items=1:5,2:4")
-    (*_, body, url), _ = printed(done.out)
-    assert url.endswith("/v1/models/svae:predict")
-    assert json.loads(body)["inputs"] == {
-        "items": [["", "", "1", "2"]],
-        "values": [[0.0, 0.0, 5.0, 4.0]],
-    }
-    done = request_(f"--export_dir={tmp_path / 'svae'}", "--items=1,2,3,4,5")
-    assert "--items: the model reads 4 items, not 5" in done.err
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_all_readers_of_rows_notice(data_dir):
     path.write_bytes(path.read_bytes()[:-3])
     for read in (
         lambda: list(records.read_rows(data_dir, info)),
-        lambda: records.find_row(data_dir, info, 0),
+        lambda: records.find_rows(data_dir, info, [0]),
         lambda: inputs.events(data_dir, info, "validation", 4),
         lambda: Description(data_dir, info),
     ):
@@ -123,7 +123,7 @@ def test_bytes_that_have_changed_within_a_row_are_noticed(data_dir):
     for read in (
         train,
         lambda: list(records.read_rows(data_dir, info)),
-        lambda: records.find_row(data_dir, info, 99),
+        lambda: records.find_rows(data_dir, info, [99]),
         lambda: Description(data_dir, info),
     ):
         with pytest.raises(
@@ -141,9 +141,10 @@ def test_rows_that_are_missing_as_a_whole_are_noticed(data_dir):
     path.write_bytes(content[size:])
     error = r"validation-\S+ is damaged.*4 rows, and 29 in all record files, where 30 are expected"
     with pytest.raises(ValueError, match=error):
-        records.find_row(data_dir, info, first["user"])
+        records.find_rows(data_dir, info, [first["user"]])
     path.write_bytes(content)
-    assert records.find_row(data_dir, info, first["user"])["items"].tolist() == list(first["items"])
+    (row,) = records.find_rows(data_dir, info, [first["user"]]).values()
+    assert row["items"].tolist() == list(first["items"])
 
 
 def test_invalid_text_and_extra_lines_are_refused(data_dir):

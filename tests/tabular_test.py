@@ -2,12 +2,9 @@
 
 import datetime
 import gzip
-import importlib.metadata
 import json
 import pathlib
 import re
-import sys
-import types
 import zipfile
 
 import numpy as np
@@ -15,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import tensorflow as tf
 from commands_test import run
 
 from tfrec.config import DataConfig
@@ -343,52 +339,6 @@ def test_other_files_and_sets_are_refused(tmp_path):
         registry.load("ml-1m", columns="user=a,item=b")
     with pytest.raises(ValueError, match="split=folds: tabular comes without folds"):
         registry.load("tabular", put(tmp_path / "a.csv", CSV), fold="u1", columns=NAMED)
-
-
-def test_tensorflow_io_is_not_here(tmp_path):
-    TABLE.to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(
-        ValueError, match="tensorflow-io is not installed; leave it out, pyarrow is"
-    ):
-        load(tmp_path / "a.parquet", "user=customer_id,item=sku,reader=tensorflow_io")
-    with pytest.raises(ValueError, match="it reads Parquet, .* is text; leave it out"):
-        load(put(tmp_path / "a.csv", CSV), NAMED + ",reader=tensorflow_io")
-
-
-@pytest.fixture
-def tensorflow_io(monkeypatch):
-    """A fake whose ops can be broken, like those of an incompatible release."""
-
-    def from_parquet(path, columns):
-        table = pa.parquet.read_table(path, columns=columns).to_pandas()
-        return tf.data.Dataset.from_tensor_slices({n: table[n].tolist() for n in columns})
-
-    text = types.SimpleNamespace(re2_full_match=lambda texts, pattern: True)
-    fake = types.ModuleType("tensorflow_io")
-    fake.experimental = types.SimpleNamespace(text=text)
-    fake.IODataset = types.SimpleNamespace(from_parquet=from_parquet)
-    monkeypatch.setitem(sys.modules, "tensorflow_io", fake)
-    version = importlib.metadata.version
-    found = {"tensorflow-io": "0.37.1"}
-    monkeypatch.setattr(importlib.metadata, "version", lambda n: found.get(n) or version(n))
-    return fake
-
-
-def test_tensorflow_io_that_works_reads_the_same(tmp_path, tensorflow_io):
-    TABLE.assign(stars=TABLE["stars"].astype(float)).to_parquet(tmp_path / "a.parquet")
-    raw = load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
-    assert events(raw) == EVENTS
-
-
-def test_tensorflow_io_is_tried_by_an_op(tmp_path, tensorflow_io):
-    def broken(texts, pattern):
-        raise NotImplementedError("unable to open file: libtensorflow_io.so")
-
-    tensorflow_io.experimental.text.re2_full_match = broken
-    TABLE.to_parquet(tmp_path / "a.parquet")
-    expected = r"tensorflow-io 0.37.1 does not work with TensorFlow 2\.\d+.*pyarrow is the default"
-    with pytest.raises(ValueError, match=expected):
-        load(tmp_path / "a.parquet", NAMED + ",reader=tensorflow_io")
 
 
 def test_errors_of_commands_are_one_line(capsys, tmp_path):

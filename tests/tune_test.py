@@ -208,8 +208,8 @@ def test_a_trial_that_fails_is_recorded_and_others_continue(board, tmp_path, mon
 def test_a_killed_trial_is_resumed_in_its_run(board, tmp_path, monkeypatch):
     calls = []
 
-    def stop(config, path, *, resume, **options):
-        calls.append((path.name, resume))
+    def stop(config, path, options):
+        calls.append((path.name, options.resume))
         path.mkdir(exist_ok=True)
         (path / "config.json").touch()
         (path / "state.npz").touch()  # an epoch has ended

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfrec import config
 from tfrec.config import DataConfig
 from tfrec.data import inputs, protocol
 from tfrec.data.prepare import prepare
@@ -124,14 +123,6 @@ def test_confidence_is_on_by_default_for_counts_only(shop):
         model = MODELS[name](rated)
         assert (model.config.confidence, model.usual_value) == ("none", 5)
         assert MODELS[name](shop[1]).config.confidence == "log"
-
-
-def test_settings_of_older_runs_without_confidence():
-    for name in ("ials", "ease", "weightedease"):
-        cls = MODELS[name].Config
-        for binary, due in ((True, "none"), (False, "value")):
-            assert config.from_dict(cls, {"binary": binary}).confidence == due
-        assert "confidence" not in config.to_dict(cls())
 
 
 def test_the_protocol_names_values_that_are_ignored(shop):

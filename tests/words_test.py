@@ -44,7 +44,6 @@ PHRASES = ("right item", "second look", "look at whom", "nobody's")
 ALLOWED = re.compile(
     r"\bin place\b"  # without a copy; and "in place of", instead of
     r"|\blooks? (up|like)\b|looks_like"  # a lookup; a resemblance
-    r"|\blayers/places\b"  # a path of weights in models of earlier versions
     r"|\bmetric_decimal_place\b"  # a setting of RecBole
     r"|\bNo module named\b"  # Python's own error
 )

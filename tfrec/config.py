@@ -161,39 +161,11 @@ class DataConfig(Settings):
                 f"rows=item cannot go with split={self.split}, which holds out users' "
                 "ratings row by row; use --data rows=user, or split=random, folds or time"
             )
-        filters = (self.min_rating, self.drop_rating, self.label_above)
-        if _may_be_old(filters) and 0 in filters[1:]:
-            raise SettingError(
-                f"min_rating={filters[0]:g} drop_rating={filters[1]:g} label_above={filters[2]:g}: "
-                "all three together cannot hold this 0, which means none in files of older "
-                "versions; leave it out, or write min_rating=-0.001"
-            )
-
-    @classmethod
-    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Converts settings of any version to this version's.
-
-        In an earlier version all three filters by value were numbers of 0 or more, and a
-        `drop_rating` or `label_above` of 0 meant none. Settings of splits that were not used
-        could have any value.
-        """
-        found = dict(fields)
-        values = [found.get(name, 0.0) for name in ("min_rating", "drop_rating", "label_above")]
-        if _may_be_old(values):
-            found |= {"drop_rating": values[1] or None, "label_above": values[2] or None}
-        rule = RULES.get(found.get("split", cls.split))
-        unused = _split_defaults().keys() - types_of(rule) if rule else ()
-        return found | {n: d for n, d in _split_defaults().items() if n in unused and n in found}
 
 
 def _split_defaults() -> dict[str, Any]:
     """Names and defaults of all settings of splits but the seed."""
     return {f.name: f.default for f in dataclasses.fields(DataConfig) if "of_split" in f.metadata}
-
-
-def _may_be_old(filters: Iterable[float | None]) -> bool:
-    """Whether these may be from the version that wrote 0 for none."""
-    return all(value is not None and value >= 0 for value in filters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,14 +303,6 @@ class TrainConfig(Settings):
             raise SettingError(
                 f"precision=float16: lbfgs cannot scale what it minimizes; {another}"
             )
-
-    @classmethod
-    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of any version as this one writes them: there was `mixed_precision`."""
-        found = dict(fields)
-        if found.pop("mixed_precision", False):
-            found.setdefault("precision", "bfloat16")
-        return found
 
 
 def data_config(

@@ -185,13 +185,12 @@ def _quiet() -> Iterator[None]:
 
 
 def tensorflow_io() -> tuple[str, str]:
-    """The state of tensorflow-io: optional, and compatible with few releases of TensorFlow."""
-    from tfrec.datasets import tabular
-
-    problem = tabular.tensorflow_io_problem()
-    if problem:
-        return "-", f"{problem}; not needed, pyarrow reads tables"
-    return "ok", "tensorflow-io can read Parquet: --columns ...,reader=tensorflow_io"
+    """The state of tensorflow-io, which nothing here uses."""
+    try:
+        found = f"tensorflow-io {importlib.metadata.version('tensorflow-io')} is installed"
+    except importlib.metadata.PackageNotFoundError:
+        found = "tensorflow-io is not installed"
+    return "-", f"{found}; not used: no release loads into TensorFlow 2.21, pyarrow reads tables"
 
 
 def disk() -> list[tuple[str, str]]:

@@ -133,13 +133,12 @@ def to_dict(config: Any) -> dict:
 
 
 def from_dict(cls: type[Config], fields: dict) -> Config:
-    """The inverse of `to_dict`; also accepts dicts of older versions.
+    """The inverse of `to_dict`; fields that are left out have their defaults.
 
     Raises:
         ValueError: a field that `cls` does not have, or a value that it refuses.
     """
     hints = types_of(cls)
-    fields = getattr(cls, "renewed", dict)(fields)  # plain dataclasses have no versions
     for name in fields:
         if name not in hints:
             raise ValueError(

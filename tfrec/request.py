@@ -8,9 +8,7 @@ from tfrec import cli
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("model_name", "", "the model's name on the server", flag_values=FLAGS)
-flags.DEFINE_string(
-    "export_dir", "", "the model's export: its name, and the length of histories", flag_values=FLAGS
-)
+flags.DEFINE_string("export_dir", "", "the model's export, for its name", flag_values=FLAGS)
 flags.DEFINE_string("items", "", "a history, item:rating,...: 1:5,50:3", flag_values=FLAGS)
 flags.DEFINE_string("user", "", "raw id of a known user, instead", flag_values=FLAGS)
 flags.DEFINE_string("exclude", "", "raw item ids to exclude: 1,2", flag_values=FLAGS)
@@ -32,9 +30,8 @@ def main() -> None:
         raise ValueError(
             "--model_name is missing: give the model's name on the server, or --export_dir"
         )
-    length = request_text.fixed_length(FLAGS.export_dir)
     given = (FLAGS["items"].value, FLAGS.user, FLAGS.exclude, FLAGS.allow, FLAGS.rating)
-    signature, row = request_text.inputs(*given, length)
+    signature, row = request_text.inputs(*given)
     body = request_text.rest(signature, row)
     url = f"{(FLAGS.url or 'http://localhost:8501').rstrip('/')}/v1/models/{name}:predict"
     print(f"REST:\n{request_text.curl(body, url)}\n")

@@ -171,11 +171,6 @@ class Settings:
             SettingError: a text that starts with a setting: "heads=3 does not divide width=50".
         """
 
-    @classmethod
-    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Converts settings of an older version, by name, to this version's."""
-        return dict(fields)
-
 
 def types_of(cls: type) -> dict[str, Any]:
     """The type of each field of a dataclass, by name."""

@@ -249,17 +249,17 @@ def run(preset: str, path: str, strategy) -> None:
         refuse_flags_of_one_model()
         config = resolve_auto(preset)
     path = path or f"runs/{preset or config.model}"
-    options = {
-        "raw": data_flags.sources(FLAGS),
-        "strategy": strategy,
-        "resume": FLAGS.resume,
-        "overwrite": FLAGS.overwrite,
-        "dry_run": FLAGS.dry_run,
-    }
+    options = fitting.Options(
+        raw=data_flags.sources(FLAGS),
+        strategy=strategy,
+        resume=FLAGS.resume,
+        overwrite=FLAGS.overwrite,
+        dry_run=FLAGS.dry_run,
+    )
     if config.model == names.AUTO:
-        trial = choosing.choose(config, path, training(), **options)
+        trial = choosing.choose(config, path, training(), options)
     else:
-        trial = fitting.carry_out(config, path, **options)
+        trial = fitting.carry_out(config, path, options)
     print(summaries.table(trial.result, trial.task_object))
     print(f"run: {path}   next: {summaries.next_step(trial.info, path, config.data_dir)}")
     grew = summaries.loss_grew(trial.result)

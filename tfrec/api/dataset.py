@@ -131,8 +131,8 @@ class Dataset:
             users: As in `from_pandas`, like items and missing.
             items: See users.
             missing: See users.
-            **others: `separator`, `header` ("yes" or "no") and `reader`, as in `--columns`; and
-                fields, as in `from_pandas`.
+            **others: `separator` and `header` ("yes" or "no"), as in `--columns`; and fields, as
+                in `from_pandas`.
 
         Raises:
             FileNotFoundError: no such file.

@@ -1,6 +1,7 @@
 """Training of a run: `fit` as the public API, `carry_out` for callers with a `RunConfig`."""
 
 import contextlib
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -82,27 +83,7 @@ def fit(
     if isinstance(data, Dataset):
         raise ValueError('split the data first: tfrec.fit(model, data.split("random"))')
     prepared = data if isinstance(data, PreparedData) else PreparedData(data)
-    if isinstance(model, str) and model == names.AUTO:
-        from tfrec.api import choosing  # which trains its candidates by `carry_out`
-
-        for name, given in (("warm_start", warm_start), ("settings", settings)):
-            if given:
-                raise ValueError(f'{name} is of one model, "auto" tries several: name a model')
-        return choosing.fit(
-            prepared, run_dir, values, strategy, resume=resume, overwrite=overwrite,
-            callbacks=callbacks, dry_run=check_export, test=test, verbose=verbose,
-        )  # fmt: skip
-    cls, own, train = starting_point(model, settings)
-    own, train = overlaid(own, train, cls, values)
-    prepared = prepared.with_rows(cls.rows(own))
-    path = pathlib.Path(run_dir) if run_dir else free(pathlib.Path("runs") / cls.__name__.lower())
-    by_name = strategy if isinstance(strategy, str) else "one"
-    config = run_config(
-        registry.name_of(cls), configs.to_dict(own), train, prepared, by_name, warm_start
-    )
-    carry_out(
-        config,
-        path,
+    options = Options(
         strategy=strategies.make(strategy, 0) if isinstance(strategy, str) else strategy,
         resume=resume,
         overwrite=overwrite,
@@ -112,7 +93,52 @@ def fit(
         test=test,
         verbose=verbose,
     )
+    by_name = strategy if isinstance(strategy, str) else "one"
+    if isinstance(model, str) and model == names.AUTO:
+        from tfrec.api import choosing  # which trains its candidates by `carry_out`
+
+        for name, given in (("warm_start", warm_start), ("settings", settings)):
+            if given:
+                raise ValueError(f'{name} is of one model, "auto" tries several: name a model')
+        return choosing.fit(prepared, run_dir, values, by_name, options)
+    cls, own, train = starting_point(model, settings)
+    own, train = overlaid(own, train, cls, values)
+    prepared = prepared.with_rows(cls.rows(own))
+    path = pathlib.Path(run_dir) if run_dir else free(pathlib.Path("runs") / cls.__name__.lower())
+    name = registry.name_of(cls)
+    config = run_config(name, configs.to_dict(own), train, prepared, by_name, warm_start)
+    carry_out(config, path, options)
     return Run(path)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is carried out.
+
+    Attributes:
+        raw: Raw files, where the data is not prepared yet.
+        strategy: From `strategies.make`, which is called once in a process; None: one device.
+        resume: Resume the run in the run directory.
+        overwrite: Replace the run there.
+        dry_run: Check before training that the model can be exported.
+        callbacks: As in `fit`.
+        start: A model whose weights training starts from.
+        test: As in `fit`.
+        measure: Whether to evaluate and finish the run; else it is only trained, and the
+            experiment's `progress` has the validation metrics of the best epoch.
+        verbose: As in `fit`.
+    """
+
+    raw: str | Sources | None = None
+    strategy: tf.distribute.Strategy | None = None
+    resume: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    start: Recommender | None = None
+    test: bool = True
+    measure: bool = True
+    verbose: bool = True
 
 
 def run_config(
@@ -137,36 +163,14 @@ def run_config(
 
 
 def carry_out(
-    config: RunConfig,
-    path: PathLike,
-    *,
-    raw: str | Sources | None = None,
-    strategy: tf.distribute.Strategy | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    start: Recommender | None = None,
-    test: bool = True,
-    measure: bool = True,
-    verbose: bool = True,
+    config: RunConfig, path: PathLike, options: Options = Options()
 ) -> experiment.Experiment:
     """Prepares the data if needed, trains, evaluates and writes the run directory.
 
     Args:
         config: The run.
         path: The run directory.
-        raw: Raw files, where the data is not prepared yet.
-        strategy: From `strategies.make`, which is called once in a process; None: one device.
-        resume: Resume the run there.
-        overwrite: Replace the run there.
-        dry_run: Check before training that the model can be exported.
-        callbacks: As in `fit`.
-        start: A model whose weights training starts from.
-        test: As in `fit`.
-        measure: Whether to evaluate and finish the run; else it is only trained, and the
-            experiment's `progress` has the validation metrics of the best epoch.
-        verbose: As in `fit`.
+        options: How.
 
     Returns:
         The experiment, with the trained `model` and its `result` as in `metrics.json`.
@@ -175,23 +179,24 @@ def carry_out(
         ValueError: as in `fit`.
     """
     check_trainable(config)
-    strategy = strategy or tf.distribute.get_strategy()
+    strategy = options.strategy or tf.distribute.get_strategy()
     run_dir, chief = runs.RunDir(path), strategies.is_chief(strategy)
     if chief:
-        run_dir.check(config, resume, overwrite)
+        run_dir.check(config, options.resume, options.overwrite)
     with run_dir.locked() if chief else contextlib.nullcontext():
-        trial = experiment.Experiment(config, run_dir, strategy, raw, callbacks, start, verbose)
-        if verbose:
+        own = (options.raw, options.callbacks, options.start, options.verbose)
+        trial = experiment.Experiment(config, run_dir, strategy, *own)
+        if options.verbose:
             print(summaries.summary(trial.info, trial.model), flush=True)
-        if dry_run and not strategies.is_multiworker(strategy):
+        if options.dry_run and not strategies.is_multiworker(strategy):
             export.dry_run(trial.model, config.data_dir)
         if chief:
-            run_dir.start(trial.config, resume, overwrite)
+            run_dir.start(trial.config, options.resume, options.overwrite)
         try:
-            if measure:
-                trial.run(resume, test)
+            if options.measure:
+                trial.run(options.resume, options.test)
             else:
-                trial.try_out(resume)
+                trial.try_out(options.resume)
         except BaseException:
             if chief:
                 run_dir.clear_unless_trained()

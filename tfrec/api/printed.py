@@ -1,12 +1,11 @@
 """Recommendations of a run as `tfrec.recommend` prints them, with titles and genres."""
 
-import math
-
 import pandas as pd
 
 from tfrec.api.run import Run
 from tfrec.data import vocabulary
 from tfrec.schema import ITEM_FIELDS_FILE, ITEMS_FILE
+from tfrec.serving import request_text
 from tfrec.serving.reasons import Reason
 
 REASONS = 3  # number of reasons of `--explain`
@@ -61,18 +60,11 @@ def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
         ValueError: not of that form, an item twice, a rating that the data does not allow, or no
             known item.
     """
-    info, history = run.info, {}
-    for entry in text.split(","):
-        item, colon, value = entry.strip().rpartition(":")
-        item, value = (item, value) if colon else (value, str(run.model.usual_value))
-        if not item or not _is_number(value):
-            raise ValueError(f"--items: {entry!r} is not of the form item:rating")
-        if item in history:
-            raise ValueError(f"--items: item {item} is given twice; leave one out")
-        history[item] = float(value)
-        if not info.rating_min <= history[item] <= info.rating_max:
+    info, history = run.info, request_text.history(text, run.model.usual_value)
+    for item, rating in history.items():
+        if not info.rating_min <= rating <= info.rating_max:
             raise ValueError(
-                f"--items: {value} for item {item} is no rating of {info.name}: they go from "
+                f"--items: {rating:g} for item {item} is no rating of {info.name}: they go from "
                 f"{info.rating_min:g} to {info.rating_max:g}"
             )
     known = set(run.items)
@@ -82,13 +74,6 @@ def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
         raise ValueError(f"--items: none of {', '.join(unknown)} is in {file}")
     notes = [f"unknown items, ignored: {', '.join(unknown)}"] if unknown else []
     return history, notes
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _reason(reason: Reason) -> str:

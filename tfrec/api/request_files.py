@@ -4,6 +4,7 @@ import pathlib
 
 import pandas as pd
 
+from tfrec import aside
 from tfrec.datasets import registry
 
 
@@ -60,12 +61,8 @@ def write(found: pd.DataFrame, path: str) -> None:
     """Writes recommendations as Parquet, or as CSV where the name ends in .csv."""
     file = pathlib.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.writing")
-    try:
+    with aside.file(file) as partial:
         if file.suffix == ".csv":
-            found.to_csv(aside, index=False)
+            found.to_csv(partial, index=False)
         else:
-            found.to_parquet(aside, index=False)
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
+            found.to_parquet(partial, index=False)

@@ -198,14 +198,13 @@ class Tuning:
         found: dict[str, Any] = {}
         value = None
         try:
-            done = fitting.carry_out(
-                self.config(trial.values),
-                trial.folder,
+            options = fitting.Options(
                 resume=run_dir.exists and run_dir.trained,
                 callbacks=[self.study.watch(trial, self.monitor)],
                 measure=False,
                 verbose=False,
-            ).progress
+            )
+            done = fitting.carry_out(self.config(trial.values), trial.folder, options).progress
             value, found["epochs"] = done.metrics[self.monitor], done.epoch
             summary = f"{self.monitor} {value:.4f}  epochs {done.epoch}"
         except self.study.optuna.TrialPruned as error:

@@ -167,26 +167,6 @@ def find_rows(
     return found
 
 
-def find_row(
-    data_dir: str | pathlib.Path,
-    info: schema.DatasetInfo,
-    position: int,
-    parts: Sequence[str] = ("history",),
-) -> dict[str, np.ndarray]:
-    """One row of `find_rows`.
-
-    Raises:
-        ValueError: no row is stored for this position, or a record file is damaged.
-    """
-    found = find_rows(data_dir, info, [position], parts)
-    if position not in found:
-        raise ValueError(
-            f"{info.name} holds no row for {info.rows} position {position} (of {info.n_rows}): all "
-            "of its ratings were dropped while preparing"
-        )
-    return found[position]
-
-
 def _merge(row: dict, parts: Sequence[str]) -> dict[str, np.ndarray]:
     names = [schema.feature_names(part) for part in parts]
     items, values, times = (np.concatenate([row[n[i]] for n in names]) for i in range(3))

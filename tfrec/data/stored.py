@@ -62,7 +62,7 @@ def refuse_other(
     Raises:
         ValueError: naming the settings that differ and the cure.
     """
-    old = configs.to_dict(DataConfig()) | DataConfig.renewed(info.config)
+    old = configs.to_dict(DataConfig()) | info.config
     cure = (
         f"choose another --data_dir, or replace it with `{command(config, data_dir)}` (and --raw, "
         "if given here)"

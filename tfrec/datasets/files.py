@@ -10,7 +10,7 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from typing import IO, cast
 
 import pyarrow
 
@@ -35,7 +35,7 @@ class TextFile:
 
     where: str
     name: str
-    opener: Callable[[], BinaryIO]
+    opener: Callable[[], IO[bytes]]
 
     def blocks(self) -> Iterator[tuple[int, bytes]]:
         """Yields (number of the first line, some whole lines), in bounded memory.
@@ -77,7 +77,7 @@ class Files:
         openers: Functions that open the files, by path inside.
     """
 
-    def __init__(self, where: str, openers: dict[str, Callable[[], BinaryIO]]) -> None:
+    def __init__(self, where: str, openers: dict[str, Callable[[], IO[bytes]]]) -> None:
         self.where = where
         self._openers = openers
 
@@ -162,8 +162,8 @@ def from_zip(source: pathlib.Path | bytes, where: str) -> Files:
     def archive() -> zipfile.ZipFile:
         return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
 
-    def opener(member: str) -> Callable[[], BinaryIO]:
-        def open_member() -> BinaryIO:
+    def opener(member: str) -> Callable[[], IO[bytes]]:
+        def open_member() -> IO[bytes]:
             with archive() as opened:  # the open member keeps the zip's file open
                 return opened.open(member)
 
@@ -186,18 +186,18 @@ def fingerprint(files: Iterable[TextFile]) -> str:
     return total.hexdigest()
 
 
-def _opener(path: pathlib.Path) -> Callable[[], BinaryIO]:
+def _opener(path: pathlib.Path) -> Callable[[], IO[bytes]]:
     return lambda: path.open("rb")
 
 
-def _unpacked(stream: BinaryIO, packed: bool) -> BinaryIO:
-    return _Gunzip(stream) if packed else stream
+def _unpacked(stream: IO[bytes], packed: bool) -> IO[bytes]:
+    return cast(IO[bytes], _Gunzip(stream)) if packed else stream
 
 
 class _Gunzip(gzip.GzipFile):
     """A GzipFile that also closes the underlying stream."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(fileobj=stream)
         self._under = stream
 

@@ -37,7 +37,7 @@ class FrameTable(TypedTable):
             part = self.frame[names].iloc[start : start + _ROWS]
             yield pyarrow.Table.from_pandas(part, preserve_index=False)
 
-    def count(self):
+    def count(self) -> int:
         return len(self.frame)
 
 

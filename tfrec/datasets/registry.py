@@ -5,7 +5,8 @@ import glob
 import importlib.resources
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tfrec.config import DataConfig, known_names
 from tfrec.datasets import (
@@ -68,7 +69,7 @@ def _movielens(
     scale: layouts.RatingScale,
     name: str,
     folders: tuple[str, ...] = (),
-    **others: str,
+    **others: Any,
 ) -> Entry:
     """A data set of GroupLens, whose zip, folder and address have its name."""
     names = (f"{name}.zip", *(folders or (name,)))
@@ -214,7 +215,7 @@ def load(
         raise ValueError(f"--dataset={name}: no such data set; " + known_names(name, DATASETS))
     entry, given = DATASETS[name], sources.of(raw)
     if entry.own_tables:
-        parts = given.parts or {0: given.raw}
+        parts: Mapping[int, str | pathlib.Path | None] = given.parts or {0: given.raw}
         if parts[0] is None:
             raise FileNotFoundError(f"--raw is missing: {entry.how_to_get}")
         found = {code: _files(name, entry, path) for code, path in parts.items()}

@@ -10,11 +10,7 @@ ROLES = ("user", "item", "value", "time", "title", "part")
 KINDS = ("category", "set", "number", "bucket", "prefix", "text")
 OWNERS = ("item", "user", "event")
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
-SETTINGS = {
-    "separator": tuple(SEPARATORS),
-    "header": ("yes", "no"),
-    "reader": ("pyarrow", "tensorflow_io"),
-}
+SETTINGS = {"separator": tuple(SEPARATORS), "header": ("yes", "no")}
 RESERVED = ("user", "item", "value", "time", "part", "test", "weekday", "hour", "day")
 _OF_EVENTS = ("category", "number")
 _ALIKE = 0.7  # similarity to a role from which a name without a kind counts as mistyped
@@ -120,9 +116,9 @@ def _field(name: str, value: str, where: str) -> NamedField:
             f"{where} {name!r} cannot be the name of a field: choose another, of letters, digits "
             f"and _, such as {name.strip('_') or 'my'}_field={value}"
         )
-    for word, what, known in ((kind, "kind", KINDS), (of, "owner", OWNERS)):
-        if word and word not in known:
-            names = known_names(word, known)
+    for word, what, choices in ((kind, "kind", KINDS), (of, "owner", OWNERS)):
+        if word and word not in choices:
+            names = known_names(word, choices)
             raise ValueError(f"{where} {name}={value}: no {what} {word!r}; {names}")
     if len(rest) > 2 or not column:
         raise ValueError(f"{where} {name}={value} is not of the form {name}=COLUMN:KIND:OWNER")

@@ -90,7 +90,7 @@ def _read_into(customers: "_Customers", file: files.TextFile, bar: tqdm.tqdm) ->
             rows = layout.parse(file, names, first_line, block)
             starts = numpy.flatnonzero(numpy.diff(rows.months, prepend=-1))
             for start, end in zip(starts, [*starts[1:], len(rows.months)], strict=True):
-                customers.add(rows, start, end)
+                customers.add(rows, int(start), int(end))
             bar.update(len(rows.months))
     if not customers.month:
         raise ValueError(f"{file.where} is empty: it has no data lines; get the data set again")

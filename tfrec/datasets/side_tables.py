@@ -5,15 +5,16 @@ import io
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy
 import pandas
 
 from tfrec.config import known_names
-from tfrec.datasets import files, tabular_text
+from tfrec.datasets import files, text_format
 from tfrec.datasets.roles import RESERVED, Columns, NamedField
 
-Source = str | pathlib.Path | pandas.DataFrame
+Source: TypeAlias = str | pathlib.Path | pandas.DataFrame
 NUMBER = r"^[+-]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"  # not 02139, which is a code
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 
@@ -129,7 +130,7 @@ def load(source: Source, of: str) -> tuple[str, pandas.DataFrame, bool]:
     if _PARQUET.search(file.name):
         with files.naming(file.where):
             return file.where, pandas.read_parquet(io.BytesIO(file.read())), True
-    return file.where, tabular_text.whole(file), False
+    return file.where, text_format.whole(file), False
 
 
 def _key(table: pandas.DataFrame, where: str, of: str, columns: Columns) -> str:

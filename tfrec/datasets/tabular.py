@@ -3,21 +3,16 @@
 `--columns=user=customer_id,item=sku,value=stars,time=bought_at,title=product`. Only user and item
 are required: without a value every event is 1, without a time none is known. Other columns, such
 as `price=unit_price:number`, become fields for models that read side information, and so do those
-of side tables (see `side_tables`). Separator and header are sniffed unless `separator=` and
-`header=` are given. pyarrow reads in bounded memory; `reader=tensorflow_io` reads Parquet with
-tensorflow-io where that works.
+of side tables (see `side_tables`). Separator and header are inferred unless `separator=` and
+`header=` are given. pyarrow reads in bounded memory.
 """
 
 import dataclasses
 import hashlib
-import importlib.metadata
-import pathlib
 import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas
-import pyarrow
 
 from tfrec.datasets import (
     event_tables,
@@ -26,6 +21,7 @@ from tfrec.datasets import (
     side_tables,
     tabular_parquet,
     tabular_text,
+    text_format,
 )
 from tfrec.datasets.event_tables import Events
 from tfrec.datasets.raw_dataset import RawDataset
@@ -35,9 +31,6 @@ from tfrec.datasets.side_tables import SideTable, Source
 _TEXT = re.compile(r"\.(csv|tsv|txt|dat|tab|data)(\.gz)?$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.(parquet|pq)$", re.IGNORECASE)
 _NOT_ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
-_ROWS = re.compile(r"(^|/)(\.|_|readme|license)", re.IGNORECASE)
-
-_ROWS = 1 << 18  # a batch of tensorflow-io
 
 
 def read(
@@ -156,40 +149,6 @@ def _read_as(table: tabular_text.TextTable | tabular_parquet.ParquetTable) -> di
     return dict(table.columns)
 
 
-def tensorflow_io_problem() -> str:
-    """Why tensorflow-io does not work here; "" if it does. Runs an op: importing is not enough."""
-    try:
-        version = importlib.metadata.version("tensorflow-io")
-    except importlib.metadata.PackageNotFoundError:
-        return "tensorflow-io is not installed"
-    import tensorflow as tf
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import tensorflow_io as tfio
-
-            tfio.experimental.text.re2_full_match(["a"], "a")
-    except Exception as error:  # an incompatible library raises many types
-        return (
-            f"tensorflow-io {version} does not work with TensorFlow {tf.__version__} "
-            f"({type(error).__name__}; 0.37 goes with TensorFlow 2.16 and 2.17)"
-        )
-    return ""
-
-
-def _tensorflow_io(file: files.TextFile, names: list[str]) -> Iterator[pyarrow.Table]:
-    """Yields columns of a Parquet file, read by tensorflow-io."""
-    import tensorflow as tf
-    import tensorflow_io as tfio
-
-    rows = tfio.IODataset.from_parquet(file.where, columns=names).batch(_ROWS)
-    for batch in rows.as_numpy_iterator():
-        arrays = {tf.compat.as_str(name): array for name, array in batch.items()}
-        text = {n: pyarrow.string() for n in names if arrays[n].dtype == object}
-        yield pyarrow.table({n: pyarrow.array(arrays[n], text.get(n)) for n in names})
-
-
 def _table_files(found: files.Files) -> list[files.TextFile]:
     names = [n for n in found.names if not _NOT_ROWS.search(n)]
     if len(found.names) > 1:
@@ -208,25 +167,8 @@ def _table_files(found: files.Files) -> list[files.TextFile]:
 def _table(
     file: files.TextFile, wanted: dict[str, str], settings: dict[str, str]
 ) -> tabular_text.TextTable | tabular_parquet.ParquetTable:
-    by_tensorflow_io = settings.get("reader") == "tensorflow_io"
     if _PARQUET.search(file.name):
-        read = tabular_parquet.batches
-        if by_tensorflow_io:
-            if problem := tensorflow_io_problem():
-                raise ValueError(
-                    f"--columns reader=tensorflow_io: {problem}; leave it out, pyarrow is the "
-                    "default and reads the same"
-                )
-            if not pathlib.Path(file.where).is_file():
-                raise ValueError(
-                    f"--columns reader=tensorflow_io: {file.where} is inside a zip; unpack it"
-                )
-            read = _tensorflow_io
-        return tabular_parquet.open_table(file, wanted, read)
-    if by_tensorflow_io:
-        raise ValueError(
-            f"--columns reader=tensorflow_io: it reads Parquet, {file.where} is text; leave it out"
-        )
-    return tabular_text.sniff(
+        return tabular_parquet.open_table(file, wanted)
+    return text_format.infer(
         file, wanted, settings.get("separator", ""), settings.get("header", "")
     )

@@ -1,7 +1,7 @@
 """Parquet tables, read in batches of rows and only the columns needed."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow
 import pyarrow.parquet
@@ -12,19 +12,6 @@ from tfrec.datasets.tabular_typed import TypedTable
 
 _ROWS = 1 << 18  # a batch
 
-Batches = Callable[[files.TextFile, list[str]], Iterable[pyarrow.Table]]
-
-
-def batches(file: files.TextFile, names: list[str]) -> Iterator[pyarrow.Table]:
-    """Yields the columns of some names, read by pyarrow.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    with files.naming(file.where), file.opener() as stream:
-        for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(_ROWS, columns=names):
-            yield pyarrow.Table.from_batches([batch])
-
 
 @dataclasses.dataclass(frozen=True)
 class ParquetTable(TypedTable):
@@ -32,27 +19,28 @@ class ParquetTable(TypedTable):
 
     Attributes:
         file: The file.
-        read: The function that reads it.
     """
 
     file: files.TextFile
-    read: Batches = batches
 
     cure = "--columns ...,{name}=COLUMN"
 
     @property
-    def where(self):
+    def where(self) -> str:
         return self.file.where
 
-    def batches(self):
-        return self.read(self.file, list(self.columns.values()))
+    def batches(self) -> Iterator[pyarrow.Table]:
+        with files.naming(self.where), self.file.opener() as stream:
+            opened, names = pyarrow.parquet.ParquetFile(stream), list(self.columns.values())
+            for batch in opened.iter_batches(_ROWS, columns=names):
+                yield pyarrow.Table.from_batches([batch])
 
-    def count(self):
+    def count(self) -> int:
         with self.file.opener() as stream:
             return pyarrow.parquet.ParquetFile(stream).metadata.num_rows
 
 
-def open_table(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -> ParquetTable:
+def open_table(file: files.TextFile, wanted: Mapping[str, str]) -> ParquetTable:
     """Opens a file with some columns; by default `user`, `item` and `value`, `time`, `title`.
 
     Raises:
@@ -70,4 +58,4 @@ def open_table(file: files.TextFile, wanted: Mapping[str, str], read: Batches) -
                 f"{known_names(column, names)[:200]}; give its name with --columns ...,"
                 f"{name}=COLUMN"
             )
-    return ParquetTable(dict(wanted), file, read)
+    return ParquetTable(dict(wanted), file)

@@ -110,16 +110,3 @@ class ListOrder(keras.layers.Layer):
         weighed = vectors * tf.gather_nd(shares, known)[:, tf.newaxis]
         sums = tf.math.unsorted_segment_sum(weighed, known[:, 0], tf.shape(history)[0])
         return tf.math.l2_normalize(sums, axis=1)
-
-    def load_own_variables(self, store):
-        """As in Keras, but also reads files of older versions.
-
-        Files without this layer leave its weights as they are; files without `recent` leave that at
-        0, so that cold starts are ordered by the counts of all interactions.
-        """
-        if len(store.keys()) == len(self.weights) - 1:
-            self.recent.assign(tf.zeros_like(self.recent))
-            for number, variable in enumerate(self.weights[:-1]):
-                variable.assign(store[str(number)])
-        elif store.keys():
-            super().load_own_variables(store)

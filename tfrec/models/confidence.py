@@ -29,14 +29,6 @@ class Confidence(Settings):
     confidence: str = setting("auto", choices=CHOICES, later=True)
     rate: float = setting(1.0, "more than 0", later=True)
 
-    @classmethod
-    def renewed(cls, fields):
-        """An older version had `binary`: true is now "none", false "value"."""
-        found = dict(fields)
-        if "binary" in found:
-            found["confidence"] = "none" if found.pop("binary") else "value"
-        return found
-
     def weigh(self, values: tf.Tensor) -> tf.Tensor:
         """Weights c(r) / c(1) of values r, of the same shape and dtype."""
         values = tf.convert_to_tensor(values)

@@ -38,12 +38,6 @@ class EASEVAE(RecVAE):
         ridge: float = setting(0.5, "0 or more", search=Range(0, 1))
         discount: float = setting(0.2, "0 or more", search=Range(0, 0.5))
 
-        @classmethod
-        def renewed(cls, fields):
-            """Older versions called `linear_weight` `blend`."""
-            found = dict(super().renewed(fields))
-            return {"linear_weight" if n == "blend" else n: v for n, v in found.items()}
-
     instead = "ials"
 
     @classmethod

@@ -1,8 +1,6 @@
 """Base of the rating autoencoders: a network on the residuals of damped biases."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -37,11 +35,6 @@ class Residual(Recommender):
         """
 
         base: str = setting("biases", choices=("biases", "none"))
-
-        @classmethod
-        def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-            """Older versions had no base."""
-            return {"base": "none", **fields}
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -114,8 +107,3 @@ class PenaltyConfig(Residual.Config):
     """
 
     regularization: float = setting(300.0, "0 or more", search=Range(10, 5000, log=True))
-
-    @classmethod
-    def renewed(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Older versions had no such penalty."""
-        return {"regularization": 0.0, **super().renewed(fields)}

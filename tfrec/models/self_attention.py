@@ -37,7 +37,3 @@ class SelfAttention(Sequence):
         c = self.config
         self.positions = PositionEmbedding(c.window, self.deviation, name="positions")
         self.dropout = keras.layers.Dropout(c.dropout)
-
-
-# Keras stores weights by path: this is that of `positions` in models saved by earlier versions.
-setattr(SelfAttention, "layers/places", property(lambda self: self.positions))

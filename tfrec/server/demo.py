@@ -63,14 +63,12 @@ class Demo:
                     kind = "history"
                 elif set(inputs) == {"user"}:
                     kind = "user"
-                length = inputs["items"].tensor_shape.dim[1].size if kind == "history" else -1
                 explains = kind == "history" and EXPLAIN in signatures
                 version = servable.version
                 values = _values(servable.model.path)
         except (ServingError, KeyError):
             return {"name": name, "kind": "silent"}
-        about = {"name": name, "kind": kind, "version": version, "explains": explains, **values}
-        return {**about, "length": length if length >= 0 else None}
+        return {"name": name, "kind": kind, "version": version, "explains": explains, **values}
 
     def _titles(self, query) -> web.Response:
         """Titles that contain all words of `q`, or those of `ids`."""

@@ -76,21 +76,19 @@ def pad(rows: list, spec: Spec) -> np.ndarray:
     """Pads the rows of one input to an array.
 
     The first column of lists is padding: a server that batches requests of different lengths pads
-    with a tensor's first value. Lists of a fixed length are padded on the left.
+    with a tensor's first value.
 
     Args:
         rows: Lists of strings or numbers, or single values.
-        spec: Of the input; a fixed length is kept.
+        spec: Of the input.
 
     Returns:
         `[batch, length]`, or `[batch]` for single values.
     """
     if not rows or not isinstance(rows[0], list):
         return np.array(rows, spec.dtype)
-    fixed = spec.shape[1] if len(spec.shape) > 1 else None
-    length = fixed or 1 + max(map(len, rows))
+    length = 1 + max(map(len, rows))
     padded = np.full((len(rows), length), "" if spec.dtype == object else 0, spec.dtype)
     for line, row in zip(padded, rows, strict=True):
-        start = length - len(row) if fixed else 1
-        line[start : start + len(row)] = row
+        line[1 : 1 + len(row)] = row
     return padded

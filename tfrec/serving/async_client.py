@@ -1,13 +1,28 @@
 """The client for asyncio: the same methods and messages, over `grpc.aio`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from tfrec.serving import arrays
 from tfrec.serving.base_client import BaseClient, Specs, inputs_of, states
 from tfrec.serving.channel import grpc
-from tfrec.serving.predictor import DEFAULT, BasePredictor, Calls, History, Recommendation
+from tfrec.serving.predictor import DEFAULT, BasePredictor, Calls
+
+
+def awaiting(method: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A method of `BasePredictor` as a coroutine method, which sends its requests one by one."""
+
+    @functools.wraps(method)
+    async def call(self, *given, timeout: float | None = None, **more):
+        planner = CallPlanner(await self.signatures(), self.rating, self.batch_size)
+        signature, requests, read = method(planner, *given, **more)
+        await self.specs(signature)
+        return read([await self.predict(r, signature, timeout=timeout) for r in requests])
+
+    return call
 
 
 class AsyncClient(BaseClient):
@@ -33,41 +48,10 @@ class AsyncClient(BaseClient):
     async def __aexit__(self, *_):
         await self.close()
 
-    async def recommend(
-        self,
-        histories: Sequence[History],
-        k: int | None = None,
-        *,
-        exclude: Sequence[Iterable[str]] | None = None,
-        allow: Sequence[Iterable[str]] | None = None,
-        timeout: float | None = None,
-    ) -> list[list[Recommendation]]:
-        """See `Client.recommend`."""
-        given = {"k": k, "exclude": exclude, "allow": allow}
-        return await self._run(BasePredictor.recommend, histories, timeout=timeout, **given)
-
-    async def recommend_users(
-        self,
-        users: Sequence[str],
-        k: int | None = None,
-        *,
-        exclude: Sequence[Iterable[str]] | None = None,
-        allow: Sequence[Iterable[str]] | None = None,
-        timeout: float | None = None,
-    ) -> list[list[Recommendation]]:
-        """See `Client.recommend_users`."""
-        given = {"k": k, "exclude": exclude, "allow": allow}
-        return await self._run(BasePredictor.recommend_users, users, timeout=timeout, **given)
-
-    async def rate(
-        self,
-        histories_or_users: Sequence[History] | Sequence[str],
-        candidates: Sequence[Sequence[str]],
-        *,
-        timeout: float | None = None,
-    ) -> list[list[float]]:
-        """See `Client.rate`."""
-        return await self._run(BasePredictor.rate, histories_or_users, candidates, timeout=timeout)
+    recommend = awaiting(BasePredictor.recommend)
+    recommend_users = awaiting(BasePredictor.recommend_users)
+    rate = awaiting(BasePredictor.rate)
+    explain = awaiting(BasePredictor.explain)
 
     async def predict(
         self,
@@ -97,13 +81,6 @@ class AsyncClient(BaseClient):
     async def status(self) -> dict[int, str]:
         """See `Client.status`."""
         return states(await self._call(self._status, self._status_request(), None))
-
-    async def _run(self, method: Callable[..., Calls], *given, timeout, **more):
-        """Sends the requests of a method of `BasePredictor` one after the other."""
-        planner = CallPlanner(await self.signatures(), self.rating, self.batch_size)
-        signature, requests, read = method(planner, *given, **more)
-        await self.specs(signature)
-        return read([await self.predict(r, signature, timeout=timeout) for r in requests])
 
     async def _call(self, method, request, timeout: float | None):
         try:

@@ -52,7 +52,7 @@ class OnDisk(Predictor):
         self.path, self.batch_size = _version(pathlib.Path(path)), batch_size
         with damage.refused(self.path, "export the run again with `python -m tfrec.export`"):
             described = json.loads((self.path / export_metadata.SIGNATURES).read_text())
-            self.rating = described.get("usual", described["highest"])  # older exports: the highest
+            self.rating = described["usual"]
             self._loaded = tf.saved_model.load(str(self.path))
         self._specs = {
             name: _specs(function.structured_input_signature[1])

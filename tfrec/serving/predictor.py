@@ -100,15 +100,12 @@ class BasePredictor(abc.ABC):
         Raises:
             RequestError: the server returned an error.
         """
-        pairs = [history_pairs(history, self.rating) for history in histories]
-        newest, older = self._fit(pairs)
-        lists = _columns(newest)
-        if exclude is not None or allow is not None or any(older):
-            given = exclude if exclude is not None else [()] * len(pairs)
-            lists["exclude"] = [[*a, *b] for a, b in zip(older, given, strict=True)]
-            lists["allow"] = [list(row) for row in allow or [()] * len(pairs)]
-            return self._recommended(RECOMMEND, lists, k, timeout)
-        return self._recommended(DEFAULT, lists, k, timeout)
+        lists = _columns([history_pairs(history, self.rating) for history in histories])
+        if exclude is None and allow is None:
+            return self._recommended(DEFAULT, lists, k, timeout)
+        return self._recommended(
+            RECOMMEND, lists | _limits(exclude, allow, len(histories)), k, timeout
+        )
 
     def recommend_users(
         self,
@@ -125,9 +122,7 @@ class BasePredictor(abc.ABC):
             specs = self.signatures()
             name = RECOMMEND_USER if RECOMMEND_USER in specs else DEFAULT
             return self._recommended(name, lists, k, timeout)
-        lists["exclude"] = [list(row) for row in exclude or [()] * len(users)]
-        lists["allow"] = [list(row) for row in allow or [()] * len(users)]
-        return self._recommended(RECOMMEND, lists, k, timeout)
+        return self._recommended(RECOMMEND, lists | _limits(exclude, allow, len(users)), k, timeout)
 
     def rate(
         self,
@@ -151,8 +146,7 @@ class BasePredictor(abc.ABC):
         if "user" in self.signatures().get(RATE, {}):
             lists["user"] = list(histories_or_users)
         else:
-            pairs, _ = self._fit([history_pairs(h, self.rating) for h in histories_or_users])
-            lists |= _columns(pairs)
+            lists |= _columns([history_pairs(h, self.rating) for h in histories_or_users])
 
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[float]]:
             scores = [row for answer in answers for row in answer["scores"].tolist()]
@@ -196,20 +190,6 @@ class BasePredictor(abc.ABC):
             return found
 
         return self.run(Calls(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
-
-    def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
-        """Cuts histories to the fixed length of older exports of sequence models.
-
-        Returns:
-            The newest items of each history with their ratings, and the older items, which are
-            excluded from the answer.
-        """
-        spec = self.signatures().get(DEFAULT, {}).get("items")
-        longest = spec.shape[1] if spec and len(spec.shape) > 1 else None
-        if longest is None:
-            return pairs, [[] for _ in pairs]
-        older = [[item for item, _ in row[: max(0, len(row) - longest)]] for row in pairs]
-        return [row[-longest:] for row in pairs], older
 
     def _recommended(self, signature: str, lists, k, timeout) -> list[list[Recommendation]]:
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[Recommendation]]:
@@ -261,6 +241,14 @@ def _columns(pairs: Sequence[Sequence[tuple[str, float]]]) -> dict[str, list]:
         "items": [[item for item, _ in row] for row in pairs],
         "values": [[value for _, value in row] for row in pairs],
     }
+
+
+def _limits(
+    exclude: Sequence[Iterable[str]] | None, allow: Sequence[Iterable[str]] | None, n: int
+) -> dict[str, list[list[str]]]:
+    """The inputs `exclude` and `allow` of n rows; None is no limit."""
+    given = {"exclude": exclude, "allow": allow}
+    return {name: [list(row) for row in rows or [()] * n] for name, rows in given.items()}
 
 
 def recommendations(

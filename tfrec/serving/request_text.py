@@ -2,7 +2,6 @@
 
 import json
 import math
-import pathlib
 import shlex
 import urllib.error
 import urllib.request
@@ -12,13 +11,12 @@ from google.protobuf import text_format
 
 from tfrec.serving import arrays, messages
 
-SIGNATURES = "assets.extra/signatures.json"  # in a version's folder: names, dtypes, shapes
 STRINGS = arrays.Spec(np.dtype(object), ())
 FLOATS = arrays.Spec(np.dtype(np.float32), ())
 
 
 def inputs(
-    items: str, user: str, exclude: str, allow: str, rating: float, length: int | None = None
+    items: str, user: str, exclude: str, allow: str, rating: float
 ) -> tuple[str, dict[str, list]]:
     """The signature for a request of one row, and its inputs.
 
@@ -28,7 +26,6 @@ def inputs(
         exclude: Raw ids of items to leave out, "1,2", or "".
         allow: Raw ids of the items to choose from, or "".
         rating: The rating of items that are given without one.
-        length: The fixed length of histories in older exports of sequence models; None: any.
 
     Raises:
         ValueError: `items` has another form, or both or none of `items` and `user` are given.
@@ -38,19 +35,15 @@ def inputs(
     row: dict[str, list] = {"user": [user]}
     if items:
         pairs = history(items, rating)
-        if length is not None:
-            if len(pairs) > length:
-                raise ValueError(f"--items: the model reads {length} items, not {len(pairs)}")
-            pairs = [("", 0.0)] * (length - len(pairs)) + pairs
-        row = {"items": [[i for i, _ in pairs]], "values": [[v for _, v in pairs]]}
+        row = {"items": [list(pairs)], "values": [list(pairs.values())]}
     if not (exclude or allow):
         return "serving_default", row
     lists = {"exclude": [exclude.split(",")], "allow": [allow.split(",")]}  # "" is padding
     return "recommend", {**row, **lists}
 
 
-def history(text: str, rating: float) -> list[tuple[str, float]]:
-    """Parses a history "item:rating,..." to pairs.
+def history(text: str, rating: float) -> dict[str, float]:
+    """Parses a history "item:rating,..." to item -> rating.
 
     Raises:
         ValueError: another form, or an item twice.
@@ -68,21 +61,7 @@ def history(text: str, rating: float) -> list[tuple[str, float]]:
         if item in pairs:
             raise ValueError(f"--items: item {item} is given twice; leave one out")
         pairs[item] = number
-    return list(pairs.items())
-
-
-def fixed_length(export_dir: str) -> int | None:
-    """The fixed length of histories in the newest version of an export; None: any."""
-    if not export_dir:
-        return None
-    versions = [p for p in pathlib.Path(export_dir).glob("*") if p.name.isdigit()]
-    if not versions:
-        raise ValueError(f"--export_dir={export_dir} holds no version: tfrec.export makes one")
-    file = max(versions, key=lambda p: int(p.name)) / SIGNATURES
-    if not file.exists():
-        return None
-    inputs = json.loads(file.read_text())["signatures"]["serving_default"]["inputs"]
-    return inputs["items"]["shape"][1] if "items" in inputs else None
+    return pairs
 
 
 def rest(signature: str, row: dict[str, list]) -> str:

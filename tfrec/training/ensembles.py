@@ -81,7 +81,7 @@ def _model(runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
         runs=tuple(str(run.path.absolute()) for run in runs),
         data_dirs=tuple(str(run.data_dir()) for run in runs),
         weights=(1 / len(runs),) * len(runs),
-        combines=models[0].task,
+        combines=str(models[0].task),
     )
     return Ensemble.of(models, settings), base_of(models)
 

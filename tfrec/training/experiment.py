@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -31,6 +32,7 @@ from tfrec.training.build import build
 from tfrec.training.callbacks import EpochLine, HistoryFile
 from tfrec.training.evaluation import Evaluator, protocol
 from tfrec.training.profile import Profile
+from tfrec.training.progress import Progress
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
@@ -74,8 +76,8 @@ class Experiment:
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
         self.held_out = {x: lists.HeldOut(config.data_dir, x) for x in ("validation", "test")}
-        self.validated = None  # the report of the latest validation
-        self.progress = loop.Progress()  # at the end of `fit`
+        self.validated: Any = None  # the report of the latest validation
+        self.progress = Progress()  # at the end of `fit`
         self.result: dict = {}  # the metrics of `run`
         self._start, self._earlier = time.perf_counter(), 0.0
         self.monitor = config.train.monitor or self.task_object.monitor
@@ -117,7 +119,7 @@ class Experiment:
         """Whether anything is held out for `split`."""
         return self.info.n_ratings.get(split, 0) > 0
 
-    def fit(self, resume: bool, keep: bool = True) -> loop.Progress:
+    def fit(self, resume: bool, keep: bool = True) -> Progress:
         """Trains on the training part.
 
         Args:
@@ -144,7 +146,7 @@ class Experiment:
         return self.progress
 
     @contextlib.contextmanager
-    def _together(self, progress: loop.Progress | None) -> Iterator[None]:
+    def _together(self, progress: Progress | None) -> Iterator[None]:
         """Checks that all workers start alike, and stops where one of them is lost."""
         with workers.ending_without_others(self.strategy):
             values = {
@@ -162,14 +164,14 @@ class Experiment:
     def _trainer(self, train: TrainConfig, phase: dict) -> loop.Trainer:
         """The trainer, which saves its progress together with `phase`."""
 
-        def save(progress: loop.Progress, own: loop.Own) -> None:
+        def save(progress: Progress, own: loop.Own) -> None:
             state = phase | {"progress": dataclasses.asdict(progress), "seconds": self._seconds()}
             keep = self.config.train.save_keep
             self._write(lambda: self.run_dir.save_state(self.model, state, own, keep))
 
         return loop.Trainer(self.model, self.strategy, train, save)
 
-    def _resumed(self, phase: str) -> tuple[loop.Progress | None, loop.Own]:
+    def _resumed(self, phase: str) -> tuple[Progress | None, loop.Own]:
         """Restores the variables; returns the saved progress and the arrays that the model saved.
 
         Returns None and no arrays where the run has not reached this phase yet.
@@ -180,7 +182,7 @@ class Experiment:
                 self.say("nothing was saved yet: training starts from the beginning")
             return None, {}
         with self.run_dir.reading_state():
-            progress = loop.Progress(**saved["progress"])
+            progress = Progress(**saved["progress"])
         own = self.run_dir.load_state(self.model)
         self._earlier = saved["seconds"]
         note = " of the refit" if phase == "refit" else ""
@@ -286,7 +288,7 @@ class Experiment:
             message = warm_start.start(self.model, config.data_dir, earlier, config.train)
             self.say("\n".join(filter(None, [message, note])))
 
-    def _write(self, action) -> None:
+    def _write(self, action: Callable[[], object]) -> None:
         """Runs `action` on the chief: only one worker writes."""
         if self.chief:
             action()
@@ -296,7 +298,7 @@ class Experiment:
         strategies.wait_for_all(self.strategy)
         self.model.set_weights(self.run_dir.load_model().get_weights())
 
-    def try_out(self, resume: bool = False) -> loop.Progress:
+    def try_out(self, resume: bool = False) -> Progress:
         """Trains only: no model is saved, and test is not read.
 
         Args:
@@ -387,7 +389,7 @@ class Experiment:
             "loss": {"first_step": progress.first_loss, "last_epoch": progress.last_loss},
         }
 
-    def _finish(self, report) -> None:
+    def _finish(self, report: Any) -> None:
         """Writes the metrics, and removes the saved states."""
         if self.result["test"]:
             report.save(self.run_dir.per_user)

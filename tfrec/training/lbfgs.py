@@ -5,7 +5,8 @@ bounds, in float64, took longer than loss and gradient. This is unconstrained L-
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,16 +28,16 @@ class FullBatch:
         dataset: Batches, the last one padded with empty rows.
     """
 
-    def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, dataset):
+    def __init__(self, model: Recommender, strategy: tf.distribute.Strategy, dataset: Any):
         self.model, self.strategy, self.dataset = model, strategy, dataset
         self.weights = model.trainable_weights
         self.sizes = np.cumsum([np.prod(w.shape, dtype=int) for w in self.weights])
 
     @tf.function(autograph=False)
-    def _sums(self, iterator) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+    def _sums(self, iterator: Iterator) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
         """Sums over a batch: loss and gradients times the number of rows, and that number."""
 
-        def step(batch):
+        def step(batch: Any) -> tuple:
             features, targets = batch
             with tf.GradientTape() as tape:
                 scores = self.model.run_forward(features, training=True)

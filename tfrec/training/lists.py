@@ -143,8 +143,9 @@ def measure(
     model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
 ) -> list[dict[str, float]]:
     """`METRICS` of the reports that `reports` returns for the same arguments."""
-    found = (report.result() for report in reports(model, held_out, rules, batches))
-    return [{name: result[name] for name in METRICS} for result in found]
+    found: list[RankingReport] = reports(model, held_out, rules, batches)
+    results = (report.result() for report in found)
+    return [{name: result[name] for name in METRICS} for result in results]
 
 
 def reports(
@@ -152,7 +153,7 @@ def reports(
     held_out: HeldOut,
     rules: Sequence[Rule] = (),
     batches: int | None = None,
-    make: type[Made] = RankingReport,
+    make: type[Made] = RankingReport,  # type: ignore[assignment]
 ) -> list[Made]:
     """Reports of the lists of the users who liked any held-out item.
 
@@ -175,7 +176,7 @@ def reports(
     found, n_liked = [make(of_users(info), (CUT,)) for _ in tried], 0
     # There are few batches: eager execution takes less time than tracing a graph would.
     for features, targets in itertools.islice(_likes(held_out.rows, liked_from(info)), batches):
-        n_liked += np.count_nonzero(targets["target_items"] >= 0)
+        n_liked += int(np.count_nonzero(targets["target_items"] >= 0))
         scores, items = score(features), features["items"]
         values = features["values"] if by_values else None
         for report, rule in zip(found, tried, strict=True):
@@ -203,10 +204,10 @@ def floors(held_out: HeldOut, trained_on: str, counts: tf.Tensor) -> dict[str, d
     report = RatingReport(of_users(info))
     for features, targets in held_out.rows:
         report.update(features, targets, biases.score(features))
-    of_popular, of_biases = (dict(*measure(m, held_out)) for m in (popular, biases))
+    found: list[dict] = [dict(*measure(m, held_out)) for m in (popular, biases)]
     errors = report.result()
-    of_biases |= {name: errors[name] for name in ("rmse", "mae")}
-    return {"popularity": of_popular, "biases": of_biases}
+    of_biases = found[1] | {name: errors[name] for name in ("rmse", "mae")}
+    return {"popularity": found[0], "biases": of_biases}
 
 
 def rates(model: Recommender) -> bool:

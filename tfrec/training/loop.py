@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from tfrec import interrupts
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
 from tfrec.training import methods, strategies
+from tfrec.training.progress import Progress
 
 MakeDataset = Callable[[int], tf.data.Dataset]  # epoch -> batches
 Own = Mapping[str, np.ndarray]
@@ -28,57 +29,6 @@ LOSS_STEPS = 100  # steps between two checks of the loss
 SIGNAL_STEPS = 10  # steps between two exchanges of the workers about signals to stop
 EXPLODED = 1e6  # times the loss of the first step: no run recovers from there
 CURE = "lower --train learning_rate, or bound the gradients with --train clip_norm=1"
-
-
-@dataclasses.dataclass
-class Progress:
-    """The progress of a run, saved so that --resume continues exactly there.
-
-    Attributes:
-        epoch: Number of finished epochs.
-        step: Number of steps taken in the epoch after them.
-        logs: The training logs of these steps.
-        skipped: Number of these steps that were undone.
-        best_epoch: The best of the finished epochs, from 1; 0: none yet.
-        best: Its value of the monitored metric.
-        stale: Number of epochs since the best one.
-        ended: Whether a callback has stopped training.
-        seconds: Training time so far.
-        metrics: Validation metrics of the best epoch.
-        first_loss: The training loss of the first step, before any update.
-        last_loss: The training loss of the last finished epoch.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    logs: dict = dataclasses.field(default_factory=dict)
-    skipped: int = 0
-    best_epoch: int = 0
-    best: float | None = None
-    stale: int = 0
-    ended: bool = False
-    seconds: float = 0.0
-    metrics: dict = dataclasses.field(default_factory=dict)
-    first_loss: float | None = None
-    last_loss: float | None = None
-
-    @property
-    def where(self) -> str:
-        """As text, such as "in epoch 3 after step 12"."""
-        if self.step:
-            return f"in epoch {self.epoch + 1} after step {self.step}"
-        return f"after epoch {self.epoch}"
-
-    def finish_epoch(self, logs: dict, seconds: float) -> None:
-        """Counts a finished epoch.
-
-        Args:
-            logs: Its training logs.
-            seconds: Time since it began or was resumed.
-        """
-        self.epoch, self.last_loss = self.epoch + 1, logs.get("loss")
-        self.step, self.logs, self.skipped = 0, {}, 0
-        self.seconds += seconds
 
 
 class Trainer:
@@ -145,7 +95,7 @@ class Trainer:
         make_rows: Callable[[], tf.data.Dataset] | None = None,
         monitor: str = "",
         higher_is_better: bool = False,
-        callbacks: list[keras.callbacks.Callback] = (),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
         progress: Progress | None = None,
         own: Own | None = None,
         on_best: Callable[[], None] = lambda: None,
@@ -181,21 +131,15 @@ class Trainer:
         listeners.on_train_begin()
         with self._stopping():
             while progress.epoch < epochs and not (progress.ended or self._stale(progress)):
-                epoch, start, cpu = progress.epoch, time.perf_counter(), time.process_time()
+                epoch, start = progress.epoch, time.perf_counter()
                 listeners.on_epoch_begin(epoch)
                 watch, own = self._watch(progress, start, own or {}), None
-                logs = self.epoch(make_train(epoch), epoch, rows, watch)
-                self._refuse_bad(progress, logs, watch)
-                spent = {"seconds": time.perf_counter() - start}
-                spent["cpu_seconds"] = time.process_time() - cpu
-                spent |= self.method.pace(spent["seconds"])
+                logs, spent = self._timed(progress, make_train(epoch), rows, watch, start)
                 due = (epoch + 1) % self.config.validate_every == 0 or epoch + 1 == epochs
                 here = self._within(progress, watch, start)
                 measured = self._measured(validate, here, watch) if due and validate else {}
                 progress.finish_epoch(logs, time.perf_counter() - start)
-                if due and self._is_best(progress, measured, monitor, higher_is_better):
-                    progress.best_epoch, progress.stale = progress.epoch, 0
-                    progress.metrics = measured
+                if due and progress.take(measured, monitor, higher_is_better):
                     with self._averaged():
                         on_best()
                 elif due:
@@ -210,6 +154,22 @@ class Trainer:
         listeners.on_train_end()
         self._take_average()
         return progress
+
+    def _timed(
+        self,
+        progress: Progress,
+        dataset: tf.data.Dataset,
+        rows: tf.data.Dataset | None,
+        watch: methods.Watch,
+        start: float,
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """An epoch that began at `start`; returns its training logs, and its cost and pace."""
+        cpu = time.process_time()
+        logs = self.epoch(dataset, progress.epoch, rows, watch)
+        self._refuse_bad(progress, logs, watch)
+        seconds = time.perf_counter() - start
+        spent = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu}
+        return logs, spent | self.method.pace(seconds)
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -379,23 +339,6 @@ class Trainer:
 
     def _stale(self, progress: Progress) -> bool:
         return 0 < self.config.patience <= progress.stale
-
-    @staticmethod
-    def _is_best(progress: Progress, measured: dict, monitor: str, higher: bool) -> bool:
-        """Whether this epoch is the best so far; if so, its value is kept."""
-        if not measured:
-            return True
-        if monitor not in measured:
-            raise ValueError(
-                f"--train monitor={monitor} is not measured; known: " + ", ".join(measured)
-            )
-        value, best = measured[monitor], progress.best
-        if value != value:
-            raise ValueError(f"validation {monitor} is not a number: lower the learning rate")
-        if best is None or (value > best if higher else value < best):
-            progress.best = value
-            return True
-        return False
 
 
 def _sees_steps(callback: keras.callbacks.Callback) -> bool:

@@ -4,9 +4,11 @@ import contextlib
 import pathlib
 import resource
 from collections.abc import Callable
+from typing import Any
 
 from tfrec.config import TrainConfig
 from tfrec.models import registry as models
+from tfrec.models.base import Recommender
 from tfrec.schema import DatasetInfo
 
 SAID_FROM = 1e9  # bytes
@@ -41,7 +43,7 @@ def peak() -> int:
 
 
 def check(
-    name: str, info: DatasetInfo, settings, train: TrainConfig, say: Callable[[str], None]
+    name: str, info: DatasetInfo, settings: Any, train: TrainConfig, say: Callable[[str], None]
 ) -> None:
     """Prints the estimated memory of training where it is large; refuses what does not fit.
 
@@ -70,7 +72,7 @@ def check(
         say(f"{wanted}; {_gb(left)} are left")
 
 
-def _cure(cls, info: DatasetInfo, train: TrainConfig) -> str:
+def _cure(cls: type[Recommender], info: DatasetInfo, train: TrainConfig) -> str:
     """What to do where training `cls` does not fit into memory."""
     if not cls.instead:
         return "lower --train batch_size, or the sizes among the model's --set"

@@ -105,6 +105,7 @@ def of_codes(
     olds, news = [], []
     for before, after in zip(old.fields, new.fields, strict=True):
         pair = found[after.name].on_axis(before.size, after.size, first=True)
-        olds.append(pair[0] + old.starts[before.name])
-        news.append(pair[1] + new.starts[after.name])
+        if pair:  # a field's own sizes always match
+            olds.append(pair[0] + old.starts[before.name])
+            news.append(pair[1] + new.starts[after.name])
     return np.concatenate(olds), np.concatenate(news)

@@ -31,8 +31,7 @@ class RunConfig:
         preset: As `--preset`, or "".
         warm_start: An earlier run whose weights this one starts from, or "".
         versions: Versions of the packages it was made with.
-        fingerprint: Fingerprint of the training data; "" until the data is prepared, and in runs
-            of older versions.
+        fingerprint: Fingerprint of the training data; "" until the data is prepared.
     """
 
     model: str

@@ -19,7 +19,7 @@ import json
 import pathlib
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -225,8 +225,6 @@ class RunDir:
     def _refuse_other_data(self, config: RunConfig, found: str) -> None:
         """Raises ValueError where the fingerprint of the data is not that of the training data."""
         known = config.fingerprint
-        if not known and self.model.exists():  # runs of older versions: the model has it
-            known = self.load_model().info.fingerprint
         if known and known != found:
             raise ValueError(
                 f"--run_dir={self.path} was trained on other data than --data_dir="
@@ -239,7 +237,7 @@ class RunDir:
         """Reads `metrics.json`; raises as `config`."""
         return self._json("metrics.json", dict)
 
-    def _reading(self, path: pathlib.Path):
+    def _reading(self, path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
         """Raises one kind of error for a damaged file of the run."""
         cure = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"
         return damage.refused(path, cure)
@@ -247,11 +245,6 @@ class RunDir:
     def _json(self, name: str, make: Callable[[dict], Read]) -> Read:
         path = self.path / name
         if not path.exists():
-            if self.finished:
-                raise ValueError(
-                    f"--run_dir={self.path} holds metrics, but no {name}: an older version of "
-                    "tfrec combined runs there; do it again with `python -m tfrec.ensemble`"
-                )
             raise FileNotFoundError(
                 f"{path} does not exist: --run_dir={self.path} holds no finished run; make one "
                 f"with `python -m tfrec.train --run_dir={self.path}`"
@@ -277,7 +270,7 @@ class RunDir:
         with aside.file(self.path / name, durable=True) as path:
             path.write_text(text)
 
-    def save_predictions(self, part: str, columns: dict[str, np.ndarray]) -> None:
+    def save_predictions(self, part: str, columns: dict[str, Any]) -> None:
         """Writes the result of `RatingReport.predictions` for "validation" or "test"."""
         with aside.file(self.predictions[part]) as path, path.open("wb") as file:
             np.savez(file, **columns)
@@ -384,7 +377,7 @@ class RunDir:
         with self.reading_state():
             return state.load(self.states[0], model)
 
-    def reading_state(self):
+    def reading_state(self) -> contextlib.AbstractContextManager[None]:
         """Raises one kind of error for a damaged state; the state before it is another cure."""
         newest, *older = self.states
         again = f"train again with `python -m tfrec.train --overwrite --run_dir={self.path}`"

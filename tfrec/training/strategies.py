@@ -130,7 +130,7 @@ def run_on_next(
     step fails: "Resource __per_step_0/.../tmp_var" exists already.
     """
 
-    def on_replica(batch):
+    def on_replica(batch: Any) -> Any:
         with tf.control_dependencies(tf.nest.flatten(batch)):
             return function(batch)
 

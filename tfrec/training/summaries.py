@@ -21,8 +21,8 @@ CURES = {
 
 def compare_runs(a: str, b: str, metric: str = "") -> str:
     """The paired comparison of two runs' test values as text, by default by the task's metric."""
-    values = [RunDir(path).load_per_user() for path in (a, b)]
-    found = metrics.compare(*values, metric or RunDir(a).task().monitor)
+    ours, theirs = (RunDir(path).load_per_user() for path in (a, b))
+    found = metrics.compare(ours, theirs, metric or RunDir(a).task().monitor)
     return f"{a} against {b}: {found}"
 
 

@@ -12,6 +12,7 @@ many are theirs. A model with an axis that grows by another number is refused.
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,7 +70,8 @@ def start(model: Recommender, data_dir: str, run_dir: str, train: TrainConfig) -
 def _same_slots(old: keras.Optimizer | None, new: keras.Optimizer) -> bool:
     """Whether two optimizers have the same slots."""
     return (
-        type(old).__name__ == type(new).__name__
+        old is not None
+        and type(old).__name__ == type(new).__name__
         and type(_inner(old)).__name__ == type(_inner(new)).__name__
         and old.built
         and len(old.variables) == len(new.variables)
@@ -182,7 +184,7 @@ class Carry:
             values[np.ix_(*(new for _, new in pairs))] = taken[np.ix_(*(old for old, _ in pairs))]
             target.assign(values)
 
-    def _pair(self, source, target, grown, axis: int) -> Pair:
+    def _pair(self, source: Any, target: Any, grown: Any, axis: int) -> Pair:
         """The matching positions on an axis of a variable, before and now."""
         kind = self._kind(target, grown, axis)
         before, now = source.shape[axis], target.shape[axis]
@@ -202,7 +204,7 @@ class Carry:
             "from the start"
         )
 
-    def _kind(self, variable, grown, axis: int) -> str:
+    def _kind(self, variable: Any, grown: Any, axis: int) -> str:
         """What an axis runs over: "user", "item", a field's name, all codes, or "" for neither.
 
         Raises:

@@ -1,20 +1,25 @@
-"""The part of the comparisons with RecBole that all of them share; recbole.py describes them.
+"""The part of the comparisons with other packages that all of them share.
 
-RecBole runs in its own environment, by `recbole_side.py`; its lists or logits are measured again
-by tfrec's report, which must give RecBole's own metrics.
+RecBole runs in its own environment, by `recbole_side.py`, which recbole.py describes; its lists or
+logits are measured again by tfrec's report, which must give RecBole's own metrics. Other packages
+are installed beside tfrec.
 """
 
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from absl import flags
 
 from tfrec import cli
 from tfrec import config as config_lib
+from tfrec.config import DataConfig
 
 
 def flags_of(models: list[str], out: str) -> flags.FlagValues:
@@ -120,9 +125,48 @@ def print_leads(line: dict) -> None:
         )
 
 
-def write_results(out: pathlib.Path, content: object) -> None:
-    """Writes `out`/results.json atomically."""
+def write_results(path: str | pathlib.Path, content: object) -> None:
+    """Writes JSON atomically."""
     from tfrec import aside
 
-    with aside.file(out / "results.json") as path:
-        path.write_text(json.dumps(content, indent=2) + "\n")
+    with aside.file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+# ------------------------------------------------------------------ peers in this environment
+
+
+def prepared(data: DataConfig, data_dir: str):
+    """The folder of prepared data, and its info.
+
+    Args:
+        data: Settings, prepared in their default folder if needed.
+        data_dir: Prepared data to use instead, or "".
+    """
+    from tfrec.data import prepared
+    from tfrec.schema import DatasetInfo
+
+    if data_dir:
+        return data_dir, DatasetInfo.load(data_dir)
+    folder = prepared.default_dir(data)
+    return folder, prepared.ensure(data, folder)
+
+
+def timed(function: Callable, *args, **options) -> tuple[Any, dict[str, float]]:
+    """The result of a call, and its "seconds" and "cpu_seconds"."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = function(*args, **options)
+    cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    return result, cost
+
+
+def package(name: str, install: str):
+    """A module of another package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"this benchmark needs `{install}` ({error})") from None
