@@ -80,7 +80,6 @@ setup(
         "absl-py>=1.4",
         "protobuf>=6.31.1,<8",
         "jinja2>=3.1",
-        "requests>=2.28",
         "threadpoolctl>=3.5",
         "tokenizers>=0.20",
         "tqdm>=4.66",
