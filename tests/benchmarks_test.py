@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 import types
 
@@ -217,6 +218,24 @@ def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
     assert (run["epochs"], run["model"]) == (2, "sasrec")
     assert 0 <= run["ndcg@10"] <= run["hr@10"] <= 1
     assert run["cpu_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("refeeding")
+    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}"]
+    module.FLAGS(["x", *words, "--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"])
+    module.main()
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("aug_steps")]
+    gaps = [float(re.search(r"\^2 ([\d.]+),", text)[1]) for text in lines]
+    for steps, text, found in zip((1, 0), lines, gaps, strict=True):
+        run = tfrec.load(tmp_path / f"aug{steps}")
+        assert run.config.settings["aug_steps"] == steps
+        assert (run.config.settings["hidden"], run.config.train.epochs) == ([4], 1)
+        assert f"rmse {run.metrics['validation']['rmse']:.4f} (epoch 1 of 1)" in text
+        assert found == pytest.approx(module.gap(run), abs=1e-4)
+        assert not run.metrics["test"]
 
 
 def test_features_of_an_id_are_itself_and_its_partners():
