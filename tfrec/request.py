@@ -24,8 +24,8 @@ def main() -> None:
     """Prints the request, sends it if an address is given, and prints the response."""
     from tfrec.serving import deployment, request_text
 
-    exported = deployment.exports([FLAGS.export_dir] if FLAGS.export_dir else [])
-    name = FLAGS.model_name or next(iter(exported), "")
+    exported = deployment.exports([FLAGS.export_dir]) if FLAGS.export_dir else [""]
+    name = FLAGS.model_name or next(iter(exported))
     if not name:
         raise ValueError(
             "--model_name is missing: give the model's name on the server, or --export_dir"
