@@ -238,6 +238,33 @@ def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
         assert not run.metrics["test"]
 
 
+def test_defaults_are_tabled_beside_their_baseline(tmp_path):
+    module = load("defaults")
+    record = tmp_path / "results.json"
+    module.FLAGS(["x", f"--out={tmp_path}", f"--record={record}"])
+    runs = {"biases": 0.87004, "mf": 0.86, "als": 0.88, "vae": None}
+    for model, rmse in runs.items():
+        folder = tmp_path / "shop" / model
+        folder.mkdir(parents=True)
+        failed = "" if rmse else "not finished after 9 CPU seconds"
+        (folder / "command.json").write_text(json.dumps({"cpu_seconds": 9, "error": failed}))
+        if rmse:
+            found = {"test": {"rmse": rmse}, "best_epoch": 2, "epochs": 5}
+            (folder / "metrics.json").write_text(json.dumps(found))
+    rows = {}
+    for model in runs:
+        found = module.measured(model, "shop")
+        module.record("shop", model, found)
+        rows[model] = module.row(model, found)
+    assert rows == {
+        "biases": "| biases | rmse | 0.8700 | 0.8700 | - | 2 of 5 | 9 |",
+        "mf": "| mf | rmse | 0.8600 | 0.8700 | yes | 2 of 5 | 9 |",
+        "als": "| als | rmse | 0.8800 | 0.8700 | NO | 2 of 5 | 9 |",
+        "vae": "| vae | not finished after 9 CPU seconds |||||",
+    }
+    assert json.loads(record.read_text())["shop"]["mf"]["baseline"] == 0.87
+
+
 def test_features_of_an_id_are_itself_and_its_partners():
     block = load("bayesian_fm").block
     user, item = np.array([0, 0, 1]), np.array([0, 2, 2])
