@@ -10,6 +10,7 @@ from tfrec.config import DataConfig
 from tfrec.data import vocabulary
 from tfrec.datasets.raw_dataset import rating_number
 from tfrec.ratings import Ratings, occurs
+from tfrec.split_rules import SplitRule, hash_law
 
 CODED = ("category",)  # kinds of context that are codes; others are numbers
 _DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
@@ -56,6 +57,24 @@ def collect(
     arrays["context"] = {name: np.concatenate(context.pop(name)) for name in list(context)}
     found = {name: coder.ids for name, coder in categories.items() if name in arrays["context"]}
     return Ratings(**arrays), coders["users"].ids, coders["items"].ids, found
+
+
+def with_pairs(
+    ratings: Ratings, user_ids: list[str], item_ids: list[str], rule: SplitRule
+) -> Ratings:
+    """Adds the `pairs` if the rule reads them.
+
+    Args:
+        ratings: With codes for users and items.
+        user_ids: Raw ids by code.
+        item_ids: Raw ids by code.
+        rule: The rule.
+    """
+    if not rule.needs_pairs:
+        return ratings
+    users, items = hash_law.of_ids(user_ids), hash_law.of_ids(item_ids)
+    pairs = hash_law.of_pairs(users[ratings.users], items[ratings.items])
+    return dataclasses.replace(ratings, pairs=pairs)
 
 
 def to_positions(

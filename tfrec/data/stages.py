@@ -134,7 +134,8 @@ def split(found: Interactions, config: DataConfig) -> Parts:
     order = config.rule.order(len(found.ratings))
     if order is not None:
         found = dataclasses.replace(found, ratings=found.ratings.take(order))
-    cut = config.rule.split(found.ratings, len(found.user_ids), len(found.item_ids))
+    data = ratings.with_pairs(found.ratings, found.user_ids, found.item_ids, config.rule)
+    cut = config.rule.split(data, len(found.user_ids), len(found.item_ids))
     kept = cut.part != DROPPED
     found = dataclasses.replace(
         found, ratings=found.ratings.take(kept), dropped=found.dropped | cut.dropped

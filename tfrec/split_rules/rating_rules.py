@@ -14,10 +14,10 @@ from tfrec.split_rules.rule import (
     SPAWN_VALIDATION,
     TEST,
     VALIDATION,
+    DrawingRule,
     Split,
     SplitRule,
     by_user,
-    draw,
     share_of,
 )
 
@@ -25,7 +25,7 @@ _MIN_LAST = 3  # users with fewer ratings stay in training whole
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomRatings(SplitRule):
+class RandomRatings(DrawingRule):
     """Test is a uniform share of all ratings, validation a uniform share of the others.
 
     Test is drawn first and from its own random stream, so it is the same for every `validation`.
@@ -34,6 +34,8 @@ class RandomRatings(SplitRule):
         test: Share of all ratings.
         validation: Share of the remaining ratings; 0 for none.
         seed: Seed of both draws.
+        law: How ratings are drawn: by a random "permutation" of all, or each by a "hash" of its
+            user, its item and the seed.
     """
 
     name: ClassVar[str] = "random"
@@ -45,19 +47,21 @@ class RandomRatings(SplitRule):
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
         """Splits ratings by this rule; see `SplitRule.split`."""
         part = np.zeros(len(ratings), np.int8)
-        part[draw(_numbers(len(ratings)), self.test, self.seed, SPAWN_TEST)] = TEST
+        drawn = self.drawn(_numbers(len(ratings)), self.test, self.seed, SPAWN_TEST, ratings)
+        part[drawn] = TEST
         rest = np.flatnonzero(part == HISTORY)
-        part[draw(rest, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        drawn = self.drawn(rest, self.validation, self.seed, SPAWN_VALIDATION, ratings)
+        part[drawn] = VALIDATION
         return Split(part, np.zeros(n_users, np.int8))
 
     def describe(self) -> str:
         """A description of the split."""
         cut = f"random {100 - 100 * self.test:g}/{100 * self.test:g} by rating"
-        return f"{cut} (seed {self.seed}), {share_of(self.validation, 'of train')}"
+        return f"{cut} (seed {self.seed}{self.law_text}), {share_of(self.validation, 'of train')}"
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenFiles(SplitRule):
+class GivenFiles(DrawingRule):
     """Test is the given test part, validation a uniform share of the given training part.
 
     Where validation ratings are given too, they are the validation. They come from the same
@@ -68,6 +72,7 @@ class GivenFiles(SplitRule):
             your own.
         validation: Share of the training part, if no validation is given; 0 for none.
         seed: Seed of the draw.
+        law: How validation is drawn, as of `RandomRatings`.
     """
 
     name: ClassVar[str] = "folds"
@@ -92,7 +97,8 @@ class GivenFiles(SplitRule):
         if (part == VALIDATION).any():
             return Split(part, group, test_history=("history",))
         rest = np.flatnonzero(part == HISTORY)
-        part[draw(rest, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        drawn = self.drawn(rest, self.validation, self.seed, SPAWN_VALIDATION, ratings)
+        part[drawn] = VALIDATION
         return Split(part, group)
 
     def describe(self, own_validation: bool = False) -> str:
@@ -104,7 +110,7 @@ class GivenFiles(SplitRule):
         parts = "parts as given" if self.fold == "given" else f"shipped fold {self.fold}"
         if own_validation:
             return f"{parts} with its own validation"
-        return f"{parts}, {share_of(self.validation, 'of train')} (seed {self.seed})"
+        return f"{parts}, {share_of(self.validation, 'of train')} (seed {self.seed}{self.law_text})"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from tfrec.ratings import Ratings, occurs
-from tfrec.settings import Settings
+from tfrec.settings import Settings, setting
+from tfrec.split_rules import hash_law
 
 HISTORY, VALIDATION, TEST, DROPPED = 0, 1, 2, -1  # part codes: positions in schema.PARTS
 SPAWN_TEST, SPAWN_VALIDATION, SPAWN_TIES = 0, 1, 2  # independent streams of one seed
@@ -53,6 +54,11 @@ class SplitRule(Settings):
         """Whether the rule needs times."""
         return False
 
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether the rule reads the ratings' `pairs`."""
+        return False
+
     def order(self, n: int) -> np.ndarray | None:
         """The order in which n ratings are taken before they are sorted by time, stably.
 
@@ -77,6 +83,39 @@ class SplitRule(Settings):
     def describe(self) -> str:
         """A description of the split, for the protocol."""
         raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrawingRule(SplitRule):
+    """A rule that draws some of the ratings for a part.
+
+    Attributes:
+        law: "permutation": the draw is a random order of all candidates, as in published splits;
+            "hash": each rating is drawn by a hash of user, item and seed (`hash_law`), whatever
+            the order and the other ratings.
+    """
+
+    law: str = setting("permutation", choices=hash_law.LAWS, later=True)
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether draws are by hash."""
+        return self.law == "hash"
+
+    def drawn(
+        self, candidates: np.ndarray, share: float, seed: int, spawn: int, of: Ratings
+    ) -> np.ndarray:
+        """The candidates, indices of ratings, that are drawn."""
+        if self.law == "permutation":
+            return draw(candidates, share, seed, spawn)
+        if of.pairs is None:
+            raise ValueError("law=hash needs the ratings' pairs, hashes of their users and items")
+        return candidates[hash_law.uniform(of.pairs[candidates], seed, spawn) < share]
+
+    @property
+    def law_text(self) -> str:
+        """What the protocol adds to the seed."""
+        return ", by hash of user and item" if self.law == "hash" else ""
 
 
 def draw(candidates: np.ndarray, share: float, seed: int, spawn: int) -> np.ndarray:

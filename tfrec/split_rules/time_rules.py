@@ -14,9 +14,9 @@ from tfrec.split_rules.rule import (
     SPAWN_VALIDATION,
     TEST,
     VALIDATION,
+    DrawingRule,
     Split,
     SplitRule,
-    draw,
     drop_unknown,
     nonzero,
     share_of,
@@ -26,7 +26,7 @@ _DAYS = ("since", "test_since", "until")
 
 
 @dataclasses.dataclass(frozen=True)
-class ByTime(SplitRule):
+class ByTime(DrawingRule):
     """History is up to the (1 - test) quantile of time, the window after it is held out.
 
     Ratings in the window by users or on items without history are dropped; then `validation` of
@@ -39,6 +39,7 @@ class ByTime(SplitRule):
         test_since: The day on which the held-out window starts; empty: given by `test`.
         until: Ratings from this day on are dropped; empty: none.
         seed: Seed of the draw.
+        law: How validation is drawn, as of `RandomRatings`.
     """
 
     name: ClassVar[str] = "time"
@@ -82,7 +83,8 @@ class ByTime(SplitRule):
         self._refuse_empty(part)
         dropped = drop_unknown(part, ratings, n_users, n_items)
         window = np.flatnonzero(part == TEST)
-        part[draw(window, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
+        drawn = self.drawn(window, self.validation, self.seed, SPAWN_VALIDATION, ratings)
+        part[drawn] = VALIDATION
         dropped["outside_since_until"] = int(outside.sum())
         group = np.zeros(n_users, np.int8)
         return Split(part, group, test_history=("history",), dropped=nonzero(dropped))
@@ -96,7 +98,8 @@ class ByTime(SplitRule):
         )
         held_out = f"{window} held out (users and items known in train)"
         days = "".join(f", {n} {day}" for n in ("since", "until") if (day := getattr(self, n)))
-        return f"{held_out}{days}, {share_of(self.validation, 'of them')} (seed {self.seed})"
+        drawn = f"{share_of(self.validation, 'of them')} (seed {self.seed}{self.law_text})"
+        return f"{held_out}{days}, {drawn}"
 
     def _refuse_empty(self, part: np.ndarray) -> None:
         """Refuses days that leave no training rating, or none in a requested window."""
