@@ -10,7 +10,7 @@ from tfrec import cli
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
-from . import engine, evaluator, example_gen, trainer
+from . import engine, evaluator, example_gen, trainer, transform
 
 if TYPE_CHECKING:
     from . import pipeline
@@ -41,6 +41,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string("bless", "not_worse", ", ".join(evaluator.DEMANDS), flag_values=FLAGS)
 flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("partitions", 0, transform.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_string("pipeline_root", "", "root of the artefacts", flag_values=FLAGS)
 flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
 flags.DEFINE_string(
@@ -69,6 +70,7 @@ def settings() -> "pipeline.Settings":
         schema=pathlib.Path(FLAGS.schema) if FLAGS.schema else None,
         warm_start=FLAGS.warm_start,
         k=FLAGS.k,
+        partitions=FLAGS.partitions,
     )
 
 

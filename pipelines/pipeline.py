@@ -44,6 +44,7 @@ class Settings:
         schema: The schema's file; None for one in the pipeline's root.
         warm_start: Start from the served model, which was trained on earlier spans.
         k: Number of items in a response.
+        partitions: Number of partitions in `transform`, see there.
     """
 
     sources: list[example_gen.Source]
@@ -54,6 +55,7 @@ class Settings:
     schema: pathlib.Path | None = None
     warm_start: bool = False
     k: int = 20
+    partitions: int = 0
 
 
 def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathlib.Path:
@@ -95,7 +97,9 @@ def prepared(
     schema_gen.run(schema, examples[first], statistics[first])
     valid = example_validator.of_spans(examples, statistics, schema, root=root)
     example_validator.check(valid)
-    rows = transform.run(examples, settings.data, engine, root=root)
+    rows = transform.run(
+        examples, settings.data, engine, root=root, n_partitions=settings.partitions
+    )
     of_splits = statistics_gen.of_rows(rows, engine, root=root)
     skew = example_validator.of_splits(of_splits, schema, root=root)
     example_validator.check(skew)

@@ -44,6 +44,11 @@ class RandomRatings(DrawingRule):
     validation: float = setting(0.1, "0 or more and less than 1")
     seed: int = setting(0, "0 or more and less than 2^32")
 
+    @property
+    def whole(self) -> str:
+        """See `SplitRule.whole`."""
+        return "" if self.law == "hash" else f"split={self.name} needs law=hash"
+
     def split(self, ratings: Ratings, n_users: int, n_items: int) -> Split:
         """Splits ratings by this rule; see `SplitRule.split`."""
         part = np.zeros(len(ratings), np.int8)
@@ -137,6 +142,11 @@ class LastOut(SplitRule):
         """True: the rule needs times."""
         return True
 
+    @property
+    def whole(self) -> str:
+        """See `SplitRule.whole`."""
+        return "" if self.tie_order == "file" else f"split={self.name} needs tie_order=file"
+
     def order(self, n: int) -> np.ndarray | None:
         """See `SplitRule.order`."""
         if self.tie_order == "file":
@@ -151,9 +161,12 @@ class LastOut(SplitRule):
         part[order[end - 1]] = TEST
         if self.validation > 0:
             part[order[end - 2]] = VALIDATION
-        n_short = int((count < _MIN_LAST).sum())
-        note = f"{n_short} users with fewer than {_MIN_LAST} ratings in train only"
-        return Split(part, np.zeros(n_users, np.int8), note=note if n_short else "")
+        return Split(part, np.zeros(n_users, np.int8), note=self.note(count))
+
+    def note(self, counts: np.ndarray) -> str:
+        """See `SplitRule.note`."""
+        n_short = int((counts < _MIN_LAST).sum())
+        return f"{n_short} users with fewer than {_MIN_LAST} ratings in train only" * (n_short > 0)
 
     def describe(self) -> str:
         """A description of the split."""
