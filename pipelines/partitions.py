@@ -19,7 +19,7 @@ from tfrec.training import memory
 from . import engine
 from .spans import Span, read_chunk
 
-RATINGS = 2_000_000  # in a partition
+RATINGS = 1_000_000  # in a partition
 _BYTES = 45  # a rating takes in memory: docs/scale.md
 
 

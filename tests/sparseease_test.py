@@ -13,7 +13,7 @@ from tfrec.schema import DatasetInfo
 @pytest.fixture(scope="module")
 def gram():
     x = (np.random.default_rng(0).random((80, 12)) < 0.3).astype(np.float64)
-    x[:, 11] = 0  # an item that nobody has
+    x[:, 11] = 0  # an item without users
     return x.T @ x
 
 

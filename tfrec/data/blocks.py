@@ -9,6 +9,7 @@ How rows are divided into blocks changes no record file: `tfrec.data.partitions`
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ from tfrec.data.ratings import Ratings
 
 _RATINGS = 1_000_000  # in a block; sorting and encoding it takes about 100 MB
 _SLICE = 4_000_000  # ratings scattered in one step
+_HELD = 1 << 25  # bytes of records that are held while a file is gathered
 _CUT = "cut.json"
 _BLOCKS = "block_of_row.npy"
 
@@ -188,20 +190,37 @@ def gather(file: File) -> int:
 
     directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
     block_of_row = np.load(directory / _BLOCKS)
-    sizes = np.bincount(block_of_row)
-    ends = [np.cumsum(np.load(directory / f"sizes-{b}.npy")) for b in range(len(sizes))]
+    n_rows = np.bincount(block_of_row)
     rows = np.load(directory / f"{path.name}.npy")
-    block, index = block_of_row[rows], _index_in_block(block_of_row, sizes)[rows]
-    with contextlib.ExitStack() as stack:
-        sources = [
-            stack.enter_context((directory / f"records-{b}").open("rb")).fileno()
-            for b in range(len(ends))
-        ]
-        writer = stack.enter_context(tf.io.TFRecordWriter(str(path)))
-        for b, i in zip(block.tolist(), index.tolist(), strict=True):
-            start, end = int(ends[b][i - 1]) if i else 0, int(ends[b][i])
-            writer.write(os.pread(sources[b], end - start, start))
+    block, index = block_of_row[rows], _index_in_block(block_of_row, n_rows)[rows]
+    start, size = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for number in np.unique(block).tolist():
+        sizes, own = np.load(directory / f"sizes-{number}.npy"), block == number
+        start[own], size[own] = (np.cumsum(sizes) - sizes)[index[own]], sizes[index[own]]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for at in _pieces(size):
+            for record in _records(directory, block[at], start[at], size[at]):
+                writer.write(record)
     return len(rows)
+
+
+def _pieces(size: np.ndarray) -> Iterator[slice]:
+    """Consecutive records that are held in memory at once."""
+    piece = np.cumsum(size) // _HELD
+    bounds = np.flatnonzero(np.diff(piece, prepend=-1, append=np.inf))
+    return (slice(start, end) for start, end in itertools.pairwise(bounds.tolist()))
+
+
+def _records(
+    directory: pathlib.Path, block: np.ndarray, start: np.ndarray, size: np.ndarray
+) -> list[bytes]:
+    """Reads records from the files of their blocks, of which only one is open at a time."""
+    found = [b""] * len(block)
+    for number in np.unique(block).tolist():
+        with (directory / f"records-{number}").open("rb") as file:
+            for i in np.flatnonzero(block == number).tolist():
+                found[i] = os.pread(file.fileno(), int(size[i]), int(start[i]))
+    return found
 
 
 def _index_in_block(block_of_row: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -233,45 +233,43 @@ class Preparation:
 
     def _indexed(self, found: Tally, note: str) -> tuple[stages.Indexed, np.ndarray, np.ndarray]:
         """All but the ratings, the counts by row and part, and the partition of each row."""
-        source, groups = self.source, found.least["groups"]
-        codes, counts = (np.concatenate(self._of_users(name)) for name in ("codes", "counts"))
-        number = np.repeat(np.arange(source.n), [len(c) for c in self._of_users("codes")])
-        kept = np.ones(len(codes), bool) if len(groups) > 1 else counts.sum(1) > 0
-        used = stages.occurs(codes[kept], len(source.user_ids))
+        source, groups, sums = self.source, found.least["groups"], found.sums
+        codes, counts, group, number = self._rows(len(groups) > 1)
+        used = stages.occurs(codes, len(source.user_ids))
         user_ids, users = vocabulary.select(source.user_ids, used)
-        item_ids, items = vocabulary.select(source.item_ids, found.sums["items"] > 0)
+        item_ids, items = vocabulary.select(source.item_ids, sums["items"] > 0)
         source.fact("user_positions", users)
         source.fact("item_positions", items)
-        rows = users[codes[kept]]
-        by_row = {"counts": counts, "block": number.astype(np.uint32)}
-        by_row["group"] = np.zeros(len(codes), np.int8)
-        if len(groups) > 1:
-            by_row["group"] = np.load(source.directory / "group.npy")[codes]
-        by_row = {name: column[kept][np.argsort(rows)] for name, column in by_row.items()}
-        in_train = (by_row["counts"][:, HISTORY] > 0) & (by_row["group"] == 0)
-        least, sums = found.least, found.sums
-        train_items = np.zeros(len(item_ids), bool)
-        train_items[items[np.flatnonzero(sums["train_items"])]] = True
+        order = np.argsort(users[codes])
+        counts, group, number = counts[order], group[order], number[order]
         none = np.zeros(0, np.int32)
-        parts = stages.Parts(
-            stages.Interactions(Ratings(none, none, none, none), user_ids, item_ids,
-                                dropped=self.dropped),
-            part=none,
-            group=by_row["group"],
-            groups=groups,
-            test_history=least["test_history"],
-            note=note,
-        )  # fmt: skip
+        kept = stages.Interactions(
+            Ratings(none, none, none, none), user_ids, item_ids, dropped=self.dropped
+        )
+        history = found.least["test_history"]
+        parts = stages.Parts(kept, none, group, groups, history, note)
+        train_items = items[np.flatnonzero(sums["train_items"])]
+        in_train = (counts[:, HISTORY] > 0) & (group == 0)
         totals = stages.Totals(
             n=sums["n"],
             mean=exact.mean(sums["value"], sums["train"]),
-            lowest=least.get("lowest", np.inf),
-            highest=-least.get("highest", np.inf),
-            times=(least.get("first", 0), -least.get("last", 0)),
-            used={"user": in_train, "item": train_items},
+            lowest=found.least.get("lowest", np.inf),
+            highest=-found.least.get("highest", np.inf),
+            times=(found.least.get("first", 0), -found.least.get("last", 0)),
+            used={"user": in_train, "item": stages.occurs(train_items, len(item_ids))},
         )
         indexed = stages.index_tables(parts, totals, self.raw, self.config)
-        return indexed, by_row["counts"], by_row["block"]
+        return indexed, counts, number
+
+    def _rows(self, everyone: bool) -> tuple[np.ndarray, ...]:
+        """Users with rows: codes, counts by part, file groups, and partitions."""
+        by_partition = self._of_users("codes")
+        codes, counts = np.concatenate(by_partition), np.concatenate(self._of_users("counts"))
+        number = np.repeat(np.arange(self.source.n, dtype=np.uint32), list(map(len, by_partition)))
+        if everyone:  # held-out users keep their row even if no rating is left
+            return codes, counts, np.load(self.source.directory / "group.npy")[codes], number
+        kept = counts.sum(1) > 0
+        return codes[kept], counts[kept], np.zeros(int(kept.sum()), np.int8), number[kept]
 
 
 def interpolated(a: float, b: float, share: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 import tensorflow as tf
+import threadpoolctl
 
 from tfrec import losses
 from tfrec.config import Range, setting
@@ -109,7 +110,9 @@ class SparseEASE(EASE):
         """
         x = sparse.read(rows, self.info.n_items)
         x.data = self.config.weigh(x.data).numpy()
-        neighbors, weights = solve(_gram(x), self.config.regularization, self._size)
+        gram = _gram(x)
+        with threadpoolctl.threadpool_limits(1, "blas"):  # threads gain nothing in small blocks
+            neighbors, weights = solve(gram, self.config.regularization, self._size)
         self.neighbors.assign(neighbors)
         self.neighbor_weights.assign(weights)
 
