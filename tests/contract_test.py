@@ -79,6 +79,7 @@ SMALL = {
         {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
     ),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
+    "sparseease": ({"regularization": 10.0, "neighbors": 12}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (
         {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0, "regularization": 10.0},

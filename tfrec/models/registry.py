@@ -31,6 +31,7 @@ from tfrec.models.popularity import Popularity
 from tfrec.models.recvae import RecVAE
 from tfrec.models.sasrec import SASRec
 from tfrec.models.sequentialrules import SequentialRules
+from tfrec.models.sparseease import SparseEASE
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
@@ -54,6 +55,7 @@ MODELS: dict[str, type[Recommender]] = {
     "bert4rec": BERT4Rec,
     "hstu": HSTU,
     "ease": EASE,
+    "sparseease": SparseEASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
     "chebycf": ChebyCF,
