@@ -1,6 +1,5 @@
 """Command: prints a request for TensorFlow Serving, and its response; without TensorFlow."""
 
-
 from absl import flags
 
 from tfrec import cli
