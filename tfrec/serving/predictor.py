@@ -10,8 +10,8 @@ import numpy as np
 from tfrec.serving import arrays
 from tfrec.serving.reasons import Reason, reasons
 
-DEFAULT, RECOMMEND, RECOMMEND_USER, RATE, EXPLAIN = (
-    *("serving_default", "recommend", "recommend_user"),
+DEFAULT, RECOMMEND, RECOMMEND_AT, RECOMMEND_USER, RATE, EXPLAIN = (
+    *("serving_default", "recommend", "recommend_at", "recommend_user"),
     *("rate", "explain"),
 )
 History = Mapping[str, float] | Iterable[tuple[str, float]] | Iterable[str]
@@ -75,6 +75,11 @@ class BasePredictor(abc.ABC):
         """Whether the model recommends to any history."""
         return "items" in self.signatures().get(DEFAULT, {})
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model recommends by the times of a history and the time of asking."""
+        return RECOMMEND_AT in self.signatures()
+
     def recommend(
         self,
         histories: Sequence[History],
@@ -82,6 +87,8 @@ class BasePredictor(abc.ABC):
         *,
         exclude: Sequence[Iterable[str]] | None = None,
         allow: Sequence[Iterable[str]] | None = None,
+        times: Sequence[Iterable[int]] | None = None,
+        ask_time: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> list[list[Recommendation]]:
         """The best items for any histories, without the items that they contain.
@@ -92,6 +99,10 @@ class BasePredictor(abc.ABC):
             k: Number of items, at most the k of the export (default).
             exclude: For each history, items to leave out.
             allow: For each history, the items to choose from; an empty list allows all.
+            times: For each history, the time of each item, for models that read times: seconds
+                since 1970, or the unit of the training data; 0 if unknown.
+            ask_time: For each history, the time for which the items are wanted; default that of
+                its newest item.
             timeout: In seconds; default the client's.
 
         Returns:
@@ -99,10 +110,18 @@ class BasePredictor(abc.ABC):
 
         Raises:
             RequestError: the server returned an error.
+            ValueError: times that do not fit the histories, or a model that reads no times.
         """
         pairs = [history_pairs(history, self.rating) for history in histories]
         newest, older = self._fit(pairs)
         lists = _columns(newest)
+        if times is not None or ask_time is not None:
+            self._check_times(pairs, times)
+            lists["times"] = [list(row) for row in times or ()]
+            lists["ask_time"] = list(ask_time) if ask_time is not None else [0] * len(pairs)
+            lists["exclude"] = [list(row) for row in exclude or [()] * len(pairs)]
+            lists["allow"] = [list(row) for row in allow or [()] * len(pairs)]
+            return self._recommended(RECOMMEND_AT, lists, k, timeout)
         if exclude is not None or allow is not None or any(older):
             given = exclude if exclude is not None else [()] * len(pairs)
             lists["exclude"] = [[*a, *b] for a, b in zip(older, given, strict=True)]
@@ -196,6 +215,19 @@ class BasePredictor(abc.ABC):
             return found
 
         return self.run(Calls(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
+
+    def _check_times(self, pairs: list[list], times: Sequence[Iterable[int]] | None) -> None:
+        """Refuses times that do not fit the histories, and times for a model that reads none."""
+        if not self.reads_times:
+            raise ValueError("this model reads no times: leave out times and ask_time")
+        if times is None:
+            raise ValueError("ask_time needs the times of the histories: give times, too")
+        lengths = [len(row) for row in pairs], [len(list(row)) for row in times]
+        if lengths[0] != lengths[1]:
+            raise ValueError(
+                f"the histories have {lengths[0]} items and {lengths[1]} times: give one time for "
+                "each item, 0 where it is unknown"
+            )
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
         """Cuts histories to the fixed length of older exports of sequence models.
