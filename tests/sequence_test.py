@@ -130,9 +130,26 @@ def test_hstu_by_numpy():
     np.testing.assert_allclose(model.states(tf.constant([tokens]), False)[0], expected, atol=1e-4)
 
 
-def layer_norm(x, layer):
+def test_esasrec_by_numpy():
+    """One block, one head, by the formula of its docstring."""
+    model = made(ESASRec, blocks=1, dropout=0.0)
+    tokens, block = np.array([3, 1, 2]), model.blocks[0]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.positions.table.numpy()[-3:]
+    keys, past = layer_norm(x, block.norms[0], 1e-5), tf.constant(np.tri(3, dtype=bool))[None]
+    attended = block.attention(keys[None], keys[None], attention_mask=past)[0].numpy()
+    x = x + sigmoid(x @ block.gates[0].kernel.numpy() + block.gates[0].bias.numpy()) * attended
+    one, other = np.split(layer_norm(x, block.norms[1], 1e-5) @ block.wide.kernel.numpy(), 2, 1)
+    dense = (silu(one) * other) @ block.narrow.kernel.numpy()
+    x = x + sigmoid(x @ block.gates[1].kernel.numpy() + block.gates[1].bias.numpy()) * dense
+    assert one.shape == (3, 4 * 8)
+    np.testing.assert_allclose(
+        model.states(tf.constant([tokens]), False)[0], x, rtol=1e-3, atol=1e-3
+    )
+
+
+def layer_norm(x, layer, epsilon=1e-6):
     centred = x - x.mean(axis=1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6)
+    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
     return scaled * layer.gamma.numpy() + layer.beta.numpy()
 
 

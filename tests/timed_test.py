@@ -3,20 +3,32 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from commands_test import run as command
+from conftest import checkerboard
+from random_weights import randomise
 from sequence_test import INFO, features, layer_norm, silu
 
+from tfrec import config as config_lib
+from tfrec.api.run import Run
 from tfrec.config import DataConfig
 from tfrec.data import inputs
 from tfrec.data.prepare import prepare
 from tfrec.layers.time_gaps import gap_buckets, of_buckets
+from tfrec.models.fuxi import FuXi
 from tfrec.models.hstu import HSTU
 from tfrec.schema import DatasetInfo, Field
+from tfrec.serving import examples, export_metadata, signatures
+from tfrec.serving.local import InMemory
 from tfrec.split_rules import LastOut
 from tfrec.training import batches
+from tfrec.training.experiment import Experiment
+from tfrec.training.run_config import RunConfig
+from tfrec.training.runs import RunDir
 
-NO_TIME = -(2**62)
+NO_TIME = -(2**63)
 TIMED = dataclasses.replace(INFO, fields=(Field("hour", "event", "hour", 25),))
 DAY = 86_400
 WHEN = [[0, 50, 50 + DAY], [9, 9, 10**9]]  # seconds
@@ -45,10 +57,10 @@ def buckets_by_numpy(asked, times):
 
 def test_gaps_fall_into_logarithmic_buckets():
     asked, times = np.array([0, 10**9, 5 * DAY]), np.array([0, 1, 2, 40, DAY, 10**9])
-    found = gap_buckets(tf.constant([asked]), tf.constant([times]))[0]
+    found = gap_buckets(tf.constant(asked[None]), tf.constant(times[None]))[0]
     np.testing.assert_array_equal(found, buckets_by_numpy(asked, times))
     assert found.numpy()[0].tolist() == [0, 0, 2, 12, 37, 68]
-    unknown = gap_buckets(tf.constant([[NO_TIME, 5]]), tf.constant([[7, NO_TIME]]))
+    unknown = gap_buckets(*(tf.constant([x], tf.int64) for x in ([NO_TIME, 5], [7, NO_TIME])))
     assert unknown.numpy().tolist() == [[[129, 129], [2, 129]]]
 
 
@@ -86,6 +98,39 @@ def test_hstu_with_time_by_numpy(position):
     due = table @ state / np.linalg.norm(table, axis=1) / model.config.temperature
     scores = model.score(timed(ask=(50 + 2 * DAY, NO_TIME)))[0]
     np.testing.assert_allclose(scores, due + model.bias.numpy(), atol=1e-4)
+
+
+def rms(x):
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-6)
+
+
+@pytest.mark.parametrize("semantic", [True, False])
+def test_fuxi_by_numpy(semantic):
+    """One block, one head, by the formula of its docstring; row 0, asked a day later."""
+    model = made(FuXi, blocks=1, semantic=semantic)
+    asked = np.array([50, 50 + DAY, 50 + 2 * DAY])
+    tokens, times, block = np.array(ROWS[0]), np.array(WHEN[0]), model.blocks[0]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.positions.table.numpy()[-3:]
+    n = 3 if semantic else 2
+    parts = np.split(silu(rms(x) @ block.wide.kernel.numpy()), 2 * n if semantic else 3, axis=1)
+    u, (v, *qk) = np.concatenate(parts[:n], axis=1), parts[n:]
+    past = np.tri(3)
+    p = block.distance.numpy()[np.maximum(np.arange(3)[:, None] - np.arange(3), 0)]
+    t = block.gap.numpy()[buckets_by_numpy(asked, times)]
+    found = [p * past @ v, t * past @ v]
+    found += [silu(qk[0] @ qk[1].T) / 6 * past @ v] if semantic else []
+    y = (rms(np.concatenate(found, axis=1)) * u) @ block.out.kernel.numpy()
+    y += block.out.bias.numpy() + x
+    one, other = np.split(rms(y) @ block.hidden.kernel.numpy(), 2, axis=1)
+    x = (silu(one) * other) @ block.narrow.kernel.numpy() + y
+    buckets = tf.constant(buckets_by_numpy(asked, times)[None], tf.int32)
+    states = model.states(tf.constant([tokens], tf.int32), False, buckets=buckets)
+    np.testing.assert_allclose(states[0], x / np.linalg.norm(x, axis=1)[:, None], atol=1e-4)
+
+
+def test_attention_without_any_channel_is_refused():
+    with pytest.raises(ValueError, match="leave no attention; choose one"):
+        FuXi.Config(semantic=False, position_bias=False, time_bias=False)
 
 
 def test_each_item_is_predicted_as_if_asked_at_its_own_time():
@@ -150,7 +195,6 @@ def test_data_without_times_is_refused():
 @pytest.fixture(scope="module")
 def last(tmp_path_factory):
     """`last(ask_time)` -> the checkerboard by leave-one-out, prepared."""
-    from conftest import checkerboard
 
     def make(ask_time):
         path = tmp_path_factory.mktemp("last") / "data"
@@ -192,3 +236,121 @@ def test_the_time_of_asking_is_a_setting_of_leave_one_out():
     assert DataConfig(split="last", ask_time=True).rule == LastOut(ask_time=True)
     with pytest.raises(ValueError, match="ask_time=True is for split=last"):
         DataConfig(split="random", ask_time=True)
+
+
+# What is served.
+
+
+@pytest.fixture(scope="module")
+def run(last, one, tmp_path_factory):
+    """A run of a small HSTU with times."""
+    data_dir, _ = last(True)
+    settings = {"width": 8, "window": 5, "blocks": 1, "time_bias": True}
+    data = DataConfig(dataset="checkerboard", split="last", ask_time=True)
+    train = dataclasses.replace(HSTU.defaults, epochs=1, batch_size=20)
+    config = RunConfig(
+        "hstu", config_lib.to_dict(HSTU.Config(**settings)), data, str(data_dir), train
+    )
+    run_dir = RunDir(tmp_path_factory.mktemp("timed") / "run")
+    run_dir.start(config)
+    Experiment(config, run_dir, one).run()
+    found = Run(run_dir.path)
+    randomise(found.model, np.random.default_rng(3), 0.3)
+    return found
+
+
+def own_scores(run, items, times, ask):
+    """Scores by raw id."""
+    row = [[run.items.index(item) for item in items]]
+    scores = run.model.score(timed([times], [ask], row))[0]
+    return dict(zip(run.items, scores.numpy(), strict=True))
+
+
+def expect_scores(found, due):
+    assert len(found) == 4
+    np.testing.assert_allclose(found["score"], [due[item] for item in found["item"]], atol=1e-4)
+
+
+def test_a_run_recommends_at_a_time(run):
+    items, times = ["i3", "i1", "i2"], [1000, 1050, 1050 + DAY]
+    for ask in (None, 1050 + 3 * DAY):
+        asked = {"times": [times], "ask_time": ask}
+        found = run.recommend(histories=[items], k=4, **asked)
+        expect_scores(found, own_scores(run, items, times, ask or NO_TIME))
+    without = run.recommend(histories=[items], k=4)
+    expect_scores(without, own_scores(run, items, [NO_TIME] * 3, NO_TIME))
+    assert without["score"].tolist() != found["score"].tolist()
+
+
+def test_known_users_are_served_with_their_times(run, tmp_path):
+    (history,), (times,) = run.histories(["u3"]), run._known.times([run.users["u3"]])
+    assert len(times) == len(history)
+    found = run.recommend(users=["u3"], k=4)
+    expect_scores(found, own_scores(run, history, times, NO_TIME))
+    later = run.recommend(users=["u3"], k=4, ask_time=times[-1] + DAY)
+    expect_scores(later, own_scores(run, history, times, times[-1] + DAY))
+    run.recommend_all(tmp_path / "all.parquet", k=4, progress=False)
+    everyone = pd.read_parquet(tmp_path / "all.parquet")
+    expect_scores(everyone[everyone["user"] == "u3"], own_scores(run, history, times, NO_TIME))
+
+
+def test_a_request_of_examples_may_have_times(run, tmp_path):
+    top = signatures.make(run.model, run.data_dir, 4, tmp_path / "titles.txt")
+    lists = {"exclude": np.array([[""]] * 2), "allow": np.array([[""]] * 2)}
+    request = {"items": np.array([["i3", "i1", "no such item"], ["i5", "", ""]])}
+    request["values"] = np.ones([2, 3], np.float32)
+    timed_request = request | {"times": np.array([[1000, 2000, 9], [7, 0, 0]])}
+    timed_request["ask_time"] = np.array([5000, 0])
+    for sent, due in (
+        (timed_request, top.ask("recommend_at", timed_request | lists)),
+        (request, top.ask("serving_default", request)),
+    ):
+        answer = top.ask("recommend_example", {"inputs": examples.serialize(sent)})
+        np.testing.assert_allclose(answer["scores"], due["scores"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(answer["items"], due["items"])
+
+
+def test_an_export_says_how_it_is_asked_with_times(run, tmp_path):
+    top = signatures.make(run.model, run.data_dir, 4, tmp_path / "titles.txt")
+    described = export_metadata.describe(top)
+    assert described["reads_times"]
+    inputs_ = described["signatures"]["recommend_at"]["inputs"]
+    assert inputs_["times"] == {"dtype": "int64", "shape": [None, None]}
+    assert inputs_["ask_time"] == {"dtype": "int64", "shape": [None]}
+    text = export_metadata.readme(top, "timed", tmp_path / "timed" / "1")
+    assert "## Times" in text
+    assert '"signature_name": "recommend_at"' in text
+    assert "`values`, `times`, `ask_time`, `exclude`" in text
+
+
+def test_times_that_mean_nothing_are_refused(run, tmp_path):
+    history = {"histories": [["i3", "i1"]]}
+    for given, message in (
+        ({"times": [[1, 2, 3]]}, r"\[2\] items and \[3\] times: give one time for each item"),
+        ({"ask_time": 9}, "ask_time needs the times of the histories"),
+        ({"times": [[1, 2]], "explain": 2}, "explain is without times"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.recommend(**history, **given)
+    timeless = HSTU.create(run.info, HSTU.Config(width=8, window=5))
+    top = InMemory(signatures.make(timeless, run.data_dir, 4, tmp_path / "titles.txt"))
+    with pytest.raises(ValueError, match="this model reads no times"):
+        top.recommend([["i3"]], times=[[1]])
+
+
+def test_the_command_takes_times(run, capsys):
+    words = "recommend", f"--run_dir={run.path}", "--k=4"
+    table = command(capsys, *words, "--items=i3:5,i1:5", "--times=1970-01-02,90000").out
+    later = command(capsys, *words, "--items=i3:5,i1:5", "--times=86400,90000", "--ask_time=999999")
+    assert len(table.splitlines()) == len(later.out.splitlines()) == 5
+    assert table != later.out
+    assert command(capsys, *words, "--user=u3", "--ask_time=2001-01-02T15:30").status == 0
+    for more, message in (
+        (["--items=i3", "--ask_time=5"], "give --times, too"),
+        (["--items=i3", "--times=yesterday"], "'yesterday' is neither a whole number nor a date"),
+        (["--user=u3", "--times=5"], "--times are those of --items; leave them out for --user"),
+        (["--similar=i3", "--ask_time=5"], "--ask_time goes with --user or --items"),
+    ):
+        refused = command(capsys, *words, *more)
+        assert refused.status == 1
+        assert message in refused.err

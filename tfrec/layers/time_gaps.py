@@ -24,7 +24,8 @@ def gap_buckets(asked: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
     asked, times = asked[:, :, tf.newaxis], times[:, tf.newaxis, :]
     gaps = tf.cast(tf.maximum(tf.abs(asked - times), 1), tf.float32)
     buckets = tf.minimum(tf.cast(tf.math.log(gaps) / STEP, tf.int32), UNKNOWN - 1)
-    return tf.where((asked == NO_TIME) | (times == NO_TIME), UNKNOWN, buckets)
+    unknown = tf.constant(NO_TIME, tf.int64)
+    return tf.where((asked == unknown) | (times == unknown), UNKNOWN, buckets)
 
 
 @tf.custom_gradient
