@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrec.config import SettingError, TrainConfig
 from tfrec.layers.dense import Dense
-from tfrec.layers.time_gaps import UNKNOWN, of_buckets
+from tfrec.layers.relative_attention import RelativeAttention
 from tfrec.layers.transformer import by_head, joined, last_queries
 from tfrec.models.timed_attention import TimedAttention
 
@@ -73,7 +73,7 @@ class FuXi(TimedAttention):
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class ChannelAttention(keras.layers.Layer):
+class ChannelAttention(RelativeAttention):
     """One block of `FuXi`.
 
     Args:
@@ -97,9 +97,8 @@ class ChannelAttention(keras.layers.Layer):
         times: bool,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.width, self.heads, self.window = width, heads, window
-        self.semantic, self.by_position, self.by_time = semantic, positions, times
+        super().__init__(window, positions, times, **kwargs)
+        self.width, self.heads, self.semantic = width, heads, semantic
         self.channels = semantic + positions + times
         parts = self.channels + 1 + 2 * semantic  # U is as wide as H
         self.wide = Dense(parts * width, "silu", use_bias=False, name="wide")
@@ -108,25 +107,16 @@ class ChannelAttention(keras.layers.Layer):
         self.narrow = Dense(width, use_bias=False, name="narrow")
         self.dropout = keras.layers.Dropout(dropout)
 
-    def build(self, shape):
-        start = keras.initializers.TruncatedNormal(stddev=0.02)
-        if self.by_position:
-            self.distance = self.add_weight((self.window,), start, name="distance")
-        if self.by_time:
-            self.gap = self.add_weight((UNKNOWN + 1,), start, name="gap")
-
     def call(self, x, mask, buckets=None, training=False, last=False):
         """As `TimedAttention.make_block` says."""
         parts = self.wide(_normalized(x))
         gate, values, *rest = tf.split(
             parts, [self.channels * self.width, *[self.width] * (1 + 2 * self.semantic)], axis=-1
         )
-        maps = [self._by_position(tf.shape(x)[1], x.dtype)] if self.by_position else []
-        maps += [self._by_time(tf.shape(x)[1], buckets, x.dtype)] if self.by_time else []
+        maps = self.maps(x, buckets, last)
         if last:
             x, mask = last_queries(x, mask)
-            gate, maps = gate[:, -1:], [each[:, -1:] for each in maps]
-            rest = [rest[0][:, -1:], rest[1]] if rest else []
+            gate, rest = gate[:, -1:], [rest[0][:, -1:], rest[1]] if rest else []
         found = [tf.matmul(each * mask, values) for each in maps]
         if self.semantic:
             found.append(self._by_content(*rest, values, mask))
@@ -141,17 +131,6 @@ class ChannelAttention(keras.layers.Layer):
         queries, keys, values = (by_head(x, self.heads) for x in (queries, keys, values))
         scores = tf.nn.silu(tf.matmul(queries, keys, transpose_b=True))
         return joined(tf.matmul(scores * (mask / self.window)[:, None], values))
-
-    def _by_position(self, length: tf.Tensor, dtype) -> tf.Tensor:
-        """P, `[1, L, L]`; unused for j > i."""
-        positions = tf.range(length)
-        distances = tf.maximum(positions[:, None] - positions[None, :], 0)
-        return tf.cast(tf.gather(self.distance, distances), dtype)[None]
-
-    def _by_time(self, length: tf.Tensor, buckets: tf.Tensor | None, dtype) -> tf.Tensor:
-        """T, `[batch or 1, L, L]`; without times all gaps are unknown."""
-        buckets = tf.fill([1, length, length], UNKNOWN) if buckets is None else buckets
-        return of_buckets(tf.cast(self.gap, dtype), buckets)
 
 
 def _normalized(x: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.layers.dense import Dense
-from tfrec.layers.time_gaps import UNKNOWN, of_buckets
+from tfrec.layers.relative_attention import RelativeAttention
 from tfrec.layers.transformer import by_head, joined, last_queries
 from tfrec.models.timed_attention import TimedAttention
 
@@ -51,7 +51,7 @@ class HSTU(TimedAttention):
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class GatedAttention(keras.layers.Layer):
+class GatedAttention(RelativeAttention):
     """One block of `HSTU`.
 
     Args:
@@ -69,13 +69,12 @@ class GatedAttention(keras.layers.Layer):
         heads: int,
         window: int,
         dropout: float,
-        position_bias: bool = True,
-        time_bias: bool = False,
+        position_bias: bool,
+        time_bias: bool,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.width, self.heads, self.window = width, heads, window
-        self.position_bias, self.time_bias = position_bias, time_bias
+        super().__init__(window, position_bias, time_bias, **kwargs)
+        self.heads = heads
         self.norms = [
             keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}") for i in ("in", "out")
         ]
@@ -83,35 +82,16 @@ class GatedAttention(keras.layers.Layer):
         self.out = Dense(width, name="out")
         self.dropout = keras.layers.Dropout(dropout)
 
-    def build(self, shape):
-        start = keras.initializers.TruncatedNormal(stddev=0.02)
-        if self.position_bias:
-            self.distance = self.add_weight((self.window,), start, name="distance")
-        if self.time_bias:
-            self.gap = self.add_weight((UNKNOWN + 1,), start, name="gap")
-
     def call(self, x, mask, buckets=None, training=False, last=False):
         """As `TimedAttention.make_block` says."""
         gate, values, queries, keys = tf.split(self.wide(self.norms[0](x)), 4, axis=-1)
-        bias = self._bias(tf.shape(x)[1], buckets, x.dtype)
+        maps = self.maps(x, buckets, last)
         if last:
             x, mask = last_queries(x, mask)
-            gate, queries, bias = gate[:, -1:], queries[:, -1:], bias[..., -1:, :]
+            gate, queries = gate[:, -1:], queries[:, -1:]
         values, queries, keys = (by_head(part, self.heads) for part in (values, queries, keys))
-        scores = tf.matmul(queries, keys, transpose_b=True) + bias
+        scores = tf.matmul(queries, keys, transpose_b=True)
+        scores += sum(maps)[:, tf.newaxis] if maps else 0.0
         weights = tf.nn.silu(scores) * (mask / self.window)[:, None]
         attended = joined(tf.matmul(weights, values))
         return x + self.out(self.dropout(self.norms[1](attended) * gate, training=training))
-
-    def _bias(self, length: tf.Tensor, buckets: tf.Tensor | None, dtype) -> tf.Tensor:
-        """The bias r of query i and key j, `[1 or batch, 1, L, L]`; unused for j > i."""
-        bias = tf.zeros([1, 1, 1, 1], dtype)
-        if self.position_bias:
-            positions = tf.range(length)
-            distances = tf.maximum(positions[:, None] - positions[None, :], 0)
-            bias += tf.cast(tf.gather(self.distance, distances), dtype)
-        if self.time_bias:
-            # Without times all gaps are unknown.
-            buckets = tf.fill([1, length, length], UNKNOWN) if buckets is None else buckets
-            bias += of_buckets(tf.cast(self.gap, dtype), buckets)[:, None]
-        return bias
