@@ -43,8 +43,9 @@ def recommendations(
     if items:
         history, notes = parse(run, items)
         when = None if times is None else [times]
-        asked = {"k": k, "explain": explain, "times": when, "ask_time": ask_time}
-        found = run.recommend(histories=[history], **asked)
+        found = run.recommend(
+            histories=[history], k=k, explain=explain, times=when, ask_time=ask_time
+        )
     else:
         found = run.recommend(users=[user], k=k, explain=explain, ask_time=ask_time)
         notes = [_about_user(run, user)]

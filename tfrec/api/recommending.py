@@ -108,8 +108,14 @@ class Recommends:
             asked.asking.takes_histories, "users that it knows, not histories: give users="
         )
         left, only = _both(exclude, allow, len(rows))
-        when = {} if explain else _when(times, asked.times, ask_time, len(rows))
-        found = asked.asking.recommend(rows, k, exclude=left, allow=only, **when)
+        known = None if explain else asked.times
+        found = asked.asking.recommend(
+            *(rows, k),
+            exclude=left,
+            allow=only,
+            times=known if times is None else times,
+            ask_time=_ask_times(ask_time, len(rows)),
+        )
         made = frame(asked.names or names, found, titles)
         if not explain:
             return made
@@ -118,19 +124,9 @@ class Recommends:
         return made.assign(because=pd.Series(list(because), made.index, dtype=object))
 
 
-def _when(
-    times: Sequence[Sequence[int]] | None,
-    known: Sequence[Sequence[int]] | None,
-    ask_time: int | Sequence[int] | None,
-    n: int,
-) -> dict[str, list]:
-    """Arguments `times` and `ask_time` of `Predictor.recommend`, if given or known."""
-    given = known if times is None else times
-    found = {} if given is None else {"times": list(given)}
-    if ask_time is None:
-        return found
-    each = list(ask_time) if isinstance(ask_time, Sequence) else [ask_time] * n
-    return found | {"ask_time": each}
+def _ask_times(given: int | Sequence[int] | None, n: int) -> Sequence[int] | None:
+    """A time of asking for each of n rows, if any is given."""
+    return [given] * n if isinstance(given, int) else given
 
 
 def _of_users(

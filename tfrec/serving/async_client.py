@@ -40,10 +40,12 @@ class AsyncClient(BaseClient):
         *,
         exclude: Sequence[Iterable[str]] | None = None,
         allow: Sequence[Iterable[str]] | None = None,
+        times: Sequence[Iterable[int]] | None = None,
+        ask_time: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> list[list[Recommendation]]:
         """See `Client.recommend`."""
-        given = {"k": k, "exclude": exclude, "allow": allow}
+        given = {"k": k, "exclude": exclude, "allow": allow, "times": times, "ask_time": ask_time}
         return await self._run(BasePredictor.recommend, histories, timeout=timeout, **given)
 
     async def recommend_users(

@@ -116,8 +116,7 @@ class BasePredictor(abc.ABC):
         newest, older = self._fit(pairs)
         lists = _columns(newest)
         if times is not None or ask_time is not None:
-            self._check_times(pairs, times)
-            lists["times"] = [list(row) for row in times or ()]
+            lists["times"] = self._times(pairs, times)
             lists["ask_time"] = list(ask_time) if ask_time is not None else [0] * len(pairs)
             lists["exclude"] = [list(row) for row in exclude or [()] * len(pairs)]
             lists["allow"] = [list(row) for row in allow or [()] * len(pairs)]
@@ -216,18 +215,20 @@ class BasePredictor(abc.ABC):
 
         return self.run(Calls(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
 
-    def _check_times(self, pairs: list[list], times: Sequence[Iterable[int]] | None) -> None:
-        """Refuses times that do not fit the histories, and times for a model that reads none."""
+    def _times(self, pairs: list[list], times: Sequence[Iterable[int]] | None) -> list[list[int]]:
+        """The times of histories; refuses those that do not fit, or a model that reads none."""
         if not self.reads_times:
             raise ValueError("this model reads no times: leave out times and ask_time")
         if times is None:
             raise ValueError("ask_time needs the times of the histories: give times, too")
-        lengths = [len(row) for row in pairs], [len(list(row)) for row in times]
+        found = [list(row) for row in times]
+        lengths = [len(row) for row in pairs], [len(row) for row in found]
         if lengths[0] != lengths[1]:
             raise ValueError(
                 f"the histories have {lengths[0]} items and {lengths[1]} times: give one time for "
                 "each item, 0 where it is unknown"
             )
+        return found
 
     def _fit(self, pairs: list[list]) -> tuple[list[list], list[list[str]]]:
         """Cuts histories to the fixed length of older exports of sequence models.
