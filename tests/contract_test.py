@@ -78,6 +78,11 @@ SMALL = {
         dict(width=16, blocks=1, window=20, dropout=0.0, temperature=0.2, loss="bce", negatives=20),
         {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
     ),
+    "fuxi": (
+        dict(width=16, blocks=1, window=20, dropout=0.0, temperature=0.2, loss="bce", negatives=20),
+        {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
+    ),
+    "esasrec": ({"width": 16, "dropout": 0.0, "loss": "softmax"}, NEXT),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
     "sparseease": ({"regularization": 10.0, "neighbors": 12}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
@@ -110,7 +115,8 @@ GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
 STEPS = ("deeprec", "autorec", "multvae", "sasrec", "mf", OUTSIDE)
 # Their layers and losses are those of models that stay in the default suite.
 RELATED = {
-    *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu")
+    *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu"),
+    "esasrec",
 }
 
 

@@ -127,6 +127,9 @@ class LastOut(SplitRule):
     Attributes:
         validation: If above 0, the last but one is validation; 0 holds out only the last.
         tie_order: Order of a user's ratings of equal times: that of the "file", or "random".
+        ask_time: Evaluate models that read times with the held-out rating's own time as the time of
+            asking; else it is the time of the newest input. These are two protocols: a model that
+            knows when the user comes back knows more.
         seed: Seed of the random order.
     """
 
@@ -135,6 +138,7 @@ class LastOut(SplitRule):
 
     validation: float = setting(0.1, "0 or more")
     tie_order: str = setting("file", choices=("file", "random"))
+    ask_time: bool = False
     seed: int = setting(0, "0 or more and less than 2^32")
 
     @property
@@ -172,7 +176,8 @@ class LastOut(SplitRule):
         """A description of the split."""
         before = ", last but one validation" if self.validation > 0 else ", no validation"
         ties = f", ties in random order (seed {self.seed})" if self.tie_order == "random" else ""
-        return f"leave-one-out by time: last rating of each user test{before}{ties}"
+        ask = ", asked at the held-out rating's own time" if self.ask_time else ""
+        return f"leave-one-out by time: last rating of each user test{before}{ties}{ask}"
 
 
 def _numbers(n: int) -> np.ndarray:
