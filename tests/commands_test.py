@@ -109,7 +109,7 @@ def test_a_model_that_can_not_be_exported_is_not_trained(tfrec, road, tmp_path, 
 
 def test_train_writes_what_later_commands_need(road):
     assert {p.name for p in (road.folder / "run").iterdir()} == {
-        "config.json", "metrics.json", "model.keras", "per_user.npz", "logs",
+        "config.json", "metrics.json", "model.keras", "per_user.npz", "record.json", "logs",
         "validation.npz", "test.npz", "history.csv",
     }  # fmt: skip
 
