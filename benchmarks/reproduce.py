@@ -2,10 +2,10 @@
 
     python -m benchmarks.reproduce [--fast | --all | NAME,...] [--out=runs/reproduce]
 
-Each preset is run by `tfrec.train` in its own process, with the first of its seeds; finished runs in
---out are kept. The exit status is 1 if a figure is outside the tolerance of its preset. --fast are
-the presets that take less than a minute on the data that ships with the package; --all are those with
-data and figures. Records of the runs are in --out: `NAME/record.json`.
+Each preset is run by `tfrec.train` in its own process, with the first of its seeds; finished runs
+in --out are kept, with their records. The exit status is 1 if a figure is outside the tolerance of
+its preset. --fast are the presets that take less than a minute on the data that ships with the
+package, --all those with data and figures.
 """
 
 import dataclasses

@@ -15,7 +15,8 @@ import sys
 FOLDER = pathlib.Path(__file__).parent
 sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
 PART = re.compile(
-    r"(<!-- (model|settings|commands|presets|results|readings)(?: ([\w-]+))? -->\n).*?(<!-- end -->)",
+    r"(<!-- (model|settings|commands|presets|results|readings)(?: ([\w-]+))? -->\n)"
+    r".*?(<!-- end -->)",
     re.S,
 )
 

@@ -1,9 +1,9 @@
 """Tables of results out of the records in `results/`, which hold every figure once.
 
 `results/NAME.json` is a run's `record.json`, or, for figures whose record was not kept, `"kept":
-"figures only"` with what is known. `results/tables.json` lays tables out: `columns` are heads, or heads
-with templates that are filled in from each of `records`; `rows` are cells, whose templates name a record
-as in `{NAME:test.rmse}`.
+"figures only"` with what is known. `results/tables.json` lays tables out: `columns` are heads, or
+heads with templates that are filled in from each of `records`; `rows` are cells, whose templates
+name a record as in `{NAME:test.rmse}`.
 """
 
 import functools
@@ -34,7 +34,7 @@ def rows(name: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def filled(template: str, of: dict | None = None) -> str:
-    """A template with values: four decimals, "+-" a deviation; without what the record does not have.
+    """A template with values: four decimals, "+-" a deviation; what is unknown is left out.
 
     Args:
         template: Text with `{path}` of the record `of`, or with `{NAME:path}`.
