@@ -14,6 +14,8 @@ from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
+TOLERANCE = 1e-3  # of the low-pass filter: where it ends hardly matters
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class ChebyCF(Recommender):
@@ -124,7 +126,7 @@ class ChebyCF(Recommender):
         self.entries.assign(entries)
         self.scale.assign(degrees**self.config.degree)
         if self.config.low_pass:
-            found = sparse.right_singular(x, self.config.factors).T
+            found = sparse.right_singular(x, self.config.factors, TOLERANCE).T
             missing = self.config.factors - found.shape[1]
             self.vectors.assign(np.pad(found, [(0, 0), (0, missing)]))
 

@@ -153,7 +153,7 @@ PRESETS: dict[str, Preset] = {
     "chebycf-gowalla-files": Preset(
         model="chebycf",
         data=GOWALLA,
-        settings=dict(order=8, flatness=1.5, factors=512, low_pass=0.2, degree=0.4),
+        settings=dict(order=8, flatness=1.5, factors=512, low_pass=0.1, degree=0.4),
         train=RECALL20,
         published={"recall@20": 0.1941, "ndcg@20": 0.1616},
         source="Kim et al., SIGIR 2025",
