@@ -5,7 +5,7 @@
 Each preset is run by `tfrec.train` in its own process, with the first of its seeds; finished runs
 in --out are kept, with their records. The exit status is 1 if a figure is outside the tolerance of
 its preset. --fast are the presets that take less than a minute on the data that ships with the
-package, --all those with data and figures.
+package, --all those with data and figures, but for those of files (--train_raw, --test_raw).
 """
 
 import dataclasses
@@ -25,6 +25,8 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_bool("fast", False, "those under a minute, on data that ships", flag_values=FLAGS)
 flags.DEFINE_bool("all", False, "every preset that has data and figures", flag_values=FLAGS)
 flags.DEFINE_list("presets", [], "which", flag_values=FLAGS)
+flags.DEFINE_string("train_raw", "", "training file of a preset NAME-files", flag_values=FLAGS)
+flags.DEFINE_string("test_raw", "", "its test file", flag_values=FLAGS)
 flags.DEFINE_string("out", "runs/reproduce", "where the runs are written", flag_values=FLAGS)
 
 KNOWN: dict[str, Expected] = {**presets.PRESETS, **presets.ENSEMBLES}
@@ -63,6 +65,12 @@ class Outcome:
         )
 
 
+def of_files(name: str) -> bool:
+    """Whether a preset is for files that are given, instead of a data set with a name."""
+    data = getattr(KNOWN[name], "data", None)
+    return data is not None and data.dataset == "tabular"
+
+
 def chosen(fast: bool, every: bool, names: list[str]) -> list[str]:
     """The presets to run.
 
@@ -81,7 +89,7 @@ def chosen(fast: bool, every: bool, names: list[str]) -> list[str]:
             raise ValueError(f"--presets={name}: it has no data or no measured figures of its own")
     if fast + every + bool(names) != 1:
         raise ValueError("give one of --fast, --all and names of presets: NAME,...")
-    return names or [name for name in can if every or KNOWN[name].fast]
+    return names or [x for x in can if KNOWN[x].fast or (every and not of_files(x))]
 
 
 def compared(name: str, found: dict) -> Iterator[Outcome]:
@@ -102,6 +110,8 @@ def train(name: str, path: pathlib.Path) -> None:
     words = ["--overwrite", f"--preset={name}", f"--run_dir={path}"]
     if name in presets.PRESETS:  # members of an ensemble have their own seeds
         words.append(f"--seed={KNOWN[name].seeds[0]}")
+    if of_files(name):
+        words += [f"--train_raw={FLAGS.train_raw}", f"--test_raw={FLAGS.test_raw}"]
     subprocess.run(
         [sys.executable, "-m", "tfrec.train", *words], check=True, stdout=subprocess.DEVNULL
     )

@@ -51,12 +51,14 @@ def filled(template: str, of: dict | None = None) -> str:
 def shown(of: dict, path: str) -> str:
     """A value of a record as text; "" where it has none."""
     part, _, metric = path.partition(".")
+    if part == "interval":
+        return " to ".join(map(number, _at(of.get("intervals", {}), metric) or ()))
     if part not in PARTS:
-        return cost(of) if part == "cost" and "cost" not in of else _plain(of.get(part, ""))
-    found = of["metrics"].get(part, {}).get(metric)
+        made = {"cost": cost(of), "label": f"`{of.get('name')}`"}
+        return _plain(of.get(part, made.get(part, "")))
+    found, deviation = (_at(of.get(name, {}), path) for name in ("metrics", "deviation"))
     if found is None:
         return ""
-    deviation = of.get("deviation", {}).get(part, {}).get(metric)
     text = number(found) + (f" +- {number(deviation)}" if deviation is not None else "")
     mark = of.get("marks", {}).get(path, "")
     return f"{text} {mark}".strip()
@@ -67,6 +69,12 @@ def cost(of: dict) -> str:
     if "cpu_seconds" not in of:
         return ""
     return f"{of['cpu_seconds']:,.0f} CPU s, {of['peak_memory_mb']:,} MB"
+
+
+def _at(parts: dict, path: str):
+    """What stands at "part.metric"; None if nothing does."""
+    part, _, metric = path.partition(".")
+    return parts.get(part, {}).get(metric)
 
 
 def _plain(value: object) -> str:

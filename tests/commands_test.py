@@ -287,7 +287,7 @@ def over_days(raw, data):
 def test_a_preset_is_an_experiment_that_can_be_run(name, tmp_path):
     preset = presets.PRESETS[name]
     cls = MODELS[preset.model]
-    assert name.startswith((f"{preset.model}-", f"u{preset.model}-"))
+    assert name.startswith((f"{preset.model}-", f"u{preset.model}-", "best-"))
     settings = dataclasses.replace(cls.Config(), **{**cls.paper_settings, **preset.settings})
     dataclasses.replace(cls.paper, **preset.train)
     assert cls.rows(settings) == preset.data.rows

@@ -82,11 +82,9 @@ class EnsemblePreset(Expected):
 
     Attributes:
         members: Names of presets.
-        weights: The weight of each; empty: chosen on validation by `tfrec.ensemble`.
     """
 
     members: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()
 
 
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "auc": "AUC", "logloss": "log-loss"}

@@ -72,6 +72,7 @@ class Experiment:
                 config.model, self.info, self.config.model_config, self.config.train, self.say
             )
         self.chief = strategies.is_chief(strategy)
+        record.commit()  # read now: the checkout may change while the run lasts
         self.model = self.make_model()
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
