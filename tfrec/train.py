@@ -71,7 +71,7 @@ def resolve(preset: str, model: str = ""):
     from tfrec.models import registry
     from tfrec.training import run_config
 
-    base = presets.preset(preset) if preset else presets.Preset(model="deeprec")
+    base = presets.preset(preset) if preset else presets.Preset("deeprec")
     name = model or model_name(base)
     cls = registry.model_class(name)
     settings, train = cls.Config(), cls.defaults
@@ -203,7 +203,7 @@ def refuse_flags_of(members: tuple[str, ...]) -> None:
 
 def refuse_unknown_names() -> None:
     """Refuses mistyped names before TensorFlow is imported; `resolve` refuses the rest."""
-    preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset(model="deeprec")
+    preset = presets.preset(FLAGS.preset) if FLAGS.preset else presets.Preset("deeprec")
     if FLAGS.model == names.AUTO:
         refuse_flags_of_one_model()
     model = model_name(preset)

@@ -10,7 +10,7 @@ Figures = Mapping[str, float]  # by metric, as in metrics.json
 EXACT, RANDOM = 0.0005, 0.005
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Expected:
     """The figures of an experiment.
 
@@ -70,7 +70,7 @@ class Preset(Expected):
         train: Training settings that differ from those of the model's paper.
     """
 
-    model: str = ""
+    model: str
     data: DataConfig | None = None
     settings: dict = dataclasses.field(default_factory=dict)
     train: dict = dataclasses.field(default_factory=dict)
@@ -84,7 +84,7 @@ class EnsemblePreset(Expected):
         members: Names of presets.
     """
 
-    members: tuple[str, ...] = ()
+    members: tuple[str, ...]
 
 
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "auc": "AUC", "logloss": "log-loss"}

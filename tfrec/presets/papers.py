@@ -23,5 +23,5 @@ _TRAIN: dict[str, dict] = {
 }
 
 PRESETS: dict[str, Preset] = {
-    f"{model}-paper": Preset(model=model, train=_TRAIN.get(model, {})) for model in _MODELS
+    f"{model}-paper": Preset(model, train=_TRAIN.get(model, {})) for model in _MODELS
 }

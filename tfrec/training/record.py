@@ -72,8 +72,8 @@ def settings(config: RunConfig) -> dict:
     kept = {name: found[name] for name in ("model", "settings", "data")}
     for name in ("runs", "data_dirs"):  # of an ensemble
         if name in kept["settings"]:
-            named = [pathlib.Path(path).name for path in kept["settings"][name]]
-            kept["settings"] = kept["settings"] | {name: named}
+            folders = [pathlib.Path(path).name for path in kept["settings"][name]]
+            kept["settings"] = kept["settings"] | {name: folders}
     return kept | {"train": train, "warm_start": bool(config.warm_start)}
 
 
@@ -100,7 +100,7 @@ def commit() -> str:
         return ""
     said = [
         subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True).stdout
-        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "--", "tfrec"])
+        for words in (["rev-parse", "HEAD"], ["status", "-s", "-uno", "--", "tfrec"])
     ]
     return said[0].strip() + ("+" if said[1].strip() else "")
 
