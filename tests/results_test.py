@@ -1,5 +1,6 @@
 """Records in `results/`, the tables generated from them, and the presets' figures."""
 
+import hashlib
 import importlib.util
 import json
 import pathlib
@@ -35,6 +36,8 @@ def test_a_record_is_whole_or_says_that_figures_alone_were_kept(name):
     assert set(record["metrics"]) <= {"validation", "test", "floors"}
     if record["kept"] == "run":
         assert set(record) >= OF_RUNS | {"commit", "seconds", "cpu_seconds", "peak_memory_mb"}
+        text = json.dumps(record["config"], sort_keys=True)
+        assert hashlib.sha256(text.encode()).hexdigest().startswith(record["config_hash"])
         for part, found in record["intervals"].items():
             assert all(
                 low <= record["metrics"][part][x] <= high for x, (low, high) in found.items()

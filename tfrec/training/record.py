@@ -44,7 +44,7 @@ def of_run(config: RunConfig, result: dict, report: Report | None) -> dict:
         `cpu_seconds`, `peak_memory_mb`, `epochs` and `best_epoch`.
     """
     figures = {} if report is None else intervals(report, config.task.figures(config.train.monitor))
-    costs = ("seconds", "cpu_seconds", "peak_memory_mb", "epochs", "best_epoch", "members")
+    costs = ("seconds", "cpu_seconds", "peak_memory_mb", "epochs", "best_epoch")
     parts = {part: result[part] for part in ("validation", "test") if result.get(part)}
     return {
         "name": config.preset or config.model,
