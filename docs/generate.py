@@ -4,7 +4,7 @@
 
 A part stands between `<!-- KIND NAME -->` and `<!-- end -->`; a test fails where it is out of date.
 Kinds: `model NAME` (defaults, settings, what was measured), `settings train|data|splits`,
-`commands`, `presets`.
+`commands`, `presets`, `results TABLE` and `readings` (out of the records in `results/`).
 """
 
 import dataclasses
@@ -13,8 +13,11 @@ import re
 import sys
 
 FOLDER = pathlib.Path(__file__).parent
+sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
 PART = re.compile(
-    r"(<!-- (model|settings|commands|presets)(?: (\w+))? -->\n).*?(<!-- end -->)", re.S
+    r"(<!-- (model|settings|commands|presets|results|readings)(?: ([\w-]+))? -->\n)"
+    r".*?(<!-- end -->)",
+    re.S,
 )
 
 
@@ -61,7 +64,7 @@ def model(name: str) -> str:
     ]
     parts = [f"Training starts from {', '.join(changed)}."] if changed else []
     parts.append(settings_table(cls.Config()))
-    found = [f"- `{key}`: {p.measured}" for key, p in PRESETS.items() if p.model == name]
+    found = [f"- `{key}`: {p.result}" for key, p in PRESETS.items() if p.model == name]
     return "\n\n".join(
         [*parts, *(["Presets and what was measured:", "\n".join(found)] * bool(found))]
     )
@@ -107,20 +110,33 @@ def presets(name: str) -> str:
     """All presets: published and measured figures."""
     from tfrec.presets import ENSEMBLES, PRESETS
 
-    rows = [
-        (f"`{key}`", f"{p.published} ({p.source})" if p.published else "", p.measured)
-        for key, p in (PRESETS | ENSEMBLES).items()
-    ]
+    rows = [(f"`{key}`", p.goal, p.result) for key, p in (PRESETS | ENSEMBLES).items()]
     return table(("preset", "published", "measured"), rows)
 
 
-MAKERS = {"model": model, "settings": settings, "commands": commands, "presets": presets}
+def results(name: str) -> str:
+    """A table of results."""
+    import result_tables
+
+    return table(*result_tables.rows(name))
+
+
+def readings(name: str) -> str:
+    """The log of readings of test sets."""
+    import result_tables
+
+    return table(("test set", "model", "readings"), result_tables.readings())
+
+
+MAKERS = {
+    "model": model, "settings": settings, "commands": commands, "presets": presets,
+    "results": results, "readings": readings,
+}  # fmt: skip
 
 
 def main() -> None:
     """Rewrites the pages that have generated parts."""
-    sys.path.insert(0, str(FOLDER.parent))
-    for page in sorted(FOLDER.rglob("*.md")):
+    for page in [FOLDER.parent / "README.md", *sorted(FOLDER.rglob("*.md"))]:
         old = page.read_text()
         if (new := rewritten(old)) != old:
             page.write_text(new)

@@ -109,7 +109,7 @@ def test_a_model_that_can_not_be_exported_is_not_trained(tfrec, road, tmp_path, 
 
 def test_train_writes_what_later_commands_need(road):
     assert {p.name for p in (road.folder / "run").iterdir()} == {
-        "config.json", "metrics.json", "model.keras", "per_user.npz", "logs",
+        "config.json", "metrics.json", "model.keras", "per_user.npz", "record.json", "logs",
         "validation.npz", "test.npz", "history.csv",
     }  # fmt: skip
 
@@ -222,7 +222,7 @@ def test_list_presets_shows_every_number_with_its_source(tfrec):
     assert done.status == 0
     for name, preset in (presets.PRESETS | presets.ENSEMBLES).items():
         assert name in done.out
-        assert preset.published in done.out
+        assert all(f"{x:g}"[1:] in done.out for x in preset.published.values())
 
 
 # ------------------------------------------------------------------ resume and run directories
@@ -287,7 +287,7 @@ def over_days(raw, data):
 def test_a_preset_is_an_experiment_that_can_be_run(name, tmp_path):
     preset = presets.PRESETS[name]
     cls = MODELS[preset.model]
-    assert name.startswith((f"{preset.model}-", f"u{preset.model}-"))
+    assert name.startswith((f"{preset.model}-", f"u{preset.model}-", "best-"))
     settings = dataclasses.replace(cls.Config(), **{**cls.paper_settings, **preset.settings})
     dataclasses.replace(cls.paper, **preset.train)
     assert cls.rows(settings) == preset.data.rows

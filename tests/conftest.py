@@ -23,9 +23,10 @@ SIZE = 40
 
 @pytest.fixture(scope="session", autouse=True)
 def _folder_of_no_run(tmp_path_factory):
-    """Tests do not see the runs, exports and data of the checkout that they are started in."""
+    """Tests do not see the checkout that they are started in, nor the user's log of readings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("cwd"))
+        patch.setenv("TFREC_STATE", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -14,7 +14,14 @@ from html_page import Page
 
 import tfrec
 from tfrec.config import DataConfig
-from tfrec.data import description, description_page, description_text, prepare, records
+from tfrec.data import (
+    description,
+    description_page,
+    description_text,
+    prepare,
+    records,
+    rule_audit,
+)
 from tfrec.data.description import Description
 from tfrec.schema import PARTS, DatasetInfo, feature_names
 
@@ -235,3 +242,38 @@ def test_values_around_zero_are_counted_where_they_are(tmp_path):
 def test_nothing_prepared(capsys, tmp_path):
     done = run(capsys, "describe", f"--data_dir={tmp_path}")
     assert done.status == 1 and "nothing is prepared in --data_dir" in done.err
+
+
+# ------------------------------------------------------------------ rules without learning
+
+
+def test_rules_answer_what_the_split_gives_away(tmp_path):
+    """Item b follows a; on the third day everyone chooses d; c is the most popular."""
+    day = 86_400
+    histories = [[("c", 1), ("a", 5), ("b", 6)]] * 3 + [[("c", 1), ("d", 2 * day + 5)]] * 4
+    tested = [[("c", 1), ("a", 2), ("b", 9 * day)], [("a", 1), ("d", 2 * day)]]
+    lines = [
+        (f"u{n}", item, 1.0, time + day)
+        for n, history in enumerate(histories + tested)
+        for item, time in history
+    ]
+    frame = pd.DataFrame(lines, columns=["user", "item", "value", "time"])
+    last = frame.groupby("user")["time"].transform("max") == frame["time"]
+    frame["test"] = last & frame["user"].isin(["u7", "u8"])
+    items = pd.DataFrame({"item": list("abcd")})
+    raw = dataclasses.replace(
+        checkerboard(True), items=items, name="rules", chunks=lambda: iter([frame]), kinds={}
+    )
+    config = DataConfig(dataset="rules", split="folds", validation=0.0)
+    info = prepare.prepare(raw, config, tmp_path / "d", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rule_audit, "K", 1)
+        found = rule_audit.audit(tmp_path / "d", info)
+    # u7: b follows a. u8: c is the most popular and follows nothing; on its day d is chosen.
+    assert found == rule_audit.Audit(rows=2, popularity=0.0, day=0.5, successors=0.5)
+    assert "50.0 % (successors of the last input)" in rule_audit.text(found)
+
+
+def test_data_without_times_or_with_rows_by_item_is_not_audited(made):
+    data_dir = made(split="time", test=0.3, rows="item")
+    assert rule_audit.audit(data_dir, DatasetInfo.load(data_dir)) is None

@@ -228,7 +228,7 @@ def test_figures_of_readme_are_in_the_results():
     assert {x for x in figures if x not in known} == set()
 
 
-@pytest.mark.parametrize("page", ROOT.glob("docs/*.md"), ids=name_of)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *ROOT.glob("docs/*.md")], ids=name_of)
 def test_generated_tables_are_those_of_the_source(page):
     """`python docs/generate.py` writes them."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")

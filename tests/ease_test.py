@@ -6,6 +6,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from tfrec.data import sparse
+from tfrec.models import sparse_regression
 from tfrec.models.ease import EASE, solve
 from tfrec.schema import DatasetInfo
 
@@ -30,7 +31,7 @@ def rows(x, values):
 def fitted(regularization, **settings):
     info = DatasetInfo("toy", "toy", "user", 4, 4, {})
     model = EASE.create(info, EASE.Config(regularization=regularization, **settings))
-    model.fit(rows(X, 3 * X if settings else X))
+    model.fit(rows(X, 3 * X if "confidence" in settings else X))
     return model
 
 
@@ -91,3 +92,37 @@ def test_scores_are_the_product_with_the_dense_rows(confidence):
     x = X if confidence == "none" else 2 * X
     due = np.concatenate([x, np.zeros([1, 4])]) @ model.item_weights.numpy()
     np.testing.assert_allclose(model.score(more), due, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [9, 30])
+def test_the_inverse_by_users_gives_the_weights_of_the_inverse_by_items(n_rows, monkeypatch):
+    monkeypatch.setattr(sparse_regression, "ROWS", 4)  # the last block is shorter
+    rng = np.random.default_rng(1)
+    x = (rng.random((n_rows, 11)) < 0.4).astype(np.float32)
+    penalties = rng.uniform(0.5, 2, 11)
+    p = np.linalg.inv(x.T.astype(float) @ x + np.diag(penalties))
+    due = -p / np.diagonal(p)
+    np.fill_diagonal(due, 0)
+    blocks = list(sparse_regression.blocks(scipy.sparse.csr_matrix(x), penalties))
+    assert [start for start, _ in blocks] == [0, 4, 8]
+    np.testing.assert_allclose(np.concatenate([b for _, b in blocks]), due, atol=2e-6)
+
+
+def test_neighbors_keep_the_largest_weights_and_score_like_the_dense_matrix():
+    dense, model = fitted(0.5), fitted(0.5, neighbors=2)
+    b = dense.item_weights.numpy()
+    kept = b * (np.abs(b) >= np.sort(np.abs(b), axis=1)[:, -2:-1])
+    kept[3, 1] = 0  # as large as B_32
+    features, _ = next(iter(rows(X, X).unbatch().batch(4)))
+    np.testing.assert_allclose(model.score(features), X @ kept, atol=1e-5)
+    every = fitted(0.5, neighbors=9)  # more than there are items
+    np.testing.assert_allclose(every.score(features), dense.score(features), atol=1e-5)
+    asked = tf.constant([[3, 0], [1, 2], [0, 0], [2, 3]])
+    due = dense.contributions(features, asked)
+    np.testing.assert_allclose(every.contributions(features, asked), due, atol=1e-5)
+
+
+def test_the_inverse_by_users_names_the_setting_where_there_is_none():
+    x = scipy.sparse.csr_matrix(np.ones((3, 4), np.float32))
+    with pytest.raises(ValueError, match="--set regularization"):
+        sparse_regression.user_inverse(x, np.full(4, -1.0))

@@ -103,6 +103,7 @@ def test_only_the_chief_writes(runs):
         "metrics.json",
         "model.keras",
         "per_user.npz",
+        "record.json",
         "history.csv",
         "validation.npz",
         "test.npz",

@@ -21,6 +21,7 @@ WRITTEN = {
     "metrics.json",
     "model.keras",
     "per_user.npz",
+    "record.json",
     "logs",
     "history.csv",
     "validation.npz",

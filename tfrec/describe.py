@@ -13,12 +13,17 @@ def main() -> None:
     """Prints the table, and writes the page."""
     data_dir = cli.require(FLAGS, "data_dir")
     cli.start_tensorflow()
-    from tfrec.data import description, description_page, description_text
+    from tfrec.data import description, description_page, description_text, rule_audit
     from tfrec.schema import DatasetInfo
+    from tfrec.training import readings
 
     info = DatasetInfo.load(data_dir)
     found = description.Description(data_dir, info)
     print(description_text.table(found))
+    if answered := rule_audit.audit(data_dir, info):
+        print(f"  note  {rule_audit.text(answered)}")
+    n = readings.settings_that_read(info.fingerprint)
+    print(f"  note  {n} settings have read this test set, according to {readings.path()}")
     if FLAGS.html:
         description_page.write(found, FLAGS.html)
         print(f"page: {FLAGS.html}")

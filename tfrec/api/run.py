@@ -85,6 +85,14 @@ class Run(recommending.Recommends):
         return self._dir.metrics()
 
     @property
+    def record(self) -> dict:
+        """The result as data: config, data, protocol, versions, machine, metrics, intervals, cost.
+
+        Empty for runs of older versions.
+        """
+        return self._dir.record()
+
+    @property
     def history(self) -> pd.DataFrame:
         """A row for each epoch: training logs, validation metrics with the prefix `val_`, the cost.
 

@@ -91,7 +91,7 @@ class Description:
         self.without_history = self.before_own = self.before_train = 0
         self.neighbours = self.neighbours_tied = self.tied_with_own = 0
         stored = np.zeros(info.n_rows, np.int64)
-        for rows, parts in _batches(data_dir, info):
+        for rows, parts in read_parts(data_dir, info):
             stored += np.bincount(rows, minlength=info.n_rows)
             for batch in parts.values():
                 self._count(batch)
@@ -172,7 +172,7 @@ class Description:
         height, width = (int(cell.max()) + 1 for cell in (row_cell, column_cell))
         found = np.zeros(height * width, np.int64)
         end = self.last.get(_TRAIN, 0)
-        for _, parts in _batches(data_dir, self.info):
+        for _, parts in read_parts(data_dir, self.info):
             for batch in parts.values():
                 cells = row_cell[batch.row] * width + column_cell[batch.column]
                 found += np.bincount(cells, minlength=height * width)
@@ -199,7 +199,7 @@ def _cells(counts: np.ndarray) -> np.ndarray:
     return cells
 
 
-def _batches(
+def read_parts(
     data_dir: str | pathlib.Path, info: DatasetInfo
 ) -> Iterator[tuple[np.ndarray, dict[str, Batch]]]:
     """Yields the rows of some records, and their parts."""

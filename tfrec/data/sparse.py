@@ -104,15 +104,16 @@ def singular(x: scipy.sparse.csr_matrix, start: np.ndarray) -> np.ndarray:
     return np.pad(found, [(0, 0), (0, start.shape[1] - found.shape[1])])
 
 
-def right_singular(x: scipy.sparse.csr_matrix, size: int) -> np.ndarray:
+def right_singular(x: scipy.sparse.csr_matrix, size: int, tolerance: float = 0.0) -> np.ndarray:
     """The first right singular vectors, `[k, n_columns]` in any order; k < min(x.shape).
 
     Args:
         x: Both of its sizes are at least 2.
         size: Largest k.
+        tolerance: Relative error of the squared singular values; 0: that of the type.
     """
-    start = np.ones(min(x.shape), np.float32)
-    return scipy.sparse.linalg.svds(x, min(size, min(x.shape) - 1), v0=start)[2]
+    start, k = np.ones(min(x.shape), np.float32), min(size, min(x.shape) - 1)
+    return scipy.sparse.linalg.svds(x, k, v0=start, tol=tolerance)[2]
 
 
 def diagonal(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

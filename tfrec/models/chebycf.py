@@ -14,6 +14,8 @@ from tfrec.data import sparse
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
+TOLERANCE = 1e-3  # of the low-pass filter: where it ends hardly matters
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class ChebyCF(Recommender):
@@ -55,8 +57,8 @@ class ChebyCF(Recommender):
         """
 
         order: int = setting(8, "at least 1", search=Range(4, 12))
-        flatness: int = setting(10, "at least 1", search=OneOf(2, 4, 6, 8, 10, 12))
-        factors: int = setting(64, "at least 1", search=OneOf(32, 64, 128, 256))
+        flatness: float = setting(10, "at least 1", search=OneOf(1, 1.5, 2, 4, 6, 8, 10, 12))
+        factors: int = setting(64, "at least 1", search=OneOf(32, 64, 128, 256, 512))
         low_pass: float = setting(0.1, "0 or more", search=Range(0, 0.5))
         degree: float = setting(0.3, "0 or more", search=Range(0, 0.6))
 
@@ -124,12 +126,12 @@ class ChebyCF(Recommender):
         self.entries.assign(entries)
         self.scale.assign(degrees**self.config.degree)
         if self.config.low_pass:
-            found = sparse.right_singular(x, self.config.factors).T
+            found = sparse.right_singular(x, self.config.factors, TOLERANCE).T
             missing = self.config.factors - found.shape[1]
             self.vectors.assign(np.pad(found, [(0, 0), (0, missing)]))
 
 
-def coefficients(order: int, flatness: int) -> np.ndarray:
+def coefficients(order: int, flatness: float) -> np.ndarray:
     """Coefficients of the Chebyshev polynomials T_0 ... T_order that interpolate the plateau.
 
     Args:

@@ -7,12 +7,14 @@ import dataclasses
 import keras
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 import tensorflow as tf
 
 from tfrec import losses
 from tfrec.config import Range, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
+from tfrec.models import sparse_regression
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Additive
 from tfrec.models.confidence import Confidence, ConfidenceWeighted
@@ -28,6 +30,10 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
     is computed from sparse rows and inverted in float64, by LAPACK's Cholesky decomposition. The
     model has no user parameters, so that any history can be scored. X is 1 where a user has an item
     or, with `confidence`, c(r) / c(1) of its value r (`Confidence`), in training and in requests.
+
+    With `neighbors` P is computed in float32 from a matrix of users (`sparse_regression`), and of
+    each row of B only the largest entries are kept: an approximation for catalogues whose
+    `n_items^2` weights do not fit into memory.
     """
 
     task = "ranking"
@@ -41,15 +47,22 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
 
         Attributes:
             regularization: lambda.
+            neighbors: How many weights of each item are kept, the largest; 0: all.
         """
 
         regularization: float = setting(500.0, "0 or more", search=Range(10, 5000, log=True))
+        neighbors: int = setting(0, "0 or more")
 
     def build(self, input_shape=None):
         n = self.info.n_items
+        size = min(self.config.neighbors, n) or n
         self.item_weights = self.add_weight(
-            shape=(n, n), initializer="zeros", trainable=False, name="item_weights"
+            shape=(n, size), initializer="zeros", trainable=False, name="item_weights"
         )
+        if self.config.neighbors:
+            self.columns = self.add_weight(
+                (n, size), "zeros", "int32", trainable=False, autocast=False, name="columns"
+            )
         self.built = True
 
     def history(self, features) -> tf.Tensor:
@@ -62,6 +75,11 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
         """X B: sums of the weights of each row's items."""
         items, weights = features["items"], tf.cast(self.item_weights, tf.float32)
         batch, n = items.shape[0], self.info.n_items
+        if self.config.neighbors:
+            entries = losses.observed(items) * self.config.weigh(features["values"])
+            columns = tf.convert_to_tensor(self.columns)
+            found = sparse_regression.scores(features, entries, columns, weights, n)
+            return tf.ensure_shape(found, [batch, n])
         entries, cells = losses.entries_of(items)
         n_rows = tf.shape(items, tf.int64)[0]
         if not self.uses_values:
@@ -78,15 +96,34 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
         """x_ui B_ij of each item i of the history, for items j."""
         history, weights = features["items"], tf.cast(self.item_weights, tf.float32)
         x = losses.observed(history) * self.config.weigh(features["values"])
+        if self.config.neighbors:
+            return x[:, tf.newaxis, :] * self._weights_between(tf.maximum(history, 0), items)
         rows, columns = tf.maximum(history, 0)[:, tf.newaxis, :], items[:, :, tf.newaxis]
         shape = tf.broadcast_dynamic_shape(tf.shape(rows), tf.shape(columns))
         pairs = tf.stack([tf.broadcast_to(part, shape) for part in (rows, columns)], axis=-1)
         return x[:, tf.newaxis, :] * tf.gather_nd(weights, pairs)
 
+    def _weights_between(self, history: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+        """B_ij of i in `history [batch, length]` and j in `items [batch, n]`, where few are kept.
+
+        Returns:
+            float32 `[batch, n, length]`.
+        """
+        weights = tf.gather(tf.cast(self.item_weights, tf.float32), history)
+        columns = tf.gather(tf.convert_to_tensor(self.columns), history)
+        same = columns[:, tf.newaxis] == items[:, :, tf.newaxis, tf.newaxis]
+        return tf.reduce_sum(tf.where(same, weights[:, tf.newaxis], 0.0), axis=-1)
+
     @classmethod
     def memory(cls, info, config, train):
-        """While solving: X'X in float32 and in float64, and two copies of B in float32."""
-        return 20 * info.n_items**2
+        """While solving: X'X in float32 and in float64, and two copies of B in float32.
+
+        With `neighbors`: M in float32, two copies of the kept weights with their columns, and the
+        products of a batch of histories.
+        """
+        if not config.neighbors:
+            return 20 * info.n_items**2
+        return 4 * info.n_rows**2 + info.n_items * (16 * config.neighbors + 1024 * 4)
 
     def objective(self, features, targets, scores):
         error = self.history(features) - scores
@@ -101,8 +138,29 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
         """
         x = sparse.read(rows, self.info.n_items)
         x.data = self.config.weigh(x.data).numpy()
+        self._solve(x, 1.0)
+
+    def _solve(self, x: scipy.sparse.csr_matrix, ridge: np.ndarray | float) -> None:
+        """Assigns B of X; lambda of item i is multiplied by `ridge[i]`."""
+        penalty = self.config.regularization
+        if self.config.neighbors:
+            penalties = penalty * np.broadcast_to(ridge, self.info.n_items)
+            self._assign_neighbors(sparse_regression.blocks(x, penalties))
+            return
         gram = sparse.gram(x)
-        self.item_weights.assign(solve(gram, self.config.regularization))
+        # `solve` adds lambda to the whole diagonal: here the difference is added.
+        gram[np.diag_indices_from(gram)] += penalty * (ridge - 1)
+        self.item_weights.assign(solve(gram, penalty))
+
+    def _assign_neighbors(self, blocks) -> None:
+        """Keeps the largest entries of B; `blocks` as of `sparse_regression.blocks`."""
+        weights = np.zeros(self.item_weights.shape, np.float32)
+        columns = np.zeros(self.columns.shape, np.int32)
+        for start, block in blocks:
+            rows = slice(start, start + len(block))
+            columns[rows], weights[rows] = sparse_regression.strongest(block, weights.shape[1])
+        self.item_weights.assign(weights)
+        self.columns.assign(columns)
 
 
 def solve(gram: np.ndarray, regularization: float) -> np.ndarray:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfrec.config import Range, setting
 from tfrec.data import sparse
-from tfrec.models.ease import EASE, solve
+from tfrec.models.ease import EASE
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -73,9 +73,6 @@ class WeightedEASE(EASE):
         weights = np.maximum(sizes, 1.0) ** -c.activity
         weights *= sizes.sum() / (sizes @ weights)
         x.data *= np.repeat(np.sqrt(weights, dtype=np.float32), sizes)
-        gram = sparse.gram(x)
         popularity = (1 + users_of) / (1 + users_of.mean())
-        # `solve` adds lambda to the whole diagonal: here the difference is added.
-        gram[np.diag_indices_from(gram)] += c.regularization * (popularity**c.ridge - 1)
-        self.item_weights.assign(solve(gram, c.regularization))
+        self._solve(x, popularity**c.ridge)
         self.item_discounts.assign(tf.cast(popularity**c.discount, tf.float32))

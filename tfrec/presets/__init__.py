@@ -1,8 +1,8 @@
 """Experiments by name: data, split and settings, with published and measured results.
 
 A name is MODEL-DATA-SPLIT; MODEL-paper has the paper's settings, for any data.
-`tfrec.train --preset=NAME` reproduces one; other flags override it. `measured` are results of this
-package, with the command's defaults.
+`tfrec.train --preset=NAME` reproduces one; other flags override it, and
+`python -m benchmarks.reproduce` compares a new run's figures with those here.
 """
 
 from tfrec.config import known_names
@@ -35,6 +35,5 @@ def table() -> str:
     """All presets as text, for `--list_presets`."""
     lines = []
     for name, p in (PRESETS | ENSEMBLES).items():
-        goal = f"{p.published} ({p.source})" if p.published else "none"
-        lines.append(f"{name}\n    published: {goal}\n    measured:  {p.measured}")
+        lines.append(f"{name}\n    published: {p.goal or 'none'}\n    measured:  {p.result}")
     return "\n".join(lines)

@@ -37,27 +37,38 @@ PRESETS: dict[str, Preset] = {
             decay_epochs=(52, 57, 62, 66),
             monitor="ndcg@10",
         ),
-        published="HR@10 .2843, NDCG@10 .1537",
+        published={"hr@10": 0.2843, "ndcg@10": 0.1537},
         source=KLENITSKIY,
-        measured="HR@10 .2863, NDCG@10 .1599 test; .3035, .1662 validation; seed 0; 36 CPU min",
+        measured={
+            "test": {"hr@10": 0.2863, "ndcg@10": 0.1599},
+            "validation": {"hr@10": 0.3035, "ndcg@10": 0.1662},
+        },
     ),
     "sasrec-ml1m-last": Preset(
         model="sasrec",
         data=ML1M_LAST,
         settings=SASREC,
         train=SASREC_TRAIN,
-        published="HR@10 .3159, NDCG@10 .1857 (3,000 negatives)",
+        published={"hr@10": 0.3159, "ndcg@10": 0.1857},
+        protocol="3,000 negatives",
         source=KLENITSKIY,
-        measured="HR@10 .3225, NDCG@10 .1851 test; .3401, .1950 validation; seed 0; 4,053 s",
+        measured={
+            "test": {"hr@10": 0.3225, "ndcg@10": 0.1851},
+            "validation": {"hr@10": 0.3401, "ndcg@10": 0.195},
+        },
     ),
     "sasrec-ml1m-lastall": Preset(
         model="sasrec",
         data=DataConfig(dataset="ml-1m", split="last"),
         settings=SASREC,
         train=SASREC_TRAIN,
-        published="HR@10 .2853, NDCG@10 .1603 (SASRec)",
+        published={"hr@10": 0.2853, "ndcg@10": 0.1603},
+        protocol="SASRec",
         source=ZHAI,
-        measured="HR@10 .3156, NDCG@10 .1828 test; .3373, .1912 validation; seed 0; 5,481 s",
+        measured={
+            "test": {"hr@10": 0.3156, "ndcg@10": 0.1828},
+            "validation": {"hr@10": 0.3373, "ndcg@10": 0.1912},
+        },
     ),
     "hstu-ml1m-last": Preset(
         model="hstu",
@@ -71,7 +82,10 @@ PRESETS: dict[str, Preset] = {
             patience=5,
             monitor="ndcg@10",
         ),
-        measured="HR@10 .2675, NDCG@10 .1485 test; .2813, .1557 validation; seed 0; 1,930 s",
+        measured={
+            "test": {"hr@10": 0.2675, "ndcg@10": 0.1485},
+            "validation": {"hr@10": 0.2813, "ndcg@10": 0.1557},
+        },
     ),
     "hstu-ml1m-lastall": Preset(
         model="hstu",
@@ -84,7 +98,8 @@ PRESETS: dict[str, Preset] = {
         data=DataConfig(dataset="ml-1m", split="last", ask_time=True),
         settings=dict(HSTU_LARGE, hide_ask=0.0),
         train=HSTU_TRAIN,
-        published="HR@10 .3642, NDCG@10 .2164 (HSTU-large)",
+        published={"hr@10": 0.3642, "ndcg@10": 0.2164},
+        protocol="HSTU-large",
         source=RECTOOLS,
     ),
     "best-beauty-last": Preset(
@@ -92,7 +107,7 @@ PRESETS: dict[str, Preset] = {
         data=DataConfig(dataset="tabular", split="last"),
         settings=dict(window=50, blocks=1, dropout=0.2),
         train=dict(monitor="recall@10"),
-        published="Recall@10 .0928, NDCG@10 .0523 (eSASRec)",
+        published={"recall@10": 0.0928, "ndcg@10": 0.0523},
         source="blondered/transformer_benchmark, README",
     ),
     "gru4rec-ml1m-last": Preset(
@@ -109,6 +124,9 @@ PRESETS: dict[str, Preset] = {
             average=0.995,
             monitor="ndcg@10",
         ),
-        measured="HR@10 .3134, NDCG@10 .1817 test; .3311, .1886 validation; seed 0; 3,779 s",
+        measured={
+            "test": {"hr@10": 0.3134, "ndcg@10": 0.1817},
+            "validation": {"hr@10": 0.3311, "ndcg@10": 0.1886},
+        },
     ),
 }

@@ -3,11 +3,12 @@
 import dataclasses
 
 from tfrec.config import DataConfig
-from tfrec.presets.entry import EnsemblePreset, Preset
+from tfrec.presets.entry import EXACT, EnsemblePreset, Preset
 
-AUTOREC = "Sedhain et al., WWW 2015, table 1: mean of 5 other splits"
+AUTOREC = "Sedhain et al., WWW 2015, table 1"
 SPARSEFC = "Muller et al., ICML 2018"
-MYFM = "tohtsky/myFM, examples: by the day of the rating to be predicted, here by its hour"
+BY_DAY = "by the day of the rating to be predicted, here by its hour"
+MYFM = "tohtsky/myFM, examples"
 DEEPREC = "Kuchaiev and Ginsburg 2017, table 4"
 ML100K_U1 = DataConfig(dataset="ml-100k", split="folds", fold="u1")
 ML100K_U1_ITEMS = dataclasses.replace(ML100K_U1, rows="item")
@@ -32,18 +33,33 @@ PAPER_TRAIN = dict(
 NETFLIX = DataConfig(dataset="netflix", split="time", validation=0.5, test_since="2005-12-01")
 
 PRESETS: dict[str, Preset] = {
+    "biases-latestsmall-random90": Preset(
+        model="biases",
+        data=DataConfig(),
+        measured={"test": {"rmse": 0.8698}, "validation": {"rmse": 0.8692}},
+        tolerance=EXACT,
+        fast=True,
+    ),
+    "als-latestsmall-random90": Preset(
+        model="als",
+        data=DataConfig(),
+        measured={"test": {"rmse": 0.8465}, "validation": {"rmse": 0.8456}},
+        tolerance=0.002,
+        fast=True,
+    ),
     "deeprec-latestsmall-random90": Preset(
         model="deeprec",
         data=DataConfig(),
         train=dict(optimizer="adamw", weight_decay=10.0),
-        measured="RMSE .8544 test, .8549 validation (Biases .8698, .8692); HR@10 .6421 test "
-        "(Popularity .4496); seed 0; 118 s on a busy machine, 53 CPU s",
+        measured={"test": {"rmse": 0.8544, "hr@10": 0.6421}, "validation": {"rmse": 0.8549}},
+        fast=True,
     ),
     "deeprec-paper": Preset(
         model="deeprec",
         settings=PAPER,
         train=PAPER_TRAIN,
-        measured="RMSE 1.0149 test after 100 epochs, still falling; seed 0; 137 s",
+        measured={"test": {"rmse": 1.0149}},
+        measured_on="ml-latest-small, after 100 epochs, still falling",
     ),
     "deeprec-ml1m-random90": Preset(
         model="deeprec",
@@ -58,16 +74,17 @@ PRESETS: dict[str, Preset] = {
             decay_epochs=(30, 38, 46, 54),
             refit=True,
         ),
-        measured="RMSE .8545 test, .8572 validation; seed 0; 330 s",
+        measured={"test": {"rmse": 0.8545}, "validation": {"rmse": 0.8572}},
     ),
     "autorec-ml1m-random90": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-1m", rows="item"),
         settings=dict(base="none", regularization=300.0),
         train=dict(iterations=20, epochs=10, patience=2, refit=True),
-        published="RMSE .831",
+        published={"rmse": 0.831},
+        protocol="mean of 5 other splits",
         source=AUTOREC,
-        measured="RMSE .8324 test, .8361 validation; seed 0; 1,146 s on a busy machine",
+        measured={"test": {"rmse": 0.8324}, "validation": {"rmse": 0.8361}},
     ),
     "uautorec-ml1m-random90": Preset(
         model="autorec",
@@ -82,27 +99,30 @@ PRESETS: dict[str, Preset] = {
             patience=0,
             refit=True,
         ),
-        published="RMSE .874",
+        published={"rmse": 0.874},
+        protocol="mean of 5 other splits",
         source=AUTOREC,
-        measured="RMSE .8751 test, .8792 validation; seed 0; 112 s on a busy machine",
+        measured={"test": {"rmse": 0.8751}, "validation": {"rmse": 0.8792}},
     ),
     "sparsefc-ml1m-random90": Preset(
         model="sparsefc",
         data=DataConfig(dataset="ml-1m", rows="item"),
         settings=dict(regularization=60.0, kernel_regularization=0.002, input_dropout=0.5),
         train=dict(AVERAGED_ADAM, batch_size=64, epochs=200, patience=20),
-        published="RMSE .824 (other splits; no input dropout, no averaged weights)",
+        published={"rmse": 0.824},
+        protocol="other splits; no input dropout, no averaged weights",
         source=SPARSEFC,
-        measured="RMSE .8202 test, .8244 validation; seed 0; 3,195 s on a busy machine",
+        measured={"test": {"rmse": 0.8202}, "validation": {"rmse": 0.8244}},
     ),
     "sparsefc-ml100k-u1": Preset(
         model="sparsefc",
         data=ML100K_U1_ITEMS,
         settings=dict(regularization=16.0, kernel_regularization=0.001, input_dropout=0.7),
         train=dict(AVERAGED_ADAM, batch_size=32, epochs=240, patience=50),
-        published="RMSE .895 (no input dropout, no averaged weights)",
+        published={"rmse": 0.895},
+        protocol="no input dropout, no averaged weights",
         source=SPARSEFC,
-        measured="RMSE .8934 test, .8783 validation; seed 0; 536 s on a busy machine",
+        measured={"test": {"rmse": 0.8934}, "validation": {"rmse": 0.8783}},
     ),
     "glocalk-ml100k-u1": Preset(
         model="glocalk",
@@ -117,23 +137,24 @@ PRESETS: dict[str, Preset] = {
             patience=12,
             refit=True,
         ),
-        published="RMSE .8889 (the epoch that is best on test)",
+        published={"rmse": 0.8889},
+        protocol="the epoch that is best on test; live pooling in fine-tuning",
         source="Han et al., CIKM 2021",
-        measured="RMSE .8978 test, .8863 validation; seed 0; 164 s on a busy machine",
+        measured={"test": {"rmse": 0.8978}, "validation": {"rmse": 0.8863}},
     ),
     "autorec-ml100k-u1": Preset(
         model="autorec",
         data=ML100K_U1_ITEMS,
         settings=dict(base="none", regularization=200.0),
         train=dict(iterations=10, patience=3, refit=True),
-        measured="RMSE .9028 test, .8932 validation; seed 0; 160 s on a busy machine",
+        measured={"test": {"rmse": 0.9028}, "validation": {"rmse": 0.8932}},
     ),
     "autorec-ml100k-random90": Preset(
         model="autorec",
         data=DataConfig(dataset="ml-100k", rows="item"),
         settings=dict(base="none", regularization=200.0),
         train=dict(iterations=10, patience=3, refit=True),
-        measured="RMSE .8803 test, .8925 validation; seed 0; 137 s on a busy machine",
+        measured={"test": {"rmse": 0.8803}, "validation": {"rmse": 0.8925}},
     ),
     "autoencoder-paper": Preset(model="autoencoder", settings=dict(base="none")),
     "autoencoder-ml1m-random75": Preset(
@@ -141,14 +162,14 @@ PRESETS: dict[str, Preset] = {
         data=DataConfig(dataset="ml-1m", test=0.25),
         settings=dict(base="none", hidden=(200, 100, 200), dropout=0.5),
         train=dict(epochs=60, batch_size=64, patience=8, refit=True),
-        measured="RMSE .8740 test, .8826 validation; seed 0; 170 s",
+        measured={"test": {"rmse": 0.874}, "validation": {"rmse": 0.8826}},
     ),
     "autoencoder-ml1m-random80": Preset(
         model="autoencoder",
         data=DataConfig(dataset="ml-1m", test=0.2),
         settings=dict(base="none", hidden=(200, 100, 200), dropout=0.5),
         train=dict(epochs=60, batch_size=64, patience=8, refit=True),
-        measured="RMSE .8740 test, .8770 validation; seed 0; 279 s",
+        measured={"test": {"rmse": 0.874}, "validation": {"rmse": 0.877}},
     ),
     "vae-paper": Preset(model="vae", settings=dict(base="none")),
     "vae-ml1m-random80": Preset(
@@ -158,29 +179,30 @@ PRESETS: dict[str, Preset] = {
             base="none", hidden=(300,), latent=64, input_dropout=0.3, total_anneal_steps=1000
         ),
         train=dict(epochs=22, batch_size=64, decay_epochs=(8, 11, 14, 17), patience=0, refit=True),
-        measured="RMSE .8720 test, .8809 validation; seed 0; 155 s",
+        measured={"test": {"rmse": 0.872}, "validation": {"rmse": 0.8809}},
     ),
     "mf-ml100k-random90": Preset(
         model="mf",
         data=DataConfig(dataset="ml-100k"),
         settings=dict(latent=32, regularization=0.08, implicit=True, deviation=0.05),
         train=dict(epochs=40, batch_size=512, learning_rate=2e-3, patience=4, refit=True),
-        measured="RMSE .8929 test, .9026 validation; seed 0; 79 s on a busy machine",
+        measured={"test": {"rmse": 0.8929}, "validation": {"rmse": 0.9026}},
     ),
     "mf-ml1m-random90": Preset(
         model="mf",
         data=DataConfig(dataset="ml-1m"),
         settings=dict(latent=64, regularization=0.05, deviation=0.05),
         train=dict(epochs=40, batch_size=4096, learning_rate=2e-3, patience=3, refit=True),
-        published="RMSE .845 (biased MF)",
+        published={"rmse": 0.845},
+        protocol="biased MF, mean of 5 other splits",
         source=AUTOREC,
-        measured="RMSE .8455 test, .8479 validation; seed 0; 63 s",
+        measured={"test": {"rmse": 0.8455}, "validation": {"rmse": 0.8479}},
     ),
     "als-ml1m-random90": Preset(
         model="als",
         data=DataConfig(dataset="ml-1m"),
         train=dict(batch_size=512, refit=True),
-        measured="RMSE .8445 test, .8471 validation; seed 0; 6 CPU s of fit",
+        measured={"test": {"rmse": 0.8445}, "validation": {"rmse": 0.8471}},
     ),
     # The session is the hour of the rating to be predicted: for 99 % of u1's test ratings the user
     # has training ratings in the same hour. A request without a time does not benefit.
@@ -189,39 +211,42 @@ PRESETS: dict[str, Preset] = {
         data=ML100K_U1,
         settings=dict(fields=KNOWN, session=3600, latent=16, samples=300),
         train=dict(refit=True),
-        published="RMSE .8833 (regression; ordered probit .8808)",
+        published={"rmse": 0.8833},
+        protocol="regression, " + BY_DAY + "; ordered probit .8808",
         source=MYFM,
-        measured="RMSE .8781 test, .8691 validation; seed 0; 55 CPU s",
+        measured={"test": {"rmse": 0.8781}, "validation": {"rmse": 0.8691}},
     ),
     "bayesianfm-ml1m-random90": Preset(
         model="bayesianfm",
         data=DataConfig(dataset="ml-1m"),
         settings=dict(fields=KNOWN, session=3600, latent=32, burn_in=80, samples=100, thin=3),
         train=dict(refit=True),
-        published="RMSE .8161 (regression; ordered probit .8140; another split)",
+        published={"rmse": 0.8161},
+        protocol="another split; regression, " + BY_DAY + "; ordered probit .8140",
         source=MYFM,
-        measured="RMSE .8133 test, .8161 validation; seed 0; 1,659 s on a busy machine",
+        measured={"test": {"rmse": 0.8133}, "validation": {"rmse": 0.8161}},
     ),
     "bertrating-ml1m-random80": Preset(
         model="bertrating",
         data=DataConfig(dataset="ml-1m", test=0.2),
         settings=dict(regularization=0.001),
         train=dict(epochs=15, batch_size=4096, learning_rate=2e-3, patience=2, refit=True),
-        measured="RMSE .8585 test, .8655 validation (title=none .8580, .8625); seed 0; 2,015 s",
+        measured={"test": {"rmse": 0.8585}, "validation": {"rmse": 0.8655}},
     ),
     "autoencoder-latestsmall-time98": Preset(
         model="autoencoder",
         data=DataConfig(split="time", test=0.02, validation=1.0),
         settings=dict(base="none", hidden=(512, 512, 1024, 512, 512), activation="relu"),
         train=dict(epochs=40, batch_size=128, patience=0),
-        measured="RMSE .7900 on the 188 validation ratings (Biases .7437); seed 0; 46 s",
+        measured={"validation": {"rmse": 0.79}},
+        fast=True,
     ),
     "deeprec-netflix-time3m": Preset(
         model="deeprec",
         data=dataclasses.replace(NETFLIX, since="2005-09-01", until="2006-01-01"),
         settings=dict(PAPER, hidden=(128, 256, 256), dropout=0.65),
         train=PAPER_TRAIN,
-        published="RMSE .9373",
+        published={"rmse": 0.9373},
         source=DEEPREC,
     ),
     "deeprec-netflix-time6m": Preset(
@@ -229,7 +254,7 @@ PRESETS: dict[str, Preset] = {
         data=dataclasses.replace(NETFLIX, since="2005-06-01", until="2006-01-01"),
         settings=dict(PAPER, hidden=(256, 256, 512)),
         train=PAPER_TRAIN,
-        published="RMSE .9207",
+        published={"rmse": 0.9207},
         source=DEEPREC,
     ),
     "deeprec-netflix-time1y": Preset(
@@ -239,7 +264,7 @@ PRESETS: dict[str, Preset] = {
         ),
         settings=dict(PAPER, hidden=(256, 256, 512)),
         train=PAPER_TRAIN,
-        published="RMSE .9225",
+        published={"rmse": 0.9225},
         source=DEEPREC,
     ),
     "deeprec-netflix-timefull": Preset(
@@ -247,7 +272,7 @@ PRESETS: dict[str, Preset] = {
         data=dataclasses.replace(NETFLIX, since="1999-12-01", until="2006-01-01"),
         settings=PAPER,
         train=PAPER_TRAIN,
-        published="RMSE .9099",
+        published={"rmse": 0.9099},
         source=DEEPREC,
     ),
 }
@@ -255,10 +280,10 @@ PRESETS: dict[str, Preset] = {
 ENSEMBLES: dict[str, EnsemblePreset] = {
     "best-ml100k-u1": EnsemblePreset(
         members=("bayesianfm-ml100k-u1", "sparsefc-ml100k-u1"),
-        measured="RMSE .8729 test, .8608 validation (its weights were fitted there); seed 0; 576 s",
+        measured={"test": {"rmse": 0.8729}, "validation": {"rmse": 0.8608}},
     ),
     "best-ml1m-random90": EnsemblePreset(
         members=("bayesianfm-ml1m-random90", "sparsefc-ml1m-random90"),
-        measured="RMSE .8089 test, .8122 validation (weights fitted there); seed 0; 81 min",
+        measured={"test": {"rmse": 0.8089}, "validation": {"rmse": 0.8122}},
     ),
 }

@@ -14,7 +14,7 @@ from tfrec.metrics import Report
 from tfrec.models import registry
 from tfrec.models.ensemble import TASKS, Ensemble, base_of, needs_user
 from tfrec.schema import ITEMS_FILE, USERS_FILE
-from tfrec.training import batches, evaluation, lists
+from tfrec.training import batches, evaluation, lists, readings, record
 from tfrec.training.run_config import RunConfig, versions
 from tfrec.training.runs import RunDir
 
@@ -64,6 +64,7 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
         "model": registry.ENSEMBLE,
         "members": dict(zip(map(str, members), chosen, strict=True)),
         "seconds": round(sum(d["seconds"] for d in done), 1),
+        "cpu_seconds": round(sum(d.get("cpu_seconds", 0.0) for d in done), 1),
         "peak_memory_mb": max(d["peak_memory_mb"] for d in done),
         **{part: report.result() for part, report in reports.items()},
     }
@@ -103,6 +104,8 @@ def _write(
         run_dir.start(config, overwrite=overwrite)
         run_dir.save_model(model)
         test.save(run_dir.per_user)
+        readings.append(config, result["protocol"], "ensemble")
+        run_dir.write_json(record.FILE, record.of_run(config, result, test))
         run_dir.write_json("metrics.json", result)
 
 

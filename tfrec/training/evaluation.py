@@ -15,7 +15,7 @@ from tfrec.data import protocol as data_protocol
 from tfrec.metrics import Report
 from tfrec.models.base import Recommender
 from tfrec.models.ensemble import Ensemble
-from tfrec.training import batches, lists, strategies
+from tfrec.training import batches, lists, readings, strategies
 from tfrec.training.build import build
 from tfrec.training.runs import RunDir
 
@@ -166,7 +166,10 @@ def evaluate_run(path: str, part: str, sampled: str = "") -> tuple[dict[str, flo
     with records.naming_damage(data_dir, info):
         result = measure(model, data_dir, part, report, train)
         result |= lists.result(model, lists.HeldOut(data_dir, part))
-        return result, protocol(model, report)
+        described = protocol(model, report)
+        if part == "test":
+            readings.append(config, described, "evaluate")
+        return result, described
 
 
 def measure(

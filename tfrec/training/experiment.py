@@ -23,6 +23,8 @@ from tfrec.training import (
     memory,
     methods,
     overlap,
+    readings,
+    record,
     strategies,
     tensorboard,
     warm_start,
@@ -72,6 +74,7 @@ class Experiment:
                 config.model, self.info, self.config.model_config, self.config.train, self.say
             )
         self.chief = strategies.is_chief(strategy)
+        record.commit()  # read now: the checkout may change while the run lasts
         self.model = self.make_model()
         self.task_object = self.model.task_object
         self.evaluator = Evaluator(self.model, strategy)
@@ -79,7 +82,7 @@ class Experiment:
         self.validated: Any = None  # the report of the latest validation
         self.progress = Progress()  # at the end of `fit`
         self.result: dict = {}  # the metrics of `run`
-        self._start, self._earlier = time.perf_counter(), 0.0
+        self._start, self._earlier = _clocks(), (0.0, 0.0)
         self.monitor = config.train.monitor or self.task_object.monitor
         try:
             self.higher_is_better = self.task_object.higher_is_better(self.monitor)
@@ -165,7 +168,9 @@ class Experiment:
         """The trainer, which saves its progress together with `phase`."""
 
         def save(progress: Progress, own: loop.Own) -> None:
-            state = phase | {"progress": dataclasses.asdict(progress), "seconds": self._seconds()}
+            seconds, cpu_seconds = self._seconds()
+            state = phase | {"progress": dataclasses.asdict(progress), "seconds": seconds}
+            state |= {"cpu_seconds": cpu_seconds}
             keep = self.config.train.save_keep
             self._write(lambda: self.run_dir.save_state(self.model, state, own, keep))
 
@@ -184,14 +189,15 @@ class Experiment:
         with self.run_dir.reading_state():
             progress = Progress(**saved["progress"])
         own = self.run_dir.load_state(self.model)
-        self._earlier = saved["seconds"]
+        self._earlier = saved["seconds"], saved.get("cpu_seconds", 0.0)
         note = " of the refit" if phase == "refit" else ""
         self.say(f"resuming {progress.where}{note}")
         return progress, own
 
-    def _seconds(self) -> float:
-        """Duration of the run, with the time before an interruption."""
-        return self._earlier + time.perf_counter() - self._start
+    def _seconds(self) -> tuple[float, ...]:
+        """Duration of the run and its CPU time, with those before an interruption."""
+        every = zip(self._earlier, _clocks(), self._start, strict=True)
+        return tuple(earlier + now - start for earlier, now, start in every)
 
     def _watchers(self) -> list[keras.callbacks.Callback]:
         """The callbacks that every run has."""
@@ -344,10 +350,11 @@ class Experiment:
     def _tested(self) -> tuple[dict[str, float], Report]:
         """Test metrics, and their report."""
         tested, report = self.measure("test")
+        self._write(lambda: readings.append(self.config, protocol(self.model, report), "train"))
         return tested | lists.result(self.model, self.held_out["test"]), report
 
     def _run(self, resume: bool, test: bool) -> None:
-        self._start = time.perf_counter()
+        self._start = _clocks()
         memory.forget_peak()
         saved = self.run_dir.saved_progress() if resume else None
         in_refit = saved is not None and saved["phase"] == "refit"
@@ -356,12 +363,14 @@ class Experiment:
             self.refit(chosen["best_epoch"], chosen, in_refit)
         is_tested = test and self.has("test")
         tested, report = self._tested() if is_tested else ({}, self.report())
+        seconds, cpu_seconds = self._seconds()
         self.result = {
             "protocol": protocol(self.model, report),
             "model": self.config.model,
             "best_epoch": chosen["best_epoch"],
             "epochs": chosen["epochs"],
-            "seconds": round(self._seconds(), 1),
+            "seconds": round(seconds, 1),
+            "cpu_seconds": round(cpu_seconds, 1),
             "peak_memory_mb": memory.peak() >> 20,
             "loss": chosen["loss"],
             "validation": chosen["validation"],
@@ -398,6 +407,13 @@ class Experiment:
         tensorboard.write_end(self.run_dir.logs, self.result)
         if self.info.has_ids:
             tensorboard.write_items(self.run_dir.logs, self.model, self.config.data_dir)
+        tested = report if self.result["test"] else None
+        self.run_dir.write_json(record.FILE, record.of_run(self.config, self.result, tested))
         self.run_dir.write_json("metrics.json", self.result)
         for path in self.run_dir.states:
             path.unlink()
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds of the clock, and of this process on all cores."""
+    return time.perf_counter(), time.process_time()

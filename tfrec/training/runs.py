@@ -3,6 +3,7 @@
 config.json    model, settings, data, training settings, versions
 model.keras    the best model (the last one without validation)
 metrics.json   protocol, validation, test, time
+record.json    the result with all that is needed to judge and repeat it
 per_user.npz   test values by user, for paired comparisons
 history.csv    a row for each epoch: training and validation
 validation.npz ratings: held-out ratings with the best epoch's predictions, for ensembles
@@ -33,7 +34,7 @@ from tfrec.models import registry
 from tfrec.models.base import Recommender
 from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
-from tfrec.training import state
+from tfrec.training import record, state
 from tfrec.training.run_config import RunConfig
 
 Read = TypeVar("Read")
@@ -168,7 +169,14 @@ class RunDir:
 
     def files(self) -> list[pathlib.Path]:
         """The files of the run that exist here; `config.json` last."""
-        others = (self.path / "metrics.json", self.model, *self.states, self.per_user, self.logs)
+        others = (
+            self.path / "metrics.json",
+            self.path / record.FILE,
+            self.model,
+            *self.states,
+            self.per_user,
+            self.logs,
+        )
         others = (*others, self.history_file, self.candidates, self.report)
         others = (*others, *self.predictions.values())
         return [path for path in (*others, self.path / "config.json") if path.exists()]
@@ -236,6 +244,10 @@ class RunDir:
     def metrics(self) -> dict:
         """Reads `metrics.json`; raises as `config`."""
         return self._json("metrics.json", dict)
+
+    def record(self) -> dict:
+        """Reads `record.json`; raises as `config`. Empty for runs of older versions."""
+        return self._json(record.FILE, dict) if (self.path / record.FILE).exists() else {}
 
     def _reading(self, path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
         """Raises one kind of error for a damaged file of the run."""

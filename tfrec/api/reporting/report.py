@@ -7,6 +7,7 @@ from tfrec import pages
 from tfrec.api.prepared_data import PathLike
 from tfrec.api.reporting import exposed, figures, sliced, user_lists
 from tfrec.api.reporting.measured import Measured
+from tfrec.training import readings
 from tfrec.training.runs import RunDir
 
 if typing.TYPE_CHECKING:
@@ -37,6 +38,7 @@ def write(
     _refuse_unfinished(run.path)
     for other in against:
         _refuse_unfinished(other.path, "--against")
+    readings.append(run.config, run.metrics["protocol"], "report")
     measured = Measured(run, against)
     chosen = user_lists.choose(measured, users, n_users, seed)
     sections = [
