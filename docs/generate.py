@@ -4,7 +4,8 @@
 
 A part stands between `<!-- KIND NAME -->` and `<!-- end -->`; a test fails where it is out of date.
 Kinds: `model NAME` (defaults, settings, what was measured), `settings train|data|splits`,
-`commands`, `presets`, `results TABLE` and `readings` (out of the records in `results/`).
+`commands`, `presets`, `results TABLE`, `readings` and `defaults SET` (out of the records in
+`results/`).
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import sys
 FOLDER = pathlib.Path(__file__).parent
 sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
 PART = re.compile(
-    r"(<!-- (model|settings|commands|presets|results|readings)(?: ([\w-]+))? -->\n)"
+    r"(<!-- (model|settings|commands|presets|results|readings|defaults)(?: ([\w-]+))? -->\n)"
     r".*?(<!-- end -->)",
     re.S,
 )
@@ -128,9 +129,16 @@ def readings(name: str) -> str:
     return table(("test set", "model", "readings"), result_tables.readings())
 
 
+def defaults(name: str) -> str:
+    """The results of all models with default settings on a data set."""
+    import result_tables
+
+    return table(*result_tables.defaults(name))
+
+
 MAKERS = {
     "model": model, "settings": settings, "commands": commands, "presets": presets,
-    "results": results, "readings": readings,
+    "results": results, "readings": readings, "defaults": defaults,
 }  # fmt: skip
 
 

@@ -96,3 +96,23 @@ def readings() -> list[tuple[str, str, str]]:
         note = f" ({line['why']})" if line.get("why") else ""
         found.setdefault((line["test_set"], line["model"]), []).append(text + note)
     return [(data, model, ", ".join(values)) for (data, model), values in found.items()]
+
+
+def defaults(data: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Heads and rows of the default settings on a data set, out of `results/defaults.json`."""
+    heads = ("model", "test metric", "value", "baseline", "beats it", "best epoch", "CPU seconds")
+    found = json.loads((FOLDER / "defaults.json").read_text())[data]
+    return heads, [_default(model, one) for model, one in sorted(found.items())]
+
+
+def _default(model: str, one: dict) -> tuple[str, ...]:
+    label = f"`{model}` [{one['note']}]" if "note" in one else f"`{model}`"
+    if "error" in one:
+        return (label, one["error"], "", "", "", "", "")
+    value, least = one["value"], one["baseline"]
+    lower = one["metric"] in ("rmse", "logloss")
+    better = "-" if least in (None, value) else "yes" if (value < least) == lower else "**no**"
+    known = least is not None
+    epochs = f"{one['best_epoch']} of {one['epochs']}" if "epochs" in one else "-"
+    cells = (one["metric"], number(value), number(least) if known else "-", better, epochs)
+    return (label, *cells, str(one.get("cpu_seconds", "-")))

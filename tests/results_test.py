@@ -14,7 +14,7 @@ from tfrec import presets
 
 ROOT = pathlib.Path(__file__).parents[1]
 RECORDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "results").glob("*.json")}
-TABLES = RECORDS.pop("tables")
+TABLES, DEFAULTS = RECORDS.pop("tables"), RECORDS.pop("defaults")
 KNOWN = presets.PRESETS | presets.ENSEMBLES
 OF_RUNS = {"config", "config_hash", "data", "protocol", "seeds", "versions", "machine", "intervals"}
 
