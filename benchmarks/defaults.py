@@ -1,12 +1,13 @@
 """A table of all models with their defaults, and the baselines that they must beat.
 
     python benchmarks/defaults.py [--sets=ml-latest-small] [--models=ease,sasrec]
+        [--record=results/defaults.json]
 
 Each run is `python -m tfrec.train --model=NAME` with only the flags of the data set, in its own
-process; finished runs in --out are kept, so an interrupted table is resumed. A model must beat
-Popularity (rankings), Biases (ratings) or the constant share of positives (clicks), on the same
-held-out rows. CPU seconds are those of the whole command. Data sets other than ml-latest-small are
-searched for in the folder TFREC_DATA.
+process, which is ended after --cpu_limit seconds; finished runs in --out are kept, so an
+interrupted table is resumed. A model must beat Popularity (rankings), Biases (ratings) or the
+constant share of positives (clicks), on the same held-out rows. CPU seconds are those of the whole
+command. Data sets other than ml-latest-small are searched for in the folder TFREC_DATA.
 """
 
 import gzip
@@ -15,6 +16,7 @@ import math
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 
@@ -26,8 +28,9 @@ from tfrec.config import known_names
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("sets", ["ml-latest-small"], "data sets", flag_values=FLAGS)
 flags.DEFINE_list("models", [], "which (default: all)", flag_values=FLAGS)
-flags.DEFINE_integer("timeout", 3600, "seconds until a run is given up", flag_values=FLAGS)
+flags.DEFINE_integer("cpu_limit", 900, "CPU seconds until a run is ended", flag_values=FLAGS)
 flags.DEFINE_string("out", "runs/defaults", "where the runs are written", flag_values=FLAGS)
+flags.DEFINE_string("record", "", "JSON file of results to update", flag_values=FLAGS)
 
 TABULAR = ("--dataset=tabular", "--data=duplicates=first")
 SETS: dict[str, tuple[str, ...]] = {
@@ -67,11 +70,12 @@ def run(model: str, data: str) -> dict:
 def timed(command: list[str]) -> dict:
     """Runs a command; returns its CPU seconds and, if it failed, the last line of its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FLAGS.timeout)
-        last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    except subprocess.TimeoutExpired:
-        last = [f"more than {FLAGS.timeout} s"]
+    limit = FLAGS.cpu_limit
+    limited = ["bash", "-c", f'ulimit -t {limit} && exec "$@"', "-", *command]
+    done = subprocess.run(limited, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1:] if done.returncode else []
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        last = [f"not finished after {limit} CPU seconds"]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"cpu_seconds": round(spent), "error": "".join(last)}
@@ -85,23 +89,33 @@ def floor(metric: str, result: dict, data: str) -> float | None:
     return run(FLOORS[metric], data).get("test", {}).get(metric)
 
 
-def row(model: str, data: str) -> str:
-    """A line of the table, in Markdown."""
+def measured(model: str, data: str) -> dict:
+    """What the table says about a model on a data set."""
     result = run(model, data)
     if not result.get("test"):
-        return f"| {data} | {model} | {result['error'] or 'nothing tested'} |||||||"
+        return {"error": result["error"] or "nothing tested", "cpu_seconds": result["cpu_seconds"]}
     metric = metric_of(result)
-    value, least = result["test"][metric], floor(metric, result, data)
-    marks = {None: "unknown", True: "yes", False: "NO"}
-    better = None if least is None else (value < least) == (metric in LOWER_IS_BETTER)
-    if value == least:  # the floor itself
-        better = None
-    cells = [data, model, metric, f"{value:.4f}", "-" if least is None else f"{least:.4f}"]
-    cells += [
-        "-" if value == least else marks[better],
-        f"{result['best_epoch']} of {result['epochs']}",
-    ]
-    cells += [f"{result['seconds']:.0f}", f"{result['cpu_seconds']}"]
+    least = floor(metric, result, data)
+    names = ("best_epoch", "epochs", "cpu_seconds")
+    return {
+        "metric": metric,
+        "value": round(result["test"][metric], 4),
+        "baseline": None if least is None else round(least, 4),
+        **{name: result[name] for name in names},
+    }
+
+
+def row(model: str, found: dict) -> str:
+    """A line of the table, in Markdown."""
+    if "error" in found:
+        return f"| {model} | {found['error']} |||||"
+    value, least = found["value"], found["baseline"]
+    if least in (None, value):  # unknown, or the baseline itself
+        better = "-"
+    else:
+        better = "yes" if (value < least) == (found["metric"] in LOWER_IS_BETTER) else "NO"
+    cells = [model, found["metric"], f"{value:.4f}", "-" if least is None else f"{least:.4f}"]
+    cells += [better, f"{found['best_epoch']} of {found['epochs']}", f"{found['cpu_seconds']}"]
     return f"| {' | '.join(cells)} |"
 
 
@@ -125,12 +139,22 @@ def main() -> None:
     pathlib.Path(FLAGS.out).mkdir(parents=True, exist_ok=True)
     if "beauty" in FLAGS.sets:
         write_beauty()
-    head = ["data", "model", "test metric", "value", "floor", "above its floor", "best epoch"]
-    head += ["seconds", "CPU seconds"]
-    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    head = ["model", "test metric", "value", "baseline", "beats it", "best epoch", "CPU seconds"]
     for data in FLAGS.sets:
+        print(f"\n{data}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
         for model in FLAGS.models or names.models():
-            print(row(model, data), flush=True)
+            found = measured(model, data)
+            print(row(model, found), flush=True)
+            if FLAGS.record:
+                record(data, model, found)
+
+
+def record(data: str, model: str, found: dict) -> None:
+    """Replaces the entry of a model on a data set in the file --record."""
+    path = pathlib.Path(FLAGS.record)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known.setdefault(data, {})[model] = found
+    path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ python benchmarks/ingest.py --shape=ml-1m --raw=ml-1m.zip
 python benchmarks/ingest.py --shape=ml-20m --work=DIR       # 20 million made-up ratings
 python benchmarks/ingest.py --shape=netflix --work=DIR      # 100 million
 python benchmarks/ingest.py --shape=netflix --share=0.01 --work=DIR
+python benchmarks/ingest.py --shape=netflix --work=DIR --data=law=hash --partitions=50
 
 Synthetic ratings have the numbers of users, items and ratings of the data set, a few popular items
 and a few active users; they are written once, in the data set's own layout, by seed.
@@ -121,11 +122,13 @@ def write_span(shape: str, share: float, seed: int, directory: pathlib.Path) -> 
     return spans.Span.load(directory).about["n"]
 
 
-def step(name: str, dataset: str, raw: str, work: pathlib.Path) -> dict[str, float]:
+def step(options: argparse.Namespace, raw: str) -> dict[str, float]:
     """Runs one step in this process; returns its seconds and memory."""
     from pipelines import artifacts, engine, example_gen, statistics_gen, transform
     from tfrec import cli
-    from tfrec.config import DataConfig
+    from tfrec import config as configs
+
+    name, dataset, work = options.step, options.shape, options.work
 
     cli.start_tensorflow()
     from tfrec.data import inputs, prepare  # noqa: F401  imported before the clock starts
@@ -140,8 +143,9 @@ def step(name: str, dataset: str, raw: str, work: pathlib.Path) -> dict[str, flo
         if name == "statistics_gen":
             statistics_gen.of_span(span, engine.Local(), work / "statistics")
         elif name == "transform":
-            data = DataConfig(dataset=dataset, shards=16)
-            transform.run({1: span}, data, engine.Local(), work / "rows")
+            base = configs.DataConfig(dataset=dataset, shards=16)
+            data, local = configs.data_config(base, "", "", options.data), engine.Local()
+            transform.run({1: span}, data, local, work / "rows", None, options.partitions)
         else:
             info = DatasetInfo.load(work / "rows")
             rows = inputs.histories(work / "rows", info, "train", BATCH, shuffle=True)
@@ -165,10 +169,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the ratings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--step", choices=STEPS, help="only this one, in this process")
+    parser.add_argument("--data", action="append", default=[], help="name=value, as of transform")
+    parser.add_argument("--partitions", type=int, default=1, help="as of transform")
     options = parser.parse_args()
     raw = options.raw or str(options.work / "raw")
     if options.step:
-        print(json.dumps(step(options.step, options.shape, raw, options.work)))
+        print(json.dumps(step(options, raw)))
         return
     options.work.mkdir(parents=True, exist_ok=True)
     steps = STEPS if options.shape != "netflix" else STEPS[1:]
@@ -179,6 +185,7 @@ def main() -> None:
         n = write(options.shape, options.share, options.seed, target)
         print(f"wrote {n:,} made-up ratings in {time.perf_counter() - start:.0f} s", flush=True)
     words = [sys.executable, __file__, f"--shape={options.shape}", f"--work={options.work}"]
+    words += [f"--partitions={options.partitions}", *(f"--data={text}" for text in options.data)]
     print(
         f"{'step':16}{'seconds':>9}{'CPU s':>8}{'M/s':>7}{'M/CPU s':>9}{'MB before':>11}{'peak':>8}"
     )

@@ -61,6 +61,7 @@ CALLS = (  # where a process may be killed: steps, batches of evaluation, writin
     (pathlib.Path, "unlink"),
 )
 WAYS = ("SIGKILL at a call", "SIGTERM at a call", "SIGINT at a call", "CPU time spent")
+TIMES = ["seconds", "cpu_seconds", "examples_per_second", "input_wait"]  # columns of the history
 MOST = 120.0  # CPU seconds of a run, so that none is endless
 
 
@@ -132,7 +133,7 @@ def outcome(run: pathlib.Path) -> dict:
         )
     metrics = json.loads((run / "metrics.json").read_text())
     del metrics["seconds"], metrics["peak_memory_mb"]
-    history = pd.read_csv(run / "history.csv").drop(columns=["seconds", "cpu_seconds"])
+    history = pd.read_csv(run / "history.csv").drop(columns=TIMES)
     return {"weights": weights, "metrics": json.dumps(metrics), "history": history.to_csv()}
 
 

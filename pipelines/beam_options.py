@@ -11,6 +11,7 @@ from apache_beam.runners import runner as beam_runner
 
 from tfrec.config import known_names
 
+_DASK_SIZES = ("dask_partition_size", "dask_npartitions")
 _KNOWN = pipeline_options.StandardOptions.KNOWN_RUNNER_NAMES
 
 
@@ -53,7 +54,7 @@ def _path(name: str) -> str:
 def _to_install(module: str) -> str:
     extra = module.split(".")[-2] if "." in module else ""
     if extra in importlib.metadata.metadata("apache-beam").get_all("Provides-Extra", []):
-        return f"pip install 'apache-beam[{extra}]'"
+        return f"pip install '{'tfrec' if extra == 'dask' else 'apache-beam'}[{extra}]'"
     return f"install the package that has the module {module}, and all that it imports"
 
 
@@ -70,6 +71,9 @@ def make(runner: str, assignments: list[str]) -> pipeline_options.PipelineOption
     for name in (text.partition("=")[0] for text in assignments):
         if name not in known:
             raise ValueError(f"--beam {name}: Beam has no such option; " + known_names(name, known))
+    given = {text.partition("=")[0] for text in assignments}
+    if runner.endswith("DaskRunner") and given.isdisjoint(_DASK_SIZES):
+        assignments = [*assignments, f"{_DASK_SIZES[0]}=1"]  # a task each; by default 128 at once
     words = [f"--{text}" for text in assignments]
     words = [word.removesuffix("=true") for word in words]  # Beam's switches take no value
     return pipeline_options.PipelineOptions([f"--runner={runner}", *words])

@@ -12,7 +12,7 @@ from absl import flags
 
 from tfrec import cli
 
-from . import artifacts, engine
+from . import artifacts, engine, object_stores
 
 COMPONENT = "example_gen"
 _SPAN = "{SPAN}"
@@ -49,16 +49,33 @@ def sources(dataset: str, raw: str | None, fold: str | None) -> list[Source]:
     """
     if not raw or _SPAN not in raw:
         return [Source(1, dataset, raw or None, fold)]
+    if object_stores.is_url(raw):
+        return _in_store(dataset, raw, fold)
     path = pathlib.Path(raw)
     if path.parent != pathlib.Path(str(path.parent).replace(_SPAN, "")):
         raise ValueError(f"--raw={raw}: {_SPAN} must be in the last part of the path")
-    pattern = re.compile(re.escape(path.name).replace(re.escape(_SPAN), r"(\d+)"))
     folder = path.parent
     names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    found = _matching(raw, path.name, names)
+    return [Source(n, dataset, str(folder / found[n]), fold) for n in sorted(found)]
+
+
+def _in_store(dataset: str, raw: str, fold: str | None) -> list[Source]:
+    """`sources` of an address with `{SPAN}` in its last part."""
+    folder, _, name = raw.rpartition("/")
+    if _SPAN in folder:
+        raise ValueError(f"--raw={raw}: {_SPAN} must be in the last part of the path")
+    found = _matching(raw, name, object_stores.names(folder))
+    return [Source(n, dataset, f"{folder}/{found[n]}", fold) for n in sorted(found)]
+
+
+def _matching(raw: str, name: str, names: list[str]) -> dict[int, str]:
+    """The names that match, by number."""
+    pattern = re.compile(re.escape(name).replace(re.escape(_SPAN), r"(\d+)"))
     found = {int(m.group(1)): m.group(0) for m in map(pattern.fullmatch, names) if m}
     if not found:
-        raise FileNotFoundError(f"--raw={raw}: nothing in {folder} matches; {_SPAN} is a number")
-    return [Source(n, dataset, str(folder / found[n]), fold) for n in sorted(found)]
+        raise FileNotFoundError(f"--raw={raw}: nothing there matches; {_SPAN} is a number")
+    return found
 
 
 def make(
@@ -73,7 +90,11 @@ def make(
 
     from . import spans
 
-    raw = registry.load(source.dataset, source.raw, source.fold)
+    files = source.raw
+    if files and object_stores.is_url(files):
+        folder = path.absolute().parent if path else root
+        files = object_stores.staged(files, folder / ".raw")
+    raw = registry.load(source.dataset, files, source.fold)
     return artifacts.make(
         path,
         COMPONENT,

@@ -10,7 +10,7 @@ from tfrec import cli
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
-from . import engine, evaluator, example_gen, trainer
+from . import engine, evaluator, example_gen, object_stores, trainer, transform
 
 if TYPE_CHECKING:
     from . import pipeline
@@ -41,6 +41,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string("bless", "not_worse", ", ".join(evaluator.DEMANDS), flag_values=FLAGS)
 flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("partitions", 0, transform.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_string("pipeline_root", "", "root of the artefacts", flag_values=FLAGS)
 flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
 flags.DEFINE_string(
@@ -65,10 +66,11 @@ def settings() -> "pipeline.Settings":
         data=data,
         choice=choice,
         demand=demand,
-        push_dir=pathlib.Path(FLAGS.push_dir),
+        push_dir=FLAGS.push_dir,
         schema=pathlib.Path(FLAGS.schema) if FLAGS.schema else None,
         warm_start=FLAGS.warm_start,
         k=FLAGS.k,
+        partitions=FLAGS.partitions,
     )
 
 
@@ -78,12 +80,13 @@ def main() -> None:
         from . import pipeline
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'tfrec[pipelines]'") from None
-    root = pathlib.Path(cli.require(FLAGS, "pipeline_root"))
+    object_stores.refuse("--pipeline_root", cli.require(FLAGS, "pipeline_root"))
+    root = pathlib.Path(FLAGS.pipeline_root)
     worker = engine.make(FLAGS.runner, FLAGS.beam, root)
     cli.start_tensorflow()
-    version = pipeline.run(settings(), root, worker)
+    version = str(pipeline.run(settings(), root, worker))
     print(f"serve:    tensorflow_model_server --rest_api_port=8501 --model_name={FLAGS.model} \\")
-    print(f"            --model_base_path={version.parent}")
+    print(f"            --model_base_path={version.rpartition('/')[0]}")
     print(f"back:     python -m {__package__}.pusher --rollback={FLAGS.model} "
           f"--push_dir={FLAGS.push_dir}")  # fmt: skip
 

@@ -40,23 +40,25 @@ class Settings:
         data: Settings of preparing.
         choice: The model and its training.
         demand: Requirements of the model.
-        push_dir: Root of the served models.
+        push_dir: Root of the served models, or its address in an object store.
         schema: The schema's file; None for one in the pipeline's root.
         warm_start: Start from the served model, which was trained on earlier spans.
         k: Number of items in a response.
+        partitions: Number of partitions in `transform`, see there.
     """
 
     sources: list[example_gen.Source]
     data: DataConfig
     choice: trainer.Choice
     demand: evaluator.Demand
-    push_dir: pathlib.Path = pathlib.Path("saved_models")
+    push_dir: pathlib.Path | str = pathlib.Path("saved_models")
     schema: pathlib.Path | None = None
     warm_start: bool = False
     k: int = 20
+    partitions: int = 0
 
 
-def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathlib.Path:
+def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathlib.PurePath | str:
     """Runs all steps that are not done yet; returns the version that is pushed.
 
     Args:
@@ -71,7 +73,8 @@ def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathli
     with artifacts.locked(root):
         made, schema = prepared(settings, root, engine)
         rows, choice = made["transform"], settings.choice
-        served = pusher.served(settings.push_dir, choice.model)
+        push_dir = pusher.local(settings.push_dir, choice.model, root)
+        served = pusher.served(push_dir, choice.model)
         earlier = _earlier(served, rows) if settings.warm_start else None
         made["trainer"] = trainer.run(rows, choice, earlier, root=root)
         # A model is not compared with itself, but with the model that was served before it.
@@ -79,9 +82,9 @@ def run(settings: Settings, root: pathlib.Path, engine: engine.Engine) -> pathli
             served = _held_against(root, served)
         made["evaluator"] = evaluator.run(rows, made["trainer"], served, settings.demand, root=root)
         _note(root, made, schema)
-        version = pusher.run(made["trainer"], made["evaluator"], settings.push_dir, settings.k)
+        version = pusher.run(made["trainer"], made["evaluator"], push_dir, settings.k)
         artifacts.sweep(root, made)
-        return version
+        return pusher.published(version, settings.push_dir)
 
 
 def prepared(
@@ -95,7 +98,9 @@ def prepared(
     schema_gen.run(schema, examples[first], statistics[first])
     valid = example_validator.of_spans(examples, statistics, schema, root=root)
     example_validator.check(valid)
-    rows = transform.run(examples, settings.data, engine, root=root)
+    rows = transform.run(
+        examples, settings.data, engine, root=root, n_partitions=settings.partitions
+    )
     of_splits = statistics_gen.of_rows(rows, engine, root=root)
     skew = example_validator.of_splits(of_splits, schema, root=root)
     example_validator.check(skew)

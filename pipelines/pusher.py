@@ -14,13 +14,12 @@ from absl import flags
 
 from tfrec import cli, locks
 
-from . import artifacts, evaluator, trainer
+from . import artifacts, evaluator, object_stores, trainer
 
 COMPONENT = "pusher"
 _PUSHED = "pushed.json"  # in assets.extra
 _KEYS = {"run": str, "fingerprint": str, "k": int}
 _WAIT = 600.0  # seconds to wait for another push, which takes about as long as an export
-_ROLLED_BACK = ".rolled_back-"
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("run_dir", "", "a run, as made by trainer", flag_values=FLAGS)
@@ -54,6 +53,22 @@ def run(
         version = _export(trained, base, k, mark)
     _say("pushed", version)
     return version
+
+
+def local(push_dir: pathlib.Path | str, model: str, root: pathlib.Path) -> pathlib.Path:
+    """The directory to push to: --push_dir, or the mirror of one in an object store."""
+    if object_stores.is_url(push_dir):
+        return object_stores.mirror(str(push_dir), model, root / ".push")
+    return pathlib.Path(push_dir)
+
+
+def published(version: pathlib.Path, push_dir: pathlib.Path | str) -> pathlib.Path | str:
+    """Copies a version to --push_dir if that is in an object store; returns where it is."""
+    if not object_stores.is_url(push_dir):
+        return version
+    address = object_stores.upload(version, str(push_dir))
+    print(f"{COMPONENT:18}{'uploaded':>10}  {address}", flush=True)
+    return address
 
 
 def _export(trained: artifacts.Artifact, base: pathlib.Path, k: int, mark: dict) -> pathlib.Path:
@@ -90,7 +105,7 @@ def _already(base: pathlib.Path, mark: dict) -> pathlib.Path | None:
     """
     same = [version for version in _versions(base) if _pushed(version) == mark]
     for version in same:
-        if version.name.startswith(_ROLLED_BACK):
+        if version.name.startswith(object_stores.ROLLED_BACK):
             raise ValueError(
                 f"this model was rolled back and is not pushed again: {version}; rename it to "
                 "its number to serve it again"
@@ -135,7 +150,7 @@ def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
                 f"--rollback={model}: {base} has {len(versions)} version(s), none to roll back to"
             )
         newest = versions[-1]
-        newest.rename(base / f"{_ROLLED_BACK}{newest.name}")
+        newest.rename(base / f"{object_stores.ROLLED_BACK}{newest.name}")
     _say("rolled back", newest)
     return versions[-2]
 
@@ -143,11 +158,11 @@ def rollback(push_dir: pathlib.Path, model: str) -> pathlib.Path:
 def _versions(base: pathlib.Path) -> list[pathlib.Path]:
     """All versions, including those that were rolled back."""
     paths = base.iterdir() if base.is_dir() else []
-    return sorted(p for p in paths if p.name.removeprefix(_ROLLED_BACK).isdigit())
+    return sorted(p for p in paths if p.name.removeprefix(object_stores.ROLLED_BACK).isdigit())
 
 
 def _number(version: pathlib.Path) -> int:
-    return int(version.name.removeprefix(_ROLLED_BACK))
+    return int(version.name.removeprefix(object_stores.ROLLED_BACK))
 
 
 def _pushed(version: pathlib.Path) -> dict:
@@ -166,15 +181,16 @@ def _say(what: str, path: pathlib.Path) -> None:
 
 def main() -> None:
     """Runs the step."""
-    push_dir = pathlib.Path(FLAGS.push_dir)
     if FLAGS.rollback:
-        print(f"served: {rollback(push_dir, FLAGS.rollback)}")
+        object_stores.refuse(f"--rollback={FLAGS.rollback}: --push_dir", FLAGS.push_dir)
+        print(f"served: {rollback(pathlib.Path(FLAGS.push_dir), FLAGS.rollback)}")
         return
     load = artifacts.Artifact.load
     trained = load(cli.require(FLAGS, "run_dir"), trainer.COMPONENT)
     blessing = load(cli.require(FLAGS, "blessing"), evaluator.COMPONENT)
     cli.start_tensorflow()
-    run(trained, blessing, push_dir, FLAGS.k)
+    push_dir = local(FLAGS.push_dir, trained.settings["model"], trained.path.absolute().parent)
+    published(run(trained, blessing, push_dir, FLAGS.k), FLAGS.push_dir)
 
 
 COMMAND = cli.Command(

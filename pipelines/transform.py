@@ -1,8 +1,9 @@
 """Transform: prepares spans as rows, with the same bytes as `tfrec.data.prepare`.
 
-The directory is a --data_dir for `tfrec.train`. Filters and split need all ratings at once, as
-numbers, in this process; the rows are then sorted, encoded and written block by block and file by
-file, by the workers of the engine.
+The directory is a --data_dir for `tfrec.train`. Where all ratings fit the memory of this process,
+as numbers, it filters and splits them, and the workers of the engine sort, encode and write the
+rows block by block and file by file. Otherwise the workers do all of it, partition by partition
+(--partitions); the bytes are the same.
 """
 
 import pathlib
@@ -24,6 +25,8 @@ flags.DEFINE_string("split", "random", "random, folds, time, users or last", fla
 flags.DEFINE_multi_string(
     "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
 )
+PARTITIONS = "partitions of users, each in memory at a time; 1: all in memory; 0: by size"
+flags.DEFINE_integer("partitions", 0, PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
 flags.DEFINE_string("runner", "local", "local, or a runner of Beam", flag_values=FLAGS)
 flags.DEFINE_multi_string("beam", [], "name=value of Beam's options", flag_values=FLAGS)
@@ -35,6 +38,7 @@ def run(
     engine: engine.Engine,
     path: pathlib.Path | None = None,
     root: pathlib.Path | None = None,
+    n_partitions: int = 0,
 ) -> artifacts.Artifact:
     """Prepares the concatenation of the spans as one data set.
 
@@ -44,18 +48,23 @@ def run(
         engine: Runs the tasks.
         path: As in `artifacts.make`.
         root: As in `artifacts.make`.
+        n_partitions: The number of partitions; 1: in memory; 0: chosen by size.
 
     Raises:
-        ValueError: the settings do not fit this data.
+        ValueError: the settings do not fit this data, or it cannot be divided.
     """
 
     def build(directory: pathlib.Path) -> None:
         from tfrec.data import prepare
 
-        from . import spans
+        from . import partitions, spans
 
-        raw = spans.as_raw([spans.Span.load(examples[n].path) for n in sorted(examples)])
-        prepare.write(directory, raw, data, progress=False, run=engine.map)
+        found = [spans.Span.load(examples[n].path) for n in sorted(examples)]
+        raw, n = spans.as_raw(found), partitions.number(found, data, n_partitions)
+        if n > 1:
+            partitions.write(directory, found, raw, data, engine, n)
+        else:
+            prepare.write(directory, raw, data, progress=False, run=engine.map)
 
     inputs = {f"examples-{number}": made for number, made in examples.items()}
     return artifacts.make(path, COMPONENT, config_lib.to_dict(data), inputs, build, root=root)
@@ -73,7 +82,7 @@ def main() -> None:
         DataConfig(), examples[0].settings["dataset"], FLAGS.split, FLAGS.data
     )
     worker = engine.make(FLAGS.runner, FLAGS.beam, output.parent)
-    run(dict(enumerate(examples, 1)), data, worker, output)
+    run(dict(enumerate(examples, 1)), data, worker, output, n_partitions=FLAGS.partitions)
     print(f"next: python -m {__package__}.trainer --rows={output}")
 
 

@@ -88,6 +88,12 @@ def test_a_data_set_says_what_it_holds(cache):
     assert data._repr_html_().count("<tr>") == len(text.splitlines())
 
 
+def test_only_fields_that_are_there_are_listed():
+    assert str(tfrec.Dataset.load("ml-latest-small")).endswith(
+        "title (text), genres (set), year (bucket)"
+    )
+
+
 def test_ids_times_and_fields_of_any_type(shop):
     ids = (shop.data_dir / "users.txt").read_text().split()
     assert ids[0] == "1000" and len(ids) == SIZE

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 import types
 
@@ -217,6 +218,51 @@ def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
     assert (run["epochs"], run["model"]) == (2, "sasrec")
     assert 0 <= run["ndcg@10"] <= run["hr@10"] <= 1
     assert run["cpu_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
+    module = load("refeeding")
+    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}"]
+    module.FLAGS(["x", *words, "--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"])
+    module.main()
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("aug_steps")]
+    gaps = [float(re.search(r"\^2 ([\d.]+),", text)[1]) for text in lines]
+    for steps, text, found in zip((1, 0), lines, gaps, strict=True):
+        run = tfrec.load(tmp_path / f"aug{steps}")
+        assert run.config.settings["aug_steps"] == steps
+        assert (run.config.settings["hidden"], run.config.train.epochs) == ([4], 1)
+        assert f"rmse {run.metrics['validation']['rmse']:.4f} (epoch 1 of 1)" in text
+        assert found == pytest.approx(module.gap(run), abs=1e-4)
+        assert not run.metrics["test"]
+
+
+def test_defaults_are_tabled_beside_their_baseline(tmp_path):
+    module = load("defaults")
+    record = tmp_path / "results.json"
+    module.FLAGS(["x", f"--out={tmp_path}", f"--record={record}"])
+    runs = {"biases": 0.87004, "mf": 0.86, "als": 0.88, "vae": None}
+    for model, rmse in runs.items():
+        folder = tmp_path / "shop" / model
+        folder.mkdir(parents=True)
+        failed = "" if rmse else "not finished after 9 CPU seconds"
+        (folder / "command.json").write_text(json.dumps({"cpu_seconds": 9, "error": failed}))
+        if rmse:
+            found = {"test": {"rmse": rmse}, "best_epoch": 2, "epochs": 5}
+            (folder / "metrics.json").write_text(json.dumps(found))
+    rows = {}
+    for model in runs:
+        found = module.measured(model, "shop")
+        module.record("shop", model, found)
+        rows[model] = module.row(model, found)
+    assert rows == {
+        "biases": "| biases | rmse | 0.8700 | 0.8700 | - | 2 of 5 | 9 |",
+        "mf": "| mf | rmse | 0.8600 | 0.8700 | yes | 2 of 5 | 9 |",
+        "als": "| als | rmse | 0.8800 | 0.8700 | NO | 2 of 5 | 9 |",
+        "vae": "| vae | not finished after 9 CPU seconds |||||",
+    }
+    assert json.loads(record.read_text())["shop"]["mf"]["baseline"] == 0.87
 
 
 def test_features_of_an_id_are_itself_and_its_partners():

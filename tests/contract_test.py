@@ -71,14 +71,20 @@ SMALL = {
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),
     "bert4rec": (
-        {"width": 16, "blocks": 1, "dropout": 0.0, "attention_dropout": 0.0, "mask": 0.3},
+        dict(width=16, blocks=1, window=20, dropout=0.0, attention_dropout=0.0, mask=0.3),
         NEXT,
     ),
     "hstu": (
         dict(width=16, blocks=1, window=20, dropout=0.0, temperature=0.2, loss="bce", negatives=20),
         {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
     ),
+    "fuxi": (
+        dict(width=16, blocks=1, window=20, dropout=0.0, temperature=0.2, loss="bce", negatives=20),
+        {**NEXT, "epochs": 50, "decay_epochs": (30, 40)},
+    ),
+    "esasrec": ({"width": 16, "dropout": 0.0, "loss": "softmax"}, NEXT),
     "ease": ({"regularization": 10.0}, {"batch_size": 16}),
+    "sparseease": ({"regularization": 10.0, "neighbors": 12}, {"batch_size": 16}),
     "weightedease": ({"regularization": 10.0}, {"batch_size": 16}),
     "easevae": (
         {"hidden": 16, "depth": 2, "latent": 8, "dropout": 0.0, "regularization": 10.0},
@@ -106,10 +112,11 @@ BASELINES = ("popularity", "biases")  # they do not distinguish users
 GRADIENT = [name for name in NAMES if not model_class(name).closed_form]
 # Training is tested on one model of each kind of step: re-feeding, L-BFGS, sampled codes,
 # sequences, events, a model from outside. The other models are run by `-m slow`.
-STEPS = ("deeprec", "autorec", "multvae", "svae", "sasrec", "mf", OUTSIDE)
+STEPS = ("deeprec", "autorec", "multvae", "sasrec", "mf", OUTSIDE)
 # Their layers and losses are those of models that stay in the default suite.
 RELATED = {
-    *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu")
+    *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu"),
+    "esasrec",
 }
 
 

@@ -1,8 +1,12 @@
 """Beam: the same bytes as without it, several workers, no runner that downloads."""
 
+import json
 import pathlib
 import signal
+import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from beam_tasks import add, double, write
@@ -186,7 +190,7 @@ def test_a_runner_may_bring_its_own_options(tmp_path, monkeypatch):
             "not_there.SomeRunner",
             "cannot be loaded .*not_there.*: install the package that has the module",
         ),
-        ("DaskRunner", r"cannot be loaded .*: pip install 'apache-beam\[dask\]'"),
+        ("DaskRunner", r"cannot be loaded .*: pip install 'tfrec\[dask\]'"),
         ("direct", "may try to download"),
     ],
 )
@@ -209,18 +213,74 @@ def test_without_beam_there_is_the_local_engine(tmp_path, monkeypatch):
     check(engine.make("local", [], tmp_path))
 
 
+def test_the_short_name_of_dask_brings_its_options(tmp_path):
+    pytest.importorskip("dask.distributed")
+    worker = engine.make("DaskRunner", ["dask_client_address=tcp://127.0.0.1:9"], tmp_path)
+    found = worker.options.get_all_options(drop_default=True)
+    assert (found["address"], found["partition_size"]) == ("tcp://127.0.0.1:9", 1)
+    found = beam_options.make("DaskRunner", ["dask_npartitions=8"]).get_all_options()
+    assert (found["npartitions"], found["partition_size"]) == (8, None)
+    with pytest.raises(ValueError, match="did you mean 'dask_client_address'"):
+        engine.make("DaskRunner", ["dask_client_adress=tcp://127.0.0.1:9"], tmp_path)
+
+
+@pytest.fixture
+def dask_cluster(tmp_path, for_workers):
+    """A scheduler's address and two worker processes, started as in docs/scale.md."""
+    pytest.importorskip("dask.distributed")
+    dask, file = (sys.executable, "-m", "dask"), tmp_path / "scheduler.json"
+    local = ("--host", "127.0.0.1", "--no-dashboard")
+    log = (tmp_path / "dask.txt").open("w")
+    words = [*dask, "scheduler", "--port", "0", "--scheduler-file", str(file), *local]
+    started = [subprocess.Popen(words, stderr=log)]
+    try:
+        for _ in range(300):
+            if file.exists():
+                break
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        one = ("--nworkers", "1", "--nthreads", "1", "--no-nanny", *local)
+        words = [*dask, "worker", address, *one, "--local-directory", str(tmp_path)]
+        started += [subprocess.Popen(words, stderr=log) for _ in range(2)]
+        yield address, started[1:]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+        log.close()
+
+
 @pytest.mark.slow
-def test_a_dask_cluster_writes_the_same_bytes(raws, tmp_path, monkeypatch, for_workers):
-    distributed = pytest.importorskip("dask.distributed")
+def test_a_dask_cluster_writes_the_same_bytes(raws, tmp_path, monkeypatch, dask_cluster):
     monkeypatch.setattr(blocks, "_RATINGS", 150)  # several blocks
     plain = data_components(raws, tmp_path / "a", engine.Local(), DataConfig())
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        options = [f"dask_client_address={cluster.scheduler_address}", "dask_partition_size=1"]
-        worker = engine.make("DaskRunner", options, tmp_path / "work")
-        assert data_components(raws, tmp_path / "b", worker, DataConfig()) == plain
-    assert not list((tmp_path / "work").iterdir())
+    worker = engine.make("DaskRunner", [f"dask_client_address={dask_cluster[0]}"], tmp_path / "w")
+    assert data_components(raws, tmp_path / "b", worker, DataConfig()) == plain
+    assert not list((tmp_path / "w").iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_dask_worker_changes_no_byte_of_the_partitions(
+    raws, tmp_path, monkeypatch, dask_cluster
+):
+    address, workers = dask_cluster
+    worker = engine.make("DaskRunner", [f"dask_client_address={address}"], tmp_path / "w")
+    data = DataConfig(split="users", test=0.3, min_item_ratings=3, min_user_ratings=3, core=True)
+    examples = example_gen.run(
+        example_gen.sources("ml-latest-small", raws, None), tmp_path / "root", engine.Local()
+    )
+    plain = transform.run(examples, data, engine.Local(), tmp_path / "plain", None, 1)
+    combine = worker.combine
+
+    def killing(function, merge, tasks):
+        if function.__name__ == "known_items":
+            threading.Timer(0.3, workers[0].kill).start()
+        return combine(function, merge, tasks)
+
+    monkeypatch.setattr(worker, "combine", killing)
+    again = transform.run(examples, data, worker, tmp_path / "again", None, 5)
+    assert workers[0].wait() == -signal.SIGKILL
+    assert contents(again.path) == contents(plain.path)
 
 
 def test_artifacts_of_both_are_one(raws, tmp_path):

@@ -31,8 +31,8 @@ INVALID_ARGUMENT = 3
 BAD_ROW = 3
 # One of each kind of input and output graph; the other models are run by `-m slow`.
 KINDS = (
-    *("autoencoder", "deeprec", "autorec", "cdae", "svae", "sasrec", "ease", "chebycf", "ials"),
-    *("sequentialrules", "mf", "bertrating", "biases"),
+    *("deeprec", "autorec", "cdae", "svae", "sasrec", "fuxi", "chebycf", "ials", "mf"),
+    "bertrating",
 )
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 
@@ -313,6 +313,7 @@ def test_every_signature_answers_as_python_does(program, board, tmp_path, name):
     known = {"serving_default", "recommend", "recommend_example", "rate", "rate_example"}
     assert known <= set(answers)
     assert ("explain" in answers) == (top.kind == "history")
+    assert ("recommend_at" in answers) == model.reads_times
     assert (answers["serving_default"]["items"] != answers["recommend"]["items"]).any()
     for one, other in (("items", "classes"), ("scores", "scores")):
         np.testing.assert_array_equal(answers["recommend_example"][one], answers["classify"][other])

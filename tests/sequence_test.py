@@ -12,10 +12,13 @@ from tfrec.layers import next_item_losses as losses
 from tfrec.layers.newest_items import newest_items
 from tfrec.layers.transformer import attention_mask
 from tfrec.models.bert4rec import BERT4Rec
+from tfrec.models.esasrec import ESASRec
+from tfrec.models.fuxi import FuXi
 from tfrec.models.gru4rec import GRU4Rec
 from tfrec.models.hstu import HSTU
 from tfrec.models.sasrec import SASRec
 from tfrec.models.sequence import Predictions
+from tfrec.models.timed_attention import TimedAttention
 from tfrec.schema import PAD, DatasetInfo
 
 N_ITEMS = 12
@@ -23,7 +26,7 @@ INFO = DatasetInfo(
     "toy", "toy split", "user", 4, N_ITEMS, n_ratings={"train": 16}, row_counts={"train": 4}
 )
 SMALL = {"window": 6, "width": 8}
-CAUSAL = [SASRec, GRU4Rec, HSTU]
+CAUSAL = [SASRec, ESASRec, GRU4Rec, HSTU, FuXi]
 MODELS = [*CAUSAL, BERT4Rec]
 
 
@@ -34,7 +37,8 @@ def model(request):
 
 def made(cls, **settings):
     tf.random.set_seed(0)
-    model = cls.create(INFO, dataclasses.replace(cls.Config(), **{**SMALL, **settings}))
+    timeless = {"time_bias": False} if issubclass(cls, TimedAttention) else {}
+    model = cls.create(INFO, dataclasses.replace(cls.Config(), **{**SMALL, **timeless, **settings}))
     # Larger weights than the initial ones, so that all parts of the model matter.
     rng = np.random.default_rng(0)
     for weight in model.trainable_variables:
@@ -126,14 +130,37 @@ def test_hstu_by_numpy():
     np.testing.assert_allclose(model.states(tf.constant([tokens]), False)[0], expected, atol=1e-4)
 
 
-def layer_norm(x, layer):
+def test_esasrec_by_numpy():
+    """One block, one head, by the formula of its docstring."""
+    model = made(ESASRec, blocks=1, dropout=0.0)
+    tokens, block = np.array([3, 1, 2]), model.blocks[0]
+    x = model.table.numpy()[tokens] * 8**0.5 + model.positions.table.numpy()[-3:]
+    keys, past = layer_norm(x, block.norms[0], 1e-5), tf.constant(np.tri(3, dtype=bool))[None]
+    attended = block.attention(keys[None], keys[None], attention_mask=past)[0].numpy()
+    x = x + sigmoid(x @ block.gates[0].kernel.numpy() + block.gates[0].bias.numpy()) * attended
+    one, other = np.split(layer_norm(x, block.norms[1], 1e-5) @ block.wide.kernel.numpy(), 2, 1)
+    dense = (silu(one) * other) @ block.narrow.kernel.numpy()
+    x = x + sigmoid(x @ block.gates[1].kernel.numpy() + block.gates[1].bias.numpy()) * dense
+    assert one.shape == (3, 4 * 8)
+    np.testing.assert_allclose(
+        model.states(tf.constant([tokens]), False)[0], x, rtol=1e-3, atol=1e-3
+    )
+
+
+def layer_norm(x, layer, epsilon=1e-6):
     centred = x - x.mean(axis=1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6)
+    scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
     return scaled * layer.gamma.numpy() + layer.beta.numpy()
 
 
 def silu(x):
     return x * sigmoid(x)
+
+
+def test_the_last_state_alone_is_that_among_all(model):
+    tokens = model.query(tf.constant([[1, 2, 3, 4], [PAD, PAD, 5, 6]]))
+    alone = model.states(tokens, False, last=True)[:, -1]
+    np.testing.assert_allclose(alone, model.states(tokens, False)[:, -1], atol=1e-5)
 
 
 def test_bert4rec_predicts_a_mask_from_later_items_too():
@@ -281,8 +308,7 @@ def test_items_of_the_row_are_not_negatives(loss, monkeypatch):
 
 
 @pytest.mark.parametrize("loss", ["sampled", "bce", "gbce"])
-def test_negatives_are_compared_with_their_row_without_a_tensor_of_predictions_by_items(loss):
-    """Only `[batch, n_items]` is made: a batch has many more predictions than rows."""
+def test_negatives_are_compared_with_their_row_without_a_tensor_as_wide_as_the_catalogue(loss):
     model = made(SASRec, loss=loss, negatives=2, dropout=0.0)
     history = tf.constant([[1, 2, 3], [4, 5, PAD]])
     model._sample = lambda shape: tf.broadcast_to(tf.constant([2, 4]), shape)
@@ -301,8 +327,20 @@ def test_negatives_are_compared_with_their_row_without_a_tensor_of_predictions_b
     specs = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in predictions]
     made_of = graph.get_concrete_function(*specs).graph.get_operations()
     shapes = [x.shape for op in made_of for x in op.outputs if x.shape.rank == 2]
-    assert [2, N_ITEMS] in shapes
-    assert [None, N_ITEMS] not in shapes
+    assert shapes
+    assert [x for x in shapes if x[-1] == N_ITEMS] == []
+
+
+def test_items_of_rows_are_found():
+    history = np.random.default_rng(0).integers(-1, 50, [7, 9]).astype(np.int32)
+    items = np.random.default_rng(1).integers(0, 60, [4, 30]).astype(np.int32)
+    rows = np.array([6, 0, 0, 3])
+    due = (history[rows][:, None, :] == items[:, :, None]).any(axis=2)
+    assert due.any()
+    np.testing.assert_array_equal(losses.in_rows(*map(tf.constant, (history, rows, items))), due)
+    due = (history[:, None, :] == items[:1, :, None]).any(axis=2)
+    found = losses.in_rows(*map(tf.constant, (history, np.arange(7), items[:1])))
+    np.testing.assert_array_equal(found, due)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ ITEMS = [[4, 0, 7, 2, 5, 1], [3, 8, -1, -1, -1, -1], [-1] * 6]
 
 def small(**settings):
     keras.utils.set_random_seed(5)
-    sizes = {"embedding": 6, "recurrent": 5, "hidden": (4,), "latent": 3}
+    sizes = {"embedding": 6, "recurrent": 5, "hidden": (4,), "latent": 3, "ahead": 4}
     return SVAE.create(INFO, SVAE.Config(**{**sizes, **settings}))
 
 

@@ -119,6 +119,8 @@ class DataConfig(Settings):
     fold_in: str = _of_split("fold_in")
     fold_in_share: float = _of_split("fold_in_share")
     tie_order: str = _of_split("tie_order", later=True)
+    law: str = _of_split("law", later=True)
+    ask_time: bool = _of_split("ask_time", later=True)
     min_rating: float | None = setting(None, "a finite number")
     drop_rating: float | None = setting(None, "a finite number")
     label_above: float | None = setting(None, "a finite number")

@@ -16,6 +16,8 @@ class Ratings:
         times: int64 `[n]`, seconds since 1970.
         test: int8 `[n]`, the part of the fold that it is from: 0 training, 1 test, 2 validation;
             None without a fold.
+        pairs: uint64 `[n]`, hash of the raw ids of user and item (`split_rules.hash_law`); None
+            unless the split draws by it.
         context: The event's own fields by name, `[n]`: int32 codes of categories, float32
             numbers (NaN where missing).
     """
@@ -25,6 +27,7 @@ class Ratings:
     values: np.ndarray
     times: np.ndarray
     test: np.ndarray | None = None
+    pairs: np.ndarray | None = None
     context: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -40,6 +43,7 @@ class Ratings:
             values=self.values[kept],
             times=self.times[kept],
             test=None if self.test is None else self.test[kept],
+            pairs=None if self.pairs is None else self.pairs[kept],
             context={name: column[kept] for name, column in self.context.items()},
         )
 

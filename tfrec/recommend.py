@@ -13,6 +13,20 @@ flags.DEFINE_string(
     "a history, item:rating,...: 1:5,50:3; without a rating: the highest of the data",
     flag_values=FLAGS,
 )
+flags.DEFINE_string(
+    "times",
+    "",
+    "for a model that reads times: when each of --items was chosen, seconds since 1970 or days: "
+    "2000-12-31,2001-01-02T15:30",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string(
+    "ask_time",
+    "",
+    "for a model that reads times: the time for which items are wanted, likewise (default: that of "
+    "the newest item)",
+    flag_values=FLAGS,
+)
 flags.DEFINE_string("similar", "", "raw id of an item: the most similar items", flag_values=FLAGS)
 flags.DEFINE_bool("all", False, "all users, written to --output", flag_values=FLAGS)
 flags.DEFINE_string("users", "", "a file of raw user ids, one a line", flag_values=FLAGS)
@@ -42,6 +56,7 @@ def main() -> None:
         raise ValueError("give one of " + ", ".join(f"--{name}" for name in REQUESTS))
     if FLAGS.explain and wanted[0] not in ("user", "items"):
         raise ValueError(f"--explain goes with --user or --items; leave it out for --{wanted[0]}")
+    _check_times(wanted[0])
     output = cli.require(FLAGS, "output") if wanted[0] in REQUESTS[3:] else ""
     cli.start_tensorflow()
     from tfrec.api import printed, run
@@ -53,7 +68,19 @@ def main() -> None:
         print(printed.similar(found, FLAGS.similar, FLAGS.k))
     else:
         most = printed.REASONS if FLAGS.explain else 0
-        print(printed.recommendations(found, FLAGS.user, FLAGS["items"].value, FLAGS.k, most))
+        when = printed.parse_times(FLAGS.times, FLAGS.ask_time)
+        request = FLAGS.user, FLAGS["items"].value, FLAGS.k, most
+        print(printed.recommendations(found, *request, **when))
+
+
+def _check_times(request: str) -> None:
+    """Refuses --times and --ask_time where they mean nothing."""
+    if FLAGS.times and request != "items":
+        raise ValueError(f"--times are those of --items; leave them out for --{request}")
+    if FLAGS.ask_time and request not in ("user", "items"):
+        raise ValueError(f"--ask_time goes with --user or --items; leave it out for --{request}")
+    if FLAGS.ask_time and request == "items" and not FLAGS.times:
+        raise ValueError("--ask_time needs to know when --items were chosen: give --times, too")
 
 
 def write(found, output: str) -> str:

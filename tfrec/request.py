@@ -1,7 +1,5 @@
 """Command: prints a request for TensorFlow Serving, and its response; without TensorFlow."""
 
-import pathlib
-
 from absl import flags
 
 from tfrec import cli
@@ -23,9 +21,10 @@ flags.DEFINE_float("timeout", 10.0, "seconds to wait for an answer", flag_values
 
 def main() -> None:
     """Prints the request, sends it if an address is given, and prints the response."""
-    from tfrec.serving import request_text
+    from tfrec.serving import deployment, request_text
 
-    name = FLAGS.model_name or pathlib.Path(FLAGS.export_dir).name
+    exported = deployment.exports([FLAGS.export_dir]) if FLAGS.export_dir else [""]
+    name = FLAGS.model_name or next(iter(exported))
     if not name:
         raise ValueError(
             "--model_name is missing: give the model's name on the server, or --export_dir"

@@ -15,6 +15,7 @@ from typing import Any
 from tfrec import damage
 
 PAD = -1  # fills `items` of short rows; values there are 0
+NO_TIME = -(2**63)  # an unknown time, and the time of padding: the least int64
 
 PARTS = ("history", "validation", "test")
 """The three lists of a row, as prefixes of the record's feature names."""

@@ -73,21 +73,33 @@ class UserParts(NamedTuple):
 
 
 def random(
-    frame: pd.DataFrame, *, test: float = 0.1, validation: float = 0.1, seed: int = 0
+    frame: pd.DataFrame,
+    *,
+    test: float = 0.1,
+    validation: float = 0.1,
+    seed: int = 0,
+    law: str = "permutation",
+    user: str = "user",
+    item: str = "item",
 ) -> Parts:
     """Splits rows at random.
 
     Args:
-        frame: One interaction a row; its columns are not used.
+        frame: One interaction a row; with law="permutation" its columns are not used.
         test: Share of all rows.
         validation: Share of the remaining rows; 0 for none.
         seed: Seed of both draws. Test rows do not depend on `validation`.
+        law: "permutation", exactly these shares; or "hash": each row is drawn by a hash of its
+            user, its item and the seed, whatever the order and the other rows.
+        user: Column of users.
+        item: Column of items.
 
     Raises:
-        ValueError: an invalid share, or no row is left to train on.
+        ValueError: an invalid share or law, a column is missing, or no row is left to train on.
     """
-    rule = RandomRatings(test, validation, seed)
-    return _parts(frame, _split(_without_ids(len(frame)), rule))
+    rule = RandomRatings(test, validation, seed, law=law)
+    read = _read(frame, user, item, rule=rule) if rule.needs_pairs else _without_ids(len(frame))
+    return _parts(frame, _split(read, rule))
 
 
 def given(
@@ -150,6 +162,7 @@ def by_time(
     test_since: str = "",
     until: str = "",
     seed: int = 0,
+    law: str = "permutation",
 ) -> Parts:
     """Holds out the latest rows; those of users or items without a training row are in no part.
 
@@ -164,12 +177,13 @@ def by_time(
         test_since: The day on which the held-out rows start; "": given by `test`.
         until: Rows from this day on are in no part; "": none.
         seed: Seed of the draw.
+        law: As in `random`.
 
     Raises:
         ValueError: a column or a value is missing, or no row is left to train or test on.
     """
-    rule = ByTime(test, validation, since, test_since, until, seed)
-    return _parts(frame, _split(_read(frame, user, item, time), rule))
+    rule = ByTime(test, validation, since, test_since, until, seed, law=law)
+    return _parts(frame, _split(_read(frame, user, item, time, rule), rule))
 
 
 def month(
@@ -244,11 +258,18 @@ def users(
     return UserParts(train, held_out(VALIDATION), held_out(TEST))
 
 
-def _read(frame: pd.DataFrame, user: str, item: str, time: str | None) -> Ratings:
-    """The frame as `Ratings`, with positions in sorted order of the ids as text."""
+def _read(
+    frame: pd.DataFrame,
+    user: str,
+    item: str,
+    time: str | None = None,
+    rule: SplitRule | None = None,
+) -> Ratings:
+    """The frame as `Ratings` for a rule, with positions in sorted order of the ids as text."""
     columns = {"user": user, "item": item, "time": time}
     found, user_ids, item_ids, _ = ratings.collect(frames.chunks(frame, columns))
-    return ratings.to_positions(found, user_ids, item_ids)[0]
+    found, user_ids, item_ids = ratings.to_positions(found, user_ids, item_ids)
+    return found if rule is None else ratings.with_pairs(found, user_ids, item_ids, rule)
 
 
 def _without_ids(n: int, test: np.ndarray | None = None) -> Ratings:

@@ -95,7 +95,7 @@ class _Table:
     def __init__(self, answers: TopK):
         spec = answers.rows(1).element_spec
         free = {n: tf.TensorSpec([None] * len(s.shape), s.dtype) for n, s in spec.items()}
-        self.top_of = tf.function(answers.top_of, input_signature=[free])
+        self.top_of = tf.function(answers.top_of, input_signature=[free], autograph=False)
         self.users = np.array(vocabulary.read(answers.data_dir / USERS_FILE), object)
         self.items = np.array([*vocabulary.read(answers.data_dir / ITEMS_FILE), ""], object)
         titles = answers.titles.lookup(tf.range(len(self.items) - 1, dtype=tf.int64)).numpy()

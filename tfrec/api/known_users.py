@@ -61,6 +61,11 @@ class KnownUsers:
             for row in rows
         ]
 
+    def times(self, positions: Sequence[int]) -> list[list[int]]:
+        """The times of `histories`, for rows by user."""
+        found = records.find_rows(self.data_dir, self.info, positions, PARTS)
+        return [found[p]["times"].tolist() if p in found else [] for p in positions]
+
     def _from_item_rows(self, positions: Sequence[int]) -> list[History]:
         """`histories` for rows by item: in the order of the items."""
         rows: dict[int, History] = {position: {} for position in positions}

@@ -1,5 +1,9 @@
 """Recommendations of a run as `tfrec.recommend` prints them, with titles and genres."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
 from tfrec.api.run import Run
@@ -11,7 +15,15 @@ from tfrec.serving.reasons import Reason
 REASONS = 3  # number of reasons of `--explain`
 
 
-def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -> str:
+def recommendations(
+    run: Run,
+    user: str,
+    items: str,
+    k: int,
+    explain: int = 0,
+    times: Sequence[int] | None = None,
+    ask_time: int | None = None,
+) -> str:
     """Top k as text: rank, item, title, genres, score.
 
     Args:
@@ -20,6 +32,8 @@ def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -
         items: A history "item:rating,...", or "".
         k: Number of recommendations.
         explain: Number of items of the history to list below each: those that contributed most.
+        times: The times of `items`, for a model that reads times.
+        ask_time: The time for which the items are wanted, likewise.
 
     Raises:
         ValueError: an unknown user of a model of histories; a history that has unknown items only,
@@ -28,9 +42,12 @@ def recommendations(run: Run, user: str, items: str, k: int, explain: int = 0) -
     """
     if items:
         history, notes = parse(run, items)
-        found = run.recommend(histories=[history], k=k, explain=explain)
+        when = None if times is None else [times]
+        found = run.recommend(
+            histories=[history], k=k, explain=explain, times=when, ask_time=ask_time
+        )
     else:
-        found = run.recommend(users=[user], k=k, explain=explain)
+        found = run.recommend(users=[user], k=k, explain=explain, ask_time=ask_time)
         notes = [_about_user(run, user)]
     return "\n".join([*notes, layout(found, run)])
 
@@ -74,6 +91,33 @@ def parse(run: Run, text: str) -> tuple[dict[str, float], list[str]]:
         raise ValueError(f"--items: none of {', '.join(unknown)} is in {file}")
     notes = [f"unknown items, ignored: {', '.join(unknown)}"] if unknown else []
     return history, notes
+
+
+def parse_times(times: str, ask_time: str) -> dict[str, Any]:
+    """The arguments `times` and `ask_time` of `recommendations`, for those that are not "".
+
+    Raises:
+        ValueError: a time is neither a whole number nor a date.
+    """
+    found: dict[str, Any] = {}
+    if times:
+        found["times"] = [_time("times", text) for text in times.split(",")]
+    if ask_time:
+        found["ask_time"] = _time("ask_time", ask_time)
+    return found
+
+
+def _time(flag: str, text: str) -> int:
+    """Seconds since 1970, from a whole number or a date (UTC)."""
+    text = text.strip()
+    try:
+        if text.lstrip("-").isdigit():
+            return int(text)
+        return int(np.datetime64(text, "s").astype(np.int64))
+    except ValueError:
+        raise ValueError(
+            f"--{flag}: {text!r} is neither a whole number nor a date such as 2001-01-02T15:30"
+        ) from None
 
 
 def _reason(reason: Reason) -> str:

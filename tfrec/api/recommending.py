@@ -20,12 +20,14 @@ class Asked:
         users: Raw ids, for a model of known users.
         histories: As in `Recommends.recommend`, for a model of histories.
         names: Names of the histories, instead of their own names or numbers.
+        times: The times of the items of each history, where they are known.
     """
 
     asking: Predictor
     users: Sequence[str] | None = None
     histories: Sequence[History] | Mapping[str, History] | None = None
     names: Sequence[str] | None = None
+    times: Sequence[Sequence[int]] | None = None
 
 
 class Recommends:
@@ -49,6 +51,8 @@ class Recommends:
         allow: Lists = None,
         titles: bool = True,
         explain: int = 0,
+        times: Sequence[Sequence[int]] | None = None,
+        ask_time: int | Sequence[int] | None = None,
     ) -> pd.DataFrame:
         """The best items for known users or for histories, by raw id.
 
@@ -66,7 +70,13 @@ class Recommends:
             explain: If above 0, the column `because` is added: lists of at most that many
                 `Reason`s (`item`, `title`, `contribution`, `share`), the items of the history that
                 contributed most to the score, as defined in `tfrec.serving.explain`;
-                `frame.explode("because")` has a row for each.
+                `frame.explode("because")` has a row for each. Models that read times explain the
+                score without times, so that it does not go with `times` and `ask_time`.
+            times: For a model that reads times, the time of each item of each history: seconds
+                since 1970, or the unit of the training data; 0 if unknown. Without them it answers
+                as if all were unknown. Times of known users' histories are taken from the data.
+            ask_time: For such a model, the time for which items are wanted, one for all or one for
+                each row; default the time of the row's newest item.
 
         Returns:
             `user, rank, item, score, title`, best first; `user` is the raw id, the name or the
@@ -75,12 +85,18 @@ class Recommends:
         Raises:
             ValueError: neither or both of `users` and `histories`; the one that the model cannot
                 score; an unknown user of a model of histories (a model of known users recommends
-                popular items instead); or `explain` for a model of known users.
+                popular items instead); `explain` for a model of known users; or times for a model
+                that reads none, or that do not fit the histories.
         """
         if (users is None) == (histories is None):
             raise ValueError("give one of users=[...] and histories=[...]")
         asked = self._asked(users, histories, k)
+        if explain and (times is not None or ask_time is not None):
+            raise ValueError("explain is without times: leave out times and ask_time, or explain")
         if asked.users is not None:
+            _refuse_unless(
+                times is None and ask_time is None, "no times: leave out times and ask_time"
+            )
             _refuse_unless(
                 not explain,
                 "users by weights of their own, and explain names items of histories: give "
@@ -92,13 +108,25 @@ class Recommends:
             asked.asking.takes_histories, "users that it knows, not histories: give users="
         )
         left, only = _both(exclude, allow, len(rows))
-        found = asked.asking.recommend(rows, k, exclude=left, allow=only)
+        known = None if explain else asked.times
+        found = asked.asking.recommend(
+            *(rows, k),
+            exclude=left,
+            allow=only,
+            times=known if times is None else times,
+            ask_time=_ask_times(ask_time, len(rows)),
+        )
         made = frame(asked.names or names, found, titles)
         if not explain:
             return made
         best = [[one.item for one in row] for row in found]
         because = itertools.chain.from_iterable(asked.asking.explain(rows, best, explain))
         return made.assign(because=pd.Series(list(because), made.index, dtype=object))
+
+
+def _ask_times(given: int | Sequence[int] | None, n: int) -> Sequence[int] | None:
+    """A time of asking for each of n rows, if any is given."""
+    return [given] * n if isinstance(given, int) else given
 
 
 def _of_users(

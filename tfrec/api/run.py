@@ -122,7 +122,8 @@ class Run(recommending.Recommends):
         positions = self._known.positions(users)
         if asking.knows_users:
             return recommending.Asked(asking, users, histories)
-        return recommending.Asked(asking, None, self._known.histories(positions), users)
+        times = self._known.times(positions) if asking.reads_times else None
+        return recommending.Asked(asking, None, self._known.histories(positions), users, times)
 
     def recommend_all(
         self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True

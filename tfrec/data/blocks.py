@@ -4,10 +4,12 @@ Once each rating is assigned to a part of a row, no step needs all ratings in me
 splits them into blocks of consecutive rows on disk, `encode` makes the records of one block,
 `gather` writes one record file. The latter two take a small task each, so that they run one
 after the other here or in parallel in the workers of a pipeline, and write the same bytes.
+How rows are divided into blocks changes no record file: `tfrec.data.partitions` has its own.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -22,7 +24,9 @@ from tfrec.data.ratings import Ratings
 
 _RATINGS = 1_000_000  # in a block; sorting and encoding it takes about 100 MB
 _SLICE = 4_000_000  # ratings scattered in one step
+_HELD = 1 << 25  # bytes of records that are held while a file is gathered
 _CUT = "cut.json"
+_BLOCKS = "block_of_row.npy"
 
 Run = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
 """Applies a function to each task and returns the results in order."""
@@ -79,7 +83,8 @@ def scatter(
     Returns:
         The blocks, as tasks of `encode`.
     """
-    block_of_row = ((np.cumsum(counts.sum(1)) - 1).clip(0) // _RATINGS).astype(np.uint16)
+    block_of_row = ((np.cumsum(counts.sum(1)) - 1).clip(0) // _RATINGS).astype(np.uint32)
+    assign_rows(directory, block_of_row)
     n_blocks = int(block_of_row[-1]) + 1
     row = _row(ratings, rows)
     columns = {
@@ -103,31 +108,54 @@ def scatter(
             bounds.append([at.start, *ends.tolist()])
             for name, column in columns.items():
                 column[at][order].tofile(files[name])
-    first = np.searchsorted(block_of_row, np.arange(n_blocks + 1)).tolist()
-    cut = {"rows": first, "bounds": bounds, "fields": sorted(ratings.context)}
+    cut = {"bounds": bounds, "fields": sorted(ratings.context)}
     (directory / _CUT).write_text(json.dumps(cut))
     return [Block(str(directory), number) for number in range(n_blocks)]
+
+
+def assign_rows(directory: pathlib.Path, block_of_row: np.ndarray) -> None:
+    """Writes which block has which rows.
+
+    Args:
+        directory: That of the blocks.
+        block_of_row: uint32 `[n_rows]`.
+    """
+    np.save(directory / _BLOCKS, block_of_row)
 
 
 def encode(block: Block) -> int:
     """Sorts a block's ratings into rows and writes their records; returns the number of rows."""
     directory = pathlib.Path(block.directory)
     cut = json.loads((directory / _CUT).read_text())
-    first, end = cut["rows"][block.number : block.number + 2]
     pieces = [(b[block.number], b[block.number + 1]) for b in cut["bounds"]]
-    row, column, value, time, part = (
-        _read_column(directory, name, pieces) for name in ("row", "column", "value", "time", "part")
-    )
-    lists = (row - first).astype(np.int64) * len(schema.PARTS) + part
-    order = _order(lists, time)
-    per_row = np.bincount(lists, minlength=(end - first) * len(schema.PARTS))
-    per_row = per_row.reshape(-1, len(schema.PARTS))
-    found = {"user": np.arange(first, end)}
-    starts = {"user": np.arange(end - first + 1)}
-    fields = {name: _read_column(directory, f"field_{name}", pieces) for name in cut["fields"]}
+    names = ("row", "column", "value", "time", "part", *(f"field_{n}" for n in cut["fields"]))
+    return write_records(block, {name: _read_column(directory, name, pieces) for name in names})
+
+
+def write_records(block: Block, columns: Mapping[str, np.ndarray]) -> int:
+    """Sorts ratings into the rows of a block and writes their records.
+
+    Args:
+        block: The block; `assign_rows` has written its rows.
+        columns: `row`, `column`, `value`, `time`, `part` and `field_<name>` of the ratings, each
+            `[n]`, in file order.
+
+    Returns:
+        The number of rows.
+    """
+    directory = pathlib.Path(block.directory)
+    rows = np.flatnonzero(np.load(directory / _BLOCKS, mmap_mode="r") == block.number)
+    part, n_parts = columns["part"], len(schema.PARTS)
+    lists = np.searchsorted(rows, columns["row"]) * n_parts + part
+    order = _order(lists, columns["time"])
+    per_row = np.bincount(lists, minlength=len(rows) * n_parts).reshape(-1, n_parts)
+    found = {"user": rows}
+    starts = {"user": np.arange(len(rows) + 1)}
+    lists_of = [columns[name] for name in ("column", "value", "time")]
+    fields = {n.removeprefix("field_"): x for n, x in columns.items() if n.startswith("field_")}
     for p, name in enumerate(schema.PARTS):
         of_part = order[part[order] == p]  # row after row
-        features = dict(zip(schema.feature_names(name), (column, value, time), strict=True))
+        features = dict(zip(schema.feature_names(name), lists_of, strict=True))
         features |= {schema.context_name(name, field): x for field, x in fields.items()}
         found |= {feature: entries[of_part] for feature, entries in features.items()}
         starts |= dict.fromkeys(features, np.concatenate([[0], np.cumsum(per_row[:, p])]))
@@ -161,20 +189,46 @@ def gather(file: File) -> int:
     import tensorflow as tf  # only here: planning and encoding do not need it
 
     directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
-    first = np.array(json.loads((directory / _CUT).read_text())["rows"])
-    ends = [np.cumsum(np.load(directory / f"sizes-{b}.npy")) for b in range(len(first) - 1)]
+    block_of_row = np.load(directory / _BLOCKS)
+    n_rows = np.bincount(block_of_row)
     rows = np.load(directory / f"{path.name}.npy")
-    block = np.searchsorted(first, rows, side="right") - 1
-    with contextlib.ExitStack() as stack:
-        sources = [
-            stack.enter_context((directory / f"records-{b}").open("rb")).fileno()
-            for b in range(len(ends))
-        ]
-        writer = stack.enter_context(tf.io.TFRecordWriter(str(path)))
-        for b, index in zip(block.tolist(), (rows - first[block]).tolist(), strict=True):
-            start, end = int(ends[b][index - 1]) if index else 0, int(ends[b][index])
-            writer.write(os.pread(sources[b], end - start, start))
+    block, index = block_of_row[rows], _index_in_block(block_of_row, n_rows)[rows]
+    start, size = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for number in np.unique(block).tolist():
+        sizes, own = np.load(directory / f"sizes-{number}.npy"), block == number
+        start[own], size[own] = (np.cumsum(sizes) - sizes)[index[own]], sizes[index[own]]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for at in _pieces(size):
+            for record in _records(directory, block[at], start[at], size[at]):
+                writer.write(record)
     return len(rows)
+
+
+def _pieces(size: np.ndarray) -> Iterator[slice]:
+    """Consecutive records that are held in memory at once."""
+    piece = np.cumsum(size) // _HELD
+    bounds = np.flatnonzero(np.diff(piece, prepend=-1, append=np.inf))
+    return (slice(start, end) for start, end in itertools.pairwise(bounds.tolist()))
+
+
+def _records(
+    directory: pathlib.Path, block: np.ndarray, start: np.ndarray, size: np.ndarray
+) -> list[bytes]:
+    """Reads records from the files of their blocks, of which only one is open at a time."""
+    found = [b""] * len(block)
+    for number in np.unique(block).tolist():
+        with (directory / f"records-{number}").open("rb") as file:
+            for i in np.flatnonzero(block == number).tolist():
+                found[i] = os.pread(file.fileno(), int(size[i]), int(start[i]))
+    return found
+
+
+def _index_in_block(block_of_row: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How many rows of its block are before each row, `[n_rows]`."""
+    order = np.argsort(block_of_row, kind="stable")
+    index = np.empty(len(order), np.int64)
+    index[order] = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return index
 
 
 def shuffled(candidates: np.ndarray, seed: int, group: int) -> np.ndarray:

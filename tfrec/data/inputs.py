@@ -36,6 +36,7 @@ def rows_to_score(info: DatasetInfo, most: int) -> int:
     return max(1, min(most, _SCORES // max(1, info.n_columns)))
 
 
+@tf.autograph.experimental.do_not_convert
 def histories(
     data_dir: str | pathlib.Path,
     info: DatasetInfo,
@@ -47,6 +48,7 @@ def histories(
     epoch: int = 0,
     by_length: int | None = None,
     fill: bool = False,
+    times: bool = False,
 ) -> tf.data.Dataset:
     """Reads rows as padded histories.
 
@@ -69,11 +71,15 @@ def histories(
         by_length: Batch rows of similar length, where longer ones count as this long: sequence
             models then compute little on padding.
         fill: Fill the last batch in training too.
+        times: Read times, too.
 
     Returns:
         Batches of `(features, targets)`: features "user" int32 `[B]`, "items" int32
         `[B, L]` (padding -1), "values" float32 `[B, L]` (padding 0); targets "target_items"
-        int32 `[B, M]`, "target_values" float32 `[B, M]`, padded alike.
+        int32 `[B, M]`, "target_values" float32 `[B, M]`, padded alike. With `times` two more
+        features: "times" int64 `[B, L]`, seconds since 1970 (padding `schema.NO_TIME`), and
+        "ask_time" int64 `[B]`, the time of asking: of held-out rows with `--data ask_time=true`
+        the time of the target, else `schema.NO_TIME`.
 
     Raises:
         ValueError: unknown split, or it has no rows here.
@@ -81,20 +87,21 @@ def histories(
     inputs, targets = _parts(info, split)
     fill = fill or not split.startswith("train")
     batch_size = _batch_size(info, split, batch_size, fill)
+    asked_then = inputs != targets and info.config.get("ask_time", False)
 
     def batch(serialized: tf.Tensor) -> tuple[dict, dict]:
-        parsed = tf.io.parse_example(serialized, parsing.spec(inputs, targets))
-        items, values = parsing.merged(parsed, inputs)
-        items, values = (parsing.padded(x, batch_size) for x in (items, values))
-        features = {
-            "user": parsing.filled(parsed["user"], batch_size),
-            "items": items,
-            "values": values,
-        }
-        if inputs == targets:
-            return features, {"target_items": items, "target_values": values}
-        items, values = (parsing.padded(x, batch_size) for x in parsing.merged(parsed, targets))
-        return features, {"target_items": items, "target_values": values}
+        parsed = tf.io.parse_example(serialized, parsing.spec(inputs, targets, times=times))
+        columns = [parsing.padded(x, batch_size) for x in parsing.merged(parsed, inputs, times)]
+        features = {"user": parsing.filled(parsed["user"], batch_size)}
+        features |= dict(zip(("items", "values", "times"), columns, strict=False))
+        if inputs != targets:
+            columns = [
+                parsing.padded(x, batch_size) for x in parsing.merged(parsed, targets, times)
+            ]
+        if times:
+            unknown = tf.fill([batch_size], tf.constant(schema.NO_TIME, tf.int64))
+            features["ask_time"] = tf.reduce_max(columns[2], axis=1) if asked_then else unknown
+        return features, {"target_items": columns[0], "target_values": columns[1]}
 
     rows = _rows(data_dir, info, split, shuffle, seed, epoch)
     if by_length:
@@ -103,6 +110,7 @@ def histories(
     return _finish(rows.map(batch, tf.data.AUTOTUNE), info.row_counts[split], batch_size, fill)
 
 
+@tf.autograph.experimental.do_not_convert
 def events(
     data_dir: str | pathlib.Path,
     info: DatasetInfo,

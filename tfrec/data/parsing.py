@@ -7,13 +7,15 @@ import tensorflow as tf
 
 from tfrec import schema
 
+_PADDING = {tf.int32: schema.PAD, tf.float32: 0.0, tf.int64: schema.NO_TIME}  # items, values, times
 
-def spec(*lists: Sequence[str]) -> dict:
-    """Spec of the parts' features; times too where parts are merged in time order."""
+
+def spec(*lists: Sequence[str], times: bool = False) -> dict:
+    """Spec of the parts' features; times too if asked for, or to merge parts in time order."""
     features = _example_spec(dict.fromkeys(part for parts in lists for part in parts))
-    for part in (part for parts in lists if len(parts) > 1 for part in parts):
-        times = schema.feature_names(part)[2]
-        features[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    for part in (part for parts in lists if times or len(parts) > 1 for part in parts):
+        name = schema.feature_names(part)[2]
+        features[name] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
     return features
 
 
@@ -27,16 +29,16 @@ def _example_spec(parts: Iterable[str]) -> dict:
     return features
 
 
-def merged(parsed: dict, parts: Sequence[str]) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
-    """Items (int32) and values of one part, or of several together in time order.
+def merged(parsed: dict, parts: Sequence[str], times: bool = False) -> list[tf.RaggedTensor]:
+    """Items (int32), values and with `times` times (int64) of a part, or of several in time order.
 
-    Among equal times the earlier part comes first. Both are ragged `[rows, None]`.
+    Among equal times the earlier part comes first. All are ragged `[rows, None]`.
     """
-    columns = 2 if len(parts) == 1 else 3  # times are read only where needed
+    columns = 3 if times or len(parts) > 1 else 2  # times are read only where needed
     lists = [[parsed[name] for name in schema.feature_names(part)[:columns]] for part in parts]
-    items, values, *_ = functools.reduce(_merge, lists)
+    items, *rest = functools.reduce(_merge, lists)
     # Cast before padding, while there are fewer numbers to convert.
-    return tf.cast(items, tf.int32), values
+    return [tf.cast(items, tf.int32), *rest[: 2 if times else 1]]
 
 
 def _merge(first: list[tf.RaggedTensor], second: list[tf.RaggedTensor]) -> list[tf.RaggedTensor]:
@@ -105,7 +107,7 @@ def flat(parsed: dict, parts: Sequence[str], context: Sequence[str]) -> list[tf.
 
 def padded(ragged: tf.RaggedTensor, batch_size: int) -> tf.Tensor:
     """Dense `[batch_size, longest]`; missing rows are all padding."""
-    default = schema.PAD if ragged.dtype == tf.int32 else 0
+    default = _PADDING[ragged.dtype]
     return ragged.to_tensor(default, shape=[batch_size, None])
 
 

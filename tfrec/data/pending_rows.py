@@ -47,12 +47,32 @@ def scatter(
     """
     data, parts = indexed.parts.kept.ratings, indexed.parts
     counts = blocks.counts(data, parts.part, config.rows, len(parts.group))
+    rows = announce(directory, indexed, counts, raw, config)
+    tasks = blocks.scatter(rows.directory, data, parts.part, config.rows, counts)
+    return dataclasses.replace(rows, tasks=tasks)
+
+
+def announce(
+    directory: pathlib.Path,
+    indexed: Indexed,
+    counts: np.ndarray,
+    raw: RawDataset,
+    config: DataConfig,
+) -> PendingRows:
+    """Writes vocabularies and side tables, and plans the record files; there are no tasks yet.
+
+    Args:
+        directory: As of `scatter`.
+        indexed: As of `scatter`; its ratings are not used.
+        counts: Ratings by row and part, `[n_rows, 3]`.
+        raw: As of `scatter`.
+        config: As of `scatter`.
+    """
     info = summary.info(indexed, counts, raw, config)
     _write_vocabularies(directory, indexed)
     work = directory / "blocks"
     work.mkdir()
-    tasks = blocks.scatter(work, data, parts.part, config.rows, counts)
-    return PendingRows(work, tasks, _orders(parts, counts, config), info)
+    return PendingRows(work, [], _orders(indexed.parts, counts, config), info)
 
 
 def gather(directory: pathlib.Path, rows: PendingRows, run: blocks.Run) -> DatasetInfo:

@@ -92,9 +92,14 @@ def write(
     rows = pending_rows.scatter(directory, found, raw, config)
     del found  # frees the ratings, which are on disk now
     info = pending_rows.gather(directory, rows, run or _one_by_one(progress))
+    write_info(directory, info)
+    return info
+
+
+def write_info(directory: pathlib.Path, info: DatasetInfo) -> None:
+    """Writes `info.json`, the last file."""
     text = json.dumps(info.to_dict(), indent=2, sort_keys=True) + "\n"
     (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
-    return info
 
 
 def indexed(raw: RawDataset, config: DataConfig, progress: bool = True) -> Indexed:

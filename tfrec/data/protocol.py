@@ -6,7 +6,7 @@ from tfrec.schema import DatasetInfo
 from tfrec.split_rules import GivenFiles
 
 _BY_IDS = (  # rows without users and items allow only the default of each
-    *("split", "rows", "min_user_ratings", "max_user_ratings", "min_item_ratings", "core"),
+    *("split", "law", "rows", "min_user_ratings", "max_user_ratings", "min_item_ratings", "core"),
     *("duplicates", "missing", "min_rating", "drop_rating", "label_above", "title_vectors"),
 )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from tfrec.config import DataConfig
 from tfrec.data import vocabulary
 from tfrec.datasets.raw_dataset import rating_number
 from tfrec.ratings import Ratings, occurs
+from tfrec.split_rules import SplitRule, hash_law
 
 CODED = ("category",)  # kinds of context that are codes; others are numbers
 _DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
@@ -56,6 +58,24 @@ def collect(
     arrays["context"] = {name: np.concatenate(context.pop(name)) for name in list(context)}
     found = {name: coder.ids for name, coder in categories.items() if name in arrays["context"]}
     return Ratings(**arrays), coders["users"].ids, coders["items"].ids, found
+
+
+def with_pairs(
+    ratings: Ratings, user_ids: list[str], item_ids: list[str], rule: SplitRule
+) -> Ratings:
+    """Adds the `pairs` if the rule reads them.
+
+    Args:
+        ratings: With codes for users and items.
+        user_ids: Raw ids by code.
+        item_ids: Raw ids by code.
+        rule: The rule.
+    """
+    if not rule.needs_pairs:
+        return ratings
+    users, items = hash_law.of_ids(user_ids), hash_law.of_ids(item_ids)
+    pairs = hash_law.of_pairs(users[ratings.users], items[ratings.items])
+    return dataclasses.replace(ratings, pairs=pairs)
 
 
 def to_positions(
@@ -119,23 +139,64 @@ def drop_duplicates(
         ValueError: `keep` is "error" and there are duplicates, or it is "sum" or "count" and
             they are in different parts.
     """
+    if keep == "error":
+        found = first_repeat(ratings, len(item_ids))
+        if found:
+            refuse_repeat(found, user_ids, item_ids, locate)
+        return ratings, 0
+    return merge_duplicates(ratings, keep, len(item_ids))
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Repeat:
+    """The first pair of user and item, by their codes, that occurs twice.
+
+    Attributes:
+        user: Its user's code.
+        item: Its item's code.
+        first: Number of a rating of the pair.
+        second: Number of a later one.
+        n: How many ratings in all repeat a pair.
+    """
+
+    user: int
+    item: int
+    first: int
+    second: int
+    n: int
+
+
+def first_repeat(ratings: Ratings, n_items: int) -> Repeat | None:
+    """The first repeat; None if there is none; ratings are numbered from 0."""
+    n = _repeats(_pairs(ratings, n_items))
+    if not n:
+        return None
+    order, same = _by_pair(ratings, n_items)
+    i = int(np.argmax(same))
+    first, second = sorted((int(order[i]), int(order[i + 1])))
+    return Repeat(int(ratings.users[first]), int(ratings.items[first]), first, second, n)
+
+
+def refuse_repeat(
+    found: Repeat, user_ids: list[str], item_ids: list[str], locate: Callable[[int], str]
+) -> NoReturn:
+    """Raises ValueError about a repeat, with the cure; arguments as of `drop_duplicates`."""
+    raise ValueError(
+        f"user {user_ids[found.user]!r} rated item {item_ids[found.item]!r} twice: "
+        f"{locate(found.first)}, and {locate(found.second)} (duplicates in all: {found.n}); keep "
+        "one of each with --data duplicates=last (or first), or add them up with duplicates=sum "
+        "(or count)"
+    )
+
+
+def merge_duplicates(ratings: Ratings, keep: str, n_items: int) -> tuple[Ratings, int]:
+    """`drop_duplicates` for a `keep` other than "error"."""
     if keep == "count":
         ratings = dataclasses.replace(ratings, values=np.ones(len(ratings), np.float32))
-    n = _repeats(_pairs(ratings, len(item_ids)))
+    n = _repeats(_pairs(ratings, n_items))
     if not n:
         return ratings, 0
-    pairs = _pairs(ratings, len(item_ids))
-    order = np.lexsort((ratings.times, pairs))  # stable: ties keep file order
-    same = pairs[order[1:]] == pairs[order[:-1]]
-    if keep == "error":
-        i = int(np.argmax(same))
-        first, second = sorted((int(order[i]), int(order[i + 1])))
-        raise ValueError(
-            f"user {user_ids[ratings.users[first]]!r} rated item "
-            f"{item_ids[ratings.items[first]]!r} twice: {locate(first)}, and {locate(second)} "
-            f"(duplicates in all: {n}); keep one of each with --data duplicates=last (or first), "
-            "or add them up with duplicates=sum (or count)"
-        )
+    order, same = _by_pair(ratings, n_items)
     if keep in ("sum", "count"):
         ratings, keep = _summed(ratings, order, same), "last"
     end = np.ones(1, bool)
@@ -167,6 +228,13 @@ def _pairs(ratings: Ratings, n_items: int) -> np.ndarray:
     return pairs
 
 
+def _by_pair(ratings: Ratings, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order by pair and time, and which ratings after the first have the pair before them."""
+    pairs = _pairs(ratings, n_items)
+    order = np.lexsort((ratings.times, pairs))  # stable: ties keep file order
+    return order, pairs[order[1:]] == pairs[order[:-1]]
+
+
 def _repeats(numbers: np.ndarray) -> int:
     """How many of the numbers repeat an earlier one; sorts them in place."""
     numbers.sort()
@@ -185,35 +253,67 @@ def apply_filters(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[s
     Raises:
         ValueError: nothing is left.
     """
-    dropped: dict[str, int] = {}
-
-    def keep(mask: np.ndarray, reason: str) -> None:
-        nonlocal ratings
-        n = int(len(mask) - mask.sum())
-        if n:
-            dropped[reason] = dropped.get(reason, 0) + n
-            ratings = ratings.take(mask)
-
-    if config.min_rating is not None:
-        keep(ratings.values >= config.min_rating, "min_rating")
-    if config.drop_rating is not None:
-        keep(ratings.values != config.drop_rating, "drop_rating")
+    ratings, dropped = filter_values(ratings, config)
     n_before = -1
     while n_before != len(ratings):
         n_before = len(ratings)
-        if config.min_item_ratings:
-            keep(_counts(ratings.items) >= config.min_item_ratings, "min_item_ratings")
-        if config.min_user_ratings:
-            keep(_counts(ratings.users) >= config.min_user_ratings, "min_user_ratings")
-        if config.max_user_ratings:
-            keep(_counts(ratings.users) <= config.max_user_ratings, "max_user_ratings")
+        ratings, more = filter_counts(ratings, config, np.bincount(ratings.items))
+        dropped = {n: dropped.get(n, 0) + more.get(n, 0) for n in dropped | more}
         if not config.core:
             break
     if not len(ratings):
-        raise ValueError(
-            f"no rating passes the filters (dropped: {dropped}); lower --data min_rating, "
-            "min_user_ratings or min_item_ratings"
-        )
+        refuse_nothing(dropped)
+    return ratings, dropped
+
+
+def refuse_nothing(dropped: Mapping[str, int]) -> NoReturn:
+    """Raises ValueError about filters that leave no rating."""
+    raise ValueError(
+        f"no rating passes the filters (dropped: {dropped}); lower --data min_rating, "
+        "min_user_ratings or min_item_ratings"
+    )
+
+
+def filter_values(ratings: Ratings, config: DataConfig) -> tuple[Ratings, dict[str, int]]:
+    """Drops ratings by their values; returns the others, and the numbers by reason."""
+    return _filtered(
+        ratings,
+        ("min_rating", config.min_rating is not None, lambda r: r.values >= config.min_rating),
+        ("drop_rating", config.drop_rating is not None, lambda r: r.values != config.drop_rating),
+    )
+
+
+def filter_counts(
+    ratings: Ratings, config: DataConfig, item_counts: np.ndarray
+) -> tuple[Ratings, dict[str, int]]:
+    """Drops rare items' ratings once, then those of users with too few or too many.
+
+    Args:
+        ratings: Of all users, or all those of some of them.
+        config: `min_item_ratings`, `min_user_ratings` and `max_user_ratings` are used.
+        item_counts: Number of ratings by item, of all users.
+    """
+    least_item, least = config.min_item_ratings, config.min_user_ratings
+    most = config.max_user_ratings
+    return _filtered(
+        ratings,
+        ("min_item_ratings", least_item, lambda r: item_counts[r.items] >= least_item),
+        ("min_user_ratings", least, lambda r: _counts(r.users) >= least),
+        ("max_user_ratings", most, lambda r: _counts(r.users) <= most),
+    )
+
+
+def _filtered(
+    ratings: Ratings, *filters: tuple[str, Any, Callable[[Ratings], np.ndarray]]
+) -> tuple[Ratings, dict[str, int]]:
+    """Applies those of the filters that are on, one after the other."""
+    dropped = {}
+    for reason, on, passes in filters:
+        if on and len(ratings):
+            mask = passes(ratings)
+            if n := int(len(mask) - mask.sum()):
+                dropped[reason] = n
+                ratings = ratings.take(mask)
     return ratings, dropped
 
 

@@ -4,7 +4,7 @@ None of them writes a file or changes its argument. `prepare.write` calls them i
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import tqdm
 
 from tfrec import schema
 from tfrec.config import DataConfig
-from tfrec.data import fields, ratings, texts, vocabulary
+from tfrec.data import exact, fields, ratings, texts, vocabulary
 from tfrec.datasets.raw_dataset import RawDataset, rating_number
 from tfrec.ratings import Ratings, occurs
 from tfrec.split_rules import DROPPED, HISTORY
@@ -67,6 +67,43 @@ class Parts:
 
 
 @dataclasses.dataclass(frozen=True)
+class Totals:
+    """What `info.json` tells of all ratings, and the index of those of training.
+
+    Attributes:
+        n: Number of ratings.
+        mean: Mean of the training values.
+        lowest: The lowest value.
+        highest: The highest value.
+        times: The first and the last time in training.
+        used: By "user" and "item": which positions occur in training, bool `[n]`.
+    """
+
+    n: int
+    mean: float
+    lowest: float
+    highest: float
+    times: tuple[int, int]
+    used: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, parts: Parts) -> "Totals":
+        """The totals of ratings in memory."""
+        data, in_train = parts.kept.ratings, parts.in_train
+        times, values = data.times[in_train], data.values
+        used = {"user": data.users, "item": data.items}
+        sizes = {"user": len(parts.kept.user_ids), "item": len(parts.kept.item_ids)}
+        return cls(
+            n=len(data),
+            mean=exact.mean(exact.total(values[in_train]), len(times)),
+            lowest=float(values.min(initial=np.inf)),
+            highest=float(values.max(initial=-np.inf)),
+            times=(int(times.min()), int(times.max())) if len(times) else (0, 0),
+            used={of: occurs(positions[in_train], sizes[of]) for of, positions in used.items()},
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Indexed:
     """All data that is written.
 
@@ -75,9 +112,11 @@ class Indexed:
         tables: By "user" and "item": ids and side fields as text, aligned with the ids.
         columns: Side information as numbers.
         fields: The fields that models may read, those computed from the time last.
+        totals: Totals of the ratings.
     """
 
     parts: Parts
+    totals: Totals
     tables: dict[str, pd.DataFrame]
     columns: list[fields.Column]
     fields: tuple[schema.Field, ...]
@@ -134,7 +173,8 @@ def split(found: Interactions, config: DataConfig) -> Parts:
     order = config.rule.order(len(found.ratings))
     if order is not None:
         found = dataclasses.replace(found, ratings=found.ratings.take(order))
-    cut = config.rule.split(found.ratings, len(found.user_ids), len(found.item_ids))
+    data = ratings.with_pairs(found.ratings, found.user_ids, found.item_ids, config.rule)
+    cut = config.rule.split(data, len(found.user_ids), len(found.item_ids))
     kept = cut.part != DROPPED
     found = dataclasses.replace(
         found, ratings=found.ratings.take(kept), dropped=found.dropped | cut.dropped
@@ -172,22 +212,40 @@ def index(parts: Parts, raw: RawDataset, config: DataConfig) -> Indexed:
     Raises:
         ValueError: a side table has two rows for one id, or an entry that is not of its kind.
     """
-    kept, in_train = parts.kept, parts.in_train
+    totals = Totals.of(parts)
+    kept = parts.kept
+    events = fields.of_events(
+        kept.ratings.context, kept.categories, parts.in_train, config.min_category
+    )
+    found = index_tables(parts, totals, raw, config, list(events))
+    context = {c.field.name: c.entries for c in found.columns if c.field.of == "event"}
+    kept = dataclasses.replace(kept, ratings=dataclasses.replace(kept.ratings, context=context))
+    return dataclasses.replace(found, parts=dataclasses.replace(parts, kept=kept))
+
+
+def index_tables(
+    parts: Parts,
+    totals: Totals,
+    raw: RawDataset,
+    config: DataConfig,
+    events: Sequence[fields.Column] = (),
+) -> Indexed:
+    """`index` without the ratings, given their totals and the events' own fields."""
+    kept = parts.kept
     tables = {
         "user": _aligned(raw.users, "user", kept.user_ids),
         "item": _aligned(raw.items, "item", kept.item_ids),
     }
     columns = [
-        *_of_tables(tables, kept.ratings, in_train, raw.kinds),
+        *_of_tables(tables, totals.used, raw.kinds),
         *texts.of_titles(config.title_vectors, tables["item"], raw.kinds),
-        *fields.of_events(kept.ratings.context, kept.categories, in_train, config.min_category),
+        *events,
     ]
-    context = {c.field.name: c.entries for c in columns if c.field.of == "event"}
-    kept = dataclasses.replace(kept, ratings=dataclasses.replace(kept.ratings, context=context))
-    with_times = raw.has_times and in_train.any()
-    of_times = fields.of_times(kept.ratings.times[in_train]) if with_times else []
+    with_times = raw.has_times and totals.used["user"].any()
+    of_times = fields.of_times(np.array(totals.times)) if with_times else []
     return Indexed(
-        dataclasses.replace(parts, kept=kept),
+        parts,
+        totals,
         tables=tables,
         columns=columns,
         fields=(*(column.field for column in columns), *of_times),
@@ -200,15 +258,11 @@ def _aligned(table: pd.DataFrame, key: str, ids: list[str]) -> pd.DataFrame:
 
 
 def _of_tables(
-    tables: Mapping[str, pd.DataFrame],
-    data: Ratings,
-    in_train: np.ndarray,
-    kinds: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame], used: Mapping[str, np.ndarray], kinds: Mapping[str, str]
 ) -> Iterator[fields.Column]:
     """The fields of users and items."""
-    for of, positions in (("user", data.users), ("item", data.items)):
-        used = occurs(positions[in_train], len(tables[of]))
-        yield from fields.of_table(tables[of], of, kinds, used)
+    for of, table in tables.items():
+        yield from fields.of_table(table, of, kinds, used[of])
 
 
 def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:

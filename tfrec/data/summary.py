@@ -10,7 +10,7 @@ from tfrec import config as configs
 from tfrec import schema
 from tfrec.config import DataConfig
 from tfrec.data import protocol
-from tfrec.data.stages import Indexed, Parts
+from tfrec.data.stages import Indexed, Parts, Totals
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.schema import DatasetInfo
 from tfrec.split_rules import HISTORY, TEST, VALIDATION
@@ -39,22 +39,23 @@ def info(indexed: Indexed, counts: np.ndarray, raw: RawDataset, config: DataConf
     kept = parts.kept
     n_users, n_items = len(kept.user_ids), len(kept.item_ids)
     return DatasetInfo(
-        **_described(parts, raw, config),
+        **_described(indexed, raw, config),
         **_counted(counts, parts),
         n_users=n_users,
         n_items=n_items,
-        sparsity=1 - len(kept.ratings) / (n_users * n_items),
+        sparsity=1 - indexed.totals.n / (n_users * n_items),
         dropped=kept.dropped,
-        rating_mean=float(kept.ratings.values[parts.in_train].mean(dtype=np.float64)),
+        rating_mean=indexed.totals.mean,
         fields=indexed.fields,
         fingerprint=fingerprint(raw, config),
         format=schema.FORMAT_VERSION,
     )
 
 
-def _described(parts: Parts, raw: RawDataset, config: DataConfig) -> dict[str, Any]:
+def _described(indexed: Indexed, raw: RawDataset, config: DataConfig) -> dict[str, Any]:
     """Entries that follow from the source and the settings."""
-    lowest, highest, step = _scale(parts, raw, config)
+    parts = indexed.parts
+    lowest, highest, step = _scale(indexed.totals, raw, config)
     return {
         "name": raw.name,
         "protocol": "; ".join(filter(None, [protocol.describe(config, raw), parts.note])),
@@ -69,14 +70,13 @@ def _described(parts: Parts, raw: RawDataset, config: DataConfig) -> dict[str, A
     }
 
 
-def _scale(parts: Parts, raw: RawDataset, config: DataConfig) -> tuple[float, float, float]:
+def _scale(totals: Totals, raw: RawDataset, config: DataConfig) -> tuple[float, float, float]:
     """Lowest and highest rating, and the step between two."""
     if config.label_above is not None:
         return 0.0, 1.0, 1.0
     if config.duplicates in ("sum", "count"):
-        values = parts.kept.ratings.values
         step = 1.0 if config.duplicates == "count" else float(raw.rating_step)
-        return float(values.min()), float(values.max()), step
+        return totals.lowest, totals.highest, step
     return float(raw.rating_min), float(raw.rating_max), float(raw.rating_step)
 
 

@@ -151,7 +151,7 @@ def _dataset(
         rating_max=scale.maximum,
         rating_step=scale.step,
         has_times=True,
-        kinds=_KINDS,
+        kinds={name: kind for name, kind in _KINDS.items() if name in users or name in items},
         locate=rating_locator.locator(ratings, header=bool(layout.header)),
     )
 

@@ -28,3 +28,17 @@ def newest_items(items: tf.Tensor, length: int, skip: tf.Tensor | None = None) -
     indices = tf.stack([kept[:, 0], tf.cast(column, tf.int64)], axis=1)
     shape = tf.cast([tf.shape(items)[0], width], tf.int64)
     return tf.scatter_nd(indices, tf.gather_nd(items, kept) - PAD, shape) + PAD
+
+
+def columns_of(items: tf.Tensor) -> tf.Tensor:
+    """The column of each item, int32 `[batch, length]`, padding -1.
+
+    Cut into windows like the items, they say where to take what belongs to these (`taken`).
+    """
+    return tf.where(items >= 0, tf.range(tf.shape(items)[1]), PAD)
+
+
+def taken(entries: tf.Tensor, columns: tf.Tensor, padding: int) -> tf.Tensor:
+    """The entries `[batch, length]` of `columns`, int32 `[batch, L]`; `padding` where it is -1."""
+    found = tf.gather(entries, tf.maximum(columns, 0), batch_dims=1)
+    return tf.where(columns >= 0, found, tf.constant(padding, entries.dtype))

@@ -56,6 +56,27 @@ def binary(states, items, table, bias, negatives, excluded, beta: float = 1.0) -
     return (beta * tf.nn.softplus(-positive) + loss) / (1 + negative.shape[1])
 
 
+def in_rows(history: tf.Tensor, rows: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Which items are in which rows, by binary search: no tensor is as wide as the catalogue.
+
+    Args:
+        history: int32 `[batch, length]`, padding -1.
+        rows: Positions of rows, int64 `[n]`.
+        items: int32 `[n, k]`, or `[1, k]` for the same in all rows.
+
+    Returns:
+        bool `[n, k]`.
+    """
+    n_rows = tf.shape(history, tf.int64)[0]
+    size = tf.cast(tf.reduce_max([tf.reduce_max(history), tf.reduce_max(items)]), tf.int64) + 2
+    known = tf.range(n_rows)[:, tf.newaxis] * size + tf.cast(history, tf.int64) + 1
+    known = tf.sort(tf.reshape(known, [-1]))
+    asked = rows[:, tf.newaxis] * size + tf.cast(items, tf.int64) + 1
+    flat = tf.reshape(asked, [-1])
+    at = tf.minimum(tf.searchsorted(known, flat), tf.size(known) - 1)
+    return tf.reshape(tf.gather(known, at) == flat, tf.shape(asked))
+
+
 def gbce_beta(negatives: int, n_items: int, t: float) -> float:
     """Beta = alpha (t (1 - 1 / alpha) + 1 / alpha), alpha = k / (I - 1) (gSASRec, eq. 14).
 

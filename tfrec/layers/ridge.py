@@ -90,7 +90,7 @@ def compiled(function: Callable, others: Sequence[tf.TensorSpec]) -> Callable:
         others: Signatures of its arguments after items and values.
     """
     padded = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.float32)]
-    traced = tf.function(function, input_signature=[*padded, *others])
+    traced = tf.function(function, input_signature=[*padded, *others], autograph=False)
 
     def call(*args) -> np.ndarray:
         try:

@@ -62,6 +62,25 @@ def attention_mask(real: tf.Tensor, causal: bool) -> tf.Tensor:
     return past & (real[:, None, :] | tf.eye(length, dtype=tf.bool))
 
 
+def last_queries(x: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The last position of x, `[batch, 1, width]`, and its mask, for attention to all positions."""
+    return x[:, -1:], mask[:, -1:]
+
+
+def by_head(x: tf.Tensor, heads: int) -> tf.Tensor:
+    """`[batch, L, width]` -> `[batch, heads, L, width / heads]`."""
+    shape = tf.shape(x)
+    x = tf.reshape(x, [shape[0], shape[1], heads, x.shape[-1] // heads])
+    return tf.transpose(x, [0, 2, 1, 3])
+
+
+def joined(x: tf.Tensor) -> tf.Tensor:
+    """The inverse of `by_head`."""
+    width = x.shape[1] * x.shape[3]
+    x = tf.transpose(x, [0, 2, 1, 3])
+    return tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], width])
+
+
 @keras.saving.register_keras_serializable("tfrec")
 class Block(keras.layers.Layer):
     """Post-LN encoder block: y = LN(x + attention(x)); LN(y + W2 gelu(W1 y)), W1 4 times as wide.
@@ -88,9 +107,11 @@ class Block(keras.layers.Layer):
         ]
         self.dropout = keras.layers.Dropout(dropout)
 
-    def call(self, x, mask, training=False):
-        """`[batch, L, width]` and an `attention_mask` -> `[batch, L, width]`."""
-        attended = self.attention(x, x, attention_mask=mask, training=training)
+    def call(self, x, mask, training=False, last=False):
+        """`[batch, L, width]` and an `attention_mask` -> `[batch, L, width]`, or the last alone."""
+        keys = x
+        x, mask = last_queries(x, mask) if last else (x, mask)
+        attended = self.attention(x, keys, attention_mask=mask, training=training)
         x = self.norms[0](x + self.dropout(attended, training=training))
         added = self.narrow(self.wide(x))
         return self.norms[1](x + self.dropout(added, training=training))

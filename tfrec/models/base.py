@@ -32,8 +32,9 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
 
     Features are a flat dict of dense tensors: `user` int32 `[batch]` (-1: an unknown user; in
     training and evaluation an empty row that fills up the last batch), `items` int32
-    `[batch, length]` (padding -1) and `values` float32 `[batch, length]`. Targets are
-    `target_items` and `target_values`, `[batch, length]`; in training they are the row itself.
+    `[batch, length]` (padding -1) and `values` float32 `[batch, length]`; a model that reads times
+    gets two more, see `reads_times`. Targets are `target_items` and `target_values`, `[batch,
+    length]`; in training they are the row itself.
 
     Attributes:
         task: "rating", "ranking", "ctr" or a `Task`: how the model is evaluated and served. Where
@@ -41,6 +42,10 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         reads: "histories" or, for an `EventModel`, "events": the kind of input.
         max_items: Maximum number of a history's newest items that the model reads, or None for all.
             Training batches hold rows of similar length, counted up to this.
+        reads_times: Whether a model of histories reads times: features then have `times`, int64
+            `[batch, length]` in seconds since 1970, and `ask_time`, int64 `[batch]`, the time for
+            which scores are wanted. `schema.NO_TIME` is an unknown time, and the padding. Where
+            the features have neither, as in a request without times, the model must score, too.
         needs_ids: Whether the data must have user and item ids.
         knows_users: Whether a model of histories also has weights for each known user.
         closed_form: Whether `fit` solves in closed form instead of by gradient descent.
@@ -55,6 +60,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
     task: str | Task = "rating"
     reads: ClassVar[str] = "histories"
     max_items: ClassVar[int | None] = None
+    reads_times: ClassVar[bool] = False
     needs_ids: ClassVar[bool] = True
     knows_users: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
@@ -117,8 +123,8 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         """Makes a model and builds its variables, by one call for scores and one for training.
 
         Raises:
-            ValueError: the data has rows of the other kind or no ids, or does not fit the task, as
-                where all ratings are the same.
+            ValueError: the data has rows of the other kind, no ids, or no times that the model
+                reads; or it does not fit the task, as where all ratings are the same.
         """
         if cls.needs_ids and not info.has_ids:
             raise ValueError(
@@ -132,6 +138,11 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
                 f"{cls.__name__} with these settings reads rows by {wanted}, the data is prepared "
                 f"with rows by {info.rows}: prepare another --data_dir with --data rows={wanted}"
                 + (f", or train with --set rows={info.rows}" if isinstance(model, ItemRows) else "")
+            )
+        if model.reads_times and not info.has_times:
+            raise ValueError(
+                f"{cls.__name__} with these settings reads times, which {info.name} does not have: "
+                "train with --set time_bias=false, or prepare data with times"
             )
         model.task_object.check(info, cls.__name__, hasattr(model.config, "task"))
         model(model.empty_features())

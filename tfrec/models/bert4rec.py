@@ -87,17 +87,17 @@ class BERT4Rec(SelfAttention):
         """The token that replaces a masked item."""
         return self.info.n_items
 
-    def encode(self, tokens, training):
-        """The output of the last block, `[batch, L, width]`."""
+    def encode(self, tokens, training, last=False):
+        """The output of the last block, `[batch, L, width]`, or with `last` `[batch, 1, width]`."""
         x = self.first_norm(self.positions(self.embed(tokens)))
         x = self.dropout(x, training=training)
         mask = attention_mask(tokens >= 0, causal=False)
         for block in self.blocks:
-            x = block(x, mask, training=training)
+            x = block(x, mask, training=training, last=last and block is self.blocks[-1])
         return x
 
-    def states(self, tokens, training):
-        return self.last_norm(self.head(self.encode(tokens, training)))
+    def states(self, tokens, training, last=False):
+        return self.last_norm(self.head(self.encode(tokens, training, last)))
 
     def query(self, items):
         tokens = newest_items(items, self.config.window - 1)

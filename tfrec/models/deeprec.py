@@ -149,3 +149,8 @@ class DeepRec(Residual):
         """One step of the optimizer."""
         weights = self.trainable_weights
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+
+    def fixed_point_gap(self, features) -> tf.Tensor:
+        """Mean of (f(f(x)) - f(x))^2 for each row, `[batch]`, which re-feeding minimises."""
+        _, y = self.forward(features)
+        return tf.reduce_mean(tf.square(self.reconstruct(y) - y), axis=1)

@@ -54,6 +54,7 @@ class Ensemble(Recommender):
         super().__init__(info, config, **kwargs)
         self.members = list(members)
         self.reads = "events" if any(map(needs_user, members)) else "histories"
+        self.reads_times = any(member.reads_times for member in members)
         self.shares = self.add_weight(
             (len(members),), "zeros", trainable=False, autocast=False, name="shares"
         )

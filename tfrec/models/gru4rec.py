@@ -51,7 +51,7 @@ class GRU4Rec(Sequence):
         ]
         self.out = Dense(self.config.width, name="out")
 
-    def states(self, tokens, training):
+    def states(self, tokens, training, last=False):
         x = self.dropout(self.embed(tokens), training=training)
         for layer in self.recurrent_layers:
             x = layer(x, mask=tokens >= 0, training=training)

@@ -2,31 +2,34 @@
 for Generative Recommendations", ICML 2024.
 """
 
-import dataclasses
-
 import keras
 import tensorflow as tf
 
-from tfrec.config import Range, TrainConfig, setting
+from tfrec.config import TrainConfig
 from tfrec.layers.dense import Dense
-from tfrec.layers.transformer import attention_mask
-from tfrec.models.self_attention import SelfAttention
+from tfrec.layers.relative_attention import RelativeAttention
+from tfrec.layers.transformer import by_head, joined, last_queries
+from tfrec.models.timed_attention import TimedAttention
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class HSTU(SelfAttention):
+class HSTU(TimedAttention):
     """Causal next-item prediction by gated attention without a softmax.
 
         U, V, Q, K = SiLU(W LN(x))
-        A = SiLU(Q K^T + r) / window, causal, r a learned bias for each distance
+        A = SiLU(Q K^T + r) / window, causal
+        r_ij = p[i - j] + w[bucket(t_(i+1) - t_j)], with learned p and w, shared by the heads
         x' = x + W' drop(LN(A V) * U)                                          (a block)
         state = x_L / |x_L|;  score of item i = state . e_i / (|e_i| temperature)
 
     The loss is the softmax over the target item and sampled negatives.
 
-    Departs from the paper: r depends on the distance in positions, not in time; negatives are
-    shared by all positions of a batch; padding is masked; the first item of a history is predicted,
-    too.
+    t_(i+1) is the time of the item to be predicted, and after the newest item the time of asking.
+    By default w is left out (`time_bias`), so that the model needs no times; w has 129 entries for
+    gaps in logarithmic buckets, and one for unknown times.
+
+    Departs from the paper: the projections and the items have biases; negatives are shared by all
+    positions of a batch; padding is masked; the first item of a history is predicted, too.
     """
 
     defaults = TrainConfig(epochs=100, batch_size=0, learning_rate=5e-4, patience=8)
@@ -41,42 +44,14 @@ class HSTU(SelfAttention):
         "temperature": 0.05,
     }
 
-    @dataclasses.dataclass(frozen=True)
-    class Config(SelfAttention.Config):
-        """HSTU's settings, with those of attention blocks and of all sequence models.
-
-        The paper's "HSTU-large" has 8 blocks and 2 heads.
-
-        Attributes:
-            temperature: Temperature of the softmax over cosine similarities.
-        """
-
-        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
-        blocks: int = setting(2, "at least 1", search=Range(1, 4))
-        temperature: float = setting(0.1, "more than 0", search=Range(0.02, 0.2, log=True))
-
-    def __init__(self, info, config=None, **kwargs):
-        super().__init__(info, config, **kwargs)
+    def make_block(self, name):
         c = self.config
-        self.blocks = [
-            GatedAttention(c.width, c.heads, c.window, c.dropout, name=f"block_{i}")
-            for i in range(c.blocks)
-        ]
-
-    def outputs(self):
-        return tf.math.l2_normalize(self.table[:-1], axis=1) / self.config.temperature, self.bias
-
-    def states(self, tokens, training):
-        x = self.positions(self.embed(tokens) * self.config.width**0.5)
-        x = self.dropout(x, training=training)
-        mask = tf.cast(attention_mask(tokens >= 0, causal=True), x.dtype)
-        for block in self.blocks:
-            x = block(x, mask, training=training)
-        return tf.math.l2_normalize(x, axis=-1)
+        biases = c.position_bias, c.time_bias
+        return GatedAttention(c.width, c.heads, c.window, c.dropout, *biases, name=name)
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class GatedAttention(keras.layers.Layer):
+class GatedAttention(RelativeAttention):
     """One block of `HSTU`.
 
     Args:
@@ -84,11 +59,22 @@ class GatedAttention(keras.layers.Layer):
         heads: Attention heads, for Q, K, V and U alike; must divide `width`.
         window: Maximum number of positions.
         dropout: Dropout rate before the last dense layer.
+        position_bias: Whether attention has a bias by distance in positions.
+        time_bias: Whether attention has a bias by gap in time.
     """
 
-    def __init__(self, width: int, heads: int, window: int, dropout: float, **kwargs):
-        super().__init__(**kwargs)
-        self.width, self.heads, self.window = width, heads, window
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        window: int,
+        dropout: float,
+        position_bias: bool,
+        time_bias: bool,
+        **kwargs,
+    ):
+        super().__init__(window, position_bias, time_bias, **kwargs)
+        self.heads = heads
         self.norms = [
             keras.layers.LayerNormalization(epsilon=1e-6, name=f"norm_{i}") for i in ("in", "out")
         ]
@@ -96,28 +82,16 @@ class GatedAttention(keras.layers.Layer):
         self.out = Dense(width, name="out")
         self.dropout = keras.layers.Dropout(dropout)
 
-    def build(self, shape):
-        start = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.distance = self.add_weight((self.window,), start, name="distance")
-
-    def call(self, x, mask, training=False):
-        """`[batch, L, width]` and an `attention_mask` of 0 and 1 -> `[batch, L, width]`."""
-        gate, *parts = tf.split(self.wide(self.norms[0](x)), 4, axis=-1)
-        values, queries, keys = (self._by_head(part) for part in parts)
-        scores = tf.matmul(queries, keys, transpose_b=True) + self._bias(tf.shape(x)[1], x.dtype)
+    def call(self, x, mask, buckets=None, training=False, last=False):
+        """As `TimedAttention.make_block` says."""
+        gate, values, queries, keys = tf.split(self.wide(self.norms[0](x)), 4, axis=-1)
+        maps = self.maps(x, buckets, last)
+        if last:
+            x, mask = last_queries(x, mask)
+            gate, queries = gate[:, -1:], queries[:, -1:]
+        values, queries, keys = (by_head(part, self.heads) for part in (values, queries, keys))
+        scores = tf.matmul(queries, keys, transpose_b=True)
+        scores += sum(maps)[:, tf.newaxis] if maps else 0.0
         weights = tf.nn.silu(scores) * (mask / self.window)[:, None]
-        attended = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])
-        attended = tf.reshape(attended, tf.shape(x))
+        attended = joined(tf.matmul(weights, values))
         return x + self.out(self.dropout(self.norms[1](attended) * gate, training=training))
-
-    def _by_head(self, x: tf.Tensor) -> tf.Tensor:
-        """`[batch, L, width]` -> `[batch, heads, L, width / heads]`."""
-        shape = tf.shape(x)
-        x = tf.reshape(x, [shape[0], shape[1], self.heads, self.width // self.heads])
-        return tf.transpose(x, [0, 2, 1, 3])
-
-    def _bias(self, length: tf.Tensor, dtype) -> tf.Tensor:
-        """The bias r of query i and key j by their distance i - j, `[L, L]`; unused for j > i."""
-        positions = tf.range(length)
-        distances = tf.maximum(positions[:, None] - positions[None, :], 0)
-        return tf.cast(tf.gather(self.distance, distances), dtype)

@@ -1,7 +1,7 @@
-"""The initial output bias of rating autoencoders.
+"""Initial output biases: of rating autoencoders the mean rating, of rankings the popularity.
 
-With item rows it is 0 (SparseFC's authors: within .02 of 0). Initialized with the mean rating
-instead, the hidden units have little to learn at first, some die, and the result is worse
+For ratings with item rows it is 0 (SparseFC's authors: within .02 of 0). Initialized with the mean
+rating instead, the hidden units have little to learn at first, some die, and the result is worse
 (docs/results.md). With user rows it is the mean rating: the columns are items, many of which have
 too few ratings to train it.
 """
@@ -62,3 +62,23 @@ def fill_unrated(bias: keras.Variable, rows: tf.data.Dataset, mean: float) -> No
         items = features["items"].numpy()
         unrated[items[items >= 0]] = False
     bias.assign(np.where(unrated, mean, value))
+
+
+def set_popularity(bias: keras.Variable, rows: tf.data.Dataset) -> None:
+    """Sets the biases of items to the logarithm of their training counts, centred.
+
+    A softmax then starts from the popularity of items, and the model learns how a user differs from
+    the average.
+
+    Args:
+        bias: `[n_items]`; unchanged if an entry is not 0, as after a warm start.
+        rows: Batches of (features, targets) of all training rows.
+    """
+    if np.any(keras.ops.convert_to_numpy(bias)):
+        return
+    counts = np.zeros(bias.shape[0] + 1)
+    for features, _ in rows:
+        items = np.asarray(features["items"]).ravel()
+        counts += np.bincount(items + 1, minlength=len(counts))
+    logs = np.log(counts[1:] + 1)
+    bias.assign(logs - logs.mean())

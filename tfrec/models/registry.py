@@ -19,7 +19,9 @@ from tfrec.models.deepfm import DeepFM
 from tfrec.models.deeprec import DeepRec
 from tfrec.models.ease import EASE
 from tfrec.models.easevae import EASEVAE
+from tfrec.models.esasrec import ESASRec
 from tfrec.models.fm import FM
+from tfrec.models.fuxi import FuXi
 from tfrec.models.glocalk import GLocalK
 from tfrec.models.gru4rec import GRU4Rec
 from tfrec.models.hstu import HSTU
@@ -31,6 +33,7 @@ from tfrec.models.popularity import Popularity
 from tfrec.models.recvae import RecVAE
 from tfrec.models.sasrec import SASRec
 from tfrec.models.sequentialrules import SequentialRules
+from tfrec.models.sparseease import SparseEASE
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
 from tfrec.models.vae import VAE
@@ -51,9 +54,12 @@ MODELS: dict[str, type[Recommender]] = {
     "sequentialrules": SequentialRules,
     "gru4rec": GRU4Rec,
     "sasrec": SASRec,
+    "esasrec": ESASRec,
     "bert4rec": BERT4Rec,
     "hstu": HSTU,
+    "fuxi": FuXi,
     "ease": EASE,
+    "sparseease": SparseEASE,
     "weightedease": WeightedEASE,
     "easevae": EASEVAE,
     "chebycf": ChebyCF,

@@ -6,7 +6,7 @@ import keras
 
 from tfrec.config import Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
-from tfrec.layers.transformer import attention_mask
+from tfrec.layers.transformer import attention_mask, last_queries
 from tfrec.models.self_attention import SelfAttention
 
 
@@ -56,12 +56,12 @@ class SASRec(SelfAttention):
         ]
         self.norm = keras.layers.LayerNormalization(epsilon=1e-8, name="norm")
 
-    def states(self, tokens, training):
+    def states(self, tokens, training, last=False):
         x = self.positions(self.embed(tokens) * self.config.width**0.5)
         x = self.dropout(x, training=training)
         mask = attention_mask(tokens >= 0, causal=True)
         for block in self.blocks:
-            x = block(x, mask, training=training)
+            x = block(x, mask, training=training, last=last and block is self.blocks[-1])
         return self.norm(x)
 
 
@@ -89,9 +89,10 @@ class CausalBlock(keras.layers.Layer):
         self.second = Dense(width, name="second")
         self.dropout = keras.layers.Dropout(dropout)
 
-    def call(self, x, mask, training=False):
-        """`[batch, L, width]` and an `attention_mask` -> `[batch, L, width]`."""
-        queries = self.norms[0](x)
+    def call(self, x, mask, training=False, last=False):
+        """`[batch, L, width]` and an `attention_mask` -> `[batch, L, width]`, or the last alone."""
+        queries, mask = last_queries(x, mask) if last else (x, mask)
+        queries = self.norms[0](queries)
         x = queries + self.attention(queries, x, attention_mask=mask, training=training)
         x = self.norms[1](x)
         hidden = self.dropout(self.first(x), training=training)

@@ -11,7 +11,7 @@ from tfrec.config import OneOf, Range, Settings, setting
 from tfrec.layers import next_item_losses
 from tfrec.layers.function_layer import FunctionLayer
 from tfrec.layers.newest_items import newest_items
-from tfrec.losses import entries_of
+from tfrec.models import output_bias
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Factors
 from tfrec.schema import PAD
@@ -93,21 +93,24 @@ class Sequence(Factors, Recommender):
         mean = info.n_ratings.get("train", 0) / max(1, info.row_counts.get("train", 1))
         positions = int(train.batch_size * np.clip(2 * mean, 1, config.window))  # of long rows
         softmax = 3 * positions * info.n_items if config.loss == "softmax" else 0
-        return softmax + train.batch_size * info.n_items + 64 * positions * config.width
+        return softmax + 64 * positions * config.width
 
     def begin_epoch(self, epoch, rows):
         """Before the first epoch: initializes the biases by `popular`, unless they were trained."""
-        if epoch or not self.config.popular or np.any(keras.ops.convert_to_numpy(self.bias)):
-            return
-        counts = np.zeros(self.info.n_items + 1)
-        for features, _ in rows:
-            items = np.asarray(features["items"]).ravel()
-            counts += np.bincount(items + 1, minlength=len(counts))
-        logs = np.log(counts[1:] + 1)
-        self.bias.assign(logs - logs.mean())
+        if not epoch and self.config.popular:
+            output_bias.set_popularity(self.bias, rows)
 
-    def states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
-        """Hidden states `[batch, L, width]` of left-padded histories, int32 `[batch, L]`."""
+    def states(self, tokens: tf.Tensor, training: bool, last: bool = False) -> tf.Tensor:
+        """Hidden states of left-padded histories.
+
+        Args:
+            tokens: int32 `[batch, L]`.
+            training: Whether there is dropout.
+            last: Only the state of the last position is needed: others may be left out.
+
+        Returns:
+            `[batch, L, width]`, or with `last` `[batch, any, width]`, of the last positions.
+        """
         raise NotImplementedError
 
     def predictions(self, items: tf.Tensor, training: bool) -> Predictions:
@@ -141,7 +144,7 @@ class Sequence(Factors, Recommender):
     def _last(self, features, training: bool = False) -> tf.Tensor:
         """The state after the history, float32 `[batch, width]`."""
         items = tf.cast(features["items"], tf.int32)
-        return tf.cast(self.states(self.query(items), training)[:, -1], tf.float32)
+        return tf.cast(self.states(self.query(items), training, last=True)[:, -1], tf.float32)
 
     def query_vectors(self, features):
         """[state, 1]."""
@@ -211,26 +214,18 @@ class Sequence(Factors, Recommender):
         c, (states, rows, items), outputs = self.config, predictions, self.outputs()
         if c.loss == "softmax" or self.exact_loss:
             return next_item_losses.softmax(states, items, *outputs)
-        in_row = self._in_row(history)
         if c.loss == "bce":
             negatives = self._sample([tf.shape(items)[0], c.negatives])
-            cells = rows[:, None] * self.info.n_items + tf.cast(negatives, tf.int64)
-            seen = tf.gather(tf.reshape(in_row, [-1]), cells)
+            seen = next_item_losses.in_rows(history, rows, negatives)
             return next_item_losses.binary(states, items, *outputs, negatives, seen)
         negatives = self._sample([c.negatives])
-        seen = tf.gather(tf.gather(in_row, negatives, axis=1), rows)
+        n_rows = tf.shape(history, tf.int64)[0]
+        in_row = next_item_losses.in_rows(history, tf.range(n_rows), negatives[tf.newaxis])
+        seen = tf.gather(in_row, rows)
         if c.loss == "sampled":
             return next_item_losses.sampled_softmax(states, items, *outputs, negatives, seen)
         beta = next_item_losses.gbce_beta(c.negatives, self.info.n_items, c.calibration)
         return next_item_losses.binary(states, items, *outputs, negatives, seen, beta)
-
-    def _in_row(self, history: tf.Tensor) -> tf.Tensor:
-        """Which items are in each row, bool `[batch, n_items]`."""
-        _, cells = entries_of(history)
-        shape = [tf.shape(history)[0], self.info.n_items]
-        ones = tf.ones([tf.shape(cells)[0]], tf.bool)
-        in_row = tf.tensor_scatter_nd_update(tf.zeros(shape, tf.bool), cells, ones)
-        return tf.ensure_shape(in_row, [history.shape[0], self.info.n_items])
 
     def _sample(self, shape) -> tf.Tensor:
         """Uniform random items, int32."""

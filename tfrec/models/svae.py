@@ -12,6 +12,7 @@ from tfrec import losses
 from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.gaussian import GaussianCode
+from tfrec.models import output_bias
 from tfrec.models.variational import Variational
 from tfrec.schema import PAD
 
@@ -55,9 +56,9 @@ class SVAE(Variational):
     """
 
     task = "ranking"
-    defaults = TrainConfig(epochs=25, batch_size=16, learning_rate=2e-3, patience=2)
+    defaults = TrainConfig(epochs=25, batch_size=16, learning_rate=3e-4, patience=4)
     paper = TrainConfig(epochs=25, batch_size=16, learning_rate=1e-3)
-    paper_settings = {"window": 200, "dropout": 0.0}
+    paper_settings = {"window": 200, "ahead": 4, "dropout": 0.0, "popular": False}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Variational.Config):
@@ -72,16 +73,19 @@ class SVAE(Variational):
             window: Maximum number of steps that a prediction depends on.
             dropout: Dropout rate on the item embeddings and on the GRU's output.
             l2: L2 regularization factor of the embeddings and kernels.
+            popular: Initialize the output biases with the logarithm of the items' training counts;
+                else 0.
         """
 
         embedding: int = setting(256, "at least 1", search=OneOf(64, 128, 256))
         recurrent: int = setting(200, "at least 1", search=OneOf(100, 200, 400))
         hidden: tuple[int, ...] = setting((150,), "at least 1")
         latent: int = setting(64, "at least 1", search=OneOf(32, 64, 128))
-        ahead: int = setting(4, "at least 1", search=Range(1, 6))
+        ahead: int = setting(10, "at least 1", search=Range(1, 10))
         window: int = setting(100, "at least 1")
-        dropout: float = setting(0.2, "0 or more and less than 1", search=Range(0, 0.5))
+        dropout: float = setting(0.5, "0 or more and less than 1", search=Range(0, 0.7))
         l2: float = setting(0.0, "0 or more")
+        popular: bool = True
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
@@ -117,6 +121,11 @@ class SVAE(Variational):
         last = tf.boolean_mask(self._states(newest, training), newest.left == 1)
         last = tf.ensure_shape(last, [features["items"].shape[0], None])
         return self._decode(last, training)[0]
+
+    def begin_epoch(self, epoch, rows):
+        """Before the first epoch: initializes the output biases by `popular`."""
+        if not epoch and self.config.popular:
+            output_bias.set_popularity(self.logits.bias, rows)
 
     def steps(self, items: tf.Tensor) -> Steps:
         """The time steps of histories.

@@ -11,6 +11,9 @@ ZHAI = "Zhai et al., ICML 2024, ML-1M"
 SASREC = dict(
     loss="sampled", negatives=1000, width=128, attention_dropout=0.0, dropout=0.2, slide=0.5
 )
+RECTOOLS = "RecTools, tutorial transformers_HSTU_tutorial.ipynb"
+HSTU_LARGE = dict(blocks=8, heads=2, time_bias=True, hide_times=0.1)
+HSTU_TRAIN = dict(epochs=100, patience=5, monitor="recall@10")  # no refit, as in the tutorial
 SASREC_TRAIN = dict(
     epochs=40,
     batch_size=64,
@@ -69,6 +72,28 @@ PRESETS: dict[str, Preset] = {
             monitor="ndcg@10",
         ),
         measured="HR@10 .2675, NDCG@10 .1485 test; .2813, .1557 validation; seed 0; 1,930 s",
+    ),
+    "hstu-ml1m-lastall": Preset(
+        model="hstu",
+        data=DataConfig(dataset="ml-1m", split="last"),
+        settings=dict(HSTU_LARGE, hide_ask=0.9),
+        train=HSTU_TRAIN,
+    ),
+    "hstu-ml1m-lastall-time": Preset(
+        model="hstu",
+        data=DataConfig(dataset="ml-1m", split="last", ask_time=True),
+        settings=dict(HSTU_LARGE, hide_ask=0.0),
+        train=HSTU_TRAIN,
+        published="HR@10 .3642, NDCG@10 .2164 (HSTU-large)",
+        source=RECTOOLS,
+    ),
+    "best-beauty-last": Preset(
+        model="esasrec",
+        data=DataConfig(dataset="tabular", split="last"),
+        settings=dict(window=50, blocks=1, dropout=0.2),
+        train=dict(monitor="recall@10"),
+        published="Recall@10 .0928, NDCG@10 .0523 (eSASRec)",
+        source="blondered/transformer_benchmark, README",
     ),
     "gru4rec-ml1m-last": Preset(
         model="gru4rec",

@@ -9,7 +9,7 @@ from tfrec.presets.entry import Preset
 _MODELS = (
     "autorec", "sparsefc", "glocalk",
     "multvae", "multdae", "recvae", "cdae", "svae",
-    "sasrec", "bert4rec", "gru4rec", "hstu",
+    "sasrec", "esasrec", "bert4rec", "gru4rec", "hstu", "fuxi",
     "mf", "fm", "deepfm", "dcn", "bertrating",
 )  # fmt: skip
 

@@ -52,7 +52,7 @@ class Answers:
         self.model, self.data_dir = model, pathlib.Path(data_dir)
         self.signatures: dict[str, Signature] = {}
         # Traced once for all signatures; they call each other for the same reason.
-        self.score_of = tf.function(self._score)
+        self.score_of = tf.function(self._score, autograph=False)
 
     def _score(self, features, *items) -> tf.Tensor:
         return usable(self.model.score(features, *items))

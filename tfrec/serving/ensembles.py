@@ -65,7 +65,7 @@ class StoredHistories:
         self.items = tf.Variable(items, trainable=False, name="stored_items")
         self.values = tf.Variable(values, trainable=False, name="stored_values")
         self.splits = tf.Variable(splits, trainable=False, name="stored_splits")
-        self.score_of = tf.function(lambda history: usable(model.score(history)))
+        self.score_of = tf.function(lambda history: usable(model.score(history)), autograph=False)
 
     def scores(self, users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Scores `[batch, n]` of users by position, `[batch]` (-1: unknown), and items, `[n]`."""

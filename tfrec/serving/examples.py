@@ -124,7 +124,7 @@ def serialize(columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
     Args:
         columns: Arrays of strings, integers or floats, `[batch]` or `[batch, length]`, by name.
-            Padding "" is left out, and so are the `values` of padding in `items`.
+            Padding "" is left out, and so are the `values` and `times` of padding in `items`.
 
     Returns:
         bytes `[batch]`, dtype object (NumPy's bytes would lose trailing zeros).
@@ -133,8 +133,9 @@ def serialize(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     rows = np.empty(n, object)
     for row in range(n):
         cells = {name: np.atleast_1d(column[row]) for name, column in columns.items()}
-        if "values" in cells:
-            cells["values"] = cells["values"][cells["items"] != UNKNOWN]
+        for name in ("values", "times"):
+            if name in cells:
+                cells[name] = cells[name][cells["items"] != UNKNOWN]
         features = {name: _feature(cell) for name, cell in cells.items()}
         example = tf.train.Example(features=tf.train.Features(feature=features))
         rows[row] = example.SerializeToString(deterministic=True)

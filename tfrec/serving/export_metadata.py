@@ -26,6 +26,7 @@ MEANING = {
     },
     "recommend": "the same, without the items in `exclude`; a row of `allow` that is not only "
     "padding restricts the answer to its items",
+    "recommend_at": "the same with the times of the items and the time of asking; see Times",
     "recommend_example": "the same for serialized `tf.train.Example`s: lists of any length share "
     "a batch. Features: {features}",
     "recommend_user": "the k best items for a known user, from the ratings in the training data",
@@ -39,8 +40,8 @@ MEANING = {
     "regress": "for the Regress API: the prediction for `item`. Features of an Example: {features}",
 }
 FEATURES = {
-    "history": "`items`, `values`, `exclude`, `allow`, `candidates` (rate_example), all optional "
-    "lists; `item` (regress); without `values` all ratings are {usual}",
+    "history": "`items`, `values`,{times} `exclude`, `allow`, `candidates` (rate_example), all "
+    "optional lists; `item` (regress); without `values` all ratings are {usual}",
     "user": "`user`, the lists `exclude`, `allow` and `candidates` (rate_example), and `item` "
     "(regress)",
 }
@@ -66,6 +67,17 @@ NEWEST = """
 `items` is ordered from oldest to newest. The model reads the newest {n} known items; all items of
 the history are left out of the answer.
 """
+TIMES = """
+## Times
+
+The model was trained with times: it reads how long ago each item was chosen, counted from the time
+for which recommendations are wanted. `recommend_at` takes both: `times`, one for each item, and
+`ask_time`, one for each row, in seconds since 1970 UTC, or in the unit of the data that the model
+was trained on. 0 is an unknown time; an unknown `ask_time` is replaced by the time of the newest
+item. `recommend_example` and `classify` read both, too, where an Example has them.
+`serving_default`, `recommend`, `rate`, `rate_example` and `explain` answer without times, as if
+all were unknown; the model was trained on such histories, too.
+"""
 
 
 def describe(top: Answers) -> dict:
@@ -85,6 +97,7 @@ def describe(top: Answers) -> dict:
         "usual": top.model.usual_value,
         "k": getattr(top, "k", None),
         "max_items": top.model.max_items,
+        "reads_times": "recommend_at" in top.endpoints(),
         **top.facts,
         "signatures": {
             name: {
@@ -119,6 +132,7 @@ def readme(top: Answers, name: str, version: pathlib.Path) -> str:
     lines += [NOTES.format(prediction=prediction, batching=batching, usual=_usual(top))]
     if top.model.max_items and top.kind == "history":
         lines[-1] += NEWEST.format(n=top.model.max_items)
+    lines += [TIMES] if described["reads_times"] else []
     lines += [top.notes] if top.notes else []
     requests = {endpoint: rest_body(small_request(top, endpoint)) for endpoint in top.endpoints()}
     asked = described["signatures"]["serving_default"]["inputs"], requests["serving_default"]
@@ -160,7 +174,8 @@ def meaning(top: Answers, endpoint: str) -> str:
     if "score" in top.endpoints() and endpoint in top.model.task_object.event_signatures:
         names = ", ".join(f"`{name}`" for name in specs_of(top.endpoints()["score"]))
         return words.replace("`item`", "the event").format(features=names)
-    features = FEATURES.get(top.kind, "").format(usual=_usual(top))
+    times = " `times`, `ask_time`," if "recommend_at" in top.endpoints() else ""
+    features = FEATURES.get(top.kind, "").format(usual=_usual(top), times=times)
     return words.format(features=features)
 
 

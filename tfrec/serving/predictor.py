@@ -10,8 +10,8 @@ import numpy as np
 from tfrec.serving import arrays
 from tfrec.serving.reasons import Reason, reasons
 
-DEFAULT, RECOMMEND, RECOMMEND_USER, RATE, EXPLAIN = (
-    *("serving_default", "recommend", "recommend_user"),
+DEFAULT, RECOMMEND, RECOMMEND_AT, RECOMMEND_USER, RATE, EXPLAIN = (
+    *("serving_default", "recommend", "recommend_at", "recommend_user"),
     *("rate", "explain"),
 )
 History = Mapping[str, float] | Iterable[tuple[str, float]] | Iterable[str]
@@ -75,6 +75,11 @@ class BasePredictor(abc.ABC):
         """Whether the model recommends to any history."""
         return "items" in self.signatures().get(DEFAULT, {})
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether the model recommends by the times of a history and the time of asking."""
+        return RECOMMEND_AT in self.signatures()
+
     def recommend(
         self,
         histories: Sequence[History],
@@ -82,6 +87,8 @@ class BasePredictor(abc.ABC):
         *,
         exclude: Sequence[Iterable[str]] | None = None,
         allow: Sequence[Iterable[str]] | None = None,
+        times: Sequence[Iterable[int]] | None = None,
+        ask_time: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> list[list[Recommendation]]:
         """The best items for any histories, without the items that they contain.
@@ -92,6 +99,10 @@ class BasePredictor(abc.ABC):
             k: Number of items, at most the k of the export (default).
             exclude: For each history, items to leave out.
             allow: For each history, the items to choose from; an empty list allows all.
+            times: For each history, the time of each item, for models that read times: seconds
+                since 1970, or the unit of the training data; 0 if unknown.
+            ask_time: For each history, the time for which the items are wanted; default that of
+                its newest item.
             timeout: In seconds; default the client's.
 
         Returns:
@@ -99,13 +110,18 @@ class BasePredictor(abc.ABC):
 
         Raises:
             RequestError: the server returned an error.
+            ValueError: times that do not fit the histories, or a model that reads no times.
         """
-        lists = _columns([history_pairs(history, self.rating) for history in histories])
+        pairs = [history_pairs(history, self.rating) for history in histories]
+        lists = _columns(pairs)
+        limits = _limits(exclude, allow, len(pairs))
+        if times is not None or ask_time is not None:
+            asked = list(ask_time) if ask_time is not None else [0] * len(pairs)
+            when = {"times": self._times(pairs, times), "ask_time": asked}
+            return self._recommended(RECOMMEND_AT, lists | when | limits, k, timeout)
         if exclude is None and allow is None:
             return self._recommended(DEFAULT, lists, k, timeout)
-        return self._recommended(
-            RECOMMEND, lists | _limits(exclude, allow, len(histories)), k, timeout
-        )
+        return self._recommended(RECOMMEND, lists | limits, k, timeout)
 
     def recommend_users(
         self,
@@ -190,6 +206,21 @@ class BasePredictor(abc.ABC):
             return found
 
         return self.run(Calls(EXPLAIN, self._requests(EXPLAIN, lists), read), timeout)
+
+    def _times(self, pairs: list[list], times: Sequence[Iterable[int]] | None) -> list[list[int]]:
+        """The times of histories; refuses those that do not fit, or a model that reads none."""
+        if not self.reads_times:
+            raise ValueError("this model reads no times: leave out times and ask_time")
+        if times is None:
+            raise ValueError("ask_time needs the times of the histories: give times, too")
+        found = [list(row) for row in times]
+        lengths = [len(row) for row in pairs], [len(row) for row in found]
+        if lengths[0] != lengths[1]:
+            raise ValueError(
+                f"the histories have {lengths[0]} items and {lengths[1]} times: give one time for "
+                "each item, 0 where it is unknown"
+            )
+        return found
 
     def _recommended(self, signature: str, lists, k, timeout) -> list[list[Recommendation]]:
         def read(answers: list[dict[str, np.ndarray]]) -> list[list[Recommendation]]:

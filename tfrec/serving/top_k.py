@@ -10,11 +10,21 @@ from tfrec.data import inputs, vocabulary
 from tfrec.schema import ITEMS_FILE, PAD
 from tfrec.serving import examples, explain
 from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
-from tfrec.serving.histories import features, history, newest, no_lists, without_repeats
+from tfrec.serving.histories import (
+    as_long,
+    features,
+    history,
+    newest,
+    no_lists,
+    time_features,
+    without_repeats,
+)
 from tfrec.serving.tables import UNKNOWN, line_table, position_table
 
 SAMPLE_LENGTH = 20
 HISTORY = {"items": tf.string, "values": tf.float32}  # features of a history in an Example
+TIMES = {"times": tf.int64, "ask_time": tf.int64}  # for a model that reads times
+TIME, STEP = 1_600_000_000, 90_000  # seconds, of samples: about a day between two items
 
 
 class TopK(Answers):
@@ -155,6 +165,12 @@ class HistoryTopK(TopK):
         user_inputs = strings("items", None) | {"values": values}
         self.add_all(user_inputs)
         self.add("explain", self.explain, user_inputs | strings("candidates", None))
+        if model.reads_times:
+            times = tf.TensorSpec([None, None], tf.int64, name="times")
+            ask_time = tf.TensorSpec([None], tf.int64, name="ask_time")
+            lists = strings("exclude", None) | strings("allow", None)
+            user_inputs = user_inputs | {"times": times, "ask_time": ask_time}
+            self.add("recommend_at", self.recommend_at, user_inputs | lists)
 
     def recommend(self, items, values, exclude, allow) -> dict[str, tf.Tensor]:
         """Top k for histories.
@@ -175,12 +191,39 @@ class HistoryTopK(TopK):
         history, seen = self.read(positions, values), self.excluded(positions, exclude)
         return self.with_ids(*self.top(history, seen, self.allowed(allow)))
 
-    def read(self, positions: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
+    def recommend_at(self, items, values, times, ask_time, exclude, allow) -> dict[str, tf.Tensor]:
+        """`recommend` with times, by a model that reads them.
+
+        Args:
+            items: As for `recommend`.
+            values: As for `recommend`.
+            times: When each item was chosen, int64 `[batch, any]`, in seconds since 1970 or in the
+                unit of the training data; 0: unknown. Missing ones are the row's first, further
+                ones are ignored.
+            ask_time: The time for which the items are wanted, int64 `[batch]`; 0: that of the
+                newest known item.
+            exclude: As for `recommend`.
+            allow: As for `recommend`.
+
+        Returns:
+            As `recommend`.
+        """
+        positions = without_repeats(self.positions.lookup(items))
+        history = self.read(positions, values, times, ask_time)
+        seen = self.excluded(positions, exclude)
+        return self.with_ids(*self.top(history, seen, self.allowed(allow)))
+
+    def read(self, positions, values, times=None, ask_time=None) -> dict[str, tf.Tensor]:
         """The model's features for histories of positions without repeats."""
-        values = self.ratings(values, positions)
+        entries = [self.ratings(values, positions)]
+        if times is not None:
+            entries.append(as_long(times, tf.shape(positions)[1], 0))
         if self.model.max_items:
-            positions, values = newest(positions, values, self.model.max_items)
-        return features(positions, values)
+            positions, *entries = newest(self.model.max_items, positions, *entries)
+        found = features(positions, entries[0])
+        if times is not None:
+            found |= time_features(positions, entries[1], ask_time)
+        return found
 
     def top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best items for histories as features."""
@@ -188,11 +231,16 @@ class HistoryTopK(TopK):
         return self.best(self.score_of(history), seen, *read, allowed)
 
     def rows(self, batch_size):
-        rows = inputs.histories(self.data_dir, self.model.info, "all", batch_size, fill=True)
+        rows = inputs.histories(
+            *(self.data_dir, self.model.info, "all", batch_size),
+            fill=True,
+            times=self.model.reads_times,
+        )
         return rows.map(lambda features, targets: features)
 
     def top_of(self, row):
-        return self.top(features(row["items"], row["values"]), row["items"])
+        times = {name: row[name] for name in TIMES if name in row}
+        return self.top(features(row["items"], row["values"]) | times, row["items"])
 
     def recommend_all(self, items, values) -> dict[str, tf.Tensor]:
         """`recommend` without `exclude` and `allow`."""
@@ -208,10 +256,15 @@ class HistoryTopK(TopK):
         return explain.of_histories(self, items, values, candidates)
 
     def recommend_example(self, inputs) -> dict[str, tf.Tensor]:
-        """`recommend` for serialized Examples, string `[batch]`."""
-        lists = examples.parse(inputs, HISTORY | dict.fromkeys(["exclude", "allow"], tf.string))
-        limits = {name: examples.dense(lists[name]) for name in ("exclude", "allow")}
-        return self.call("recommend", **history(lists), **limits)
+        """`recommend` for serialized Examples, string `[batch]`; `recommend_at` if there is one."""
+        times = TIMES if self.model.reads_times else {}
+        limits = dict.fromkeys(["exclude", "allow"], tf.string)
+        lists = examples.parse(inputs, HISTORY | times | limits)
+        request = history(lists) | {name: examples.dense(lists[name]) for name in limits}
+        if not times:
+            return self.call("recommend", **request)
+        ask_time = examples.single(lists["ask_time"])
+        return self.call("recommend_at", **request, ask_time=ask_time)
 
     def rate_example(self, inputs) -> dict[str, tf.Tensor]:
         """`rate` for each Example's `candidates`; see `TopK.rated`."""
@@ -232,10 +285,7 @@ class HistoryTopK(TopK):
         them. NaN, infinite ones and those of a row without ratings are replaced by the model's
         `usual_value`; ratings beyond the items are ignored.
         """
-        n, given = tf.shape(positions)[1], tf.shape(values)[1]
-        first = tf.pad(values, [[0, 0], [0, 1]], constant_values=float("nan"))[:, :1]
-        rest = tf.repeat(first, tf.maximum(0, n - given), axis=1)
-        values = tf.concat([values, rest], axis=1)[:, :n]
+        values = as_long(values, tf.shape(positions)[1], float("nan"))
         return tf.where(tf.math.is_finite(values), values, self.model.usual_value)
 
     def samples(self):
@@ -251,7 +301,12 @@ class HistoryTopK(TopK):
             drawn = [ids[item] for item in rng.choice(info.n_items, n, replace=False)]
             items.append(drawn + [UNKNOWN] * (width - n))
             values[row, :n] = rng.choice(ratings, n)
-        return self.item_samples() | {"items": np.array(items), "values": values}
+        found = self.item_samples() | {"items": np.array(items), "values": values}
+        if self.model.reads_times:
+            days = TIME + STEP * np.arange(width)
+            found["times"] = np.where(found["items"] == UNKNOWN, 0, days)
+            found["ask_time"] = np.append(days[-1] + STEP * np.arange(EXAMPLES), 0)
+        return found
 
 
 def write_titles(data_dir: pathlib.Path, path: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ depend on how the source was divided into chunks.
 """
 
 from tfrec.split_rules.rating_rules import GivenFiles, LastOut, RandomRatings
-from tfrec.split_rules.rule import DROPPED, HISTORY, TEST, VALIDATION, Split, SplitRule
+from tfrec.split_rules.rule import DROPPED, HISTORY, TEST, VALIDATION, Facts, Split, SplitRule
 from tfrec.split_rules.time_rules import ByMonth, ByTime
 from tfrec.split_rules.user_rules import HeldOutUsers
 
@@ -23,6 +23,7 @@ __all__ = [
     "VALIDATION",
     "ByMonth",
     "ByTime",
+    "Facts",
     "GivenFiles",
     "HeldOutUsers",
     "LastOut",

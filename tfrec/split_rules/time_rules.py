@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tfrec.ratings import Ratings
+from tfrec.ratings import Ratings, occurs
 from tfrec.settings import SettingError, setting
 from tfrec.split_rules.rule import (
     DROPPED,
@@ -14,9 +14,10 @@ from tfrec.split_rules.rule import (
     SPAWN_VALIDATION,
     TEST,
     VALIDATION,
+    DrawingRule,
+    Facts,
     Split,
     SplitRule,
-    draw,
     drop_unknown,
     nonzero,
     share_of,
@@ -26,7 +27,7 @@ _DAYS = ("since", "test_since", "until")
 
 
 @dataclasses.dataclass(frozen=True)
-class ByTime(SplitRule):
+class ByTime(DrawingRule):
     """History is up to the (1 - test) quantile of time, the window after it is held out.
 
     Ratings in the window by users or on items without history are dropped; then `validation` of
@@ -39,6 +40,7 @@ class ByTime(SplitRule):
         test_since: The day on which the held-out window starts; empty: given by `test`.
         until: Ratings from this day on are dropped; empty: none.
         seed: Seed of the draw.
+        law: How validation is drawn, as of `RandomRatings`.
     """
 
     name: ClassVar[str] = "time"
@@ -70,22 +72,47 @@ class ByTime(SplitRule):
         Raises:
             ValueError: nothing is left before the window, or in it.
         """
-        times = ratings.times
-        outside = (times < _seconds(self.since, -np.inf)) | (times >= _seconds(self.until, np.inf))
-        if self.test_since:
-            held_out = times >= _seconds(self.test_since)
-        else:
-            inside = times[~outside]
-            held_out = times > (np.quantile(inside, 1 - self.test) if len(inside) else 0)
-        part = np.where(held_out, TEST, HISTORY).astype(np.int8)
-        part[outside] = DROPPED
-        self._refuse_empty(part)
-        dropped = drop_unknown(part, ratings, n_users, n_items)
+        inside = ratings.times[self.inside(ratings.times)]
+        by_quantile = len(inside) and not self.test_since
+        facts = Facts(bound=np.quantile(inside, 1 - self.test) if by_quantile else 0.0)
+        part = self._window(ratings.times, facts)
+        self.refuse_empty(int((part == HISTORY).sum()), int((part == TEST).sum()))
+        known = occurs(ratings.items[part == HISTORY], n_items)
+        facts = dataclasses.replace(facts, known_items=known)
+        return self.split_users(ratings, n_users, n_items, facts)
+
+    @property
+    def whole(self) -> str:
+        """See `SplitRule.whole`."""
+        drawn = self.validation > 0 and self.law != "hash"
+        return f"split={self.name} needs law=hash or validation=0" if drawn else ""
+
+    def inside(self, times: np.ndarray) -> np.ndarray:
+        """Whether times are neither before `since` nor from `until` on, bool `[n]`."""
+        return (times >= _seconds(self.since, -np.inf)) & (times < _seconds(self.until, np.inf))
+
+    def history(self, ratings: Ratings, facts: Facts) -> np.ndarray:
+        """See `SplitRule.history`."""
+        return self._window(ratings.times, facts) == HISTORY
+
+    def split_users(self, ratings: Ratings, n_users: int, n_items: int, facts: Facts) -> Split:
+        """See `SplitRule.split_users`."""
+        part = self._window(ratings.times, facts)
+        outside = int((part == DROPPED).sum())
+        dropped = drop_unknown(part, ratings, n_users, facts.known_items)
         window = np.flatnonzero(part == TEST)
-        part[draw(window, self.validation, self.seed, SPAWN_VALIDATION)] = VALIDATION
-        dropped["outside_since_until"] = int(outside.sum())
+        drawn = self.drawn(window, self.validation, self.seed, SPAWN_VALIDATION, ratings)
+        part[drawn] = VALIDATION
+        dropped["outside_since_until"] = outside
         group = np.zeros(n_users, np.int8)
         return Split(part, group, test_history=("history",), dropped=nonzero(dropped))
+
+    def _window(self, times: np.ndarray, facts: Facts) -> np.ndarray:
+        """HISTORY, TEST or DROPPED by time alone, int8 `[n]`."""
+        late = times >= _seconds(self.test_since) if self.test_since else times > facts.bound
+        part = np.where(late, TEST, HISTORY).astype(np.int8)
+        part[~self.inside(times)] = DROPPED
+        return part
 
     def describe(self) -> str:
         """A description of the split."""
@@ -96,12 +123,17 @@ class ByTime(SplitRule):
         )
         held_out = f"{window} held out (users and items known in train)"
         days = "".join(f", {n} {day}" for n in ("since", "until") if (day := getattr(self, n)))
-        return f"{held_out}{days}, {share_of(self.validation, 'of them')} (seed {self.seed})"
+        drawn = f"{share_of(self.validation, 'of them')} (seed {self.seed}{self.law_text})"
+        return f"{held_out}{days}, {drawn}"
 
-    def _refuse_empty(self, part: np.ndarray) -> None:
-        """Refuses days that leave no training rating, or none in a requested window."""
-        for code, what in ((HISTORY, "before the test window"), (TEST, "in the test window")):
-            if not (part == code).any() and (code == HISTORY or self.test_since):
+    def refuse_empty(self, n_history: int, n_test: int) -> None:
+        """Refuses days that leave no training rating, or none in a requested window.
+
+        Raises:
+            ValueError: naming the days.
+        """
+        for n, what in ((n_history, "before the test window"), (n_test, "in the test window")):
+            if not n and (what.startswith("before") or self.test_since):
                 days = " ".join(f"{n}={getattr(self, n)}" for n in _DAYS if getattr(self, n))
                 raise ValueError(f"--data {days}: there are no ratings {what}; choose other days")
 
@@ -149,7 +181,8 @@ class ByMonth(SplitRule):
                 f"--data split=month: there are no ratings in {last - 1}, the month "
                 f"before the latest, {last}; hold out only that one with --data validation=0"
             )
-        dropped = drop_unknown(part, ratings, n_users, n_items)
+        known = occurs(ratings.items[part == HISTORY], n_items)
+        dropped = drop_unknown(part, ratings, n_users, known)
         group = np.zeros(n_users, np.int8)
         return Split(part, group, dropped=nonzero(dropped), note=f"test month {last}")
 

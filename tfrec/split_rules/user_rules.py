@@ -1,6 +1,7 @@
 """The rule that holds out whole users."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from tfrec.split_rules.rule import (
     HISTORY,
     TEST,
     VALIDATION,
+    Facts,
     Split,
     SplitRule,
     by_user,
@@ -63,13 +65,33 @@ class HeldOutUsers(SplitRule):
         Raises:
             ValueError: `test` and `validation` leave no training user.
         """
-        group = self._groups(n_users)
+        facts = Facts(group=self.groups(n_users))
+        known = occurs(ratings.items[self.history(ratings, facts)], n_items)
+        facts = dataclasses.replace(facts, known_items=known)
+        return self.split_users(ratings, n_users, n_items, facts)
+
+    @property
+    def whole(self) -> str:
+        """See `SplitRule.whole`."""
+        return ""
+
+    def history(self, ratings: Ratings, facts: Facts) -> np.ndarray:
+        """See `SplitRule.history`: the ratings of training users."""
+        return facts.group[ratings.users] == 0
+
+    def split_users(self, ratings: Ratings, n_users: int, n_items: int, facts: Facts) -> Split:
+        """See `SplitRule.split_users`."""
+        group = facts.group
         of_rating = group[ratings.users]
-        known = occurs(ratings.items[of_rating == 0], n_items)[ratings.items]
+        known = facts.known_items[ratings.items]
         part = np.where(known, HISTORY, DROPPED).astype(np.int8)
         for code in (VALIDATION, TEST):
             events = np.flatnonzero((of_rating == code) & known)
-            part[self._targets(events, ratings)] = code
+            order, starts, counts = by_user(events, ratings, self.fold_in == "time")
+            users = ratings.users[order[starts]]
+            targets = facts.targets(users) if facts.targets else self.targets(counts)
+            for start, chosen in zip(starts.tolist(), targets, strict=True):
+                part[order[start + chosen]] = code
         return Split(
             part,
             group,
@@ -91,7 +113,7 @@ class HeldOutUsers(SplitRule):
             "as input"
         )
 
-    def _groups(self, n_users: int) -> np.ndarray:
+    def groups(self, n_users: int) -> np.ndarray:
         """The group of each user, int8 `[n_users]`."""
         n_test, n_validation = (
             round(n * n_users) if n < 1 else int(n) for n in (self.test, self.validation)
@@ -108,19 +130,21 @@ class HeldOutUsers(SplitRule):
         group[permutation[n_train + n_validation :]] = TEST
         return group
 
-    def _targets(self, events: np.ndarray, ratings: Ratings) -> np.ndarray:
-        """Mask of the held-out users' `events` that are targets."""
-        by_time = self.fold_in == "time"
-        order, starts, counts = by_user(events, ratings, by_time)
+    def targets(self, counts: Iterable[int]) -> Iterator[np.ndarray]:
+        """Chooses targets, user after user.
+
+        Args:
+            counts: The numbers of ratings of held-out users of one group, in order of position.
+
+        Yields:
+            Which of the user's ratings, in order of file or time, are targets.
+        """
         random = np.random.RandomState(self.seed)
         share = round(1 - self.fold_in_share, 12)  # 1 - .8 is .19999999999999996
-        chosen = [np.zeros(0, np.int64)]
-        for start, n in zip(starts.tolist(), counts.tolist(), strict=True):
+        for n in map(int, counts):
             if n < _MIN_FOLD_IN:
-                continue
-            if by_time:
-                chosen.append(order[start + int(self.fold_in_share * n) : start + n])
+                yield np.zeros(0, np.int64)
+            elif self.fold_in == "time":
+                yield np.arange(int(self.fold_in_share * n), n)
             else:
-                picks = random.choice(n, size=int(share * n), replace=False)
-                chosen.append(order[start + picks])
-        return np.concatenate(chosen)
+                yield random.choice(n, size=int(share * n), replace=False)

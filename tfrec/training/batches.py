@@ -48,7 +48,7 @@ def read(
     order: dict[str, Any] = {"shuffle": shuffle, "seed": seed, "epoch": epoch, "fill": fill}
     held_out = not split.startswith("train")
     if model.reads == "histories" or (held_out and model.task_object.ranks):
-        order["by_length"] = model.max_items
+        order |= {"by_length": model.max_items, "times": model.reads_times}
         rows = batch_size or _ROWS
         if held_out:
             rows = inputs.rows_to_score(model.info, rows)

@@ -30,7 +30,7 @@ def training_step(model: Recommender, strategy: tf.distribute.Strategy) -> Calla
         raise ValueError(
             "--train jit_compile=true is for one device: leave it out, or use --strategy=one"
         )
-    return tf.function(model.train_step, jit_compile=True)
+    return tf.function(model.train_step, jit_compile=True, autograph=False)
 
 
 def naming_model(function: Callable[..., Any], model: Recommender) -> Callable[..., Any]:

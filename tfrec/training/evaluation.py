@@ -47,7 +47,7 @@ class Evaluator:
     ):
         self.model, self.reported = model, reported
         self.strategy = strategy or tf.distribute.get_strategy()
-        self._step = tf.function(self._scored)
+        self._step = tf.function(self._scored, autograph=False)
 
     def __call__(self, dataset: tf.data.Dataset, report: Report, *others: Any) -> dict[str, float]:
         """Updates the reports with every batch.

@@ -33,7 +33,7 @@ class FullBatch:
         self.weights = model.trainable_weights
         self.sizes = np.cumsum([np.prod(w.shape, dtype=int) for w in self.weights])
 
-    @tf.function
+    @tf.function(autograph=False)
     def _sums(self, iterator: Iterator) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
         """Sums over a batch: loss and gradients times the number of rows, and that number."""
 

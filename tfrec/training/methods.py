@@ -143,8 +143,8 @@ class Steps(Method):
         self._take: Callable[..., tuple[int, dict, tf.Tensor | None]] = self._called
         if train.jit_compile:
             self._train_step = compiled.training_step(model, strategy)
-        self._step = tf.function(self._guarded if skips else self._plain)
-        self._call = tf.function(self._several)
+        self._step = tf.function(self._guarded if skips else self._plain, autograph=False)
+        self._call = tf.function(self._several, autograph=False)
         if train.jit_compile:
             self._take = compiled.naming_model(self._called, model)
 

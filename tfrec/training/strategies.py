@@ -88,7 +88,7 @@ def sum_of_all(strategy: tf.distribute.Strategy, value: tf.Tensor) -> tf.Tensor:
 def _summing(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
     """The function behind `sum_of_all`, traced once: it is called often."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(value: tf.Tensor) -> tf.Tensor:
         return strategy.reduce("SUM", strategy.run(lambda: value), axis=None)
 
