@@ -24,7 +24,7 @@ from tfrec import cli
 FLAGS = flags.FlagValues()
 
 CORE = ("tensorflow", "keras", "tensorboard", "numpy", "pandas", "pyarrow", "scipy", "absl-py",
-        "protobuf", "jinja2", "requests", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
+        "protobuf", "jinja2", "threadpoolctl", "tokenizers", "tqdm")  # fmt: skip
 # extra of setup.py: its purpose, and the modules that must load
 EXTRAS = {
     "serving": (

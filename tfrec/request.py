@@ -29,10 +29,6 @@ def main() -> None:
         raise ValueError(
             "--model_name is missing: give the model's name on the server, or --export_dir"
         )
-    if FLAGS.export_dir and not any(pathlib.Path(FLAGS.export_dir).glob("*/saved_model.pb")):
-        raise ValueError(
-            f"--export_dir={FLAGS.export_dir} holds no version: tfrec.export makes one"
-        )
     given = (FLAGS["items"].value, FLAGS.user, FLAGS.exclude, FLAGS.allow, FLAGS.rating)
     signature, row = request_text.inputs(*given)
     body = request_text.rest(signature, row)
