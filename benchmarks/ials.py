@@ -66,25 +66,13 @@ def combinations() -> list[dict]:
     return [dict(zip(kinds, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
-def training_matrix(data_dir: str, info):
-    """The training users' items, 1 each: scipy CSR `[n rows, n_items]`."""
-    import scipy.sparse
-
-    from tfrec.data import inputs
-
-    batches = inputs.histories(data_dir, info, "train", 512, fill=True)
-    parts = [matrix(features["items"].numpy(), info.n_items) for features, _ in batches]
-    return scipy.sparse.vstack(parts, format="csr")
-
-
 def matrix(items, n_items: int):
     """Padded rows `[batch, length]` as a scipy CSR matrix of ones `[batch, n_items]`."""
     import numpy as np
-    import scipy.sparse
 
-    row, column = np.nonzero(items >= 0)
-    ones = np.ones(len(row), np.float32)
-    return scipy.sparse.csr_matrix((ones, (row, items[row, column])), (len(items), n_items))
+    from tfrec.data import sparse
+
+    return sparse.matrix(items, np.ones(items.shape), n_items)
 
 
 def search(model_class, data_dir: str, info) -> tuple[dict, object]:
@@ -95,7 +83,13 @@ def search(model_class, data_dir: str, info) -> tuple[dict, object]:
         data_dir: Prepared data.
         info: Its info.
     """
-    train = training_matrix(data_dir, info)
+    import scipy.sparse
+
+    from tfrec.data import inputs
+
+    rows = inputs.histories(data_dir, info, "train", 512, fill=True)
+    parts = [matrix(features["items"].numpy(), info.n_items) for features, _ in rows]
+    train = scipy.sparse.vstack(parts, format="csr")
     best, best_model = None, None
     for settings in combinations():
         model = model_class(**settings, num_threads=FLAGS.threads, random_state=FLAGS.seed)
