@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from conftest import SIZE
 
 from tfrec.metrics import CtrReport, RatingReport, SavedValues, calibration, exposure, slices
@@ -112,3 +113,16 @@ def test_the_lists_are_kept_in_the_order_of_their_rows():
     users, top = report.lists()
     assert users.tolist() == [3, 7] and top.tolist() == [[6, 2], [1, 5]]
     assert report.result()["hr@2"] == 1
+
+
+def test_diversity_is_the_mean_over_lists_of_pairs_without_common_users(monkeypatch):
+    monkeypatch.setattr(exposure, "_LISTS", 2)
+    x = (np.random.default_rng(0).random((30, 8)) < 0.4).astype(float)
+    x[:, 7] = 0  # an item that no user has
+    top = np.array([[0, 1, 2], [3, 4, -1], [5, 7, 6], [2, -1, -1]])
+    norm = np.maximum(np.linalg.norm(x, axis=0), 1e-9)
+    apart = 1 - (x.T @ x) / np.outer(norm, norm)
+    lists = [[0, 1, 2], [3, 4], [5, 7, 6]]
+    due = np.mean([np.mean([apart[i, j] for i in a for j in a if i != j]) for a in lists])
+    assert exposure.diversity(top, scipy.sparse.csr_matrix(x)) == pytest.approx(due)
+    assert np.isnan(exposure.diversity(top[3:], scipy.sparse.csr_matrix(x)))

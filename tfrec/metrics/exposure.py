@@ -1,11 +1,13 @@
-"""Which items lists of recommendations show: popularity bias, coverage, novelty."""
+"""Which items lists of recommendations show: popularity bias, coverage, novelty, diversity."""
 
 import dataclasses
 
 import numpy as np
+import scipy.sparse
 
 from tfrec.schema import PAD
 
+_LISTS = 512  # at once
 GROUPS = ("head", "middle", "tail", "new")
 
 
@@ -54,6 +56,38 @@ def of_lists(top: np.ndarray, counts: np.ndarray, n_users: int) -> Exposure:
         novelty=float(np.mean(-np.log2(np.minimum(having, 1))[shown])),
         popularity=float(np.mean(counts[shown])),
     )
+
+
+def diversity(top: np.ndarray, x: scipy.sparse.csr_matrix) -> float:
+    """How different the items of a list are: the mean over lists of 1 - cosine of two items.
+
+    Intra-list diversity (Ziegler et al., WWW 2005), with the cosine of the sets of users that have
+    the items: 0 where all items of a list have the same users, 1 where no two share a user.
+
+    Args:
+        top: `[n, k]` int, positions of items, -1 where a list is shorter; lists of fewer than two
+            items are left out.
+        x: Training interactions, `[n_users, n_items]`, not 0 where a user has an item.
+
+    Returns:
+        In [0, 1]; NaN where no list has two items.
+    """
+    lengths = (top != PAD).sum(axis=1)
+    top, lengths = top[lengths > 1], lengths[lengths > 1]
+    counts = np.bincount(x.indices, minlength=x.shape[1])
+    unit = scipy.sparse.csr_matrix((np.ones(x.nnz), x.indices, x.indptr), x.shape)
+    unit = unit @ scipy.sparse.diags(np.maximum(counts, 1) ** -0.5)
+    found = []
+    for start in range(0, len(top), _LISTS):
+        block, n = top[start : start + _LISTS], lengths[start : start + _LISTS]
+        row, at = np.nonzero(block != PAD)
+        listed = (np.ones(len(row)), (row, block[row, at]))
+        lists = scipy.sparse.csr_matrix(listed, (len(block), x.shape[1]))
+        sums = lists @ unit.T  # [lists, n_users]; its squared norm is the sum of all cosines
+        own = lists @ (counts > 0).astype(float)
+        cosines = np.asarray(sums.multiply(sums).sum(axis=1)).ravel() - own
+        found.append(1 - cosines / (n * (n - 1)))
+    return float(np.mean(np.concatenate(found))) if found else float("nan")
 
 
 def deciles(counts: np.ndarray) -> np.ndarray:

@@ -152,7 +152,16 @@ PRESETS: dict[str, Preset] = {
         measured_on=SYNTHETIC,
         tolerance=EXACT,
     ),
-    "chebycf-gowalla-files": Preset(
+    "ease-gowalla-files": Preset(
+        model="ease",
+        data=GOWALLA,
+        settings=dict(neighbors=1000),
+        train=RECALL20,
+        published={"recall@20": 0.1765, "ndcg@20": 0.1467},
+        source="reczoo/BARS",
+        tolerance=EXACT,
+    ),
+    "best-gowalla-files": Preset(
         model="chebycf",
         data=GOWALLA,
         settings=dict(order=8, flatness=1.5, factors=512, low_pass=0.1, degree=0.4),

@@ -31,6 +31,7 @@ def section(m: Measured) -> Section | None:
             f"{100 * e.coverage:.1f} %",
             f"{e.gini:.3f}",
             f"{e.novelty:.2f}",
+            f"{each.diversity:.3f}",
             f"{e.popularity:,.0f}",
         )
         for each in m.listed
@@ -39,10 +40,11 @@ def section(m: Measured) -> Section | None:
     note = (
         f"For lists of the {LENGTH} best items. Coverage: share of all items in at least one list. "
         "Gini: 0 if all items are recommended equally often, near 1 if a few items get all. "
-        "Novelty: mean of -log2 of the share of training users who have the item. Mean popularity: "
-        "training interactions of a recommended item."
+        "Novelty: mean of -log2 of the share of training users who have the item. "
+        "Diversity: mean of 1 - cosine of the training users of two items of a list. Mean "
+        "popularity: training interactions of a recommended item."
     )
-    head = ("model", "lists", "coverage", "Gini", "novelty (bits)", "mean popularity")
+    head = ("model", "lists", "coverage", "Gini", "novelty (bits)", "diversity", "mean popularity")
     return Section(
         "Popularity bias and coverage",
         [Table("What is recommended", head, rows, note=note), Plot(drawn, shares)],

@@ -6,11 +6,12 @@ import typing
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse
 
 from tfrec.api.comparing import names_of
 from tfrec.data import pairs, vocabulary
 from tfrec.metrics import Report, SavedValues, comparable
-from tfrec.metrics.exposure import Exposure, of_lists
+from tfrec.metrics.exposure import Exposure, diversity, of_lists
 from tfrec.metrics.kept_lists import LENGTH, KeptLists
 from tfrec.models.base import Recommender
 from tfrec.models.popularity import Popularity
@@ -52,6 +53,7 @@ class Listed:
         top: `[n, k]` int, positions of items, -1 where a list is shorter.
         values: Metrics of the lists by user.
         exposure: Which items they recommend.
+        diversity: As of `tfrec.metrics.exposure.diversity`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Listed:
     top: np.ndarray
     values: SavedValues
     exposure: Exposure
+    diversity: float
 
 
 class Measured:
@@ -110,12 +113,16 @@ class Measured:
         return np.asarray(self.run.model.list_order.counts)
 
     @functools.cached_property
+    def trained(self) -> scipy.sparse.csr_matrix:
+        """The interactions that the model was trained on, `[n_users, n_items]`."""
+        users, items = pairs.read_all(self.run.data_dir, self.info, self.trained_on)
+        shape = self.info.n_users, self.info.n_items
+        return scipy.sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
+
+    @property
     def trained_users(self) -> np.ndarray:
         """Which users the model was trained on, bool `[n_users]`."""
-        found = np.zeros(self.info.n_users, bool)
-        for users, _ in pairs.read(self.run.data_dir, self.info, self.trained_on):
-            found[users] = True
-        return found
+        return np.diff(self.trained.indptr) > 0
 
     @property
     def trained_on(self) -> str:
@@ -182,7 +189,7 @@ class Measured:
         users, top = report.lists()
         values = SavedValues(report.users, report.per_user(), "")
         shown = of_lists(top, self.counts, int(self.trained_users.sum()))
-        return Listed(name, users, top, values, shown)
+        return Listed(name, users, top, values, shown, diversity(top, self.trained))
 
     def rows_of(self, users: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Items and values of the input, and held-out items, of test users by position."""
