@@ -63,7 +63,9 @@ def test_the_command_lists_what_the_other_flags_say(capsys, tmp_path):
     assert "\n  epochs=3  (int, at least 1)\n" in of_training
     assert "\n  clip_norm=1.0  (float, " in of_training  # the model's default
     assert "\n  split=random  (str, one of random, folds, time, " in of_data
-    assert of_split.startswith("--data, settings of split=random:\n  law=permutation  (str, one of ")
+    assert of_split.startswith(
+        "--data, settings of split=random:\n  law=permutation  (str, one of "
+    )
     assert "\n  test=0.1  (float, 0 or more a" in of_split
     assert "\n      Share of all ratings.\n" in of_split
     assert not (tmp_path / "run").exists()
