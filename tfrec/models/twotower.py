@@ -31,7 +31,8 @@ class TwoTower(SideTables, Factors, Recommender):
     The loss is a softmax over the items that all rows of the batch have drawn as targets, and
     `negatives` items more, drawn uniformly. From each logit the logarithm of how often its item is
     expected among them is subtracted (eq. 3), so that u . v_i does not learn the sampling. Items
-    of a row's own history are no negatives of it. A target is no part of its own history.
+    of a row's own history are no negatives of it, items of no row are none at all, and a target
+    is no part of its own history.
 
     Cold items: e_i is 0 for items of no row, so that v_i follows from the fields alone; in training
     e_i is left out with probability `id_dropout`, where there are fields, so that they learn to
@@ -246,7 +247,8 @@ class TwoTower(SideTables, Factors, Recommender):
             all_items = tf.concat([all_items, drawn], axis=0)
             vectors = tf.concat([vectors, self.candidate_vectors(drawn)], axis=0)
             rate = tf.math.log(c.negatives / self.info.n_items)
-            expected = tf.concat([expected, tf.fill([c.negatives], rate)], axis=0)
+            trained = tf.gather(tf.convert_to_tensor(self.log_share), drawn) > _IMPOSSIBLE
+            expected = tf.concat([expected, tf.where(trained, rate, -_IMPOSSIBLE)], axis=0)
         others = tf.einsum("bnk,ck->bnc", users, vectors) / c.temperature - expected
         hits = tf.reduce_any(history[:, :, None] == all_items, axis=1)  # in the row's history
         others = tf.where(hits[:, None, :], _IMPOSSIBLE, others)
