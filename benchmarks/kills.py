@@ -195,10 +195,7 @@ def main() -> None:
             code, _ = forked([*words(model, folder, run), "--resume"], log, way, moment)
             if code == 0:
                 break
-            if (
-                code == 1
-                and "\nstopped\n" not in log.read_text().rpartition(f"{way.split()[0]} at ")[2]
-            ):
+            if code == 1 and "\nstopped\n" not in log.read_text().rpartition("\nSIG")[2]:
                 break
             of_run, ways[f"{way}, exit {code}"] = of_run + 1, ways[f"{way}, exit {code}"] + 1
         found = [f"exit {code}"] if code else differs(outcome(folder / run), expected)

@@ -67,6 +67,10 @@ SMALL = {
         {"embedding": 8, "recurrent": 16, "hidden": (8,), "latent": 4, "ahead": 40},
         {"epochs": 30, "learning_rate": 0.02, "batch_size": 10},
     ),
+    "twotower": (
+        dict(width=16, hidden=16, negatives=20, dropout=0.0, id_dropout=0.0, temperature=0.2),
+        {**NEXT, "batch_size": 20},
+    ),
     "sequentialrules": ({}, {"batch_size": 16}),
     "gru4rec": ({"width": 16, "recurrent": (16,), "dropout": 0.0}, NEXT),
     "sasrec": ({"width": 16, "dropout": 0.0, "attention_dropout": 0.0, "loss": "softmax"}, NEXT),

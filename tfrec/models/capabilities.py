@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from tfrec.layers import fields
+
 
 class ItemRows:
     """A model of histories that can read rows by item, as its setting `rows` says.
@@ -75,6 +77,26 @@ class Factors:
     def candidate_vectors(self, items: tf.Tensor) -> tf.Tensor:
         """Item vectors, float32 `[n, size]`, of items int32 `[n]`."""
         raise NotImplementedError
+
+
+class SideTables:
+    """A model that reads the side tables of users or items.
+
+    Attributes:
+        codes: The `FieldCodes` layer that holds them, or None.
+    """
+
+    codes: fields.FieldCodes | None = None
+
+    @property
+    def data_weights(self) -> list:
+        """The side tables."""
+        return list(self.codes.tables.values()) if self.codes else []
+
+    def take_tables(self, tables: Mapping[str, np.ndarray]) -> None:
+        """Sets the side tables, by field name; called once, after `create`."""
+        if self.codes:
+            self.codes.assign(tables)
 
 
 class Additive:

@@ -9,12 +9,13 @@ import tensorflow as tf
 from tfrec.config import OneOf
 from tfrec.layers import fields as fields_lib
 from tfrec.models.base import Recommender
+from tfrec.models.capabilities import SideTables
 from tfrec.schema import PAD
 
 BLOCK = 1 << 16  # events scored at once when all items are scored
 
 
-class EventModel(Recommender):
+class EventModel(SideTables, Recommender):
     """A model of events: `call` returns one score for each event, `[batch]`.
 
     Features are `user` and `item`, int32 `[batch]`, and the context features that the model's
@@ -23,14 +24,10 @@ class EventModel(Recommender):
 
     `forward` returns the scores and the squared norm of the parameters of each event, `[batch]`,
     which `regularization` weighs: parameters of frequent users and items are penalized more often.
-
-    Attributes:
-        codes: The `FieldCodes` layer of the fields that a subclass reads, or None.
     """
 
     reads: ClassVar[str] = "events"
     search = {"batch_size": OneOf(512, 1024, 2048, 4096), "weight_decay": None}
-    codes: fields_lib.FieldCodes | None = None
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -45,10 +42,6 @@ class EventModel(Recommender):
             return mean
         return float(tf.math.log(mean / (1 - mean))) if 0 < mean < 1 else 0.0
 
-    @property
-    def data_weights(self):
-        return list(self.codes.tables.values()) if self.codes else []
-
     def observed_ids(self, rows) -> dict[str, np.ndarray]:
         """Which users and items occur in events: bool `[n_users]` and `[n_items]`.
 
@@ -62,11 +55,6 @@ class EventModel(Recommender):
             for of, flags in observed.items():
                 flags[np.asarray(features[of])] = True
         return {of: flags[:-1] for of, flags in observed.items()}
-
-    def take_tables(self, tables) -> None:
-        """Sets the side tables, by field name; called once, after `create`."""
-        if self.codes:
-            self.codes.assign(tables)
 
     def empty_features(self, batch: int = 1) -> dict[str, tf.Tensor]:
         """Features of `batch` events with unknown user, item and context."""

@@ -36,6 +36,7 @@ from tfrec.models.sequentialrules import SequentialRules
 from tfrec.models.sparseease import SparseEASE
 from tfrec.models.sparsefc import SparseFC
 from tfrec.models.svae import SVAE
+from tfrec.models.twotower import TwoTower
 from tfrec.models.vae import VAE
 from tfrec.models.weightedease import WeightedEASE
 
@@ -53,6 +54,7 @@ MODELS: dict[str, type[Recommender]] = {
     "svae": SVAE,
     "sequentialrules": SequentialRules,
     "gru4rec": GRU4Rec,
+    "twotower": TwoTower,
     "sasrec": SASRec,
     "esasrec": ESASRec,
     "bert4rec": BERT4Rec,

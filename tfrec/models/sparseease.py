@@ -5,6 +5,7 @@ blocks, its eq. 9 and section 3.2; EASE itself: Steck, WWW 2019.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import keras
@@ -19,8 +20,9 @@ from tfrec.config import Range, setting
 from tfrec.data import sparse
 from tfrec.models.ease import EASE
 
-_DENSE = 100_000_000  # cells of a Gram matrix that is kept dense
-_CELLS = 1 << 24  # of a block of it, and of the scores that are gathered at once
+_DENSE = 100_000_000  # cells of a Gram matrix that is kept in memory
+_COLUMNS = 256  # of it that are computed at once, where it is not
+_CELLS = 1 << 24  # of the histories that are gathered at once
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -30,8 +32,8 @@ class SparseEASE(EASE):
     EASE's columns are independent ridge regressions of an item on all others. Here item j has
     the regression on its neighbours N: B_Nj = (G_NN + lambda I)^-1 G_Nj, with G = X'X. Its
     neighbours are the items i with the largest |G_ij| / (G_ii G_jj)^.5. With all items as
-    neighbours it is EASE. Time and memory grow with the number of items times the neighbours'
-    cube and number, not with the square of the catalogue.
+    neighbours it is EASE. Memory grows with the number of items times that of the neighbours, and
+    not with the square of the catalogue.
 
     Departs from the paper: the neighbours' number is fixed instead of a threshold on the
     correlation, each item has a block of its own (its r = 0), and columns of X are not centred.
@@ -95,14 +97,14 @@ class SparseEASE(EASE):
 
     @classmethod
     def memory(cls, info, config, train):
-        """X'X, dense or at most as many pairs as rows have; and two copies of B."""
-        n, n_train = info.n_items, info.n_ratings.get("train", 0)
-        mean = n_train / max(1, info.n_users)
-        pairs = min(n**2, 4 * n_train * mean)  # histories of unequal lengths: the mean square
-        return int((4 * n**2 if n**2 <= _DENSE else 8 * pairs) + 16 * n * config.neighbors)
+        """X'X, or X three times and the pairs of a few of its columns; and two copies of B."""
+        n, k = info.n_items, config.neighbors
+        if n**2 <= _DENSE:
+            return 8 * n**2 + 16 * n * k
+        return 24 * info.n_ratings.get("train", 0) + 16 * _COLUMNS * n + 16 * n * k
 
     def fit(self, rows, **unused):
-        """Reads `rows` once, sums up X'X and solves a block for each item.
+        """Reads `rows` once and solves a block for each item.
 
         Args:
             rows: Batches of (features, targets).
@@ -110,29 +112,74 @@ class SparseEASE(EASE):
         """
         x = sparse.read(rows, self.info.n_items)
         x.data = self.config.weigh(x.data).numpy()
-        gram = _gram(x)
+        gram = DenseGram(x) if self.info.n_items**2 <= _DENSE else SparseGram(x)
         with threadpoolctl.threadpool_limits(1, "blas"):  # threads gain nothing in small blocks
             neighbors, weights = solve(gram, self.config.regularization, self._size)
         self.neighbors.assign(neighbors)
         self.neighbor_weights.assign(weights)
 
 
-def _gram(x: scipy.sparse.csr_matrix) -> np.ndarray | scipy.sparse.csr_matrix:
-    """X'X, dense where that is small."""
-    n = x.shape[1]
-    if n**2 > _DENSE:
-        return (x.T.tocsr() @ x).tocsr()
-    gram = sparse.gram(x)
-    return np.tril(gram) + np.tril(gram, -1).T
+class DenseGram:
+    """X'X in memory.
+
+    Args:
+        x: The rows.
+    """
+
+    def __init__(self, x: scipy.sparse.csr_matrix):
+        gram = sparse.gram(x)
+        self._gram = np.tril(gram) + np.tril(gram, -1).T
+
+    def diagonal(self) -> np.ndarray:
+        """The diagonal, float64 `[n_items]`."""
+        return self._gram.diagonal().astype(np.float64)
+
+    def columns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The entries of each column that are not 0: their rows and values, float64."""
+        for column in self._gram:  # symmetric
+            rows = np.flatnonzero(column)
+            yield rows, column[rows].astype(np.float64)
+
+    def block(self, items: np.ndarray) -> np.ndarray:
+        """The rows and columns of these items, float64."""
+        return self._gram[np.ix_(items, items)].astype(np.float64)
+
+
+class SparseGram:
+    """X'X, of which only some columns or a block are computed at a time; as `DenseGram`.
+
+    Args:
+        x: The rows.
+    """
+
+    def __init__(self, x: scipy.sparse.csr_matrix):
+        self._rows, self._columns, self._items = x, x.tocsc(), x.T.tocsr()
+
+    def diagonal(self) -> np.ndarray:
+        """As of `DenseGram`."""
+        return np.asarray(self._rows.multiply(self._rows).sum(axis=0), np.float64).ravel()
+
+    def columns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """As of `DenseGram`."""
+        for start in range(0, self._items.shape[0], _COLUMNS):
+            part = (self._items[start : start + _COLUMNS] @ self._rows).tocsr()
+            part.sort_indices()
+            for first, last in itertools.pairwise(part.indptr.tolist()):
+                yield part.indices[first:last], part.data[first:last].astype(np.float64)
+
+    def block(self, items: np.ndarray) -> np.ndarray:
+        """As of `DenseGram`."""
+        own = self._columns[:, items]
+        return (own.T @ own).toarray().astype(np.float64)
 
 
 def solve(
-    gram: np.ndarray | scipy.sparse.csr_matrix, regularization: float, k: int
+    gram: DenseGram | SparseGram, regularization: float, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solves for B, column by column.
 
     Args:
-        gram: X'X, `[n_items, n_items]`, symmetric.
+        gram: X'X.
         regularization: lambda, > 0.
         k: Number of neighbours, less than n_items.
 
@@ -143,50 +190,23 @@ def solve(
     Raises:
         ValueError: a block is not positive definite.
     """
-    n = gram.shape[0]
-    diagonal = np.asarray(gram.diagonal(), np.float64)
+    diagonal = gram.diagonal()
     scale = 1 / np.sqrt(np.maximum(diagonal, 1e-12))
-    neighbors, weights = np.zeros((n, k), np.int32), np.zeros((n, k), np.float32)
-    for j, (items, shared) in enumerate(_columns(gram)):
+    shape = len(diagonal), k
+    neighbors, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    for j, (items, shared) in enumerate(gram.columns()):
         others = items != j
         items, shared = items[others], shared[others]
         order = np.argsort(-np.abs(shared * scale[items]), kind="stable")[:k]
         items, shared = items[order], shared[order]
         if not len(items):
             continue
-        block = _block(gram, items)
+        block = gram.block(items)
         block[np.diag_indices_from(block)] += regularization
-        _, solution, failed = scipy.linalg.lapack.dposv(block, shared, lower=1, overwrite_a=1)
+        _, solution, failed = scipy.linalg.lapack.dposv(block, shared, lower=1)
         if failed:
             raise ValueError(
                 f"X'X + {regularization:g} I is not positive definite: raise --set regularization"
             )
         neighbors[j, : len(items)], weights[j, : len(items)] = items, solution
     return neighbors, weights
-
-
-def _columns(
-    gram: np.ndarray | scipy.sparse.csr_matrix,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The entries of each column that are not 0: their rows and values, float64."""
-    for j in range(gram.shape[0]):
-        if isinstance(gram, np.ndarray):
-            rows = np.flatnonzero(gram[j])
-            yield rows, gram[j, rows].astype(np.float64)
-        else:
-            at = slice(gram.indptr[j], gram.indptr[j + 1])
-            yield gram.indices[at], gram.data[at].astype(np.float64)
-
-
-def _block(gram: np.ndarray | scipy.sparse.csr_matrix, items: np.ndarray) -> np.ndarray:
-    """The rows and columns of these items, float64 in Fortran order."""
-    if isinstance(gram, np.ndarray):
-        return np.asfortranarray(gram[np.ix_(items, items)], np.float64)
-    rows = gram[items]
-    position = np.full(gram.shape[0], -1, np.int32)
-    position[items] = np.arange(len(items))
-    column = position[rows.indices]
-    row = np.repeat(np.arange(len(items)), np.diff(rows.indptr))
-    block = np.zeros((len(items), len(items)), np.float64, order="F")
-    block[row[column >= 0], column[column >= 0]] = rows.data[column >= 0]
-    return block

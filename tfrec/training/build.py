@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfrec.data import fields
 from tfrec.models import registry
 from tfrec.models.base import Recommender
-from tfrec.models.events import EventModel
+from tfrec.models.capabilities import SideTables
 from tfrec.schema import DatasetInfo
 from tfrec.training.run_config import RunConfig
 
@@ -30,6 +30,6 @@ def build(config: RunConfig, info: DatasetInfo, strategy: tf.distribute.Strategy
     keras.config.set_dtype_policy("float32" if plain else f"mixed_{train.precision}")
     with strategy.scope():
         model = registry.model_class(config.model).create(info, config.model_config)
-        if isinstance(model, EventModel):
+        if isinstance(model, SideTables):
             model.take_tables(fields.read(config.data_dir))
     return model

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfrec.config import TrainConfig
 from tfrec.models.base import Recommender
-from tfrec.models.events import EventModel
+from tfrec.models.capabilities import SideTables
 from tfrec.schema import Field
 from tfrec.training import methods, moves, optimizers
 from tfrec.training.runs import RunDir
@@ -224,8 +224,8 @@ class Carry:
 
 
 def _fields(model: Recommender) -> tuple[Field, ...]:
-    """The fields that a model of events reads as codes; () for all others."""
-    return model.codes.fields if isinstance(model, EventModel) and model.codes else ()
+    """The fields that a model reads as codes; () for all others."""
+    return model.codes.fields if isinstance(model, SideTables) and model.codes else ()
 
 
 def _more(model: Recommender) -> dict[str, int]:
