@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfrec.config import SettingError, TrainConfig
 from tfrec.layers.dense import Dense
 from tfrec.layers.relative_attention import RelativeAttention
-from tfrec.layers.transformer import by_head, joined, last_queries
+from tfrec.layers.transformer import by_head, joined
 from tfrec.models.timed_attention import TimedAttention
 
 
@@ -114,23 +114,29 @@ class ChannelAttention(RelativeAttention):
             parts, [self.channels * self.width, *[self.width] * (1 + 2 * self.semantic)], axis=-1
         )
         maps = self.maps(x, buckets, last)
+        values *= mask[:, -1, :, tf.newaxis]  # of real items; maps need not know the padding
+        past = tf.linalg.band_part(tf.ones([tf.shape(x)[1]] * 2, x.dtype), -1, 0)
         if last:
-            x, mask = last_queries(x, mask)
-            gate, rest = gate[:, -1:], [rest[0][:, -1:], rest[1]] if rest else []
-        found = [tf.matmul(each * mask, values) for each in maps]
+            x, gate, past = x[:, -1:], gate[:, -1:], past[-1:]
+            rest = [rest[0][:, -1:], rest[1]] if rest else []
+        found = []
+        if self.by_position:  # one product for the whole batch
+            found.append(tf.einsum("qk,bkw->bqw", maps[0][0] * past, values))
+        if self.by_time:
+            found.append(tf.matmul(maps[-1] * past, values))
         if self.semantic:
-            found.append(self._by_content(*rest, values, mask))
+            found.append(self._by_content(*rest, values, past))
         attended = _normalized(tf.concat(found, axis=-1)) * gate
         x = x + self.out(self.dropout(attended, training=training))
         z = self.dropout(_normalized(x), training=training)
         first, second = tf.split(self.hidden(z), 2, axis=-1)
         return x + self.narrow(tf.nn.silu(first) * second)
 
-    def _by_content(self, queries, keys, values, mask) -> tf.Tensor:
+    def _by_content(self, queries, keys, values, past) -> tf.Tensor:
         """The semantic channel, `[batch, L, width]`."""
         queries, keys, values = (by_head(x, self.heads) for x in (queries, keys, values))
         scores = tf.nn.silu(tf.matmul(queries, keys, transpose_b=True))
-        return joined(tf.matmul(scores * (mask / self.window)[:, None], values))
+        return joined(tf.matmul(scores * (past / self.window), values))
 
 
 def _normalized(x: tf.Tensor) -> tf.Tensor:
