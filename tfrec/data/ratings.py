@@ -74,7 +74,10 @@ def with_pairs(
     if not rule.needs_pairs:
         return ratings
     users, items = hash_law.of_ids(user_ids), hash_law.of_ids(item_ids)
-    pairs = hash_law.of_pairs(users[ratings.users], items[ratings.items])
+    pairs = np.empty(len(ratings), np.uint64)
+    for start in range(0, len(pairs), hash_law.SLICE):
+        at = slice(start, start + hash_law.SLICE)
+        pairs[at] = hash_law.of_pairs(users[ratings.users[at]], items[ratings.items[at]])
     return dataclasses.replace(ratings, pairs=pairs)
 
 

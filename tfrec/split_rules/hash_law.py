@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 LAWS = ("permutation", "hash")
+SLICE = 1 << 22  # pairs hashed at once, to hold few of the arrays in between
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FACTORS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), 0x94D049BB133111EB))

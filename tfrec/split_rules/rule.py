@@ -158,7 +158,11 @@ class DrawingRule(SplitRule):
             return draw(candidates, share, seed, spawn)
         if of.pairs is None:
             raise ValueError("law=hash needs the ratings' pairs, hashes of their users and items")
-        return candidates[hash_law.uniform(of.pairs[candidates], seed, spawn) < share]
+        found = [np.zeros(0, candidates.dtype)]
+        for start in range(0, len(candidates), hash_law.SLICE):
+            some = candidates[start : start + hash_law.SLICE]
+            found.append(some[hash_law.uniform(of.pairs[some], seed, spawn) < share])
+        return np.concatenate(found)
 
     @property
     def law_text(self) -> str:
