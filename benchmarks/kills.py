@@ -132,7 +132,7 @@ def outcome(run: pathlib.Path) -> dict:
             lambda name, x: weights.update({name: x[()]}) if isinstance(x, h5py.Dataset) else None
         )
     metrics = json.loads((run / "metrics.json").read_text())
-    del metrics["seconds"], metrics["peak_memory_mb"]
+    del metrics["seconds"], metrics["cpu_seconds"], metrics["peak_memory_mb"]
     history = pd.read_csv(run / "history.csv").drop(columns=TIMES)
     return {"weights": weights, "metrics": json.dumps(metrics), "history": history.to_csv()}
 

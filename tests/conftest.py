@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -15,6 +16,7 @@ from tfrec.data.prepare import prepare
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.training import strategies
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 strategies.split_cpu(2)  # before TensorFlow starts up; one device is still the default
 # Graphs of tests run a few times only: optimizing them costs more than it saves.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

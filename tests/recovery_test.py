@@ -74,7 +74,9 @@ def stopped_at(monkeypatch, steps):
 def outcome(t):
     """Results that must not depend on interruptions."""
     result = {
-        k: v for k, v in t.run_dir.metrics().items() if k not in ("seconds", "peak_memory_mb")
+        k: v
+        for k, v in t.run_dir.metrics().items()
+        if k not in ("seconds", "cpu_seconds", "peak_memory_mb")
     }
     times = ["seconds", "cpu_seconds", "examples_per_second", "input_wait"]
     history = t.run_dir.history().drop(columns=times, errors="ignore")

@@ -43,13 +43,19 @@ class EASEVAE(RecVAE):
     @classmethod
     def memory(cls, info, config, train):
         """The sum for both models."""
-        return super().memory(info, config, train) + WeightedEASE.memory(info, config, train)
+        linear = WeightedEASE.memory(info, cls._of_linear(config), train)
+        return super().memory(info, config, train) + linear
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
+        self.linear = WeightedEASE.create(info, self._of_linear(self.config))
+
+    @staticmethod
+    def _of_linear(config: "EASEVAE.Config") -> WeightedEASE.Config:
+        """The settings of the linear model."""
         names = ("regularization", "activity", "ridge", "discount")
-        settings = {name: getattr(self.config, name) for name in names}
-        self.linear = WeightedEASE.create(info, WeightedEASE.Config(**settings, confidence="none"))
+        settings = {name: getattr(config, name) for name in names}
+        return WeightedEASE.Config(**settings, confidence="none")
 
     def call(self, features, training=False):
         """Combined scores, float32 `[batch, n_items]`."""

@@ -44,7 +44,6 @@ class TwoTower(SideTables, Factors, Recommender):
 
     task = "ranking"
     defaults = TrainConfig(epochs=60, batch_size=128, learning_rate=2e-3, patience=4)
-    paper = TrainConfig(epochs=60, batch_size=128, learning_rate=1e-3)
     search = {"batch_size": OneOf(64, 128, 256)}
 
     @dataclasses.dataclass(frozen=True)
