@@ -64,7 +64,7 @@ def run(model: str, data: str) -> dict:
         done.write_text(json.dumps(found))
     found = json.loads(done.read_text())
     metrics = path / "metrics.json"
-    return found | (json.loads(metrics.read_text()) if metrics.exists() else {})
+    return (json.loads(metrics.read_text()) if metrics.exists() else {}) | found
 
 
 def timed(command: list[str]) -> dict:
