@@ -105,15 +105,20 @@ def measured(model: str, data: str) -> dict:
     }
 
 
+def beats(found: dict) -> bool | None:
+    """Whether a model beats its baseline; None if that is unknown, or it is the baseline."""
+    value, least = found["value"], found["baseline"]
+    if least in (None, value):
+        return None
+    return (value < least) == (found["metric"] in LOWER_IS_BETTER)
+
+
 def row(model: str, found: dict) -> str:
     """A line of the table, in Markdown."""
     if "error" in found:
         return f"| {model} | {found['error']} |||||"
     value, least = found["value"], found["baseline"]
-    if least in (None, value):  # unknown, or the baseline itself
-        better = "-"
-    else:
-        better = "yes" if (value < least) == (found["metric"] in LOWER_IS_BETTER) else "NO"
+    better = {None: "-", True: "yes", False: "NO"}[beats(found)]
     cells = [model, found["metric"], f"{value:.4f}", "-" if least is None else f"{least:.4f}"]
     cells += [better, f"{found['best_epoch']} of {found['epochs']}", f"{found['cpu_seconds']}"]
     return f"| {' | '.join(cells)} |"

@@ -11,6 +11,9 @@ import json
 import pathlib
 import re
 
+from benchmarks.defaults import beats
+from tfrec.presets.entry import number
+
 FOLDER = pathlib.Path(__file__).parents[1] / "results"
 FIELD = re.compile(r"\{(?:([\w-]+):)?([\w.@]+)\}")
 PARTS = ("validation", "test", "floors")
@@ -81,11 +84,6 @@ def _plain(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def number(value: float) -> str:
-    """Four decimals without a leading zero."""
-    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.4f}")
-
-
 def readings() -> list[tuple[str, str, str]]:
     """The log of readings, `results/readings.jsonl`: test set, model, readings in their order."""
     lines = [json.loads(x) for x in (FOLDER / "readings.jsonl").read_text().splitlines()]
@@ -110,8 +108,7 @@ def _default(model: str, one: dict) -> tuple[str, ...]:
     if "error" in one:
         return (label, one["error"], "", "", "", "", "")
     value, least = one["value"], one["baseline"]
-    lower = one["metric"] in ("rmse", "logloss")
-    better = "-" if least in (None, value) else "yes" if (value < least) == lower else "**no**"
+    better = {None: "-", True: "yes", False: "**no**"}[beats(one)]
     known = least is not None
     epochs = f"{one['best_epoch']} of {one['epochs']}" if "epochs" in one else "-"
     cells = (one["metric"], number(value), number(least) if known else "-", better, epochs)

@@ -283,7 +283,7 @@ def test_a_run_recommends_at_a_time(run):
 
 
 def test_known_users_are_served_with_their_times(run, tmp_path):
-    (history,), (times,) = run.histories(["u3"]), run._known.times([run.users["u3"]])
+    (history,), (times,) = run.histories(["u3"]), run._known.timed_histories([run.users["u3"]])[1]
     assert len(times) == len(history)
     found = run.recommend(users=["u3"], k=4)
     expect_scores(found, own_scores(run, history, times, NO_TIME))

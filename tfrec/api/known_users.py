@@ -53,18 +53,18 @@ class KnownUsers:
         """All stored interactions of users by position, in time order."""
         if self.info.rows == "item":
             return self._from_item_rows(positions)
+        return self.timed_histories(positions)[0]
+
+    def timed_histories(self, positions: Sequence[int]) -> tuple[list[History], list[list[int]]]:
+        """`histories`, for rows by user, and the times of their interactions."""
         found = records.find_rows(self.data_dir, self.info, positions, PARTS)
-        nothing: dict[str, Any] = {"items": [], "values": []}
+        nothing: dict[str, Any] = {"items": [], "values": [], "times": []}
         rows = [found.get(position, nothing) for position in positions]
-        return [
+        histories = [
             {self.items[i]: float(v) for i, v in zip(row["items"], row["values"], strict=True)}
             for row in rows
         ]
-
-    def times(self, positions: Sequence[int]) -> list[list[int]]:
-        """The times of `histories`, for rows by user."""
-        found = records.find_rows(self.data_dir, self.info, positions, PARTS)
-        return [found[p]["times"].tolist() if p in found else [] for p in positions]
+        return histories, [[int(time) for time in row["times"]] for row in rows]
 
     def _from_item_rows(self, positions: Sequence[int]) -> list[History]:
         """`histories` for rows by item: in the order of the items."""

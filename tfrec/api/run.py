@@ -130,8 +130,11 @@ class Run(recommending.Recommends):
         positions = self._known.positions(users)
         if asking.knows_users:
             return recommending.Asked(asking, users, histories)
-        times = self._known.times(positions) if asking.reads_times else None
-        return recommending.Asked(asking, None, self._known.histories(positions), users, times)
+        if asking.reads_times:
+            histories, times = self._known.timed_histories(positions)
+        else:
+            histories, times = self._known.histories(positions), None
+        return recommending.Asked(asking, None, histories, users, times)
 
     def recommend_all(
         self, path: PathLike, k: int = 10, batch_size: int = 512, progress: bool = True

@@ -91,13 +91,15 @@ def histories(
 
     def batch(serialized: tf.Tensor) -> tuple[dict, dict]:
         parsed = tf.io.parse_example(serialized, parsing.spec(inputs, targets, times=times))
-        columns = [parsing.padded(x, batch_size) for x in parsing.merged(parsed, inputs, times)]
+
+        def lists(parts: Sequence[str]) -> list[tf.Tensor]:
+            return [parsing.padded(x, batch_size) for x in parsing.merged(parsed, parts, times)]
+
+        columns = lists(inputs)
         features = {"user": parsing.filled(parsed["user"], batch_size)}
         features |= dict(zip(("items", "values", "times"), columns, strict=False))
         if inputs != targets:
-            columns = [
-                parsing.padded(x, batch_size) for x in parsing.merged(parsed, targets, times)
-            ]
+            columns = lists(targets)
         if times:
             unknown = tf.fill([batch_size], tf.constant(schema.NO_TIME, tf.int64))
             features["ask_time"] = tf.reduce_max(columns[2], axis=1) if asked_then else unknown

@@ -142,7 +142,8 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         if model.reads_times and not info.has_times:
             raise ValueError(
                 f"{cls.__name__} with these settings reads times, which {info.name} does not have: "
-                "train with --set time_bias=false, or prepare data with times"
+                + ("train with --set time_bias=false, or " * hasattr(model.config, "time_bias"))
+                + "prepare data with times"
             )
         model.task_object.check(info, cls.__name__, hasattr(model.config, "task"))
         model(model.empty_features())

@@ -92,9 +92,7 @@ class BERT4Rec(SelfAttention):
         x = self.first_norm(self.positions(self.embed(tokens)))
         x = self.dropout(x, training=training)
         mask = attention_mask(tokens >= 0, causal=False)
-        for block in self.blocks:
-            x = block(x, mask, training=training, last=last and block is self.blocks[-1])
-        return x
+        return self.through_blocks(x, mask, training=training, last=last)
 
     def states(self, tokens, training, last=False):
         return self.last_norm(self.head(self.encode(tokens, training, last)))

@@ -48,12 +48,8 @@ class ESASRec(SelfAttention):
         ]
 
     def states(self, tokens, training, last=False):
-        x = self.positions(self.embed(tokens) * self.config.width**0.5)
-        x = self.dropout(x, training=training)
-        mask = attention_mask(tokens >= 0, causal=True)
-        for block in self.blocks:
-            x = block(x, mask, training=training, last=last and block is self.blocks[-1])
-        return x
+        x, mask = self.embedded(tokens, training), attention_mask(tokens >= 0, causal=True)
+        return self.through_blocks(x, mask, training=training, last=last)
 
 
 @keras.saving.register_keras_serializable("tfrec")

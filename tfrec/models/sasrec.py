@@ -57,12 +57,8 @@ class SASRec(SelfAttention):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-8, name="norm")
 
     def states(self, tokens, training, last=False):
-        x = self.positions(self.embed(tokens) * self.config.width**0.5)
-        x = self.dropout(x, training=training)
-        mask = attention_mask(tokens >= 0, causal=True)
-        for block in self.blocks:
-            x = block(x, mask, training=training, last=last and block is self.blocks[-1])
-        return self.norm(x)
+        x, mask = self.embedded(tokens, training), attention_mask(tokens >= 0, causal=True)
+        return self.norm(self.through_blocks(x, mask, training=training, last=last))
 
 
 @keras.saving.register_keras_serializable("tfrec")

@@ -1,8 +1,9 @@
-"""Base of the sequence models with self-attention: SASRec, BERT4Rec and HSTU."""
+"""Base of the sequence models with self-attention."""
 
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from tfrec.config import OneOf, Range, setting
 from tfrec.layers.transformer import PositionEmbedding, check_heads
@@ -12,8 +13,8 @@ from tfrec.models.sequence import Sequence
 class SelfAttention(Sequence):
     """A sequence model of attention blocks over item and position embeddings.
 
-    A subclass makes the list of layers `blocks`, and applies `positions` and `dropout` to the item
-    embeddings before the first of them.
+    A subclass makes the list of layers `blocks`. The first block's input is `embedded`, or what
+    else a subclass makes of the item embeddings with `positions` and `dropout`.
     """
 
     @dataclasses.dataclass(frozen=True)
@@ -37,3 +38,23 @@ class SelfAttention(Sequence):
         c = self.config
         self.positions = PositionEmbedding(c.window, self.deviation, name="positions")
         self.dropout = keras.layers.Dropout(c.dropout)
+
+    def embedded(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+        """drop(sqrt(width) e + p) of tokens `[batch, L]`, `[batch, L, width]`."""
+        x = self.positions(self.embed(tokens) * self.config.width**0.5)
+        return self.dropout(x, training=training)
+
+    def through_blocks(
+        self, x: tf.Tensor, *others: tf.Tensor | None, training: bool, last: bool
+    ) -> tf.Tensor:
+        """The output of the last block.
+
+        Args:
+            x: The input of the first block, `[batch, L, width]`.
+            *others: Further inputs of every block: the mask, and what else its `call` takes.
+            training: Whether there is dropout.
+            last: Only the last position is needed: `[batch, 1, width]` is returned.
+        """
+        for block in self.blocks:
+            x = block(x, *others, training=training, last=last and block is self.blocks[-1])
+        return x

@@ -103,15 +103,8 @@ class SparseEASE(EASE):
             return 8 * n**2 + 16 * n * k
         return 24 * info.n_ratings.get("train", 0) + 16 * _COLUMNS * n + 16 * n * k
 
-    def fit(self, rows, **unused):
-        """Reads `rows` once and solves a block for each item.
-
-        Args:
-            rows: Batches of (features, targets).
-            **unused: Other arguments of Keras' `fit`.
-        """
-        x = sparse.read(rows, self.info.n_items)
-        x.data = self.config.weigh(x.data).numpy()
+    def _solve(self, x, ridge):
+        """Solves a block for each item; `ridge` is that of `EASE`, 1."""
         gram = DenseGram(x) if self.info.n_items**2 <= _DENSE else SparseGram(x)
         with threadpoolctl.threadpool_limits(1, "blas"):  # threads gain nothing in small blocks
             neighbors, weights = solve(gram, self.config.regularization, self._size)

@@ -68,12 +68,9 @@ class TimedAttention(SelfAttention):
         return tf.math.l2_normalize(self.table[:-1], axis=1) / self.config.temperature, self.bias
 
     def states(self, tokens, training, last=False, buckets=None):
-        x = self.positions(self.embed(tokens) * self.config.width**0.5)
-        x = self.dropout(x, training=training)
+        x = self.embedded(tokens, training)
         mask = tf.cast(attention_mask(tokens >= 0, causal=True), x.dtype)
-        for block in self.blocks:
-            is_last = last and block is self.blocks[-1]
-            x = block(x, mask, buckets, training=training, last=is_last)
+        x = self.through_blocks(x, mask, buckets, training=training, last=last)
         return tf.math.l2_normalize(x, axis=-1)
 
     def forward(self, features, training=False):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
+from tfrec.layers import next_item_losses
 from tfrec.layers.dense import Dense
 from tfrec.layers.newest_items import newest_items
 from tfrec.models.base import Recommender
@@ -99,12 +100,12 @@ class TwoTower(SideTables, Factors, Recommender):
 
     @classmethod
     def activations(cls, info, config, train):
-        """The batch's logits, the pairs compared to find accidental hits, and the items' scores."""
+        """The batch's logits, the keys that find accidental hits, and the items' scores."""
         n_targets = train.batch_size * config.targets
         n_candidates = n_targets + config.negatives
-        pairs = train.batch_size * n_candidates * config.window // 4  # bool
+        keys = 2 * train.batch_size * (n_candidates + config.window)  # int64
         vectors = 4 * config.width * (train.batch_size * config.window + n_candidates)
-        return 3 * n_targets * n_candidates + pairs + vectors + train.batch_size * info.n_items
+        return 3 * n_targets * n_candidates + keys + vectors + train.batch_size * info.n_items
 
     @property
     def data_weights(self):
@@ -249,7 +250,8 @@ class TwoTower(SideTables, Factors, Recommender):
             trained = tf.gather(tf.convert_to_tensor(self.log_share), drawn) > _IMPOSSIBLE
             expected = tf.concat([expected, tf.where(trained, rate, -_IMPOSSIBLE)], axis=0)
         others = tf.einsum("bnk,ck->bnc", users, vectors) / c.temperature - expected
-        hits = tf.reduce_any(history[:, :, None] == all_items, axis=1)  # in the row's history
+        n_rows = tf.shape(history, tf.int64)[0]
+        hits = next_item_losses.in_rows(history, tf.range(n_rows), all_items[tf.newaxis])
         others = tf.where(hits[:, None, :], _IMPOSSIBLE, others)
         own = tf.reshape(own, tf.shape(users))
         positive = tf.reduce_sum(users * own, axis=-1) / c.temperature
