@@ -91,12 +91,18 @@ class ChebyCF(Recommender):
     def _filtered(self, x: tf.Tensor) -> tf.Tensor:
         """H(L) x by the recurrence T_k = 2 L T_(k-1) - T_(k-2); `[n_items, batch]`."""
         first, second, *others = coefficients(self.config.order, self.config.flatness)
-        shape = [self.info.n_rows, self.info.n_items]
-        n = tf.SparseTensor(tf.convert_to_tensor(self.pairs), self.entries, shape)
+        n = tf.SparseTensor(
+            tf.convert_to_tensor(self.pairs), self.entries, [self.info.n_rows, self.info.n_items]
+        )
+        # Much faster than `tf.sparse.sparse_dense_matmul`, and deterministic.
+        by_user = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+            indices=n.indices, values=n.values, dense_shape=n.dense_shape
+        )
+        by_item = tf.raw_ops.SparseMatrixTranspose(input=by_user, type=tf.float32)
 
         def laplacian(y):
-            users = tf.sparse.sparse_dense_matmul(n, y)
-            return y - 2 * tf.sparse.sparse_dense_matmul(n, users, adjoint_a=True)
+            users = tf.raw_ops.SparseMatrixMatMul(a=by_user, b=y)
+            return y - 2 * tf.raw_ops.SparseMatrixMatMul(a=by_item, b=users)
 
         older, newer = x, laplacian(x)
         found = first * older + second * newer
@@ -118,12 +124,9 @@ class ChebyCF(Recommender):
         degrees = np.maximum(counts, 1).astype(np.float32)
         of_users = np.repeat(np.diff(x.indptr), np.diff(x.indptr))
         x.data /= np.sqrt(of_users * degrees[x.indices], dtype=np.float32)
-        pairs = np.zeros(self.pairs.shape, np.int64)
-        entries = np.zeros(self.entries.shape, np.float32)
-        pairs[: x.nnz] = np.stack(x.nonzero(), axis=1)
-        entries[: x.nnz] = x.data
-        self.pairs.assign(pairs)
-        self.entries.assign(entries)
+        missing = (0, self.info.n_trainable - x.nnz)  # zeros at the last pair keep the order
+        self.pairs.assign(np.pad(np.stack(x.nonzero(), axis=1), [missing, (0, 0)], "edge"))
+        self.entries.assign(np.pad(x.data, missing))
         self.scale.assign(degrees**self.config.degree)
         if self.config.low_pass:
             found = sparse.right_singular(x, self.config.factors, TOLERANCE).T
