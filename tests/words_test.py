@@ -31,7 +31,12 @@ ROOMS = (
     "tfrec/training/*.py",
     "pipelines/*.py",
     "benchmarks/*.py",
+    "examples/*.py",
     "tests/*.py",
+    "*.md",
+    "docs/*.md",
+    "docs/*.py",
+    "docs/*/*.md",
 )
 LISTS = "tests/words_test.py"  # in a room, but has the words itself
 
