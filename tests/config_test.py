@@ -29,6 +29,7 @@ def test_overrides_are_of_the_fields_type():
     [
         ("epoch=3", "did you mean 'epochs'"),
         ("epochs=three", "--train 'epochs=three': 'three' is not of type int"),
+        ("epochs=3,batch_size=8", "each setting needs a --train of its own"),
         ("refit=maybe", "'maybe' is not true or false"),
         ("epochs", "not of the form name=value"),
     ],

@@ -49,7 +49,9 @@ def parsed(cls: type, assignments: Iterable[str], flag: str = "--set") -> dict[s
         try:
             changes[name] = _parse(value, hints[name])
         except ValueError as error:
-            raise ValueError(f"{flag} {text!r}: {error}") from None
+            several = any(f",{other}=" in value for other in hints)
+            cure = f"; each setting needs a {flag} of its own" if several else ""
+            raise ValueError(f"{flag} {text!r}: {error}{cure}") from None
     return changes
 
 
