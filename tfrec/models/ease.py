@@ -6,7 +6,6 @@ import dataclasses
 
 import keras
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import tensorflow as tf
 
@@ -14,7 +13,7 @@ from tfrec import losses
 from tfrec.config import Range, TrainConfig, setting
 from tfrec.data import sparse
 from tfrec.layers.densify import densify
-from tfrec.models import sparse_regression
+from tfrec.models import cholesky, sparse_regression
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Additive
 from tfrec.models.confidence import Confidence, ConfidenceWeighted
@@ -178,12 +177,7 @@ def solve(gram: np.ndarray, regularization: float) -> np.ndarray:
     """
     a = np.asfortranarray(gram, dtype=np.float64)
     a[np.diag_indices_from(a)] += regularization
-    a, failed = scipy.linalg.lapack.dpotrf(a, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise ValueError(
-            f"X'X + {regularization:g} I is not positive definite: raise --set regularization"
-        )
-    a, _ = scipy.linalg.lapack.dpotri(a, lower=1, overwrite_c=1)
+    a = cholesky.invert(a)
     scale = -1 / np.diagonal(a).astype(np.float32)
     b = np.empty_like(a, np.float32, order="C")
     for start in range(0, len(a), BLOCK):

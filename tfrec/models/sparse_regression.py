@@ -10,17 +10,17 @@ where M has a row for each user instead of each item.
 from collections.abc import Iterator
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import tensorflow as tf
 
 from tfrec import losses
+from tfrec.models import cholesky
 
 ROWS = 256  # of P in memory at once
 
 
 def user_inverse(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> np.ndarray:
-    """M in float32, by LAPACK's Cholesky decomposition in place.
+    """M in float32, inverted in place.
 
     Args:
         x: X, `[n_rows, n_items]`.
@@ -39,10 +39,7 @@ def user_inverse(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> np.ndarra
     for start in range(0, n, ROWS):
         scaled[start : start + ROWS].dot(across).toarray(out=a[:, start : start + ROWS].T)
     a[np.diag_indices_from(a)] += 1
-    a, failed = scipy.linalg.lapack.spotrf(a, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise ValueError("X'X + D is not positive definite in float32: raise --set regularization")
-    a, _ = scipy.linalg.lapack.spotri(a, lower=1, overwrite_c=1)
+    a = cholesky.invert(a)
     for start in range(0, n, ROWS):
         stop = min(start + ROWS, n)
         a[start:stop, stop:] = a[stop:, start:stop].T
