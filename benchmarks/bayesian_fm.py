@@ -1,7 +1,7 @@
 """Bayesian FM (Gibbs sampling) of the package `myfm`, on the splits of the rating presets.
 
     pip install myfm==0.4.0 "setuptools<81"
-    python benchmarks/bayesian_fm.py [--data=ml-100k-u1|ml-1m] [--rank=10] [--samples=300]
+    python benchmarks/bayesian_fm.py [--data=ml-100k-u1|ml-1m] [--split fold=u2] [--rank=10]
 
 Rendle, Zhang and Koren ("On the difficulty of evaluating baselines", 2019) find such models
 ahead of all neural ones on ML-10M. An event is the one-hot user, item and day (UTC), and the
@@ -20,12 +20,15 @@ in a separate environment with tfrec.
 import peers
 from absl import flags
 
-from tfrec import cli, presets
+from tfrec import cli, overrides, presets
 
 FLAGS = flags.FlagValues()
 # The preset whose data settings are used, by data set.
 DATA = {"ml-100k-u1": "autorec-ml100k-u1", "ml-1m": "mf-ml1m-random90"}
 flags.DEFINE_enum("data", "ml-100k-u1", list(DATA), "which split", flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "split", [], "a setting of the data instead of the preset's, repeatable", flag_values=FLAGS
+)
 flags.DEFINE_string("data_dir", "", "prepared data (default: that of --data)", flag_values=FLAGS)
 flags.DEFINE_integer("rank", 10, "size of the vectors", 1, flag_values=FLAGS)
 flags.DEFINE_integer("samples", 300, "Gibbs samples after burn-in", 1, flag_values=FLAGS)
@@ -43,7 +46,8 @@ _DAY = 86_400
 def main() -> None:
     """Trains, measures, prints."""
     myfm()  # before any work
-    data_dir, info = peers.prepared(presets.preset(DATA[FLAGS.data]).data, FLAGS.data_dir)
+    data = overrides.override(presets.preset(DATA[FLAGS.data]).data, FLAGS.split, "--split")
+    data_dir, info = peers.prepared(data, FLAGS.data_dir)
     train, held_out = ("train", "validation") if FLAGS.validation else ("train+validation", "test")
     known, queries = (read(data_dir, info, part) for part in (train, held_out))
     predictions, cost = peers.timed(predict, known, queries, info.n_users, info.n_items)
