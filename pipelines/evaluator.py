@@ -102,12 +102,14 @@ def judge(
     demand: Demand,
 ) -> dict[str, Any]:
     """The contents of blessing.json."""
-    from tfrec.training import runs
+    from tfrec.training import readings, runs
 
-    model = runs.RunDir(trained.path).load_model()
+    run_dir = runs.RunDir(trained.path)
+    model = run_dir.load_model()
     metric = model.task_object.monitor
     compared = served if demand.bless != "thresholds" else None
     new, old, reasons = _measured(rows, model, compared)
+    readings.append(run_dir.config(), new.protocol, COMPONENT)
     table = _side_by_side(new, old, metric)
     reasons += _missed(demand.thresholds, new)
     if old:

@@ -17,6 +17,7 @@ from pipelines import artifacts, engine, evaluator, example_gen, measure, pipeli
 from tfrec import locks
 from tfrec.config import DataConfig
 from tfrec.serving import export
+from tfrec.training import readings
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,7 @@ def test_a_model_that_is_not_blessed_is_neither_pushed_nor_evaluated_again(sandb
         sandbox.run(bless="betters")
     sandbox.run(thresholds=["rmse<3", "all: mae<3", "history 20 to 49: rmse<3"])
     assert blessing(sandbox)["blessed"]
+    assert json.loads(readings.path().read_text().splitlines()[-1])["why"] == "evaluator"
 
 
 def test_a_worse_model_does_not_replace_the_served_one(sandbox):

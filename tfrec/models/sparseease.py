@@ -20,7 +20,7 @@ from tfrec.config import Range, setting
 from tfrec.data import sparse
 from tfrec.models.ease import EASE
 
-_DENSE = 100_000_000  # cells of a Gram matrix that is kept in memory
+_DENSE = 400_000_000  # cells of a Gram matrix that is kept in memory
 _COLUMNS = 256  # of it that are computed at once, where it is not
 _CELLS = 1 << 24  # of the histories that are gathered at once
 
