@@ -221,21 +221,31 @@ def test_the_last_two_of_a_sequence_are_held_out(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_refeeding_prints_both_gaps(tmp_path, monkeypatch, capsys):
+def test_refeeding_tunes_both_sides_with_equal_updates(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFREC_CACHE", str(tmp_path / "cache"))
     module = load("refeeding")
-    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}"]
-    module.FLAGS(["x", *words, "--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"])
+    words = ["--preset=deeprec-latestsmall-random90", f"--out={tmp_path}", "--dropouts=0,0.5"]
+    words += ["--set=hidden=4", "--train=epochs=1", "--train=batch_size=300"]
+    module.FLAGS(["x", *words, "--seeds=2"])
     module.main()
     lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("aug_steps")]
-    gaps = [float(re.search(r"\^2 ([\d.]+),", text)[1]) for text in lines]
-    for steps, text, found in zip((1, 0), lines, gaps, strict=True):
-        run = tfrec.load(tmp_path / f"aug{steps}")
-        assert run.config.settings["aug_steps"] == steps
-        assert (run.config.settings["hidden"], run.config.train.epochs) == ([4], 1)
-        assert f"rmse {run.metrics['validation']['rmse']:.4f} (epoch 1 of 1)" in text
-        assert found == pytest.approx(module.gap(run), abs=1e-4)
-        assert not run.metrics["test"]
+    for steps in (1, 0):
+        own = [x for x in lines if x.startswith(f"aug_steps {steps}")]
+        tried = {}
+        for text in own[:3]:
+            dropout, seed = re.search(r"dropout ([\d.]+), seed (\d)", text).groups()
+            run = tfrec.load(tmp_path / f"aug{steps}-dropout{dropout}-seed{seed}")
+            tried[dropout, seed] = error = run.metrics["validation"]["rmse"]
+            assert run.config.settings["aug_steps"] == steps
+            assert run.config.settings["dropout"] == float(dropout)
+            assert (run.config.train.epochs, run.config.train.seed) == (2 - steps, int(seed))
+            assert f"rmse {error:.4f} (epoch " in text
+            gap = re.search(r"\^2 ([\d.]+),", text)[1]
+            assert float(gap) == pytest.approx(module.gap(run), abs=1e-4)
+            assert not run.metrics["test"]
+        best = min((d for d, seed in tried if seed == "0"), key=lambda d: tried[d, "0"])
+        mean = (tried[best, "0"] + tried[best, "1"]) / 2
+        assert f"dropout {best}: validation rmse {mean:.4f} +- " in own[3]
 
 
 def test_defaults_are_tabled_beside_their_baseline(tmp_path):
