@@ -115,27 +115,28 @@ def test_both_start_from_singular_vectors():
         np.testing.assert_allclose(found @ found.T, due, atol=2e-3)
 
 
-def als_half(x, vectors, penalty, nu):
+def als_half(x, vectors, penalty, nu, damping):
     """Vectors of rows with their biases last, given those of the columns."""
     seen = x > 0
     targets = x - INFO.rating_mean - vectors[:, -1]
-    shrunk = [penalty * max(k, 1) ** nu * np.eye(SIZE + 1) for k in seen.sum(1)]
+    penalties = [max(penalty * max(k, 1) ** nu, damping) for k in seen.sum(1)]
+    shrunk = [each * np.eye(SIZE + 1) for each in penalties]
     regressors = np.concatenate([vectors[:, :-1], np.ones([len(vectors), 1])], 1)
     return ridge_by_definition(regressors, targets, seen, shrunk)
 
 
-@pytest.mark.parametrize("nu", [1.0, 0.4])
-def test_als_solves_the_normal_equations_in_turns(nu):
-    model, items = fitted(ALS, iterations=3, regularization=0.3, frequency=nu)
+@pytest.mark.parametrize(("nu", "damping"), [(1.0, 0.0), (0.4, 0.0), (0.4, 0.5)])
+def test_als_solves_the_normal_equations_in_turns(nu, damping):
+    model, items = fitted(ALS, iterations=3, regularization=0.3, frequency=nu, damping=damping)
     start = items[:, :-1].astype(np.float32)
-    users = als_half(X, np.zeros_like(items), 0.3, nu)
-    items = als_half(X.T, users, 0.3, nu)
+    users = als_half(X, np.zeros_like(items), 0.3, nu, damping)
+    items = als_half(X.T, users, 0.3, nu, damping)
     left = np.where(X > 0, X - INFO.rating_mean - users[:, -1:] - items[:, -1], 0)
     items[:, :-1] = sparse.singular(scipy.sparse.csr_matrix(left, dtype=np.float32), start)
     for _ in range(3):
-        users = als_half(X, items, 0.3, nu)
-        items = als_half(X.T, users, 0.3, nu)
-    users = als_half(X, items, 0.3, nu)
+        users = als_half(X, items, 0.3, nu, damping)
+        items = als_half(X.T, users, 0.3, nu, damping)
+    users = als_half(X, items, 0.3, nu, damping)
     due = INFO.rating_mean + users[:, -1:] + items[:, -1] + users[:, :-1] @ items[:, :-1].T
     scores = model.score(features(X)).numpy()
     np.testing.assert_allclose(scores, due, rtol=1e-3, atol=1e-4)

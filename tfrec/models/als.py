@@ -21,13 +21,15 @@ class ALS(Recommender):
 
     Minimised is, over the training ratings,
 
-        sum (r - r_ui)^2 + lambda (sum_u n_u^nu (b_u^2 + |p_u|^2) + sum_i n_i^nu (b_i^2 + |q_i|^2))
+        sum (r - r_ui)^2 + sum_u l(n_u) (b_u^2 + |p_u|^2) + sum_i l(n_i) (b_i^2 + |q_i|^2)
 
-    with n_u ratings of user u and n_i of item i. Given the items, each user's bias and vector are a
-    ridge regression on the user's ratings, and vice versa. At inference they are solved from the
-    history in the request, so that users who were not in training need no special case.
+    with n_u ratings of user u, n_i of item i, and l(n) = max(lambda n^nu, damping). Given the
+    items, each user's bias and vector are a ridge regression on the user's ratings, and vice versa.
+    At inference they are solved from the history in the request, so that users who were not in
+    training need no special case.
 
-    Departs from Zhou et al.: biases; nu, which is 1 there.
+    Departs from Zhou et al.: biases; nu, which is 1 there; damping, without which users with one or
+    two ratings are predicted worse than by their biases.
     """
 
     task = "rating"
@@ -42,12 +44,14 @@ class ALS(Recommender):
             regularization: lambda.
             frequency: nu, how the penalty of a user or an item grows with the number of ratings: 0:
                 the same for all; 1: proportionally.
+            damping: Smallest penalty of a user or an item.
             iterations: Number of alternations between all users and all items.
         """
 
         factors: int = setting(32, "at least 1", search=Range(8, 128, log=True))
         regularization: float = setting(1.2, "more than 0", search=Range(0.1, 10, log=True))
         frequency: float = setting(0.5, "0 or more", search=Range(0, 1))
+        damping: float = setting(5.0, "0 or more", search=Range(0.5, 50, log=True))
         iterations: int = setting(4, "at least 1")
 
     def build(self, input_shape=None):
@@ -65,6 +69,7 @@ class ALS(Recommender):
         biases = tf.gather(table[:, -1], tf.maximum(items, 0))
         n = tf.reduce_sum(losses.observed(items), axis=1, keepdims=True)
         penalties = c.regularization * tf.maximum(n, 1.0) ** c.frequency
+        penalties = tf.maximum(penalties, c.damping)
         return ridge.solve(
             items,
             values - self.info.rating_mean - biases,

@@ -201,6 +201,7 @@ PRESETS: dict[str, Preset] = {
     "als-ml1m-random90": Preset(
         model="als",
         data=DataConfig(dataset="ml-1m"),
+        settings=dict(damping=0.0),
         train=dict(batch_size=512, refit=True),
         measured={"test": {"rmse": 0.8445}, "validation": {"rmse": 0.8471}},
     ),
