@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -22,10 +21,9 @@ import tfrec
 from tfrec import metrics
 from tfrec.config import TrainConfig
 from tfrec.metrics import Report
-from tfrec.training.run_config import RunConfig
+from tfrec.training.run_config import RunConfig, versions
 
 FILE = "record.json"
-PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pandas")
 _DRAWS = 200_000_000  # random numbers of an interval's bootstrap, at most
 
 
@@ -45,18 +43,19 @@ def of_run(config: RunConfig, result: dict, report: Report | None) -> dict:
     """
     figures = {} if report is None else intervals(report, config.task.figures(config.train.monitor))
     costs = ("seconds", "cpu_seconds", "peak_memory_mb", "epochs", "best_epoch")
+    packages = versions()
     parts = {part: result[part] for part in ("validation", "test") if result.get(part)}
     return {
         "name": config.preset or config.model,
         "kept": "run",
         "config": settings(config),
         "config_hash": config_hash(config),
-        "tfrec": tfrec.__version__,
+        "tfrec": packages.pop("tfrec"),
         "commit": commit(),
         "data": config.fingerprint,
         "protocol": result["protocol"],
         "seeds": {"split": config.data.seed, "model": config.train.seed},
-        "versions": versions(),
+        "versions": packages,
         "machine": machine(),
         "time": now(),
         "metrics": parts | ({"floors": result["floors"]} if result.get("floors") else {}),
@@ -103,13 +102,6 @@ def commit() -> str:
         for words in (["rev-parse", "HEAD"], ["status", "-s", "-uno", "--", "tfrec"])
     ]
     return said[0].strip() + ("+" if said[1].strip() else "")
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results may depend on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version()} | found
 
 
 @functools.cache

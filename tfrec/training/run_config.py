@@ -1,11 +1,9 @@
 """The configuration of a run."""
 
 import dataclasses
+import importlib.metadata
 import platform
 from typing import Any
-
-import keras
-import tensorflow as tf
 
 import tfrec
 from tfrec import config as config_lib
@@ -14,6 +12,8 @@ from tfrec.config import DataConfig, TrainConfig
 from tfrec.models import registry
 from tfrec.schema import DatasetInfo
 from tfrec.tasks import Task
+
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pandas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +86,6 @@ def batch_size(rows: int) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that a run is made with."""
-    return {
-        "tfrec": tfrec.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
+    """Versions of Python, and of the packages that results may depend on."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"tfrec": tfrec.__version__, "python": platform.python_version()} | packages
