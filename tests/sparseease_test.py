@@ -63,9 +63,7 @@ def test_large_catalogues_do_not_hold_the_matrix(monkeypatch):
 
 
 @pytest.mark.parametrize("confidence", ["none", "value"])
-@pytest.mark.parametrize("cells", [1, 1 << 24])
-def test_scores_are_sums_of_the_weights_of_a_history(confidence, cells, monkeypatch):
-    monkeypatch.setattr(sparseease, "_CELLS", cells)  # one neighbour at a time
+def test_scores_are_sums_of_the_weights_of_a_history(confidence):
     settings = SparseEASE.Config(regularization=0.5, neighbors=2, confidence=confidence)
     model = SparseEASE.create(DatasetInfo("toy", "toy", "user", 4, 4, {}), settings)
     model.fit(rows(X, 2 * X))

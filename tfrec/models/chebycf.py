@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrec import losses
 from tfrec.config import OneOf, Range, setting
 from tfrec.data import sparse
+from tfrec.layers.csr import csr, product, transposed
 from tfrec.layers.densify import densify
 from tfrec.models.base import Recommender
 
@@ -91,18 +92,12 @@ class ChebyCF(Recommender):
     def _filtered(self, x: tf.Tensor) -> tf.Tensor:
         """H(L) x by the recurrence T_k = 2 L T_(k-1) - T_(k-2); `[n_items, batch]`."""
         first, second, *others = coefficients(self.config.order, self.config.flatness)
-        n = tf.SparseTensor(
-            tf.convert_to_tensor(self.pairs), self.entries, [self.info.n_rows, self.info.n_items]
-        )
-        # Much faster than `tf.sparse.sparse_dense_matmul`, and deterministic.
-        by_user = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=n.indices, values=n.values, dense_shape=n.dense_shape
-        )
-        by_item = tf.raw_ops.SparseMatrixTranspose(input=by_user, type=tf.float32)
+        shape = [self.info.n_rows, self.info.n_items]
+        by_user = csr(tf.convert_to_tensor(self.pairs), tf.convert_to_tensor(self.entries), shape)
+        by_item = transposed(by_user)
 
         def laplacian(y):
-            users = tf.raw_ops.SparseMatrixMatMul(a=by_user, b=y)
-            return y - 2 * tf.raw_ops.SparseMatrixMatMul(a=by_item, b=users)
+            return y - 2 * product(by_item, product(by_user, y))
 
         older, newer = x, laplacian(x)
         found = first * older + second * newer

@@ -18,11 +18,11 @@ import threadpoolctl
 from tfrec import losses
 from tfrec.config import Range, setting
 from tfrec.data import sparse
+from tfrec.layers.csr import csr, product
 from tfrec.models.ease import EASE
 
 _DENSE = 400_000_000  # cells of a Gram matrix that is kept in memory
 _COLUMNS = 256  # of it that are computed at once, where it is not
-_CELLS = 1 << 24  # of the histories that are gathered at once
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -66,24 +66,14 @@ class SparseEASE(EASE):
         return max(1, min(self.config.neighbors, self.info.n_items - 1))
 
     def call(self, features, training=False):
-        """X B, by a few of the neighbours of all items at a time."""
+        """X B, as the transpose of B' X'."""
+        n, k = self.neighbors.shape
+        columns = tf.cast(tf.reshape(self.neighbors, [-1]), tf.int64)
+        indices = tf.stack([tf.repeat(tf.range(n, dtype=tf.int64), k), columns], axis=1)
+        weights = tf.reshape(tf.cast(self.neighbor_weights, tf.float32), [-1])
         x = tf.transpose(self.history(features))  # [n_items, batch]
-        neighbors = tf.transpose(tf.convert_to_tensor(self.neighbors))
-        weights = tf.transpose(tf.cast(self.neighbor_weights, tf.float32))
-        step = tf.maximum(1, _CELLS // tf.maximum(1, tf.size(x)))
-
-        def add(start, scores):
-            at = slice(start, start + step)
-            gathered = tf.gather(x, neighbors[at])
-            return start + step, scores + tf.einsum("kib,ki->ib", gathered, weights[at])
-
-        _, scores = tf.while_loop(
-            lambda start, scores: start < self._size,
-            add,
-            (tf.constant(0), tf.zeros_like(x)),
-            shape_invariants=(tf.TensorShape([]), x.shape),
-        )
-        return tf.ensure_shape(tf.transpose(scores), [features["items"].shape[0], x.shape[0]])
+        scores = tf.transpose(product(csr(indices, weights, [n, n]), x))
+        return tf.ensure_shape(scores, [features["items"].shape[0], n])
 
     def contributions(self, features, items):
         """x_ui B_ij of each item i of the history, for items j."""
