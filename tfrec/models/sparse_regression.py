@@ -45,7 +45,7 @@ def user_inverse(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> np.ndarra
         a[start:stop, stop:] = a[stop:, start:stop].T
         corner = np.tril(a[start:stop, start:stop], -1)
         a[start:stop, start:stop] = np.tril(a[start:stop, start:stop]) + corner.T
-    return a
+    return a.T  # the same matrix in C's order, which scipy would copy it to
 
 
 def blocks(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
