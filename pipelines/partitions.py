@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
+from tfrec import memory
 from tfrec.config import DataConfig
 from tfrec.data import partitioned, partitions, prepare, protocol, vocabulary
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.ratings import Ratings
 from tfrec.schema import DatasetInfo
-from tfrec.training import memory
 
 from . import engine
 from .spans import Span, read_chunk

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 
@@ -34,4 +36,18 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
 
 def test_frames_and_arrays_go_without_tensorflow():
     found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert not found.returncode, found.stderr
+
+
+def test_tasks_of_preparing_go_without_tensorflow(tmp_path):
+    """A worker's memory: the import would take more than a partition does."""
+    pytest.importorskip("google_crc32c")
+    script = f"""
+import pathlib, sys
+import pipelines.partitions
+from tfrec.data import record_file
+record_file.write(pathlib.Path({str(tmp_path / "file")!r}), [b"record"])
+assert not {{"tensorflow", "keras"}} & set(sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert not found.returncode, found.stderr

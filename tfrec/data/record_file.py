@@ -1,0 +1,43 @@
+"""Writes TFRecord files.
+
+Where google-crc32c is installed (it comes with `tfrec[pipelines]`) they are written without
+TensorFlow, whose import would be most of a worker's memory. The format:
+https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
+"""
+
+import pathlib
+import struct
+from collections.abc import Iterable
+
+try:
+    import google_crc32c
+except ImportError:
+    google_crc32c = None
+
+_LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
+_MASK = 0xA282EAD8
+
+
+def write(path: pathlib.Path, records: Iterable[bytes]) -> None:
+    """Writes a file of records."""
+    if google_crc32c is None:
+        _by_tensorflow(path, records)
+        return
+    with path.open("wb") as file:
+        for record in records:
+            length = _LENGTH.pack(len(record))
+            file.write(b"".join((length, _masked(length), record, _masked(record))))
+
+
+def _masked(data: bytes) -> bytes:
+    """The masked CRC-32C of some bytes."""
+    crc = google_crc32c.value(data)
+    return _CHECKSUM.pack(((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF)
+
+
+def _by_tensorflow(path: pathlib.Path, records: Iterable[bytes]) -> None:
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
