@@ -77,7 +77,6 @@ def main() -> None:
     if not examples:
         raise ValueError("--examples is missing: a span, as made by example_gen")
     output = pathlib.Path(cli.require(FLAGS, "output"))
-    cli.start_tensorflow()
     data = config_lib.data_config(
         DataConfig(), examples[0].settings["dataset"], FLAGS.split, FLAGS.data
     )
