@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfrec import cli
+from tfrec import cli, data_flags
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
-from . import engine, evaluator, example_gen, object_stores, trainer, transform
+from . import engine, evaluator, example_gen, object_stores, trainer
 
 if TYPE_CHECKING:
     from . import pipeline
@@ -41,7 +41,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string("bless", "not_worse", ", ".join(evaluator.DEMANDS), flag_values=FLAGS)
 flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("partitions", 0, transform.PARTITIONS, lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("partitions", 0, data_flags.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_string(
     "pipeline_root", "", "root of the artefacts, or its address in a store", flag_values=FLAGS
 )

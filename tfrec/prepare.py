@@ -7,6 +7,7 @@ from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
 data_flags.define(FLAGS, "directory of the prepared data")
+flags.DEFINE_integer("partitions", 0, data_flags.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace data that is prepared there", flag_values=FLAGS)
 
 
@@ -21,7 +22,8 @@ def main() -> None:
     from tfrec.training import summaries
 
     raw = registry.open_as(data, data_flags.sources(FLAGS))
-    info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
+    n, overwrite = FLAGS.partitions, FLAGS.overwrite
+    info = prepare.prepare(raw, data, data_dir, overwrite=overwrite, n_partitions=n)
     print(summaries.data_summary(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 

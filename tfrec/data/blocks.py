@@ -37,6 +37,19 @@ def in_process(function: Callable[[Any], Any], tasks: list[Any]) -> list[Any]:
     return [function(task) for task in tasks]
 
 
+def combine_in_process(
+    function: Callable[[Any], Any],
+    merge: Callable[[Any, Any], Any],
+    tasks: Iterable[tuple[str, Any]],
+) -> dict[str, Any]:
+    """One task after the other; merges their results by key."""
+    merged: dict[str, Any] = {}
+    for key, task in tasks:
+        result = function(task)
+        merged[key] = merge(merged[key], result) if key in merged else result
+    return merged
+
+
 @dataclasses.dataclass(frozen=True)
 class Block:
     """A task of `encode`: the block's number in the directory that `scatter` filled."""
