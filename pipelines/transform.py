@@ -71,11 +71,15 @@ def run(
 
 def main() -> None:
     """Runs the step and prints the next command."""
+    from tfrec.data import record_file
+
     load = artifacts.Artifact.load
     examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
     if not examples:
         raise ValueError("--examples is missing: a span, as made by example_gen")
     output = pathlib.Path(cli.require(FLAGS, "output"))
+    if record_file.NEEDS_TENSORFLOW:
+        cli.start_tensorflow()
     data = config_lib.data_config(
         DataConfig(), examples[0].settings["dataset"], FLAGS.split, FLAGS.data
     )

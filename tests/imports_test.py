@@ -39,15 +39,18 @@ def test_frames_and_arrays_go_without_tensorflow():
     assert not found.returncode, found.stderr
 
 
-def test_tasks_of_preparing_go_without_tensorflow(tmp_path):
-    """A worker's memory: the import would take more than a partition does."""
+def test_preparing_goes_without_tensorflow(tmp_path):
+    """In a worker, or alone: the import would take more memory than a partition does."""
     pytest.importorskip("google_crc32c")
     script = f"""
-import pathlib, sys
+import sys
 import pipelines.partitions
-from tfrec.data import record_file
-record_file.write(pathlib.Path({str(tmp_path / "file")!r}), [b"record"])
+from tfrec import prepare
+sys.argv += ["--split=last", "--partitions=3", "--data_dir={tmp_path / "rows"}"]
+prepare.COMMAND.run()
 assert not {{"tensorflow", "keras"}} & set(sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert not found.returncode, found.stderr
+    assert "100,836 ratings in 3 partitions" in found.stdout
+    assert len(list((tmp_path / "rows").glob("train-*-of-00004.tfrecord"))) == 4

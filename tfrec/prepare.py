@@ -16,15 +16,16 @@ def main() -> None:
     data_dir = cli.require(FLAGS, "data_dir")
     names.refuse_data_set(FLAGS.dataset)
     data = data_flags.settings(FLAGS, DataConfig())
-    cli.start_tensorflow()
-    from tfrec.data import prepare
+    from tfrec.data import info_text, prepare, record_file
     from tfrec.datasets import registry
-    from tfrec.training import summaries
+
+    if record_file.NEEDS_TENSORFLOW:
+        cli.start_tensorflow()
 
     raw = registry.open_as(data, data_flags.sources(FLAGS))
     n, overwrite = FLAGS.partitions, FLAGS.overwrite
     info = prepare.prepare(raw, data, data_dir, overwrite=overwrite, n_partitions=n)
-    print(summaries.data_summary(info))
+    print(info_text.of(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 
 

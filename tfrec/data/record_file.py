@@ -14,13 +14,14 @@ try:
 except ImportError:
     google_crc32c = None
 
+NEEDS_TENSORFLOW = google_crc32c is None
 _LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 _MASK = 0xA282EAD8
 
 
 def write(path: pathlib.Path, records: Iterable[bytes]) -> None:
     """Writes a file of records."""
-    if google_crc32c is None:
+    if NEEDS_TENSORFLOW:
         _by_tensorflow(path, records)
         return
     with path.open("wb") as file:
