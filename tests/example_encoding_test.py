@@ -55,4 +55,9 @@ def test_files_are_those_of_tensorflow(tmp_path):
     record_file._by_tensorflow(tmp_path / "tensorflow", due)
     assert (tmp_path / "own").read_bytes() == (tmp_path / "tensorflow").read_bytes()
     found = tf.data.TFRecordDataset(str(tmp_path / "own"))  # checks the checksums
-    assert [record.numpy() for record in found] == due
+    assert [record.numpy() for record in found] == list(record_file.read(tmp_path / "own")) == due
+    whole = (tmp_path / "own").read_bytes()
+    for damaged in (whole[:-1], whole[:-60_000] + b"xyz" + whole[-59_997:], whole[:5], b"x" * 99):
+        (tmp_path / "own").write_bytes(damaged)
+        with pytest.raises(ValueError, match="truncated or its checksum is wrong"):
+            list(record_file.read(tmp_path / "own"))

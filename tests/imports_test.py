@@ -44,10 +44,14 @@ def test_preparing_goes_without_tensorflow(tmp_path):
     pytest.importorskip("google_crc32c")
     script = f"""
 import sys
+import pathlib
 import pipelines.partitions
+from pipelines import statistics_gen
 from tfrec import prepare
 sys.argv += ["--split=last", "--partitions=3", "--data_dir={tmp_path / "rows"}"]
 prepare.COMMAND.run()
+(file, *_) = pathlib.Path({str(tmp_path / "rows")!r}).glob("train-*")
+assert statistics_gen._of_file(str(file))["train"].n
 assert not {{"tensorflow", "keras"}} & set(sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -133,9 +133,18 @@ def _read_cut(task: Task) -> dict[str, np.ndarray]:
     for file in sorted((pathlib.Path(task.directory) / _CUT).glob("*-bounds.npy")):
         start, end = np.load(file)[task.number : task.number + 2]
         for name in (*COLUMNS, "numbers"):
-            column = np.load(str(file).replace("bounds", name), mmap_mode="r")
-            pieces.setdefault(name, []).append(column[start:end])
+            piece = _read(str(file).replace("bounds", name), start, end)
+            pieces.setdefault(name, []).append(piece)
     return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+
+def _read(file: str, start: int, end: int) -> np.ndarray:
+    """Entries of an array in a file, which is not mapped: Linux may map 2 MB for each entry."""
+    with pathlib.Path(file).open("rb") as opened:
+        np.lib.format.read_magic(opened)
+        dtype = np.lib.format.read_array_header_1_0(opened)[2]
+        opened.seek(int(start) * dtype.itemsize, 1)
+        return np.fromfile(opened, dtype, int(end - start))
 
 
 def clean(task: Task) -> Tally:
