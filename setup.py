@@ -18,6 +18,7 @@ SERVING = [
 PIPELINES = [
     "apache-beam>=2.70,<3",
     "tensorflow-metadata>=1.21,<1.22",
+    "google-crc32c>=1.6,<2",  # workers write TFRecords without importing TensorFlow
 ]
 DASK = ["apache-beam[dask]>=2.70,<3", *PIPELINES[1:]]
 STORES = ["fsspec>=2024.10"]  # and s3fs for s3://, gcsfs for gs://

@@ -18,6 +18,8 @@ from typing import Any
 
 from tfrec import damage, locks
 
+from . import object_stores
+
 RECORD = "artifact.json"
 FORMAT = 1  # raise it when a component's output changes
 _KEYS = {"component": str, "fingerprint": str, "inputs": dict, "settings": dict}
@@ -53,6 +55,7 @@ class Artifact:
             FileNotFoundError: there is no artefact.
             ValueError: another component made it, or its record is damaged.
         """
+        object_stores.fetch(pathlib.Path(path))
         record = pathlib.Path(path) / RECORD
         if not record.exists():
             raise FileNotFoundError(
@@ -100,8 +103,10 @@ def make(
     mark = fingerprint(component, settings, known)
     path = path or root / component / mark[:16]
     path = path.absolute()
+    object_stores.fetch(path)
     if path.exists() and any(path.iterdir()):
         if _fingerprint_of(path, component) == mark:
+            object_stores.store(path)  # which a killed run may not have done
             _say(component, "unchanged", path)
             return Artifact.load(path, component)
         _refuse_foreign(path, component)
@@ -116,6 +121,7 @@ def make(
     if path.exists():  # by hand, with other settings
         shutil.rmtree(path)
     aside.rename(path)
+    object_stores.store(path)
     _say(component, f"{time.perf_counter() - start:.1f} s", path)
     return Artifact.load(path, component)
 

@@ -85,11 +85,23 @@ class Beam:
 
     @contextlib.contextmanager
     def _pipeline(self) -> Iterator[beam.Pipeline]:
-        """A pipeline, which the block builds and which then runs to its end."""
+        """A pipeline, which the block builds and which then runs to its end.
+
+        Raises:
+            ConnectionError: Dask's scheduler was lost, which its runner takes for the end.
+        """
         pipeline = beam.Pipeline(self.runner(), options=self.options)
         try:
             with pipeline:
                 yield pipeline
+            if any(
+                future.status != "finished" for future in getattr(pipeline.result, "futures", [])
+            ):
+                raise ConnectionError(
+                    "the Dask scheduler was lost before its work was done; nothing of this step is "
+                    "kept. Start it and its workers again, and run the same command: it resumes "
+                    "after the finished steps"
+                )
         finally:
             result = getattr(pipeline, "result", None)
             if client := getattr(result, "client", None):  # Dask's runner leaves it connected

@@ -39,11 +39,9 @@ class Local:
         return [function(task) for task in tasks]
 
     def combine(self, function, merge, tasks):
-        merged: dict[str, Any] = {}
-        for key, task in tasks:
-            result = function(task)
-            merged[key] = merge(merged[key], result) if key in merged else result
-        return merged
+        from tfrec.data import blocks
+
+        return blocks.combine_in_process(function, merge, tasks)
 
 
 def make(runner: str, options: list[str], work_dir) -> Engine:

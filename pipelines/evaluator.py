@@ -18,7 +18,7 @@ from absl import flags
 from tfrec import cli
 from tfrec.config import known_names
 
-from . import artifacts, trainer, transform
+from . import artifacts, object_stores, trainer, transform
 
 COMPONENT = "evaluator"
 BLESSING = "blessing.json"
@@ -192,7 +192,7 @@ def _served_model(served: artifacts.Artifact, rows: artifacts.Artifact, model):
         raise ValueError(f"it is for {old.task} with rows by {old.info.rows}")
     if served.inputs["rows"] == rows.fingerprint:
         return old, np.zeros(0, np.int64)
-    old_dir = pathlib.Path(config.data_dir)
+    old_dir = _rows_of(served)
     if not (old_dir / INFO_FILE).exists():
         raise ValueError(f"its data in {old_dir} is gone")
     carried = registry.model_class(config.model).create(model.info, config.model_config)
@@ -206,10 +206,17 @@ def _items_of(run: artifacts.Artifact) -> set[str]:
     """Raw ids of the items that a run knows."""
     from tfrec.data import vocabulary
     from tfrec.schema import ITEMS_FILE
+
+    return set(vocabulary.read(_rows_of(run) / ITEMS_FILE))
+
+
+def _rows_of(run: artifacts.Artifact) -> pathlib.Path:
+    """The data that a run was trained on."""
     from tfrec.training import runs
 
     data_dir = pathlib.Path(runs.RunDir(run.path).config().data_dir)
-    return set(vocabulary.read(data_dir / ITEMS_FILE))
+    object_stores.fetch(data_dir)
+    return data_dir
 
 
 def _missed(thresholds: tuple[str, ...], new) -> list[str]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from tfrec import cli
+from tfrec import cli, data_flags
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
-from . import engine, evaluator, example_gen, object_stores, trainer, transform
+from . import engine, evaluator, example_gen, object_stores, trainer
 
 if TYPE_CHECKING:
     from . import pipeline
@@ -41,8 +41,10 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_string("bless", "not_worse", ", ".join(evaluator.DEMANDS), flag_values=FLAGS)
 flags.DEFINE_integer("k", 20, "items in a response", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("partitions", 0, transform.PARTITIONS, lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_string("pipeline_root", "", "root of the artefacts", flag_values=FLAGS)
+flags.DEFINE_integer("partitions", 0, data_flags.PARTITIONS, lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_string(
+    "pipeline_root", "", "root of the artefacts, or its address in a store", flag_values=FLAGS
+)
 flags.DEFINE_string("push_dir", "saved_models", "root of the served models", flag_values=FLAGS)
 flags.DEFINE_string(
     "runner", "FnApiRunner", "a runner of Apache Beam, or local: without Beam", flag_values=FLAGS
@@ -77,11 +79,12 @@ def settings() -> "pipeline.Settings":
 def main() -> None:
     """Runs the step and prints the next command."""
     try:
+        from tfrec.datasets import registry
+
         from . import pipeline
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'tfrec[pipelines]'") from None
-    object_stores.refuse("--pipeline_root", cli.require(FLAGS, "pipeline_root"))
-    root = pathlib.Path(FLAGS.pipeline_root)
+    root = object_stores.root(cli.require(FLAGS, "pipeline_root"), registry.cache_dir())
     worker = engine.make(FLAGS.runner, FLAGS.beam, root)
     cli.start_tensorflow()
     version = str(pipeline.run(settings(), root, worker))

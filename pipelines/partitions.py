@@ -1,7 +1,6 @@
 """Prepares spans by partitions of users, in bounded memory; see `tfrec.data.partitioned`."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -14,13 +13,9 @@ from tfrec.data import partitioned, partitions, prepare, protocol, vocabulary
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.ratings import Ratings
 from tfrec.schema import DatasetInfo
-from tfrec.training import memory
 
 from . import engine
 from .spans import Span, read_chunk
-
-RATINGS = 1_000_000  # in a partition
-_BYTES = 45  # a rating takes in memory: docs/scale.md
 
 
 def number(spans: Sequence[Span], data: DataConfig, wanted: int) -> int:
@@ -35,18 +30,11 @@ def number(spans: Sequence[Span], data: DataConfig, wanted: int) -> int:
         ValueError: several are wanted, but this data cannot be divided.
     """
     n = sum(span.about["n"] for span in spans)
-    fits = _BYTES * n < memory.available() / 2
-    if wanted == 1 or (wanted == 0 and fits):
-        return 1
-    why = partitioned.whole(data, all(span.about["has_ids"] for span in spans), _columns(spans))
-    if why and wanted:
-        raise ValueError(f"--partitions={wanted}: {why}; use --partitions=1, which is in memory")
-    if why:
-        print(f"about {_BYTES * n / 1e9:.1f} GB of memory needed: {why}", flush=True)
-        return 1
-    chosen = wanted or math.ceil(n / RATINGS)
-    print(f"{n:,} ratings in {chosen} partitions", flush=True)
-    return chosen
+    has_ids = all(span.about["has_ids"] for span in spans)
+    divided = partitioned.is_wanted(n, wanted) and partitioned.is_possible(
+        data, has_ids, _columns(spans), wanted
+    )
+    return partitioned.number(n, wanted) if divided else 1
 
 
 def _columns(spans: Sequence[Span]) -> set[str]:

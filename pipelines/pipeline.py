@@ -20,6 +20,7 @@ from . import (
     evaluator,
     example_gen,
     example_validator,
+    object_stores,
     pusher,
     schema_gen,
     statistics_gen,
@@ -92,10 +93,12 @@ def prepared(
 ) -> tuple[dict[str, Artifact], pathlib.Path]:
     """The steps up to validated rows: their artefacts, and the schema's file."""
     schema = settings.schema or root / schema_gen.COMPONENT / "schema.pbtxt"
+    object_stores.fetch_file(schema)  # where it is edited
     examples = example_gen.run(settings.sources, root, engine)
     statistics = {n: statistics_gen.of_span(x, engine, root=root) for n, x in examples.items()}
     first = min(examples)
     schema_gen.run(schema, examples[first], statistics[first])
+    object_stores.store_file(schema)
     valid = example_validator.of_spans(examples, statistics, schema, root=root)
     example_validator.check(valid)
     rows = transform.run(
@@ -122,6 +125,7 @@ def _earlier(served: Artifact | None, rows: Artifact) -> Artifact | None:
 
 def _held_against(root: pathlib.Path, served: Artifact) -> Artifact | None:
     """The run that the served run was compared with when it was blessed."""
+    object_stores.fetch_all(root / evaluator.COMPONENT)
     for record in sorted((root / evaluator.COMPONENT).glob(f"*/{artifacts.RECORD}")):
         found = Artifact.load(record.parent)
         if found.inputs["run"] == served.fingerprint and evaluator.read(found.path)["blessed"]:
@@ -131,8 +135,10 @@ def _held_against(root: pathlib.Path, served: Artifact) -> Artifact | None:
 
 
 def _find(folder: pathlib.Path, component: str, mark: str) -> Artifact | None:
-    path = folder / mark[:16]
-    return Artifact.load(path, component) if path.exists() else None
+    try:
+        return Artifact.load(folder / mark[:16], component)
+    except FileNotFoundError:
+        return None
 
 
 def _note(root: pathlib.Path, made: dict[str, Artifact], schema: pathlib.Path) -> None:

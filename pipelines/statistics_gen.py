@@ -5,6 +5,7 @@ index.html       the same for people
 sketches.npz     of each split, a sample of its events' hashes: what spans have in common
 """
 
+import itertools
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,7 +166,6 @@ def _in_table(span: "spans.Span", splits: "statistics.Splits") -> dict[str, dict
 def _of_file(file: str) -> "statistics.Splits":
     """Counts a record file, by split; a task of an engine."""
     import pandas as pd
-    import tensorflow as tf
 
     from tfrec import schema
 
@@ -174,32 +174,35 @@ def _of_file(file: str) -> "statistics.Splits":
     info = schema.DatasetInfo.load(pathlib.Path(file).parent)
     group = pathlib.Path(file).name.partition("-")[0]
     found: statistics.Splits = {}
-    spec = {"user": tf.io.FixedLenFeature([], tf.int64)}
-    for part in schema.PARTS:
-        items, values, times = schema.feature_names(part)
-        spec[items] = spec[times] = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
-        spec[values] = tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
-    for parsed in _parsed(file, spec):
+    for rows in _batches(file):
+        users = np.array([row["user"].int64_list.value[0] for row in rows])
         for part in schema.PARTS:
-            items, values, times = (parsed[name] for name in schema.feature_names(part))
-            row = np.repeat(parsed["user"].numpy(), items.row_lengths().numpy())
-            column = items.flat_values.numpy()
+            items, values, times = schema.feature_names(part)
+            columns = [row[items].int64_list.value for row in rows]
+            row, column = np.repeat(users, list(map(len, columns))), _flat(columns, np.int64)
             user, item = (row, column) if info.rows == "user" else (column, row)
-            frame = pd.DataFrame({"user": user, "item": item, "value": values.flat_values.numpy()})
-            frame["time"] = times.flat_values.numpy()
+            frame = pd.DataFrame({"user": user, "item": item})
+            frame["value"] = _flat([row[values].float_list.value for row in rows], np.float32)
+            frame["time"] = _flat([row[times].int64_list.value for row in rows], np.int64)
             if len(frame):
                 one = {_split(group, part): statistics.of_events(frame, {"user": "", "item": ""})}
                 found = statistics.merge_splits(found, one)
     return found
 
 
-def _parsed(file: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Batches of rows in a record file."""
-    import tensorflow as tf
+def _batches(file: str) -> Iterator[list[Any]]:
+    """The features of the rows in a record file, some rows at a time."""
+    from tfrec.data import record_file
+    from tfrec.serving import messages  # TensorFlow's import would be most of a worker's memory
 
     with artifacts.reading(pathlib.Path(file)):
-        for batch in tf.data.TFRecordDataset(file).batch(_BATCH):
-            yield tf.io.parse_example(batch, spec)
+        records = record_file.read(pathlib.Path(file))
+        while batch := list(itertools.islice(records, _BATCH)):
+            yield [messages.Example.FromString(record).features.feature for record in batch]
+
+
+def _flat(lists: Sequence[Sequence[Any]], dtype: type) -> np.ndarray:
+    return np.fromiter(itertools.chain.from_iterable(lists), dtype, sum(map(len, lists)))
 
 
 def _split(group: str, part: str) -> str:

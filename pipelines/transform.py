@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from tfrec import cli
+from tfrec import cli, data_flags
 from tfrec import config as config_lib
 from tfrec.config import DataConfig
 
@@ -25,8 +25,7 @@ flags.DEFINE_string("split", "random", "random, folds, time, users or last", fla
 flags.DEFINE_multi_string(
     "data", [], "name=value of the data's settings, such as seed=1", flag_values=FLAGS
 )
-PARTITIONS = "partitions of users, each in memory at a time; 1: all in memory; 0: by size"
-flags.DEFINE_integer("partitions", 0, PARTITIONS, lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("partitions", 0, data_flags.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_string("output", "", "the directory to make", flag_values=FLAGS)
 flags.DEFINE_string("runner", "local", "local, or a runner of Beam", flag_values=FLAGS)
 flags.DEFINE_multi_string("beam", [], "name=value of Beam's options", flag_values=FLAGS)
@@ -64,7 +63,7 @@ def run(
         if n > 1:
             partitions.write(directory, found, raw, data, engine, n)
         else:
-            prepare.write(directory, raw, data, progress=False, run=engine.map)
+            prepare.write(directory, raw, data, False, engine.map, n_partitions=1)
 
     inputs = {f"examples-{number}": made for number, made in examples.items()}
     return artifacts.make(path, COMPONENT, config_lib.to_dict(data), inputs, build, root=root)
@@ -72,12 +71,15 @@ def run(
 
 def main() -> None:
     """Runs the step and prints the next command."""
+    from tfrec.data import record_file
+
     load = artifacts.Artifact.load
     examples = [load(path, example_gen.COMPONENT) for path in FLAGS.examples]
     if not examples:
         raise ValueError("--examples is missing: a span, as made by example_gen")
     output = pathlib.Path(cli.require(FLAGS, "output"))
-    cli.start_tensorflow()
+    if record_file.NEEDS_TENSORFLOW:
+        cli.start_tensorflow()
     data = config_lib.data_config(
         DataConfig(), examples[0].settings["dataset"], FLAGS.split, FLAGS.data
     )

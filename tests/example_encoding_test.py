@@ -1,9 +1,10 @@
 """Serialized rows: the bytes that protobuf itself writes."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfrec.data import example_encoding
+from tfrec.data import example_encoding, record_file
 
 
 def by_protobuf(row):
@@ -44,3 +45,19 @@ def test_no_rows_are_no_examples():
     assert not list(
         example_encoding.examples({"user": np.zeros(0, np.int64)}, {"user": np.zeros(1, int)})
     )
+
+
+def test_files_are_those_of_tensorflow(tmp_path):
+    pytest.importorskip("google_crc32c")
+    random = np.random.default_rng(0)
+    due = [random.bytes(size) for size in (0, 1, 9, 128, 3000, 70_000)]
+    record_file.write(tmp_path / "own", due)
+    record_file._by_tensorflow(tmp_path / "tensorflow", due)
+    assert (tmp_path / "own").read_bytes() == (tmp_path / "tensorflow").read_bytes()
+    found = tf.data.TFRecordDataset(str(tmp_path / "own"))  # checks the checksums
+    assert [record.numpy() for record in found] == list(record_file.read(tmp_path / "own")) == due
+    whole = (tmp_path / "own").read_bytes()
+    for damaged in (whole[:-1], whole[:-60_000] + b"xyz" + whole[-59_997:], whole[:5], b"x" * 99):
+        (tmp_path / "own").write_bytes(damaged)
+        with pytest.raises(ValueError, match="truncated or its checksum is wrong"):
+            list(record_file.read(tmp_path / "own"))

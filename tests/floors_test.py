@@ -9,7 +9,7 @@ import tfrec
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     "server": 0, "schema": 0, "settings": 0, "ratings": 0, "damage": 0, "locks": 0, "aside": 0,
-    "interrupts": 0, "pages": 1,
+    "interrupts": 0, "memory": 0, "pages": 1,
     "overrides": 1, "split_rules": 1,
     "config": 2,
     "presets": 3, "names": 3, "reference": 3, "losses": 3, "ranking": 3, "layers": 3, "datasets": 3,

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 
@@ -35,3 +37,24 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
 def test_frames_and_arrays_go_without_tensorflow():
     found = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert not found.returncode, found.stderr
+
+
+def test_preparing_goes_without_tensorflow(tmp_path):
+    """In a worker, or alone: the import would take more memory than a partition does."""
+    pytest.importorskip("google_crc32c")
+    script = f"""
+import sys
+import pathlib
+import pipelines.partitions
+from pipelines import statistics_gen
+from tfrec import prepare
+sys.argv += ["--split=last", "--partitions=3", "--data_dir={tmp_path / "rows"}"]
+prepare.COMMAND.run()
+(file, *_) = pathlib.Path({str(tmp_path / "rows")!r}).glob("train-*")
+assert statistics_gen._of_file(str(file))["train"].n
+assert not {{"tensorflow", "keras"}} & set(sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert not found.returncode, found.stderr
+    assert "100,836 ratings in 3 partitions" in found.stdout
+    assert len(list((tmp_path / "rows").glob("train-*-of-00004.tfrecord"))) == 4

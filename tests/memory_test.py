@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tfrec import memory
 from tfrec.config import TrainConfig
 from tfrec.data import inputs
 from tfrec.models.ease import EASE
 from tfrec.models.registry import MODELS
 from tfrec.schema import DatasetInfo
-from tfrec.training import memory
+from tfrec.training import memory_check
 from tfrec.training.experiment import Experiment
 from tfrec.training.runs import RunConfig, RunDir
 
@@ -73,8 +74,8 @@ def test_what_does_not_fit_is_refused_before_the_model_is_built(board, one, run_
 def test_much_is_said_in_one_line_and_little_is_not(left, lines, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: left)
     said = []
-    memory.check("ease", GOWALLA, EASE.Config(), EASE.paper, said.append)
-    memory.check("ials", GOWALLA, MODELS["ials"].Config(), TrainConfig(), said.append)
+    memory_check.check("ease", GOWALLA, EASE.Config(), EASE.paper, said.append)
+    memory_check.check("ials", GOWALLA, MODELS["ials"].Config(), TrainConfig(), said.append)
     assert len(said) == lines
     assert (
         f"33.6 GB on these 40,981 items and 29,858 users; {left / 1e9:.1f} GB are left" in said[0]

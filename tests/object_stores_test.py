@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import time
 import pytest
 from pipeline_data_test import pack, ratings
 
-from pipelines import engine, example_gen, object_stores, pusher
+from pipelines import artifacts, engine, example_gen, object_stores, pusher
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -63,8 +65,8 @@ def test_what_is_missing_or_cannot_be_an_address_is_refused(bucket, tmp_path):
         object_stores.staged(f"{bucket}/not-there.zip", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nothing there matches; \{SPAN\} is a number"):
         example_gen.sources("ml-latest-small", f"{bucket}/day-{{SPAN}}.zip", None)
-    with pytest.raises(ValueError, match="--pipeline_root=s3://b must be a directory.*--push_dir"):
-        object_stores.refuse("--pipeline_root", "s3://b")
+    with pytest.raises(ValueError, match="--push_dir=s3://b must be a directory"):
+        object_stores.refuse("--push_dir", "s3://b")
     with pytest.raises(ValueError, match="pip install 'tfrec.stores.', and s3fs for s3://"):
         object_stores.names("nosuchstore://bucket")
     assert not object_stores.is_url("C:/data") and not object_stores.is_url(tmp_path)
@@ -109,6 +111,62 @@ def test_a_version_is_complete_when_its_manifest_is_there(bucket, tmp_path, monk
     }
 
 
+def made(root, content="rows", **files):
+    """An artefact, and how often it was built."""
+    built = []
+
+    def build(directory):
+        built.append(directory)
+        for name, text in ({"rows": content} | files).items():
+            (directory / name).write_text(text)
+
+    return artifacts.make(None, "transform", {}, {}, build, root=root), len(built)
+
+
+def test_artefacts_of_a_root_in_a_store_are_made_once(bucket, tmp_path, capsys):
+    here, there = (object_stores.root(f"{bucket}/root/", tmp_path / name) for name in "ab")
+    assert object_stores.root(str(tmp_path), tmp_path) == tmp_path
+    first, n = made(here)
+    assert n == 1 and made(here)[1] == 0
+    again, n = made(there)
+    assert n == 0 and again.fingerprint == first.fingerprint
+    assert again.path != first.path and (again.path / "rows").read_text() == "rows"
+    assert capsys.readouterr().out.count("unchanged") == 2
+    shutil.rmtree(again.path)
+    assert artifacts.Artifact.load(again.path) == again
+
+
+def test_an_artefact_without_its_manifest_is_made_again(bucket, tmp_path, monkeypatch):
+    store = fsspec.filesystem("memory")
+    here, there = (object_stores.root(bucket, tmp_path / name) for name in "ab")
+    monkeypatch.setattr(type(store), "pipe_file", lambda *_: 1 / 0)  # killed before the manifest
+    with pytest.raises(ZeroDivisionError):
+        made(here, left="over")
+    monkeypatch.undo()
+    assert made(there)[1] == 1
+    assert made(here)[1] == 0  # it was finished, though not in the store
+    other = object_stores.root(bucket, tmp_path / "c")
+    found, n = made(other)
+    assert n == 0 and not (found.path / "left").exists()
+    store.pipe_file(object_stores._address(found.path) + "/rows", b"damaged")
+    with pytest.raises(ValueError, match=r"/rows has 7 bytes, not 4: remove memory://"):
+        made(object_stores.root(bucket, tmp_path / "d"))
+
+
+def test_a_schema_is_edited_in_the_store(bucket, tmp_path):
+    schemas = [object_stores.root(bucket, tmp_path / n) / "schema_gen/schema.pbtxt" for n in "ab"]
+    object_stores.fetch_file(schemas[0])
+    assert not schemas[0].exists()
+    schemas[0].parent.mkdir()
+    schemas[0].write_text("inferred")
+    object_stores.store_file(schemas[0])
+    fsspec.filesystem("memory").pipe_file(f"{bucket}/schema_gen/schema.pbtxt", b"edited")
+    for path in schemas:
+        object_stores.fetch_file(path)
+        assert path.read_text() == "edited"
+    object_stores.fetch_file(tmp_path / "no/store/here")
+
+
 @pytest.fixture
 def s3(monkeypatch):
     """The address of a bucket of a server on this machine."""
@@ -141,20 +199,39 @@ def s3(monkeypatch):
 
 @pytest.mark.slow
 def test_the_whole_pipeline_from_s3_to_s3(s3, raw, tmp_path):
+    """Raw files, artefacts and models are in the store; a second machine has nothing else."""
     put(raw, f"{s3}/raw/day-7.zip")
     command = [
         *(sys.executable, "-m", "pipelines.local_runner", "--dataset=ml-latest-small"),
-        *(f"--raw={s3}/raw/day-{{SPAN}}.zip", "--model=ease", "--split=last"),
-        *(f"--pipeline_root={tmp_path / 'root'}", f"--push_dir={s3}/served", "--runner=local"),
+        *(f"--raw={s3}/raw/day-{{SPAN}}.zip", "--model=ease", "--runner=local"),
+        *(f"--pipeline_root={s3}/root", f"--push_dir={s3}/served"),
     ]
-    for what in ("pushed", "unchanged"):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    cache = tmp_path / "cache"
+
+    def run(*words):
+        done = subprocess.run(
+            [*command, *words],
+            env=os.environ | {"TFREC_CACHE": str(cache)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
-        assert f"pusher{what:>22}" in done.stdout
+        return done.stdout
+
+    assert f"pusher{'pushed':>22}" in run("--split=last")
+    shutil.rmtree(cache)
+    again = run("--split=last")
+    assert again.count("unchanged") == 9 and f"{'kept':>10}" in again
+    shutil.rmtree(cache)
+    compared = run(
+        "--split=last", "--set", "regularization=123"
+    )  # with the served run, fetched for that
+    assert re.search(r"^all +\d+ +[\d.]+ +[\d.]+ +[\d.]+$", compared, re.MULTILINE)
     store = fsspec.filesystem("s3", use_listings_cache=False)
     files = json.loads(store.cat("bucket/served/ease/1/assets.extra/manifest.json"))["files"]
     assert all(store.size(f"bucket/served/ease/1/{name}") == n for name, n in files.items())
-    assert "saved_model.pb" in files and not store.exists("bucket/served/ease/2")
+    assert "saved_model.pb" in files and store.exists("bucket/served/ease/2/saved_model.pb")
     fetched = object_stores.staged(f"{s3}/served/ease/1", tmp_path / "fetched")
     import tensorflow as tf
 

@@ -7,7 +7,7 @@ from pipeline_data_test import contents, pack, ratings
 
 from pipelines import engine, example_gen, partitions, spans, transform
 from tfrec.config import DataConfig
-from tfrec.data import partitioned
+from tfrec.data import partitioned, prepare
 from tfrec.data import partitions as tasks
 
 
@@ -55,6 +55,32 @@ def test_bytes_are_those_of_memory_whatever_the_partitions(settings, examples, t
     assert len(plain) > 8
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"split": "users", "test": 0.3, "core": True, "min_item_ratings": 20}, {"law": "hash"}],
+)
+def test_without_a_pipeline_chunks_are_spooled(settings, examples, tmp_path, monkeypatch, capsys):
+    raw = spans.as_raw([spans.Span.load(examples[n].path) for n in (1, 2)])
+    data = DataConfig(dataset="ml-latest-small", duplicates="last", **settings)
+
+    def prepared_in(name, **options):
+        prepare.prepare(raw, data, tmp_path / name, progress=False, **options)
+        assert not [p for p in (tmp_path / name).iterdir() if p.is_dir()]
+        return contents(tmp_path / name)
+
+    plain = prepared_in("plain", n_partitions=1)
+    assert prepared_in("small") == plain and not capsys.readouterr().out
+    assert prepared_in("three", n_partitions=3) == plain
+    n = sum(len(chunk) for chunk in raw.chunks())
+    assert f"{n:,} ratings in 3 partitions" in capsys.readouterr().out
+    monkeypatch.setattr(partitioned.memory, "available", lambda: 89 * n)  # full at the second span
+    assert prepared_in("large") == plain
+    assert f"{n:,} ratings in 1 partitions" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--partitions=2: rows=item needs all ratings at once"):
+        prepare.prepare(raw, DataConfig(rows="item"), tmp_path / "x", False, n_partitions=2)
+    assert not list(tmp_path.glob(".*-*"))  # nothing half-written
+
+
 def test_beam_writes_the_same_bytes(examples, tmp_path):
     settings = {"split": "time", "duplicates": "last", "law": "hash"}
     worker = engine.make("FnApiRunner", [], tmp_path / "work")
@@ -96,12 +122,12 @@ def test_the_number_of_partitions_follows_from_the_size(examples, monkeypatch, c
     n = sum(span.about["n"] for span in found)
     data = DataConfig(split="last")
     assert partitions.number(found, data, 0) == 1
-    monkeypatch.setattr(partitions.memory, "available", lambda: 89 * n)
-    monkeypatch.setattr(partitions, "RATINGS", n // 4 - 1)
+    monkeypatch.setattr(partitioned.memory, "available", lambda: 89 * n)
+    monkeypatch.setattr(partitioned, "RATINGS", n // 4 - 1)
     assert partitions.number(found, data, 0) == 5
     assert f"{n:,} ratings in 5 partitions" in capsys.readouterr().out
     assert partitions.number(found, DataConfig(), 0) == 1
-    assert "GB of memory needed: split=random needs law=hash" in capsys.readouterr().out
+    assert "half of the memory is needed: split=random needs law=hash" in capsys.readouterr().out
 
 
 def test_events_with_fields_are_not_divided():

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_the_short_name_of_dask_brings_its_options(tmp_path):
 
 @pytest.fixture
 def dask_cluster(tmp_path, for_workers):
-    """A scheduler's address and two worker processes, started as in docs/scale.md."""
+    """A scheduler's address, itself and two worker processes, started as in docs/scale.md."""
     pytest.importorskip("dask.distributed")
     dask, file = (sys.executable, "-m", "dask"), tmp_path / "scheduler.json"
     local = ("--host", "127.0.0.1", "--no-dashboard")
@@ -242,7 +243,7 @@ def dask_cluster(tmp_path, for_workers):
         one = ("--nworkers", "1", "--nthreads", "1", "--no-nanny", *local)
         words = [*dask, "worker", address, *one, "--local-directory", str(tmp_path)]
         started += [subprocess.Popen(words, stderr=log) for _ in range(2)]
-        yield address, started[1:]
+        yield address, *started
     finally:
         for process in started:
             process.kill()
@@ -263,7 +264,7 @@ def test_a_dask_cluster_writes_the_same_bytes(raws, tmp_path, monkeypatch, dask_
 def test_a_killed_dask_worker_changes_no_byte_of_the_partitions(
     raws, tmp_path, monkeypatch, dask_cluster
 ):
-    address, workers = dask_cluster
+    address, _, *workers = dask_cluster
     worker = engine.make("DaskRunner", [f"dask_client_address={address}"], tmp_path / "w")
     data = DataConfig(split="users", test=0.3, min_item_ratings=3, min_user_ratings=3, core=True)
     examples = example_gen.run(
@@ -281,6 +282,36 @@ def test_a_killed_dask_worker_changes_no_byte_of_the_partitions(
     again = transform.run(examples, data, worker, tmp_path / "again", None, 5)
     assert workers[0].wait() == -signal.SIGKILL
     assert contents(again.path) == contents(plain.path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["partitions/clean", "partitions/split", "blocks/*-of-*.npy"])
+def test_without_its_dask_scheduler_a_run_ends_and_the_next_one_is_whole(
+    raws, tmp_path, dask_cluster, stage
+):
+    address, scheduler, *_ = dask_cluster
+    sources = example_gen.sources("ml-latest-small", raws, None)
+    examples = example_gen.run(sources, tmp_path / "root", engine.Local())
+    plain = transform.run(
+        examples, DataConfig(split="last"), engine.Local(), tmp_path / "a", None, 1
+    )
+    words = [sys.executable, "-m", "pipelines.transform", "--split=last", "--partitions=5"]
+    words += [f"--examples={examples[n].path}" for n in (1, 2)]
+    words += ["--data=dataset=ml-latest-small", f"--output={tmp_path / 'rows'}"]
+    on_dask = ["--runner=DaskRunner", "--beam", f"dask_client_address={address}"]
+    run = subprocess.Popen([*words, *on_dask], stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(f".partial-rows-*/{stage}")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    scheduler.kill()
+    errors = run.communicate(timeout=100)[1]
+    assert run.returncode == 1
+    assert re.search(
+        "^error: (the Dask scheduler was lost|Timed out trying to connect)", errors, re.M
+    )
+    assert not (tmp_path / "rows").exists()
+    subprocess.run(words, check=True, capture_output=True)
+    assert contents(tmp_path / "rows") == contents(plain)
 
 
 def test_artifacts_of_both_are_one(raws, tmp_path):

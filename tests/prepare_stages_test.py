@@ -9,7 +9,7 @@ import pytest
 
 from tfrec.config import DataConfig
 from tfrec.data import blocks, pending_rows, prepare, stages
-from tfrec.data.ratings import Ratings
+from tfrec.data.ratings import Collector, Ratings
 from tfrec.data.stages import Interactions
 from tfrec.datasets.raw_dataset import RawDataset
 from tfrec.split_rules import HISTORY, TEST
@@ -122,7 +122,10 @@ def test_the_stages_on_disk_write_what_prepare_writes(tmp_path):
     whole = prepare.prepare(raw, config, tmp_path / "whole", progress=False)
     steps = tmp_path / "steps"
     steps.mkdir()
-    rows = pending_rows.scatter(steps, prepare.indexed(raw, config, progress=False), raw, config)
+    collected = Collector()
+    for chunk in raw.chunks():
+        collected.add(chunk)
+    rows = pending_rows.scatter(steps, prepare.indexed(collected, raw, config), raw, config)
     assert not list(steps.glob("*.tfrecord")) and rows.info == whole
     assert pending_rows.gather(steps, rows, blocks.in_process) == whole
     written = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}

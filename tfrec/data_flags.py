@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
     from tfrec.api.prepared_data import PreparedData
 
 _TABLE = re.compile(r"\.(csv|tsv|parquet|pq)(\.gz)?$", re.IGNORECASE)
+PARTITIONS = "partitions of users, one in memory at a time; 1: all in memory; 0: by size"
 _TEXTS = {
     "dataset": "the data set (default: ml-latest-small, embedded; tabular for a table of --raw)",
     "raw": "the raw files: a zip or a folder, or your own table",

@@ -32,7 +32,9 @@ EXTRAS = {
         ("grpc", "grpc_health", "tensorflow_serving.apis.predict_pb2", "aiohttp",
          "prometheus_client"),
     ),
-    "pipelines": ("Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata")),
+    "pipelines": (
+        "Apache Beam, schema protos", ("apache_beam", "tensorflow_metadata", "google_crc32c"),
+    ),
     "dask": ("the pipeline on Dask", ("apache_beam", "dask", "distributed")),
     "stores": ("data and models in object stores", ("fsspec",)),
     "tune": ("python -m tfrec.tune", ("optuna",)),

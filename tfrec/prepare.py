@@ -7,6 +7,7 @@ from tfrec.config import DataConfig
 
 FLAGS = flags.FlagValues()
 data_flags.define(FLAGS, "directory of the prepared data")
+flags.DEFINE_integer("partitions", 0, data_flags.PARTITIONS, lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_bool("overwrite", False, "replace data that is prepared there", flag_values=FLAGS)
 
 
@@ -15,14 +16,16 @@ def main() -> None:
     data_dir = cli.require(FLAGS, "data_dir")
     names.refuse_data_set(FLAGS.dataset)
     data = data_flags.settings(FLAGS, DataConfig())
-    cli.start_tensorflow()
-    from tfrec.data import prepare
+    from tfrec.data import info_text, prepare, record_file
     from tfrec.datasets import registry
-    from tfrec.training import summaries
+
+    if record_file.NEEDS_TENSORFLOW:
+        cli.start_tensorflow()
 
     raw = registry.open_as(data, data_flags.sources(FLAGS))
-    info = prepare.prepare(raw, data, data_dir, overwrite=FLAGS.overwrite)
-    print(summaries.data_summary(info))
+    n, overwrite = FLAGS.partitions, FLAGS.overwrite
+    info = prepare.prepare(raw, data, data_dir, overwrite=overwrite, n_partitions=n)
+    print(info_text.of(info))
     print(f"prepared: {data_dir}   next: python -m tfrec.train --data_dir={data_dir}")
 
 

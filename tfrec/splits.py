@@ -267,7 +267,7 @@ def _read(
 ) -> Ratings:
     """The frame as `Ratings` for a rule, with positions in sorted order of the ids as text."""
     columns = {"user": user, "item": item, "time": time}
-    found, user_ids, item_ids, _ = ratings.collect(frames.chunks(frame, columns))
+    found, user_ids, item_ids = ratings.collect(frames.chunks(frame, columns))
     found, user_ids, item_ids = ratings.to_positions(found, user_ids, item_ids)
     return found if rule is None else ratings.with_pairs(found, user_ids, item_ids, rule)
 

@@ -17,8 +17,8 @@ from tfrec.api.fitting import Options
 from tfrec.api.prepared_data import PathLike, PreparedData
 from tfrec.api.run import Run
 from tfrec.config import TrainConfig
-from tfrec.data import prepared
-from tfrec.training import candidates, experiment, runs, strategies, summaries
+from tfrec.data import info_text, prepared
+from tfrec.training import candidates, experiment, runs, strategies
 from tfrec.training.candidates import Tried
 from tfrec.training.run_config import RunConfig
 
@@ -87,7 +87,7 @@ def choose(
         folder = _of_candidates(run_dir, found, options.resume)
         choice = candidates.choice(found, info)
         say = functools.partial(print, flush=True) if options.verbose else lambda text: None
-        say(f"{summaries.data_summary(info)}\n{choice.head()}")
+        say(f"{info_text.of(info)}\n{choice.head()}")
         tried = _try_all(found, folder, choice, options, say)
         best = choice.best(tried)
         say(choice.chosen(best))

@@ -60,7 +60,7 @@ class Summary:
 
 def summarize(raw: RawDataset) -> Summary:
     """A summary from one pass over the interactions."""
-    found, user_ids, item_ids, _ = ratings.collect(raw.chunks())
+    found, user_ids, item_ids = ratings.collect(raw.chunks())
     days = np.array([found.times.min(), found.times.max()], "datetime64[s]")
     first, last = map(str, days.astype("datetime64[D]")) if raw.has_times else ("", "")
     n_users, n_items = len(user_ids), len(item_ids)

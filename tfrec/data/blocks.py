@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tfrec import schema
-from tfrec.data import example_encoding
+from tfrec.data import example_encoding, record_file
 from tfrec.data.ratings import Ratings
 
 _RATINGS = 1_000_000  # in a block; sorting and encoding it takes about 100 MB
@@ -35,6 +35,19 @@ Run = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
 def in_process(function: Callable[[Any], Any], tasks: list[Any]) -> list[Any]:
     """The plain `Run`: one task after the other."""
     return [function(task) for task in tasks]
+
+
+def combine_in_process(
+    function: Callable[[Any], Any],
+    merge: Callable[[Any, Any], Any],
+    tasks: Iterable[tuple[str, Any]],
+) -> dict[str, Any]:
+    """One task after the other; merges their results by key."""
+    merged: dict[str, Any] = {}
+    for key, task in tasks:
+        result = function(task)
+        merged[key] = merge(merged[key], result) if key in merged else result
+    return merged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +199,6 @@ def files(
 
 def gather(file: File) -> int:
     """Writes one record file from the encoded blocks; returns its number of records."""
-    import tensorflow as tf  # only here: planning and encoding do not need it
-
     directory, path = pathlib.Path(file.directory), pathlib.Path(file.path)
     block_of_row = np.load(directory / _BLOCKS)
     n_rows = np.bincount(block_of_row)
@@ -197,10 +208,8 @@ def gather(file: File) -> int:
     for number in np.unique(block).tolist():
         sizes, own = np.load(directory / f"sizes-{number}.npy"), block == number
         start[own], size[own] = (np.cumsum(sizes) - sizes)[index[own]], sizes[index[own]]
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for at in _pieces(size):
-            for record in _records(directory, block[at], start[at], size[at]):
-                writer.write(record)
+    pieces = (_records(directory, block[at], start[at], size[at]) for at in _pieces(size))
+    record_file.write(path, itertools.chain.from_iterable(pieces))
     return len(rows)
 
 

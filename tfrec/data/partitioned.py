@@ -6,6 +6,7 @@ are.
 """
 
 import dataclasses
+import math
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrec import memory
 from tfrec.config import DataConfig
 from tfrec.data import blocks, exact, partitions, pending_rows, ratings, stages, vocabulary
 from tfrec.data.partitions import Tally, Task
@@ -21,10 +23,50 @@ from tfrec.ratings import Ratings
 from tfrec.schema import DatasetInfo
 from tfrec.split_rules import HISTORY, TEST, VALIDATION, ByTime, HeldOutUsers, hash_law
 
+RATINGS = 1_000_000  # in a partition
+BYTES = 45  # a rating takes in memory: docs/scale.md
 _BINS = 1 << 16
 
 Combine = Callable[[Callable[[Any], Any], Callable[[Any, Any], Any], Any], dict[str, Any]]
 """Merges the results of tasks by key, as `combine` of an engine."""
+
+
+def is_wanted(n: int, wanted: int) -> bool:
+    """Whether n ratings should be divided: several partitions are wanted, or they are too many.
+
+    Args:
+        n: Number of ratings.
+        wanted: The number of partitions; 0: by size, so that what is in memory takes less than
+            half of it.
+    """
+    return wanted > 1 or (wanted == 0 and BYTES * n >= memory.available() / 2)
+
+
+def is_possible(config: DataConfig, has_ids: bool, columns: Iterable[str], wanted: int) -> bool:
+    """Whether these ratings can be divided; prints why not.
+
+    Args:
+        config: As of `whole`.
+        has_ids: As of `whole`.
+        columns: As of `whole`.
+        wanted: As of `is_wanted`.
+
+    Raises:
+        ValueError: they cannot, and several partitions are wanted.
+    """
+    why = whole(config, has_ids, columns)
+    if why and wanted:
+        raise ValueError(f"--partitions={wanted}: {why}; use --partitions=1, which is in memory")
+    if why:
+        print(f"more than half of the memory is needed: {why}", flush=True)
+    return not why
+
+
+def number(n: int, wanted: int) -> int:
+    """The number of partitions of n ratings, which is printed; `wanted` as of `is_wanted`."""
+    chosen = wanted or math.ceil(n / RATINGS)
+    print(f"{n:,} ratings in {chosen} partitions", flush=True)
+    return chosen
 
 
 def whole(config: DataConfig, has_ids: bool, columns: Iterable[str]) -> str:
@@ -35,7 +77,7 @@ def whole(config: DataConfig, has_ids: bool, columns: Iterable[str]) -> str:
         has_ids: As of the raw data set.
         columns: The columns of its ratings.
     """
-    more = sorted(set(columns) - {"user", "item", "value", "time"})
+    more = sorted(set(columns) - {"user", "item", "value", "time", "test"})
     if config.rows == "item":
         return "rows=item needs all ratings at once"
     if more or not has_ids:

@@ -21,7 +21,7 @@ from tfrec.ratings import Ratings
 from tfrec.split_rules import DROPPED, HISTORY, Facts, hash_law
 
 _CUT = "cut"
-_COLUMNS = ("users", "items", "values", "times")
+COLUMNS = ("users", "items", "values", "times")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Task:
 
     def ratings(self) -> Ratings:
         """The ratings of the step that is read."""
-        return Ratings(*(np.asarray(self.column(name)) for name in _COLUMNS))
+        return Ratings(*(np.asarray(self.column(name)) for name in COLUMNS))
 
     def save(self, codes: np.ndarray, data: Ratings, **more: np.ndarray) -> None:
         """Writes the columns of the next step."""
-        columns = {name: getattr(data, name) for name in _COLUMNS}
+        columns = {name: getattr(data, name) for name in COLUMNS}
         for name, column in ({"codes": codes} | columns | more).items():
             np.save(_file(self.directory, self.to, self.number, name), column)
 
@@ -121,7 +121,7 @@ def cut(directory: pathlib.Path, chunk: int, data: Ratings, first: int) -> None:
     order = np.argsort(partition, kind="stable")
     n_partitions = int(np.load(directory / "n_partitions.npy"))
     ends = np.cumsum(np.bincount(partition, minlength=n_partitions))
-    columns = {name: getattr(data, name)[order] for name in _COLUMNS}
+    columns = {name: getattr(data, name)[order] for name in COLUMNS}
     columns |= {"numbers": first + order, "bounds": np.concatenate([[0], ends])}
     for name, column in columns.items():
         np.save(_file(directory, _CUT, chunk, name), column)
@@ -132,10 +132,19 @@ def _read_cut(task: Task) -> dict[str, np.ndarray]:
     pieces: dict[str, list[np.ndarray]] = {}
     for file in sorted((pathlib.Path(task.directory) / _CUT).glob("*-bounds.npy")):
         start, end = np.load(file)[task.number : task.number + 2]
-        for name in (*_COLUMNS, "numbers"):
-            column = np.load(str(file).replace("bounds", name), mmap_mode="r")
-            pieces.setdefault(name, []).append(column[start:end])
+        for name in (*COLUMNS, "numbers"):
+            piece = _read(str(file).replace("bounds", name), start, end)
+            pieces.setdefault(name, []).append(piece)
     return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+
+def _read(file: str, start: int, end: int) -> np.ndarray:
+    """Entries of an array in a file, which is not mapped: Linux may map 2 MB for each entry."""
+    with pathlib.Path(file).open("rb") as opened:
+        np.lib.format.read_magic(opened)
+        dtype = np.lib.format.read_array_header_1_0(opened)[2]
+        opened.seek(int(start) * dtype.itemsize, 1)
+        return np.fromfile(opened, dtype, int(end - start))
 
 
 def clean(task: Task) -> Tally:

@@ -12,7 +12,17 @@ import tqdm
 
 from tfrec import aside, locks, schema
 from tfrec.config import DataConfig
-from tfrec.data import blocks, pending_rows, protocol, raw_summary, stages, stored
+from tfrec.data import (
+    blocks,
+    partitioned,
+    pending_rows,
+    protocol,
+    ratings,
+    raw_summary,
+    spool,
+    stages,
+    stored,
+)
 from tfrec.data.stages import Indexed
 from tfrec.data.summary import fingerprint
 from tfrec.datasets.raw_dataset import RawDataset
@@ -26,6 +36,7 @@ def prepare(
     progress: bool = True,
     overwrite: bool = False,
     run: blocks.Run | None = None,
+    n_partitions: int = 0,
 ) -> DatasetInfo:
     """Prepares `raw` in `data_dir`; does nothing if the same is prepared there already.
 
@@ -39,6 +50,8 @@ def prepare(
         progress: Show progress bars on stderr.
         overwrite: Replace data in `data_dir` that was prepared with other settings.
         run: Runs the tasks that write rows (see `blocks`); default: one after the other.
+        n_partitions: Number of partitions of users, of which one is in memory at a time; 1: all
+            ratings are in memory; 0: by size. The bytes are the same.
 
     Returns:
         The info of the prepared data.
@@ -63,7 +76,7 @@ def prepare(
         if (info := found()) is not None:  # prepared by the process that held the lock
             return info
         with aside.folder(data_dir) as directory:
-            return write(directory, raw, config, progress, run)
+            return write(directory, raw, config, progress, run, n_partitions)
 
 
 def write(
@@ -72,6 +85,7 @@ def write(
     config: DataConfig,
     progress: bool = True,
     run: blocks.Run | None = None,
+    n_partitions: int = 0,
 ) -> DatasetInfo:
     """Prepares in an empty directory, stage after stage.
 
@@ -81,19 +95,38 @@ def write(
         config: As of `prepare`.
         progress: As of `prepare`.
         run: As of `prepare`.
+        n_partitions: As of `prepare`.
 
     Raises:
         ValueError: the settings do not fit this data set, or the data is invalid.
     """
     protocol.check_source(config, raw)
-    found = indexed(raw, config, progress)
+    run = run or _one_by_one(progress)
+    found = spool.read(raw, config, directory / "partitions", n_partitions, progress)
+    if isinstance(found, ratings.Collector):
+        info = _in_memory(directory, found, raw, config, progress, run)
+    else:
+        combine = blocks.combine_in_process
+        info = partitioned.Preparation(found, raw, config, run, combine).write(directory)
+    write_info(directory, info)
+    return info
+
+
+def _in_memory(
+    directory: pathlib.Path,
+    collected: ratings.Collector,
+    raw: RawDataset,
+    config: DataConfig,
+    progress: bool,
+    run: blocks.Run,
+) -> DatasetInfo:
+    """`write` of ratings that are in memory, but for `info.json`."""
+    found = indexed(collected, raw, config)
     if progress:
         print("\n".join(raw_summary.lines(raw, found)), flush=True)
     rows = pending_rows.scatter(directory, found, raw, config)
     del found  # frees the ratings, which are on disk now
-    info = pending_rows.gather(directory, rows, run or _one_by_one(progress))
-    write_info(directory, info)
-    return info
+    return pending_rows.gather(directory, rows, run)
 
 
 def write_info(directory: pathlib.Path, info: DatasetInfo) -> None:
@@ -102,11 +135,11 @@ def write_info(directory: pathlib.Path, info: DatasetInfo) -> None:
     (directory / schema.INFO_FILE).write_text(text, encoding="utf-8")
 
 
-def indexed(raw: RawDataset, config: DataConfig, progress: bool = True) -> Indexed:
-    """The stages in memory, from raw ratings to all that is written; arguments as of `write`."""
+def indexed(collected: ratings.Collector, raw: RawDataset, config: DataConfig) -> Indexed:
+    """The stages in memory, from collected ratings to all that is written; as of `write`."""
     # Nested calls: a variable would keep a stage's result in memory during the next stage.
     return stages.index(
-        stages.split(stages.clean(stages.read(raw, progress), config, raw.locate), config),
+        stages.split(stages.clean(stages.gathered(collected, raw), config, raw.locate), config),
         raw,
         config,
     )

@@ -17,47 +17,85 @@ CODED = ("category",)  # kinds of context that are codes; others are numbers
 _DTYPES = {"values": np.float32, "times": np.int64, "test": np.int8}
 
 
-def collect(
-    chunks: Iterable[pd.DataFrame], kinds: Mapping[str, str] | None = None
-) -> tuple[Ratings, list[str], list[str], dict[str, list[str]]]:
-    """Reads all chunks, and keeps codes and numbers but no raw text.
+class Collector:
+    """Collects chunks of a raw data set: keeps codes and numbers but no raw text.
 
-    Args:
-        chunks: Frames of a raw data set.
-        kinds: Kind by column; those that the chunks have become the ratings' context.
-
-    Returns:
-        The ratings with codes for users and items, then the raw ids by code of users and of
-        items, and the categories by code of the context's columns of categories.
-
-    Raises:
-        ValueError: there are no ratings, an id is missing, or a value is not a finite number.
+    Attributes:
+        n: Number of ratings so far.
     """
-    coders = {"users": vocabulary.Coder("user"), "items": vocabulary.Coder("item")}
-    categories = {name: vocabulary.Coder(name) for name, k in (kinds or {}).items() if k in CODED}
-    columns: dict[str, list] = {}
-    context: dict[str, list] = {}
-    n = 0
-    for chunk in chunks:
-        _check_values(chunk, n)
-        n += len(chunk)
-        for plural, coder in coders.items():
-            columns.setdefault(plural, []).append(coder.encode(chunk[plural[:-1]]))
+
+    def __init__(self, kinds: Mapping[str, str] | None = None):
+        """Starts empty; columns of `kinds` that the chunks have become the ratings' context."""
+        self.n = 0
+        self._kinds = kinds or {}
+        self._coders = {name: vocabulary.Coder(name) for name in ("user", "item")}
+        self._categories = {n: vocabulary.Coder(n) for n, k in self._kinds.items() if k in CODED}
+        self._columns: dict[str, list] = {}
+        self._context: dict[str, list] = {}
+
+    def add(self, chunk: pd.DataFrame) -> None:
+        """Adds a chunk, the next in file order.
+
+        Raises:
+            ValueError: an id is missing, or a value is not a finite number.
+        """
+        _check_values(chunk, self.n)
+        self.n += len(chunk)
+        for name, coder in self._coders.items():
+            self._columns.setdefault(f"{name}s", []).append(coder.encode(chunk[name]))
         for plural, name in (("values", "value"), ("times", "time"), ("test", "test")):
             if name in chunk:
                 # A copy: a view would keep the whole chunk.
                 column = chunk[name].to_numpy(_DTYPES[plural], copy=True)
-                columns.setdefault(plural, []).append(column)
-        for name in (name for name in kinds or {} if name in chunk):
-            column = _context(chunk[name], categories.get(name))
-            context.setdefault(name, []).append(column)
-    if not n:
-        raise ValueError("the data set has no ratings")
-    # One column at a time, freeing its pieces: peak memory stays near the size of the arrays.
-    arrays = {name: np.concatenate(columns.pop(name)) for name in list(columns)}
-    arrays["context"] = {name: np.concatenate(context.pop(name)) for name in list(context)}
-    found = {name: coder.ids for name, coder in categories.items() if name in arrays["context"]}
-    return Ratings(**arrays), coders["users"].ids, coders["items"].ids, found
+                self._columns.setdefault(plural, []).append(column)
+        for name in (name for name in self._kinds if name in chunk):
+            column = _context(chunk[name], self._categories.get(name))
+            self._context.setdefault(name, []).append(column)
+
+    def take(self) -> Ratings:
+        """The ratings that were added since the last call; they are not kept here.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.n:
+            raise ValueError("the data set has no ratings")
+        return Ratings(**_joined(self._columns), context=_joined(self._context))
+
+    @property
+    def ids(self) -> tuple[list[str], list[str]]:
+        """The raw ids by code, of users and of items."""
+        return self._coders["user"].ids, self._coders["item"].ids
+
+    @property
+    def categories(self) -> dict[str, list[str]]:
+        """The categories by code, of the context's columns of categories."""
+        return {n: coder.ids for n, coder in self._categories.items() if n in self._context}
+
+
+def collect(chunks: Iterable[pd.DataFrame]) -> tuple[Ratings, list[str], list[str]]:
+    """Reads all chunks, without context.
+
+    Returns:
+        The ratings with codes for users and items, then the raw ids by code of users and of
+        items.
+
+    Raises:
+        ValueError: there are no ratings, or as from `Collector.add`.
+    """
+    found = Collector()
+    for chunk in chunks:
+        found.add(chunk)
+    return found.take(), *found.ids
+
+
+def _joined(pieces: dict[str, list]) -> dict[str, np.ndarray]:
+    """Concatenates each column and frees its pieces, so that peak memory is that of the arrays."""
+    found = {}
+    for name, parts in pieces.items():
+        found[name] = np.concatenate(parts)
+        parts.clear()
+    return found
 
 
 def with_pairs(

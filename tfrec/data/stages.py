@@ -132,8 +132,15 @@ def read(raw: RawDataset, progress: bool = False) -> Interactions:
     Raises:
         ValueError: there are no ratings, an id is missing, or a value is not a finite number.
     """
-    found = ratings.collect(_with_bar(raw.chunks(), progress), raw.kinds)
-    return Interactions(*found, dropped=dict(raw.dropped))
+    found = ratings.Collector(raw.kinds)
+    for chunk in with_bar(raw.chunks(), progress):
+        found.add(chunk)
+    return gathered(found, raw)
+
+
+def gathered(found: ratings.Collector, raw: RawDataset) -> Interactions:
+    """All ratings that were collected from `raw`; raises ValueError if there are none."""
+    return Interactions(found.take(), *found.ids, found.categories, dict(raw.dropped))
 
 
 def clean(
@@ -265,7 +272,8 @@ def _of_tables(
         yield from fields.of_table(table, of, kinds, used[of])
 
 
-def _with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
+def with_bar(chunks: Iterable[pd.DataFrame], progress: bool) -> Iterator[pd.DataFrame]:
+    """The chunks, with a bar of the ratings on stderr if `progress`, and if that is a terminal."""
     with tqdm.tqdm(
         desc="reading", unit=" ratings", unit_scale=True, disable=None if progress else True
     ) as bar:

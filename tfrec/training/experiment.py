@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrec import memory
 from tfrec.config import TrainConfig
 from tfrec.data import prepared, records
 from tfrec.datasets.sources import Sources
@@ -20,7 +21,7 @@ from tfrec.training import (
     batches,
     lists,
     loop,
-    memory,
+    memory_check,
     methods,
     overlap,
     readings,
@@ -70,7 +71,7 @@ class Experiment:
         known = dataclasses.replace(config, fingerprint=self.info.fingerprint)
         self.config = known.settled(self.info)
         if not run_dir.finished:
-            memory.check(
+            memory_check.check(
                 config.model, self.info, self.config.model_config, self.config.train, self.say
             )
         self.chief = strategies.is_chief(strategy)

@@ -1,9 +1,9 @@
-"""Summaries as text: of prepared data, of metrics, and of two runs compared."""
+"""Summaries as text: of data and model, of metrics, and of two runs compared."""
 
 import pathlib
 
 from tfrec import metrics
-from tfrec.data import protocol, vocabulary
+from tfrec.data import info_text, protocol, vocabulary
 from tfrec.models.base import Recommender
 from tfrec.schema import USERS_FILE, DatasetInfo
 from tfrec.tasks import Task
@@ -31,27 +31,6 @@ def first_user(data_dir: str) -> str:
     return vocabulary.read(pathlib.Path(data_dir) / USERS_FILE)[0]
 
 
-def data_summary(info: DatasetInfo) -> str:
-    """The prepared data, in two lines."""
-    counts = ", ".join(f"{n:,} {part}" for part, n in info.n_ratings.items() if n)
-    dropped = ", ".join(f"{n:,} {reason}" for reason, n in info.dropped.items() if n)
-    ids = f"{info.n_users:,} users, {info.n_items:,} items; ratings" if info.has_ids else "rows"
-    return (
-        f"data:  {info.protocol}\n"
-        f"       {ids}: {counts}; dropped: {dropped or 'none'}{_unknown(info)}"
-    )
-
-
-def _unknown(info: DatasetInfo) -> str:
-    """Numbers of unknown values by field, the largest first."""
-    found = sorted((f for f in info.fields if f.unknown), key=lambda f: -f.unknown)
-    if not found:
-        return ""
-    some = ", ".join(f"{f.unknown:,} of {f.name}" for f in found[:5])
-    more = f" and of {len(found) - 5} more fields" if len(found) > 5 else ""
-    return f"\n       unknown to training, or too rare there: {some}{more}"
-
-
 def next_step(info: DatasetInfo, path: str, data_dir: str) -> str:
     """A command that uses the finished run."""
     if not info.has_ids:
@@ -65,7 +44,7 @@ def summary(info: DatasetInfo, model: Recommender) -> str:
     ignored = "" if model.uses_values else protocol.ignored_values(info)
     if ignored and hasattr(model.config, "confidence"):
         ignored += " (--set confidence=log uses them)"
-    return f"{data_summary(info)}\nmodel: {name}, {size:,} parameters{ignored}"
+    return f"{info_text.of(info)}\nmodel: {name}, {size:,} parameters{ignored}"
 
 
 def table(result: dict, task: Task) -> str:
