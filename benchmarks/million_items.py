@@ -10,6 +10,8 @@ prepared data; each model runs in its own process. A step's CPU seconds are thos
 `--evaluated` rows is held out, and ranked among all items.
 """
 
+import contextlib
+import itertools
 import json
 import math
 import pathlib
@@ -155,15 +157,13 @@ def measure(name: str, folder: pathlib.Path) -> dict:
             mark("steps")
             raise Enough
 
-    try:
+    with contextlib.suppress(Enough):
         method.epoch(epoch, 1, epoch, methods.Watch(listener))
-    except Enough:
-        pass
     report = tasks.get(model.task).new_report(info)
     held_out = batches.read(model, folder, "validation", run.train.eval_batch_size)
     found = evaluation.Evaluator(model)(held_out, report)
     mark("evaluation")
-    spent = {label: b - a for (_, a), (label, b) in zip(marks, marks[1:], strict=False)}
+    spent = {label: b - a for (_, a), (label, b) in itertools.pairwise(marks)}
     step = spent["steps"] / FLAGS.steps
     return {
         "model": name,
