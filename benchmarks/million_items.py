@@ -40,6 +40,7 @@ flags.DEFINE_string("out", "", "JSON file for the results", flag_values=FLAGS)
 flags.DEFINE_string("one", "", "for the processes this one starts", flag_values=FLAGS)
 
 CHUNK, LEAST = 20_000, 5  # rows written at once, interactions of the shortest row
+ALL = {"histories": 4096, "events": 1 << 16}  # a batch of the pass before the first epoch
 SETTINGS = {"mf": {"loss": "softmax", "latent": 64, "negatives": 16}}  # besides the defaults
 
 
@@ -120,7 +121,7 @@ def measure(name: str, folder: pathlib.Path) -> dict:
     from tfrec.config import DataConfig
     from tfrec.models import registry
     from tfrec.schema import DatasetInfo
-    from tfrec.training import batches, evaluation, lists, memory, methods
+    from tfrec.training import batches, evaluation, memory, methods
     from tfrec.training.build import build
     from tfrec.training.run_config import RunConfig
 
@@ -140,9 +141,8 @@ def measure(name: str, folder: pathlib.Path) -> dict:
     strategy = tf.distribute.get_strategy()
     model = build(run, info, strategy)
     method = methods.method(cls, run.model_config, run.train)(model, strategy, run.train)
-    lists.learn_items(model, folder, "train", run.train.recent_share)
     mark("build")
-    model.begin_epoch(0, batches.all_rows(model, folder, "train", run.train))
+    model.begin_epoch(0, batches.read(model, folder, "train", ALL[model.reads], fill=True))
     mark("begin_epoch")
     epoch = batches.of_epoch(model, folder, "train", run.train, 0)
     n_steps = int(epoch.cardinality())
@@ -172,7 +172,7 @@ def measure(name: str, folder: pathlib.Path) -> dict:
         "cpu_seconds": spent,
         "cpu_seconds_a_step": step,
         "cpu_hours_an_epoch": step * n_steps / 3600,
-        "cpu_ms_a_user": 1000 * spent["evaluation"] / min(FLAGS.evaluated, FLAGS.rows),
+        "cpu_ms_a_user": 1000 * spent["evaluation"] / info.row_counts["validation"],
         "estimate_mb": math.ceil(estimate / 1e6),
         "peak_mb": math.ceil(memory.peak() / 1e6),
         "ndcg@10": found["ndcg@10"],
@@ -181,7 +181,8 @@ def measure(name: str, folder: pathlib.Path) -> dict:
 
 def main() -> None:
     """The data, where it is missing, and a table of all models."""
-    folder = pathlib.Path(FLAGS.work) / f"items-{FLAGS.items}-rows-{FLAGS.rows}-mean-{FLAGS.mean}"
+    names = ("items", "rows", "mean", "evaluated")
+    folder = pathlib.Path(FLAGS.work) / "-".join(f"{name}-{FLAGS[name].value}" for name in names)
     cli.start_tensorflow()
     if FLAGS.one:
         print(json.dumps(measure(FLAGS.one, folder)))

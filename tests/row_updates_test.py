@@ -101,6 +101,8 @@ def test_auto_chooses_by_the_number_of_rows(setting, large, by_rows, monkeypatch
     model = MF.create(INFO)
     optimizer = optimizers.make(TrainConfig(embedding_updates=setting), model)
     assert optimizer.by_rows(model.p) == by_rows  # 4 users, and the unknown one
+    compiled = optimizers.make(TrainConfig(embedding_updates=setting, jit_compile=True), model)
+    assert compiled.by_rows(model.p) == (setting == "rows"), "XLA cannot find distinct rows"
 
 
 def batch(model):

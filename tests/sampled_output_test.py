@@ -11,8 +11,8 @@ from tfrec import losses
 from tfrec.config import TrainConfig
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import densify
-from tfrec.layers.item_sets import FromItems, ToItems
 from tfrec.models import sampled_output
+from tfrec.models.item_sets import FromItems, ToItems
 from tfrec.models.multdae import MultDAE
 from tfrec.models.multvae import MultVAE
 from tfrec.schema import DatasetInfo

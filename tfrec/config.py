@@ -191,8 +191,8 @@ class TrainConfig(Settings):
         beta_2: adam and adamw: decay of the mean of their squares.
         epsilon: adam and adamw: added to the root of that mean.
         embedding_updates: Update all rows of a table of embeddings in each step, "dense", or only
-            those that are in the batch, "rows"; "auto": "rows" for tables of 250,000 rows or more.
-            See docs/scale.md.
+            those that are in the batch, "rows"; "auto": "rows" for tables of 250,000 rows or more,
+            without `jit_compile`. See docs/scale.md.
         schedule: What multiplies the learning rate after the warm-up: "constant" 1, "linear" from 1
             to 0 in a straight line, "cosine" from 1 to 0 by half a cosine.
         schedule_epochs: The epoch at which a linear or cosine schedule arrives at 0, if not at the

@@ -9,9 +9,9 @@ from tfrec import losses
 from tfrec.config import Settings, setting
 from tfrec.layers.dense import Dense
 from tfrec.layers.densify import normalized, shares
-from tfrec.layers.item_sets import FromItems, ToItems
 from tfrec.layers.negatives import uniform_items
 from tfrec.models.base import Recommender
+from tfrec.models.item_sets import FromItems, ToItems
 
 FROM_ITEMS = 100_000  # number of items from which "auto" samples
 

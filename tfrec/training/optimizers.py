@@ -42,7 +42,8 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
     if config.average:
         extra |= {"use_ema": True, "ema_momentum": config.average}
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
-    optimizer.by_rows = BY_ROWS[config.embedding_updates]
+    if not (config.jit_compile and config.embedding_updates == "auto"):  # XLA has no `unique`
+        optimizer.by_rows = BY_ROWS[config.embedding_updates]
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=model.undecayed)
     if not config.jit_compile:  # XLA cannot compile the norm of sparse gradients
