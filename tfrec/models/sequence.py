@@ -155,17 +155,21 @@ class Sequence(Factors, Recommender):
 
     def candidate_vectors(self, items):
         """[e, b]."""
-        vectors, bias = self.output_rows(items)
-        return tf.concat([vectors, bias[..., None]], axis=-1)
+        vectors = self.as_output(gathered(self.table, items))
+        return tf.concat([vectors, gathered(self.bias, items)[..., None]], axis=-1)
 
     def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Output embeddings of the items, `[n_items, width]`, and their biases, `[n_items]`."""
-        return self.table[:-1], tf.convert_to_tensor(self.bias)
+        return self.as_output(self.table[:-1]), tf.convert_to_tensor(self.bias)
+
+    def as_output(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Output embeddings, from rows of the table; by default the same."""
+        return vectors
 
     def output_rows(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`outputs` of some items, of any shape; of a large table the others are not read."""
+        """`outputs` of some items, of any shape; the gradient of a small table is dense."""
         if is_large(self.table):
-            return gathered(self.table, items), gathered(self.bias, items)
+            return self.as_output(gathered(self.table, items)), gathered(self.bias, items)
         table, bias = self.outputs()
         return tf.gather(table, items), tf.gather(bias, items)
 

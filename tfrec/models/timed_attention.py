@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from tfrec.config import Range, setting
-from tfrec.layers.gathered import is_large
 from tfrec.layers.newest_items import columns_of, newest_items, taken
 from tfrec.layers.time_gaps import gap_buckets
 from tfrec.layers.transformer import attention_mask
@@ -65,14 +64,8 @@ class TimedAttention(SelfAttention):
         """
         raise NotImplementedError
 
-    def outputs(self):
-        return tf.math.l2_normalize(self.table[:-1], axis=1) / self.config.temperature, self.bias
-
-    def output_rows(self, items):
-        vectors, bias = super().output_rows(items)
-        if is_large(self.table):
-            vectors = tf.math.l2_normalize(vectors, axis=-1) / self.config.temperature
-        return vectors, bias
+    def as_output(self, vectors):
+        return tf.math.l2_normalize(vectors, axis=-1) / self.config.temperature
 
     def states(self, tokens, training, last=False, buckets=None):
         x = self.embedded(tokens, training)
