@@ -373,3 +373,24 @@ def test_devices_are_measured_on_a_cpu_where_asked(board, tmp_path, monkeypatch)
     gpu.FLAGS([*words, "--cpu", "--only=call"])
     with pytest.raises(ValueError, match="--only=call is unknown; known: calls, jit"):
         gpu.main()
+
+
+def test_a_synthetic_catalogue_is_prepared_in_chunks_and_trained_on(tmp_path, monkeypatch):
+    module, folder = load("million_items"), tmp_path / "data"
+    monkeypatch.setattr(module, "CHUNK", 150)
+    words = ["--items=300", "--rows=400", "--mean=12", "--evaluated=20", "--steps=2", "--warm_up=1"]
+    module.FLAGS(["million_items.py", *words, "--train=batch_size=64"])
+    module.write_data(folder)
+    info = DatasetInfo.load(folder)
+    rows = list(records.read_rows(folder, info))
+    assert sorted(row["user"] for row in rows) == list(range(400))
+    whole = [np.append(row["items"], row["validation_items"]) for row in rows]
+    assert all(len(np.unique(items)) == len(items) > 1 for items in whole)
+    assert [len(row["validation_items"]) for row in rows] == [1] * 20 + [0] * 380
+    assert sum(map(len, whole)) == info.n_ratings["train"] + 20
+    counts = np.bincount(np.concatenate(whole), minlength=300)
+    assert counts[:30].mean() > 3 * counts[-30:].mean(), "the first items are the popular ones"
+    found = module.measure("mf", folder)
+    assert found["steps"] == info.n_ratings["train"] // 64
+    assert found["cpu_seconds_a_step"] == found["cpu_seconds"]["steps"] / 2 > 0
+    assert 0 <= found["ndcg@10"] <= 1

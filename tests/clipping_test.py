@@ -78,6 +78,12 @@ def test_a_clipped_pass_ends_where_it_ends_on_one_replica(name, one, mirrored):
     assert log_two == pytest.approx(log, rel=1e-5), "the log is a mean over replicas, not a sum"
 
 
+def test_row_updates_end_where_they_end_on_one_replica(one, mirrored):
+    by_rows = {"optimizer": "adam", "epsilon": 1e-3, "embedding_updates": "rows", "average": 0.5}
+    there, there_two = (pass_over("mf", s, clip_norm=0.1, **by_rows)[2] for s in (one, mirrored))
+    np.testing.assert_allclose(there_two, there, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["autoencoder", "mf"])  # gradients of matrices, and of tables
 def test_one_step_is_as_long_as_the_bound(one, mirrored, name):
     for strategy in (one, mirrored):

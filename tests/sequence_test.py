@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec import ranking
+from tfrec.layers import negatives
 from tfrec.layers import next_item_losses as losses
 from tfrec.layers.newest_items import newest_items
 from tfrec.layers.transformer import attention_mask
@@ -262,8 +263,10 @@ def test_sampled_softmax_ignores_excluded_negatives(predicted):
     for row, item, out in zip(logits, items, excluded):
         others = row[negatives[~out]]
         expected.append(np.log(np.exp([row[item], *others]).sum()) - row[item])
-    args = [*map(tf.constant, predicted), tf.constant(negatives), tf.constant(excluded)]
-    np.testing.assert_allclose(losses.sampled_softmax(*args), expected, rtol=1e-5, atol=1e-6)
+    args = logits[range(5), items], logits[:, negatives], excluded
+    np.testing.assert_allclose(
+        losses.sampled_softmax(*map(tf.constant, args)), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_binary_cross_entropy_with_negatives_for_each_prediction(predicted):
@@ -276,8 +279,8 @@ def test_binary_cross_entropy_with_negatives_for_each_prediction(predicted):
     for row, item, drawn, out in zip(logits, items, negatives, excluded):
         wrong = np.log(1 - sigmoid(row[drawn[~out]])).sum()
         expected.append(-(np.log(sigmoid(row[item])) + wrong) / 3)
-    args = [*map(tf.constant, predicted), tf.constant(negatives), tf.constant(excluded)]
-    np.testing.assert_allclose(losses.binary(*args), expected, rtol=1e-5)
+    args = logits[range(5), items], np.take_along_axis(logits, negatives, 1), excluded
+    np.testing.assert_allclose(losses.binary(*map(tf.constant, args)), expected, rtol=1e-5)
 
 
 def test_gbce_weighs_the_positive_by_beta(predicted):
@@ -285,8 +288,9 @@ def test_gbce_weighs_the_positive_by_beta(predicted):
     beta = losses.gbce_beta(256, 3416, 0.75)
     assert beta == pytest.approx(0.306223, abs=1e-6)
     assert losses.gbce_beta(256, 3416, 0.0) == pytest.approx(1)
-    args = [*map(tf.constant, predicted), tf.constant([2, 4]), tf.zeros([5, 2], tf.bool)]
-    positive = np.log(sigmoid((states @ table.T + bias)[range(5), items]))
+    logits = states @ table.T + bias
+    args = [*map(tf.constant, (logits[range(5), items], logits[:, [2, 4]], np.zeros([5, 2], bool)))]
+    positive = np.log(sigmoid(logits[range(5), items]))
     change = losses.binary(*args, beta) - losses.binary(*args, 1.0)
     np.testing.assert_allclose(change, (1 - beta) * positive / 3, rtol=1e-4, atol=1e-6)
 
@@ -337,9 +341,9 @@ def test_items_of_rows_are_found():
     rows = np.array([6, 0, 0, 3])
     due = (history[rows][:, None, :] == items[:, :, None]).any(axis=2)
     assert due.any()
-    np.testing.assert_array_equal(losses.in_rows(*map(tf.constant, (history, rows, items))), due)
+    np.testing.assert_array_equal(negatives.in_rows(*map(tf.constant, (history, rows, items))), due)
     due = (history[:, None, :] == items[:1, :, None]).any(axis=2)
-    found = losses.in_rows(*map(tf.constant, (history, np.arange(7), items[:1])))
+    found = negatives.in_rows(*map(tf.constant, (history, np.arange(7), items[:1])))
     np.testing.assert_array_equal(found, due)
 
 

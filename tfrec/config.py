@@ -55,6 +55,7 @@ __all__ = [
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adagrad", "adamw", "lbfgs")
 SCHEDULES = ("constant", "linear", "cosine")
+EMBEDDING_UPDATES = ("auto", "dense", "rows")
 PRECISIONS = ("float32", "bfloat16", "float16")
 DUPLICATES = ("error", "first", "last", "sum", "count")
 
@@ -189,6 +190,9 @@ class TrainConfig(Settings):
         beta_1: adam and adamw: decay of the mean of gradients.
         beta_2: adam and adamw: decay of the mean of their squares.
         epsilon: adam and adamw: added to the root of that mean.
+        embedding_updates: Update all rows of a table of embeddings in each step, "dense", or only
+            those that are in the batch, "rows"; "auto": "rows" for tables of 250,000 rows or more,
+            without `jit_compile`. See docs/scale.md.
         schedule: What multiplies the learning rate after the warm-up: "constant" 1, "linear" from 1
             to 0 in a straight line, "cosine" from 1 to 0 by half a cosine.
         schedule_epochs: The epoch at which a linear or cosine schedule arrives at 0, if not at the
@@ -248,6 +252,7 @@ class TrainConfig(Settings):
     beta_1: float = setting(0.9, "0 or more and less than 1", later=True)
     beta_2: float = setting(0.999, "0 or more and less than 1", later=True)
     epsilon: float = setting(1e-7, "more than 0", later=True)
+    embedding_updates: str = setting("auto", choices=EMBEDDING_UPDATES, later=True)
     schedule: str = setting("constant", choices=SCHEDULES, later=True)
     schedule_epochs: int = setting(0, "0 or more", later=True)
     warmup_steps: int = setting(0, "0 or more", later=True)

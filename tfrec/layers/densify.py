@@ -28,20 +28,24 @@ def densify(items: tf.Tensor, values: tf.Tensor, n_columns: int) -> tf.Tensor:
 def normalized(
     items: tf.Tensor, n_columns: int, dropout: keras.layers.Layer, training: bool
 ) -> tf.Tensor:
-    """Sets of items as dense rows, L2-normalized, then with dropout.
+    """Sets of items as dense rows: `shares` in `[batch, n_columns]`, zeros for an empty row."""
+    return densify(items, shares(items, dropout, training), n_columns)
+
+
+def shares(items: tf.Tensor, dropout: keras.layers.Layer, training: bool) -> tf.Tensor:
+    """Values of the items of sets: L2-normalized, then with dropout.
 
     Dropout acts on the sparse entries: on zeros it would have no effect.
 
     Args:
         items: As in `densify`.
-        n_columns: As in `densify`.
         dropout: A dropout layer.
         training: Whether dropout is active.
 
     Returns:
-        `[batch, n_columns]`, zeros for an empty row.
+        float32 `[batch, length]`, 0 of padding.
     """
     ones = tf.cast(items >= 0, tf.float32)
     length = tf.sqrt(tf.reduce_sum(ones, axis=1, keepdims=True))
     values = dropout(tf.math.divide_no_nan(ones, length), training=training)
-    return densify(items, tf.cast(values, tf.float32), n_columns)
+    return tf.cast(values, tf.float32)

@@ -18,63 +18,36 @@ def softmax(states: tf.Tensor, items: tf.Tensor, table: tf.Tensor, bias: tf.Tens
     return tf.nn.sparse_softmax_cross_entropy_with_logits(items, logits)
 
 
-def sampled_softmax(states, items, table, bias, negatives: tf.Tensor, excluded: tf.Tensor):
+def sampled_softmax(positive: tf.Tensor, negative: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
     """Cross-entropy of the softmax over the target item and sampled negatives, float32 `[n]`.
 
     Args:
-        states: As in `softmax`.
-        items: As in `softmax`.
-        table: As in `softmax`.
-        bias: As in `softmax`.
-        negatives: Sampled items: int `[k]`, shared by all predictions, or `[n, k]`.
+        positive: Logits of the target items, `[n]`.
+        negative: Logits of the negatives, `[n, k]`.
         excluded: bool `[n, k]`, negatives that do not count, such as items of the history.
     """
-    positive, negative = _logits(states, items, table, bias, negatives)
     negative = tf.where(excluded, -float("inf"), negative)
     return tf.reduce_logsumexp(tf.concat([positive[:, None], negative], 1), axis=1) - positive
 
 
-def binary(states, items, table, bias, negatives, excluded, beta: float = 1.0) -> tf.Tensor:
+def binary(
+    positive: tf.Tensor, negative: tf.Tensor, excluded: tf.Tensor, beta: float = 1.0
+) -> tf.Tensor:
     """Binary cross-entropy; with a beta below 1 gBCE (Petrov and Macdonald, RecSys 2023, eq. 9).
 
         - (beta log sigmoid(s+) + sum over negatives of log(1 - sigmoid(s-))) / (1 + k).
 
     Args:
-        states: As in `sampled_softmax`.
-        items: As in `sampled_softmax`.
-        table: As in `sampled_softmax`.
-        bias: As in `sampled_softmax`.
-        negatives: As in `sampled_softmax`.
+        positive: As in `sampled_softmax`.
+        negative: As in `sampled_softmax`.
         excluded: As in `sampled_softmax`.
         beta: See `gbce_beta`.
 
     Returns:
         float32 `[n]`.
     """
-    positive, negative = _logits(states, items, table, bias, negatives)
     loss = tf.reduce_sum(tf.where(excluded, 0.0, tf.nn.softplus(negative)), axis=1)
     return (beta * tf.nn.softplus(-positive) + loss) / (1 + negative.shape[1])
-
-
-def in_rows(history: tf.Tensor, rows: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-    """Which items are in which rows, by binary search: no tensor is as wide as the catalogue.
-
-    Args:
-        history: int32 `[batch, length]`, padding -1.
-        rows: Positions of rows, int64 `[n]`.
-        items: int32 `[n, k]`, or `[1, k]` for the same in all rows.
-
-    Returns:
-        bool `[n, k]`.
-    """
-    n_rows = tf.shape(history, tf.int64)[0]
-    size = tf.cast(tf.reduce_max([tf.reduce_max(history), tf.reduce_max(items)]), tf.int64) + 2
-    known = tf.range(n_rows)[:, tf.newaxis] * size + tf.cast(history, tf.int64) + 1
-    known = tf.sort(tf.reshape(known, [-1]))
-    asked = rows[:, tf.newaxis] * size + tf.cast(items, tf.int64) + 1
-    flat = tf.reshape(asked, [-1])
-    at = tf.minimum(tf.searchsorted(known, flat), tf.size(known) - 1)
-    return tf.reshape(tf.gather(known, at) == flat, tf.shape(asked))
 
 
 def gbce_beta(negatives: int, n_items: int, t: float) -> float:
@@ -87,13 +60,3 @@ def gbce_beta(negatives: int, n_items: int, t: float) -> float:
     """
     alpha = negatives / (n_items - 1)
     return alpha * (t * (1 - 1 / alpha) + 1 / alpha)
-
-
-def _logits(states, items, table, bias, negatives) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logits of the target items `[n]` and of the negatives `[n, k]`."""
-    positive = tf.reduce_sum(states * tf.gather(table, items), axis=1) + tf.gather(bias, items)
-    if negatives.shape.rank == 1:
-        negative = tf.matmul(states, tf.gather(table, negatives), transpose_b=True)
-    else:
-        negative = tf.reduce_sum(states[:, None] * tf.gather(table, negatives), axis=2)
-    return positive, negative + tf.gather(bias, negatives)

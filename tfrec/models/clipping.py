@@ -1,4 +1,4 @@
-"""Keras' optimizers, with gradients clipped after they are summed over replicas.
+"""Keras' optimizers, with gradients clipped after they are summed over replicas, and row updates.
 
 Keras clips the gradients of each replica before it sums them, so that the norm of the step depends
 on the number of replicas. With one replica there is no difference.
@@ -12,8 +12,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfrec.models.row_updates import RowUpdates, summed_rows
 
-class Clipping:
+
+class Clipping(RowUpdates):
     """Comes before an optimizer of Keras among a class's bases.
 
     Attributes:
@@ -44,8 +46,7 @@ def _summed(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
     """The values of a gradient, with repeated rows of sparse ones summed."""
     if not isinstance(gradient, tf.IndexedSlices):
         return gradient
-    rows, inverse = tf.unique(gradient.indices)
-    return tf.math.unsorted_segment_sum(gradient.values, inverse, tf.size(rows))
+    return summed_rows(gradient)[1]
 
 
 @keras.saving.register_keras_serializable("tfrec")
@@ -63,13 +64,27 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         return context.all_reduce("SUM", tf.cast(~finite, tf.float32)) == 0
 
 
+class _Moments(Clipping):
+    """Rows of Adam and AdamW; whether weights decay is the only difference."""
+
+    def slots(self, index):
+        return [self._momentums[index], self._velocities[index]]
+
+    def row_step(self, gradient, slots, rate):
+        step = tf.cast(self.iterations + 1, gradient.dtype)
+        mean = self.beta_1 * slots[0] + (1 - self.beta_1) * gradient
+        square = self.beta_2 * slots[1] + (1 - self.beta_2) * tf.square(gradient)
+        rate *= tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        return rate * mean / (tf.sqrt(square) + self.epsilon), [mean, square]
+
+
 @keras.saving.register_keras_serializable("tfrec")
-class Adam(Clipping, keras.optimizers.Adam):
+class Adam(_Moments, keras.optimizers.Adam):
     """Adam."""
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class AdamW(Clipping, keras.optimizers.AdamW):
+class AdamW(_Moments, keras.optimizers.AdamW):
     """AdamW."""
 
 
@@ -77,12 +92,35 @@ class AdamW(Clipping, keras.optimizers.AdamW):
 class SGD(Clipping, keras.optimizers.SGD):
     """Stochastic gradient descent, with momentum or without."""
 
+    def slots(self, index):
+        return [self.momentums[index]] if self.momentum else []
+
+    def row_step(self, gradient, slots, rate):
+        change = rate * gradient
+        if slots:
+            change -= self.momentum * slots[0]
+        return change, [-change] * len(slots)
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class RMSprop(Clipping, keras.optimizers.RMSprop):
     """RMSprop."""
 
+    def slots(self, index):
+        return [self._velocities[index]]
+
+    def row_step(self, gradient, slots, rate):
+        square = self.rho * slots[0] + (1 - self.rho) * tf.square(gradient)
+        return rate * gradient * tf.math.rsqrt(square + self.epsilon), [square]
+
 
 @keras.saving.register_keras_serializable("tfrec")
 class Adagrad(Clipping, keras.optimizers.Adagrad):
     """Adagrad."""
+
+    def slots(self, index):
+        return [self._accumulators[index]]
+
+    def row_step(self, gradient, slots, rate):
+        total = slots[0] + tf.square(gradient)
+        return rate * gradient * tf.math.rsqrt(total + self.epsilon), [total]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
+from tfrec.layers.gathered import gathered
 from tfrec.models.events import EventModel, zero_cold_rows
 
 
@@ -105,8 +106,8 @@ class FM(EventModel):
     def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """v_j x_j, `[batch, width, latent]`, the linear term and the squared norm, `[batch]`."""
         codes, x = self.codes(features)
-        vectors = tf.gather(self.v, codes) * x[:, :, None]
-        linear = tf.gather(self.w, codes) * x
+        vectors = gathered(self.v, codes) * x[:, :, None]
+        linear = gathered(self.w, codes) * x
         squares = tf.reduce_sum(tf.square(linear), 1) + tf.reduce_sum(tf.square(vectors), [1, 2])
         return vectors, self.w0 + tf.reduce_sum(linear, axis=1), squares
 

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import Range, Settings, TrainConfig, setting
+from tfrec.layers.gathered import gathered
+from tfrec.layers.negatives import uniform_items
 from tfrec.models.capabilities import Factors
 from tfrec.models.events import EventModel, zero_cold_rows
 
@@ -118,13 +120,13 @@ class MF(Factors, EventModel):
         """Vectors `[batch, latent]`, biases and squared norms `[batch]` of users `[batch]`."""
         known = users >= 0
         rows = tf.where(known, users, self.info.n_users)
-        p = tf.gather(self.p, rows)
+        p = gathered(self.p, rows)
         vectors, squares = p, _squares(p)
         if self.config.implicit:
             y = self._implicit(rows)
             vectors, squares = p + y, squares + _squares(y)
         known = tf.cast(known, vectors.dtype)
-        bias = tf.gather(self.user_bias, rows) * known
+        bias = gathered(self.user_bias, rows) * known
         return vectors * known[:, None], bias, squares + tf.square(bias)
 
     def _implicit(self, users: tf.Tensor) -> tf.Tensor:
@@ -135,7 +137,7 @@ class MF(Factors, EventModel):
             tf.convert_to_tensor(self.seen)[: splits[-1]], splits, validate=False
         )
         rated = tf.gather(seen, users)
-        total = tf.math.segment_sum(tf.gather(self.y, rated.flat_values), rated.value_rowids())
+        total = tf.math.segment_sum(gathered(self.y, rated.flat_values), rated.value_rowids())
         total = tf.pad(total, [[0, tf.size(users) - tf.shape(total)[0]], [0, 0]])
         n = tf.cast(tf.maximum(1, rated.row_lengths()), total.dtype)
         return tf.gather(total * tf.math.rsqrt(n)[:, None], inverse)
@@ -150,8 +152,8 @@ class MF(Factors, EventModel):
         if self.task == "rating":
             return scores, squares, tf.zeros_like(scores)[:, None]
         items = self._sample(tf.shape(scores)[0])
-        negatives = tf.einsum("bk,bnk->bn", vectors, tf.gather(self.q, items))
-        negatives += tf.gather(self.item_bias, items) + user_bias[:, None]
+        negatives = tf.einsum("bk,bnk->bn", vectors, gathered(self.q, items))
+        negatives += gathered(self.item_bias, items) + user_bias[:, None]
         return scores, squares, negatives
 
     def _scored(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -159,7 +161,7 @@ class MF(Factors, EventModel):
         vectors, user_bias, squares = self.users(features["user"])
         # Unknown items share the last row, which is never trained.
         items = tf.where(features["item"] >= 0, features["item"], self.info.n_items)
-        q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)
+        q, bias = gathered(self.q, items), gathered(self.item_bias, items)
         squares += _squares(q) + tf.square(bias)
         scores = self._mean(vectors) + user_bias + bias + tf.reduce_sum(vectors * q, axis=1)
         return scores, squares, vectors, user_bias
@@ -171,8 +173,7 @@ class MF(Factors, EventModel):
     def _sample(self, batch: tf.Tensor) -> tf.Tensor:
         """Uniform random items, int32 `[batch, negatives]`."""
         shape = (batch, self.config.negatives)
-        share = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
-        return tf.minimum(tf.cast(share * self.info.n_items, tf.int32), self.info.n_items - 1)
+        return uniform_items(shape, self.info.n_items, self.seed_generator)
 
     def objective(self, features, targets, scores):
         scores, squares, negatives = scores
@@ -186,7 +187,7 @@ class MF(Factors, EventModel):
         return loss + self.config.regularization * squares
 
     def score_items(self, users, items):
-        return self._products(users, tf.gather(self.q, items), tf.gather(self.item_bias, items))
+        return self._products(users, gathered(self.q, items), gathered(self.item_bias, items))
 
     def score_all(self, users):  # a slice is no copy, as a gather is
         tables = tf.convert_to_tensor(self.q), tf.convert_to_tensor(self.item_bias)
@@ -209,7 +210,7 @@ class MF(Factors, EventModel):
 
     def candidate_vectors(self, items):
         """[q, 1, b_i]."""
-        q, bias = tf.gather(self.q, items), tf.gather(self.item_bias, items)[:, None]
+        q, bias = gathered(self.q, items), gathered(self.item_bias, items)[:, None]
         return tf.cast(tf.concat([q, tf.ones_like(bias), bias], axis=1), tf.float32)
 
 

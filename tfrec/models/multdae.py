@@ -6,11 +6,9 @@ import dataclasses
 
 import keras
 
-from tfrec import losses
-from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
+from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
-from tfrec.layers.densify import normalized
-from tfrec.models.base import Recommender
+from tfrec.models.sampled_output import SampledOutput
 
 
 def small_bias() -> keras.initializers.Initializer:
@@ -19,7 +17,7 @@ def small_bias() -> keras.initializers.Initializer:
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class MultDAE(Recommender):
+class MultDAE(SampledOutput):
     """pi(x) = softmax(f(g(x))), a denoising autoencoder with a multinomial likelihood.
 
     x is a user's set of items (ratings count as 1), L2-normalized, with dropout in training. Loss:
@@ -32,8 +30,8 @@ class MultDAE(Recommender):
     search = {"weight_decay": None}  # it has an L2 penalty
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Settings):
-        """Mult-DAE's settings.
+    class Config(SampledOutput.Config):
+        """Mult-DAE's settings, with those of the output layer.
 
         Attributes:
             hidden: Sizes of the layers (tanh) up to the code; the decoder mirrors those before
@@ -54,17 +52,25 @@ class MultDAE(Recommender):
         decay = {"kernel_regularizer": keras.regularizers.L2(c.l2) if c.l2 else None}
         self.dropout = keras.layers.Dropout(c.dropout)
         self.hidden = [
-            Dense(size, "tanh", bias_initializer=small_bias(), name=f"hidden_{i}", **decay)
+            (Dense if i else self.first_layer)(
+                size, activation="tanh", bias_initializer=small_bias(), name=f"hidden_{i}", **decay
+            )
             for i, size in enumerate((*c.hidden, *c.hidden[-2::-1]))
         ]
-        self.logits = Dense(info.n_columns, bias_initializer=small_bias(), name="logits", **decay)
+        self.logits = self.last_layer(
+            c.hidden[0], bias_initializer=small_bias(), name="logits", **decay
+        )
+
+    def forward(self, features, training=False):
+        """Logits `[batch, n_items]`, or what they are made of."""
+        x = self.read(features["items"], self.dropout, training)
+        for layer in self.hidden:
+            x = layer(x)
+        return x if self.samples else self.logits(x)
 
     def call(self, features, training=False):
         """Logits `[batch, n_items]`."""
-        x = normalized(features["items"], self.info.n_columns, self.dropout, training)
-        for layer in self.hidden:
-            x = layer(x)
-        return self.logits(x)
+        return self.scores_of(self.forward(features, training))
 
     def objective(self, features, targets, scores):
-        return losses.multinomial_nll(scores, targets["target_items"])
+        return self.nll(scores, targets["target_items"])

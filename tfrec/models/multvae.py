@@ -6,17 +6,16 @@ import dataclasses
 
 import keras
 
-from tfrec import losses
 from tfrec.config import OneOf, Range, TrainConfig, setting
 from tfrec.layers.dense import Dense
-from tfrec.layers.densify import normalized
 from tfrec.layers.gaussian import GaussianCode
 from tfrec.models.multdae import small_bias
+from tfrec.models.sampled_output import SampledOutput
 from tfrec.models.variational import Variational
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class MultVAE(Variational):
+class MultVAE(SampledOutput, Variational):
     """x -> mu(x), sigma(x); z ~ N(mu, sigma^2); pi(z) = softmax(f(z)).
 
     x is a user's set of items (ratings count as 1), L2-normalized, with dropout in training. Loss
@@ -29,8 +28,8 @@ class MultVAE(Variational):
     paper = TrainConfig(epochs=200, batch_size=500, learning_rate=1e-3)
 
     @dataclasses.dataclass(frozen=True)
-    class Config(Variational.Config):
-        """Mult-VAE's settings, with those of KL annealing.
+    class Config(SampledOutput.Config, Variational.Config):
+        """Mult-VAE's settings, with those of KL annealing and of the output layer.
 
         Attributes:
             hidden: Sizes of the encoder's layers (tanh); the decoder mirrors them. Empty: all is
@@ -52,19 +51,22 @@ class MultVAE(Variational):
         self.encoder = [self._tanh(size, f"encoder_{i}") for i, size in enumerate(c.hidden)]
         self.code = GaussianCode(c.latent, bias_initializer=small_bias(), name="code")
         self.decoder = [self._tanh(s, f"decoder_{i}") for i, s in enumerate(c.hidden[::-1])]
-        self.logits = Dense(info.n_columns, bias_initializer=small_bias(), name="logits")
+        units = (*c.hidden, c.latent)[0]
+        self.logits = self.last_layer(units, bias_initializer=small_bias(), name="logits")
 
-    @staticmethod
-    def _tanh(size: int, name: str) -> Dense:
-        return Dense(size, "tanh", bias_initializer=small_bias(), name=name)
+    def _tanh(self, size: int, name: str) -> keras.layers.Layer:
+        make = self.first_layer if name == "encoder_0" else Dense
+        return make(size, activation="tanh", bias_initializer=small_bias(), name=name)
 
     def forward(self, features, training=False):
-        """Logits `[batch, n_items]` and KL `[batch]`."""
-        x = normalized(features["items"], self.info.n_columns, self.dropout, training)
+        """Logits `[batch, n_items]`, or what they are made of, and KL `[batch]`."""
+        x = self.read(features["items"], self.dropout, training)
         x, kl = self.autoencode(x, training)
-        return self.logits(x), kl
+        return x if self.samples else self.logits(x), kl
+
+    def call(self, features, training=False):
+        return self.scores_of(self.forward(features, training)[0])
 
     def objective(self, features, targets, scores):
-        logits, kl = scores
-        nll = losses.multinomial_nll(logits, targets["target_items"])
-        return nll + self.kl_weight(features) * kl
+        outputs, kl = scores
+        return self.nll(outputs, targets["target_items"]) + self.kl_weight(features) * kl

@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import OneOf, Range, Settings, setting
+from tfrec.layers import negatives as negatives_lib
 from tfrec.layers import next_item_losses
 from tfrec.layers.function_layer import FunctionLayer
+from tfrec.layers.gathered import gathered, is_large
 from tfrec.layers.newest_items import newest_items
 from tfrec.models import output_bias
 from tfrec.models.base import Recommender
@@ -153,19 +155,30 @@ class Sequence(Factors, Recommender):
 
     def candidate_vectors(self, items):
         """[e, b]."""
-        table, bias = self.outputs()
-        return tf.gather(tf.concat([table, tf.convert_to_tensor(bias)[:, None]], axis=1), items)
+        vectors = self.as_output(gathered(self.table, items))
+        return tf.concat([vectors, gathered(self.bias, items)[..., None]], axis=-1)
 
     def outputs(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Output embeddings of the items, `[n_items, width]`, and their biases, `[n_items]`."""
-        return self.table[:-1], tf.convert_to_tensor(self.bias)
+        return self.as_output(self.table[:-1]), tf.convert_to_tensor(self.bias)
+
+    def as_output(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Output embeddings, from rows of the table; by default the same."""
+        return vectors
+
+    def output_rows(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`outputs` of some items, of any shape; the gradient of a small table is dense."""
+        if is_large(self.table):
+            return self.as_output(gathered(self.table, items)), gathered(self.bias, items)
+        table, bias = self.outputs()
+        return tf.gather(table, items), tf.gather(bias, items)
 
     def item_vectors(self):
         return self.outputs()[0]
 
     def embed(self, tokens: tf.Tensor) -> tf.Tensor:
         """Item embeddings, `[batch, L, width]`; that of padding is the last one of the table."""
-        x = tf.gather(self.table, tf.where(tokens >= 0, tokens, self.info.n_items))
+        x = gathered(self.table, tf.where(tokens >= 0, tokens, self.info.n_items))
         return tf.cast(x, self.compute_dtype)
 
     def cut_window(self, items: tf.Tensor, length: int, training: bool) -> tf.Tensor:
@@ -211,25 +224,31 @@ class Sequence(Factors, Recommender):
             predictions: n predictions.
             history: The rows of the batch, int32 `[batch, any]`: their items are no negatives.
         """
-        c, (states, rows, items), outputs = self.config, predictions, self.outputs()
+        c, (states, rows, items) = self.config, predictions
         if c.loss == "softmax" or self.exact_loss:
-            return next_item_losses.softmax(states, items, *outputs)
+            return next_item_losses.softmax(states, items, *self.outputs())
+        vectors, bias = self.output_rows(items)
+        positive = tf.reduce_sum(states * vectors, axis=1) + bias
         if c.loss == "bce":
             negatives = self._sample([tf.shape(items)[0], c.negatives])
-            seen = next_item_losses.in_rows(history, rows, negatives)
-            return next_item_losses.binary(states, items, *outputs, negatives, seen)
+            vectors, bias = self.output_rows(negatives)
+            negative = tf.reduce_sum(states[:, None] * vectors, axis=2) + bias
+            seen = negatives_lib.in_rows(history, rows, negatives)
+            return next_item_losses.binary(positive, negative, seen)
         negatives = self._sample([c.negatives])
+        vectors, bias = self.output_rows(negatives)
+        negative = tf.matmul(states, vectors, transpose_b=True) + bias
         n_rows = tf.shape(history, tf.int64)[0]
-        in_row = next_item_losses.in_rows(history, tf.range(n_rows), negatives[tf.newaxis])
+        in_row = negatives_lib.in_rows(history, tf.range(n_rows), negatives[tf.newaxis])
         seen = tf.gather(in_row, rows)
         if c.loss == "sampled":
-            return next_item_losses.sampled_softmax(states, items, *outputs, negatives, seen)
+            return next_item_losses.sampled_softmax(positive, negative, seen)
         beta = next_item_losses.gbce_beta(c.negatives, self.info.n_items, c.calibration)
-        return next_item_losses.binary(states, items, *outputs, negatives, seen, beta)
+        return next_item_losses.binary(positive, negative, seen, beta)
 
     def _sample(self, shape) -> tf.Tensor:
         """Uniform random items, int32."""
-        return tf.cast(self.uniform(shape) * self.info.n_items, tf.int32)
+        return negatives_lib.uniform_items(shape, self.info.n_items, self.seed_generator)
 
     def uniform(self, shape) -> tf.Tensor:
         """Random numbers from the model's seed generator, float32 in [0, 1)."""

@@ -64,8 +64,8 @@ class TimedAttention(SelfAttention):
         """
         raise NotImplementedError
 
-    def outputs(self):
-        return tf.math.l2_normalize(self.table[:-1], axis=1) / self.config.temperature, self.bias
+    def as_output(self, vectors):
+        return tf.math.l2_normalize(vectors, axis=-1) / self.config.temperature
 
     def states(self, tokens, training, last=False, buckets=None):
         x = self.embedded(tokens, training)

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from tfrec.config import OneOf, Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
-from tfrec.layers import next_item_losses
+from tfrec.layers import negatives as negatives_lib
 from tfrec.layers.dense import Dense
+from tfrec.layers.gathered import gathered
 from tfrec.layers.newest_items import newest_items
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Factors, SideTables
@@ -135,7 +136,7 @@ class TwoTower(SideTables, Factors, Recommender):
         real, known = items >= 0, tf.maximum(items, 0)
         kept = real & (tf.gather(tf.convert_to_tensor(self.log_share), known) > _IMPOSSIBLE)
         kept = kept if id_dropped is None else kept & ~id_dropped
-        x = tf.gather(tf.convert_to_tensor(self.ids), known)
+        x = gathered(self.ids, known)
         x = tf.where(kept[:, None], x, tf.zeros_like(x))
         for field in self.codes.fields if self.codes else ():
             entries = self.codes.entries(field, {"item": items})
@@ -146,8 +147,7 @@ class TwoTower(SideTables, Factors, Recommender):
                 member = tf.cast(codes > 0, x.dtype)
                 n_members = tf.reduce_sum(member, axis=1, keepdims=True)
                 weights = member / tf.maximum(n_members, 1)
-            table = tf.convert_to_tensor(self.content)
-            rows = tf.gather(table, codes + self.codes.starts[field.name])
+            rows = gathered(self.content, codes + self.codes.starts[field.name])
             x += tf.einsum("nl,nlk->nk", weights, tf.cast(rows, x.dtype))
         return x * tf.cast(real, x.dtype)[:, None]
 
@@ -243,7 +243,9 @@ class TwoTower(SideTables, Factors, Recommender):
         expected = tf.gather(tf.convert_to_tensor(self.log_share), known) + tf.math.log(n_targets)
         expected = tf.where(all_items >= 0, expected, -_IMPOSSIBLE)
         if c.negatives:
-            drawn = tf.cast(self._uniform([c.negatives]) * self.info.n_items, tf.int32)
+            drawn = negatives_lib.uniform_items(
+                [c.negatives], self.info.n_items, self.seed_generator
+            )
             all_items = tf.concat([all_items, drawn], axis=0)
             vectors = tf.concat([vectors, self.candidate_vectors(drawn)], axis=0)
             rate = tf.math.log(c.negatives / self.info.n_items)
@@ -251,7 +253,7 @@ class TwoTower(SideTables, Factors, Recommender):
             expected = tf.concat([expected, tf.where(trained, rate, -_IMPOSSIBLE)], axis=0)
         others = tf.einsum("bnk,ck->bnc", users, vectors) / c.temperature - expected
         n_rows = tf.shape(history, tf.int64)[0]
-        hits = next_item_losses.in_rows(history, tf.range(n_rows), all_items[tf.newaxis])
+        hits = negatives_lib.in_rows(history, tf.range(n_rows), all_items[tf.newaxis])
         others = tf.where(hits[:, None, :], _IMPOSSIBLE, others)
         own = tf.reshape(own, tf.shape(users))
         positive = tf.reduce_sum(users * own, axis=-1) / c.temperature

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from tfrec import ranking
 from tfrec.data import inputs, pairs, vocabulary
+from tfrec.models import top_items
 from tfrec.models.base import Recommender
+from tfrec.models.top_items import BLOCK
 from tfrec.schema import PAD, USERS_FILE, DatasetInfo
 from tfrec.serving import blocks, examples
 from tfrec.serving.answers import EXAMPLES, LOWEST, strings, usable
@@ -15,9 +17,6 @@ from tfrec.serving.event_scores import EventScores
 from tfrec.serving.histories import features, no_lists, without_repeats
 from tfrec.serving.tables import UNKNOWN, position_table
 from tfrec.serving.top_k import HistoryTopK, TopK
-
-BLOCK = 1 << 16  # items scored at once
-ROWS = 64  # of a request that is scored BLOCK items at once; with more rows, fewer items
 
 
 class Users:
@@ -63,9 +62,8 @@ class Users:
 class UserTopK(TopK):
     """The k best items for users by raw id, without those that they have rated.
 
-    A subclass implements `scores`. If a request has more than `ROWS * block` scores, they are
-    computed block by block, which bounds the memory; if all its rows have `allow`, only those
-    items are scored.
+    A subclass implements `scores`. Many scores are computed by blocks of items (`top_items`); if
+    all rows of a request have `allow`, only those items are scored.
 
     Args:
         model: A trained model.
@@ -73,12 +71,12 @@ class UserTopK(TopK):
         k: As for `TopK`.
         titles_file: As for `TopK`.
         pairs: As for `Users`.
-        block: Number of items scored at once for a request of `ROWS` rows.
+        block: As for `top_items.best`.
     """
 
     kind = "user"
 
-    def __init__(self, model, data_dir, k, titles_file, pairs, block: int = BLOCK):
+    def __init__(self, model, data_dir, k, titles_file, pairs, block: int | None = None):
         super().__init__(model, data_dir, k, titles_file)
         self.users, self.block = Users(self.data_dir, model.info, pairs), block
         self.add_all(strings("user"))
@@ -134,25 +132,14 @@ class UserTopK(TopK):
         return ranking.top_k_of(scores, items, seen, self.k, n, order)
 
     def _top_of_all(self, users, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
-        n, batch = self.model.info.n_items, tf.shape(users)[0]
+        def score(items=None):
+            return self.all_scores(users) if items is None else self.scores(users, items)
 
         def order(scores, items=None):
             return self.model.list_order(scores, history, items=items)
 
-        def at_once():
-            scores = self.all_scores(users)
-            return ranking.top_k(scores, seen, self.k, allowed, order(scores))
-
-        def by_blocks():
-            return ranking.top_k_by_blocks(
-                lambda items: self.scores(users, items),
-                *(n, seen, self.k, tf.maximum(1, ROWS * self.block // batch), allowed),
-                order=order,
-            )
-
-        if n <= self.block:
-            return at_once()
-        return tf.cond(batch <= ROWS * self.block // n, at_once, by_blocks)
+        n = self.model.info.n_items
+        return top_items.best(score, order, n, seen, self.k, allowed, self.block)
 
     def rows(self, batch_size):
         return self.users.rows(batch_size)

@@ -7,9 +7,10 @@ import tensorflow as tf
 
 from tfrec import ranking
 from tfrec.data import inputs, vocabulary
+from tfrec.models import top_items
 from tfrec.schema import ITEMS_FILE, PAD
 from tfrec.serving import examples, explain
-from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings
+from tfrec.serving.answers import EXAMPLES, INPUTS, LOWEST, Answers, strings, usable
 from tfrec.serving.histories import (
     as_long,
     features,
@@ -228,7 +229,16 @@ class HistoryTopK(TopK):
     def top(self, history, seen, allowed=None) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores and positions of the k best items for histories as features."""
         read = history["items"], history["values"]
-        return self.best(self.score_of(history), seen, *read, allowed)
+        if not top_items.by_blocks(self.model):
+            return self.best(self.score_of(history), seen, *read, allowed)
+        score = top_items.scorer(self.model, history)
+
+        def order(scores, items=None):
+            return self.model.list_order(scores, *read, items=items)
+
+        n = self.model.info.n_items
+        top = top_items.best(lambda *x: usable(score(*x)), order, n, seen, self.k, allowed)
+        return self.shown(*top)
 
     def rows(self, batch_size):
         rows = inputs.histories(

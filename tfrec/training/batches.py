@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrec.config import TrainConfig
 from tfrec.data import inputs
+from tfrec.models import top_items
 from tfrec.models.base import Recommender
 
 _ROWS, _EVENTS = 512, 8192  # default batch sizes
@@ -33,7 +34,8 @@ def read(
         data_dir: Prepared data of the model.
         split: As in `tfrec.data.inputs.histories`.
         batch_size: Rows or events a batch, over all replicas; default 512 rows or 8,192 events.
-            Batches of held-out rows are smaller where there are many items.
+            Batches of held-out rows are smaller where there are many items, unless lists are made
+            by blocks of items.
         shuffle: As in `tfrec.data.inputs.histories`, like all arguments below.
         seed: Seed of the order.
         epoch: Number of the epoch, from 0.
@@ -50,7 +52,9 @@ def read(
     if model.reads == "histories" or (held_out and model.task_object.ranks):
         order |= {"by_length": model.max_items, "times": model.reads_times}
         rows = batch_size or _ROWS
-        if held_out:
+        task = model.task_object
+        in_blocks = task.ranks and not task.report.keep and top_items.by_blocks(model)
+        if held_out and not in_blocks:
             rows = inputs.rows_to_score(model.info, rows)
         return inputs.histories(data_dir, model.info, split, rows, **order)
     order["context"] = model.context

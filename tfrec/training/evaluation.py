@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from tfrec import metrics, ranking
 from tfrec.config import TrainConfig
-from tfrec.data import pairs, prepared, records
+from tfrec.data import inputs, pairs, prepared, records
 from tfrec.data import protocol as data_protocol
 from tfrec.metrics import Report
+from tfrec.models import top_items
 from tfrec.models.base import Recommender
 from tfrec.models.ensemble import Ensemble
 from tfrec.training import batches, lists, readings, strategies
@@ -78,18 +79,28 @@ class Evaluator:
         """Features, targets and the scores for the report, of each replica's next batch."""
 
         def on_replica(batch: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors, tf.Tensor]:
-            features, targets = batch
-            scores = self.model.score(features)
-            if self.reported:
-                features, targets = self.reported(features, targets)
+            shown = self.reported(*batch) if self.reported else batch
+            if depth and not keep and top_items.by_blocks(self.model):
+                return *shown, self._top_by_blocks(batch[0], shown[0]["items"], depth)
+            scores = self.model.score(batch[0])
             if keep:
-                scores = keep(features, targets, scores)
+                scores = keep(*shown, scores)
             if depth:
-                order = ranking.checked(self.model.list_order(scores, features["items"]))
-                _, scores = ranking.top_k(scores, features["items"], depth, order=order)
-            return features, targets, scores
+                seen = shown[0]["items"]
+                order = ranking.checked(self.model.list_order(scores, seen))
+                _, scores = ranking.top_k(scores, seen, depth, order=order)
+            return *shown, scores
 
         return strategies.run_on_next(self.strategy, on_replica, iterator)
+
+    def _top_by_blocks(self, features: Tensors, seen: tf.Tensor, depth: int) -> tf.Tensor:
+        """The items of the lists, without scores of all items in memory."""
+
+        def order(scores: tf.Tensor, items: tf.Tensor | None = None) -> tf.Tensor:
+            return ranking.checked(self.model.list_order(scores, seen, items=items))
+
+        score = top_items.scorer(self.model, features)
+        return top_items.best(score, order, self.model.info.n_items, seen, depth)[1]
 
 
 def _replicas(strategy: tf.distribute.Strategy, result: Any) -> Iterator[tuple]:
@@ -184,7 +195,10 @@ def measure(
     Members of an ensemble that cannot score histories are evaluated one by one.
     """
     if not isinstance(model, Ensemble) or model.reads == "histories":
-        held_out = batches.read(model, data_dir, part, train.eval_batch_size, seed=train.seed)
+        rows = train.eval_batch_size
+        if report.keep:  # of the scores of all items
+            rows = inputs.rows_to_score(model.info, rows)
+        held_out = batches.read(model, data_dir, part, rows, seed=train.seed)
         return Evaluator(model)(held_out, report)
     columns = []
     for member, folder in zip(model.members, model.config.data_dirs, strict=True):

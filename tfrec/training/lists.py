@@ -34,7 +34,7 @@ WEIGHTS, CHOICES = (0.0, 0.5, 1.0, 2.0), (0.0, 0.1, 0.3, 1.0)
 RULES = tuple(itertools.product(WEIGHTS, CHOICES))
 
 _BATCH = 256
-_BATCHES = 20  # to choose a rule by: 5,120 users
+_USERS = 5120  # to choose a rule by
 _ROWS = 50_000  # maximum number of users that the items' vectors are computed from
 _DENSE = 1 << 20  # number of entries above which a sparse solver is faster
 _Features = dict[str, tf.Tensor]
@@ -60,7 +60,12 @@ class HeldOut:
     @functools.cached_property
     def rows(self) -> tf.data.Dataset:
         """Batches of rows by user, even where rows of the data are by item."""
-        return by_user.histories(self.data_dir, self.info, self.part, _BATCH)
+        return by_user.histories(self.data_dir, self.info, self.part, self.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows a batch: fewer where there are many items."""
+        return inputs.rows_to_score(of_users(self.info), _BATCH)
 
 
 def learn_items(
@@ -118,7 +123,7 @@ def choose_rule(model: Recommender, validation: HeldOut) -> None:
 
     Where no user liked anything, lists are ordered by the scores alone.
     """
-    found = measure(model, validation, RULES, _BATCHES)
+    found = measure(model, validation, RULES, _USERS)
     best = max(range(len(found)), key=lambda i: found[i][f"ndcg@{CUT}"], default=None)
     set_rule(model, (0.0, 0.0) if best is None else RULES[best])
 
@@ -140,10 +145,10 @@ def set_rule(model: Recommender, rule: Rule) -> None:
 
 
 def measure(
-    model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), batches: int | None = None
+    model: Recommender, held_out: HeldOut, rules: Sequence[Rule] = (), users: int | None = None
 ) -> list[dict[str, float]]:
     """`METRICS` of the reports that `reports` returns for the same arguments."""
-    found: list[RankingReport] = reports(model, held_out, rules, batches)
+    found: list[RankingReport] = reports(model, held_out, rules, users)
     results = (report.result() for report in found)
     return [{name: result[name] for name in METRICS} for result in results]
 
@@ -152,7 +157,7 @@ def reports(
     model: Recommender,
     held_out: HeldOut,
     rules: Sequence[Rule] = (),
-    batches: int | None = None,
+    users: int | None = None,
     make: type[Made] = RankingReport,  # type: ignore[assignment]
 ) -> list[Made]:
     """Reports of the lists of the users who liked any held-out item.
@@ -161,7 +166,7 @@ def reports(
         model: A model whose `list_order` has the item counts.
         held_out: The held-out rows.
         rules: Rules to evaluate, each by itself; default: the model's own.
-        batches: Maximum number of batches of 256 users; default: all.
+        users: Their number at most, in whole batches; default: all.
         make: Class of the reports.
 
     Returns:
@@ -175,6 +180,7 @@ def reports(
     by_values = model.info.rows == "user" and by_history
     found, n_liked = [make(of_users(info), (CUT,)) for _ in tried], 0
     # There are few batches: eager execution takes less time than tracing a graph would.
+    batches = users and -(-users // held_out.batch_size)
     for features, targets in itertools.islice(_likes(held_out.rows, liked_from(info)), batches):
         n_liked += int(np.count_nonzero(targets["target_items"] >= 0))
         scores, items = score(features), features["items"]

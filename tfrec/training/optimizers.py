@@ -1,10 +1,12 @@
 """Optimizers by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from tfrec.config import TrainConfig
+from tfrec.layers import gathered
 from tfrec.models import clipping
 from tfrec.models.base import Recommender
 
@@ -15,6 +17,14 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig, dict], keras.Optimizer]] = {
     "rmsprop": lambda c, k: clipping.RMSprop(c.learning_rate, **k),
     "adagrad": lambda c, k: clipping.Adagrad(c.learning_rate, **k),
 }
+
+
+BY_ROWS: dict[str, Callable[[Any], bool]] = {
+    "auto": gathered.is_large,
+    "rows": lambda variable: True,
+    "dense": lambda variable: False,
+}
+"""Which tables are updated by rows, by `embedding_updates`."""
 
 
 def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
@@ -32,6 +42,8 @@ def make(config: TrainConfig, model: Recommender) -> keras.Optimizer:
     if config.average:
         extra |= {"use_ema": True, "ema_momentum": config.average}
     optimizer = OPTIMIZERS[config.optimizer](config, extra)
+    if not (config.jit_compile and config.embedding_updates == "auto"):  # XLA has no `unique`
+        optimizer.by_rows = BY_ROWS[config.embedding_updates]
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=model.undecayed)
     if not config.jit_compile:  # XLA cannot compile the norm of sparse gradients
