@@ -155,7 +155,7 @@ PRESETS: dict[str, Preset] = {
     "ease-gowalla-files": Preset(
         model="ease",
         data=GOWALLA,
-        settings=dict(neighbors=1000),
+        settings=dict(neighbors=1000, regularization=100.0),
         train=RECALL20,
         published={"recall@20": 0.1765, "ndcg@20": 0.1467},
         source="reczoo/BARS",
