@@ -117,11 +117,11 @@ def measure(name: str, folder: pathlib.Path) -> dict:
     import tensorflow as tf
 
     from tfrec import config as configs
-    from tfrec import tasks
+    from tfrec import memory, tasks
     from tfrec.config import DataConfig
     from tfrec.models import registry
     from tfrec.schema import DatasetInfo
-    from tfrec.training import batches, evaluation, memory, methods
+    from tfrec.training import batches, evaluation, methods
     from tfrec.training.build import build
     from tfrec.training.run_config import RunConfig
 

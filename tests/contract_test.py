@@ -120,7 +120,7 @@ STEPS = ("deeprec", "autorec", "multvae", "sasrec", "mf", OUTSIDE)
 # Their layers and losses are those of models that stay in the default suite.
 RELATED = {
     *("autoencoder", "vae", "multdae", "easevae", "glocalk", "deepfm", "dcn", "gru4rec", "hstu"),
-    "esasrec",
+    *("esasrec", "fuxi", "svae"),
 }
 
 

@@ -88,7 +88,7 @@ def test_time_reproduces_the_9559_items_of_ml_latest_small():
         frame = pd.read_csv(io.BytesIO(archive.read("ml-latest-small/ratings.csv")))
     frame.columns = ["user", "item", "value", "time"]
     frame = frame.astype({"user": str, "item": str})
-    data, users, items, _ = collect([frame])
+    data, users, items = collect([frame])
     result = run(data, len(users), len(items), split="time", test=0.02, validation=1.0)
     train = result.part == HISTORY
     assert train.sum() == 98_819
@@ -274,7 +274,7 @@ def test_duplicates():
             "time": [9, 1, 1, 2],
         }
     )
-    data, users, items, _ = collect([frame[:2], frame[2:]])
+    data, users, items = collect([frame[:2], frame[2:]])
     with pytest.raises(ValueError, match="'a' rated item 'x' twice: rating 1, and rating 4 .*: 1"):
         drop_duplicates(data, "error", users, items)
     with pytest.raises(ValueError, match="--data duplicates=last"):
