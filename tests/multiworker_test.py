@@ -147,6 +147,7 @@ def test_one_worker_killed_ends_the_other_and_both_go_on(runs):
     while not run.state.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     both[1].kill()
+    both[1].communicate()
     killed = time.monotonic()
     out = both[0].communicate(timeout=120)[0]
     print(f"ended {time.monotonic() - killed:.0f} s later")
