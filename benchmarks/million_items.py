@@ -73,10 +73,9 @@ def records(row: np.ndarray, item: np.ndarray, first: int) -> Iterator[bytes]:
 
 def write_data(folder: pathlib.Path) -> None:
     """Prepared data, chunk after chunk."""
-    import tensorflow as tf
-
     from tfrec import schema
     from tfrec.config import DataConfig, to_dict
+    from tfrec.data import record_file
     from tfrec.data.prepare import write_info
 
     folder.mkdir(parents=True)
@@ -87,9 +86,7 @@ def write_data(folder: pathlib.Path) -> None:
         row, item = drawn(rng, min(CHUNK, FLAGS.rows - first))
         n, longest = n + len(row), max(longest, int(np.bincount(row).max()))
         file = folder / f"train-{number:05}-of-{len(firsts):05}.tfrecord"
-        with tf.io.TFRecordWriter(str(file)) as writer:
-            for record in records(row, item, first):
-                writer.write(record)
+        record_file.write(file, records(row, item, first))
     names = {schema.USERS_FILE: FLAGS.rows, schema.ITEMS_FILE: FLAGS.items}
     for name, count in names.items():
         (folder / name).write_text("".join(f"{i}\n" for i in range(count)))

@@ -33,6 +33,16 @@ class Collector:
         self._columns: dict[str, list] = {}
         self._context: dict[str, list] = {}
 
+    @classmethod
+    def of(
+        cls, chunks: Iterable[pd.DataFrame], kinds: Mapping[str, str] | None = None
+    ) -> "Collector":
+        """A collector with all chunks; raises ValueError as `add` does."""
+        found = cls(kinds)
+        for chunk in chunks:
+            found.add(chunk)
+        return found
+
     def add(self, chunk: pd.DataFrame) -> None:
         """Adds a chunk, the next in file order.
 
@@ -83,9 +93,7 @@ def collect(chunks: Iterable[pd.DataFrame]) -> tuple[Ratings, list[str], list[st
     Raises:
         ValueError: there are no ratings, or as from `Collector.add`.
     """
-    found = Collector()
-    for chunk in chunks:
-        found.add(chunk)
+    found = Collector.of(chunks)
     return found.take(), *found.ids
 
 

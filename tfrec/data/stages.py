@@ -132,10 +132,7 @@ def read(raw: RawDataset, progress: bool = False) -> Interactions:
     Raises:
         ValueError: there are no ratings, an id is missing, or a value is not a finite number.
     """
-    found = ratings.Collector(raw.kinds)
-    for chunk in with_bar(raw.chunks(), progress):
-        found.add(chunk)
-    return gathered(found, raw)
+    return gathered(ratings.Collector.of(with_bar(raw.chunks(), progress), raw.kinds), raw)
 
 
 def gathered(found: ratings.Collector, raw: RawDataset) -> Interactions:

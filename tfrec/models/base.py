@@ -55,6 +55,8 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         search: Search spaces of `tfrec.tune` by name, for training settings, and for the model's
             settings if they differ from those in `setting`; None: not searched.
         list_order: On an instance, the layer that orders recommendation lists from scores.
+        exact_loss: On an instance, whether the loss is that of evaluation: of all items, where
+            training samples some. Set by `compute_loss`, for `objective`.
     """
 
     task: str | Task = "rating"
@@ -86,6 +88,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         self.task = task.name if isinstance(task, Task) else task
         scale = (info.rating_min, info.rating_max) if self.task == "rating" else None
         self.list_order = ListOrder(info.n_items, scale, name="list_order")
+        self.exact_loss = False
 
     @classmethod
     def settled(cls, config: Any, info: DatasetInfo) -> Any:
@@ -322,6 +325,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         Gradients are summed over replicas, so the loss is divided by their number here.
         """
         del sample_weight
+        self.exact_loss = not training
         y_pred = tf.nest.map_structure(float32, y_pred)
         rows = self.objective(x, y, y_pred)
         real = tf.cast(x["user"] >= 0, tf.float32)

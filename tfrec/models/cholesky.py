@@ -4,9 +4,8 @@ import numpy as np
 import scipy.linalg
 import threadpoolctl
 
-_ROWS = (
-    26_000  # from 26,755 rows on OpenBLAS 0.3.30's threaded potrf ends with a segmentation fault
-)
+# OpenBLAS 0.3.30's threaded potrf ends with a segmentation fault from 26,755 rows on.
+_ROWS = 26_000
 
 
 def invert(a: np.ndarray) -> np.ndarray:

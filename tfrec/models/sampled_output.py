@@ -40,7 +40,7 @@ class SampledOutput(Recommender):
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        self.samples, self.exact_loss = self.is_sampled(info, self.config), False
+        self.samples = self.is_sampled(info, self.config)
         self.seed_generator = keras.random.SeedGenerator() if self.samples else None
 
     @classmethod
@@ -85,8 +85,3 @@ class SampledOutput(Recommender):
             return losses.multinomial_nll(self.scores_of(outputs), items)
         negatives = uniform_items([self.config.negatives], self.info.n_items, self.seed_generator)
         return self.logits.sampled_nll(outputs, items, negatives)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """As in `Recommender`; in evaluation always the softmax over all items."""
-        self.exact_loss = not training
-        return super().compute_loss(x, y, y_pred, sample_weight, training)

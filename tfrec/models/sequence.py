@@ -80,7 +80,7 @@ class Sequence(Factors, Recommender):
 
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
-        self.max_items, self.exact_loss = self.config.window, False
+        self.max_items = self.config.window
         start = keras.initializers.TruncatedNormal(stddev=self.deviation)
         # The last vector is a special token: padding, a start or a mask token.
         self.table = self.add_weight(
@@ -211,11 +211,6 @@ class Sequence(Factors, Recommender):
         """Approximate mean number of predictions in a training row, at least 1."""
         n_rows = max(1, self.info.row_counts.get("train", 1))
         return float(np.clip(self.info.n_ratings.get("train", 0) / n_rows, 1, self.config.window))
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """As in `Recommender`; in evaluation always the softmax over all items."""
-        self.exact_loss = not training
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def prediction_losses(self, predictions: Predictions, history: tf.Tensor) -> tf.Tensor:
         """Loss of each prediction, float32 `[n]`.

@@ -75,7 +75,7 @@ class TwoTower(SideTables, Factors, Recommender):
     def __init__(self, info, config=None, **kwargs):
         super().__init__(info, config, **kwargs)
         c = self.config
-        self.max_items, self.exact_loss = c.window, False
+        self.max_items = c.window
         self.seed_generator = keras.random.SeedGenerator()
         fields = tuple(f for f in info.fields if f.of == "item" and f.kind in READ)
         self.codes = fields_lib.FieldCodes(fields, info.n_users, info.n_items) if fields else None
@@ -214,11 +214,6 @@ class TwoTower(SideTables, Factors, Recommender):
             column = tf.shape(history)[1] - 1 - tf.cast(drawn, tf.int32)  # left-padded
             targets = tf.gather(history, tf.maximum(column, 0), batch_dims=1)
         return self.users(history, targets, training), targets, history
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """As in `Recommender`; in evaluation the softmax over all items."""
-        self.exact_loss = not training
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def objective(self, features, targets, scores):
         """The mean over a row's targets of their cross-entropy; held-out `targets` are not used."""

@@ -50,7 +50,7 @@ def _cure(cls: type[Recommender], info: DatasetInfo, train: TrainConfig) -> str:
     needed = other.memory(info, other.Config(), train)
     return (
         f"--model={cls.instead} takes about {_gb(needed)}; or drop rare items, as with --data "
-        + ("min_item_ratings=5")
+        "min_item_ratings=5"
     )
 
 
