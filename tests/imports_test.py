@@ -1,9 +1,12 @@
 """What is loaded when: most of tfrec goes without TensorFlow."""
 
+import pathlib
 import subprocess
 import sys
 
 import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 SCRIPT = """
 import sys
@@ -54,7 +57,7 @@ prepare.COMMAND.run()
 assert statistics_gen._of_file(str(file))["train"].n
 assert not {{"tensorflow", "keras"}} & set(sys.modules)
 """
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert not found.returncode, found.stderr
     assert "100,836 ratings in 3 partitions" in found.stdout
     assert len(list((tmp_path / "rows").glob("train-*-of-00004.tfrecord"))) == 4
