@@ -251,6 +251,7 @@ def test_resume_with_other_settings_is_refused(tfrec, road):
 
 def test_overwrite_removes_the_run_and_nothing_else(tfrec, road, tmp_path):
     words = ["train", "--model=popularity", f"--data_dir={road.data}", f"--run_dir={tmp_path}"]
+    words.append("--nodry_run")
     (tmp_path / "notes.txt").write_text("mine")
     tfrec(*words)
     (tmp_path / "logs/old").write_text("")
@@ -261,7 +262,7 @@ def test_overwrite_removes_the_run_and_nothing_else(tfrec, road, tmp_path):
 
 
 def test_an_unprepared_data_set_is_prepared_once_with_a_message(tfrec, cache, tmp_path):
-    words = ["train", "--model=popularity", "--data", "seed=5"]
+    words = ["train", "--model=popularity", "--data", "seed=5", "--nodry_run"]
     first = tfrec(*words, f"--run_dir={tmp_path / '1'}")
     second = tfrec(*words, f"--run_dir={tmp_path / '2'}")
     assert first.out.startswith(f"preparing ml-latest-small (random split) into {cache}/prepared/")

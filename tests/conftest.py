@@ -1,5 +1,6 @@
 """Shared data and the one strategy of the test process."""
 
+import gc
 import itertools
 import os
 import signal
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from tensorflow.python.util import tf_stack
 
 from tfrec.config import DataConfig
 from tfrec.data.prepare import prepare
@@ -20,6 +22,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's
 strategies.split_cpu(2)  # before TensorFlow starts up; one device is still the default
 # Graphs of tests run a few times only: optimizing them costs more than it saves.
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+# So does noting for each of their operations where in Python it was made.
+STACK = tf_stack.extract_stack()
+tf_stack.extract_stack = lambda stacklevel=1: STACK
+gc.freeze()  # half a million objects of TensorFlow that no collection need visit
 SIZE = 40
 
 

@@ -344,5 +344,5 @@ def test_a_preset_trains_and_combines(tfrec, monkeypatch, tmp_path):  # noqa: F8
     best, one = (json.loads((p / "metrics.json").read_text()) for p in (path, path / "one-x"))
     assert best["test"]["n_ratings"] == one["test"]["n_ratings"]
     assert best["floors"] == one["floors"]
-    resumed = tfrec("train", "--preset=best-x", f"--run_dir={path}", "--resume")
+    resumed = tfrec("train", "--preset=best-x", f"--run_dir={path}", "--resume", "--nodry_run")
     assert resumed.out.count("this run is finished") == 2 and resumed.status == 0

@@ -109,16 +109,16 @@ def reproduce():
 
 
 def test_a_preset_that_ships_reaches_its_figures(reproduce, capsys, tmp_path):
-    """Those of `--fast` that take a few seconds."""
+    """One of `--fast` that takes a few seconds."""
 
     def train(name, path):
         done = run(capsys, "train", f"--preset={name}", f"--run_dir={path}")
         assert done.status == 0, done.err
 
-    names = ["biases-latestsmall-random90", "popularity-latestsmall-likes90"]
-    assert set(names) <= set(reproduce.chosen(fast=True, every=False, names=[]))
-    outcomes = reproduce.reproduce(names, tmp_path, train)
-    assert [str(x) for x in outcomes if not x.within] == [] and len(outcomes) >= 4
+    name = "biases-latestsmall-random90"
+    assert name in reproduce.chosen(fast=True, every=False, names=[])
+    outcomes = reproduce.reproduce([name], tmp_path, train)
+    assert [str(x) for x in outcomes if not x.within] == [] and len(outcomes) >= 2
 
 
 @pytest.mark.parametrize(("found", "status"), [(0.8703, 0), (0.8692, 1)])

@@ -218,7 +218,7 @@ def test_ae_and_vae_beat_popularity_and_name_products(capsys, tmp_path, prepared
     reached = {}
     for model in ("popularity", "multdae", "multvae"):
         words = [f"--preset={model}-santander-month", f"--data_dir={prepared}"]
-        words += [f"--run_dir={tmp_path / model}"]
+        words += [f"--run_dir={tmp_path / model}", "--nodry_run"]
         for setting in ("epochs=5", "batch_size=50", "learning_rate=0.005"):
             words += ["--train", setting]
         done = run(capsys, "train", *words)

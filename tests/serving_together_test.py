@@ -16,8 +16,6 @@ from tfrec.serving.client import Client
 
 KINDS = {  # model, its settings, rows of the data, likes only
     "history": ("autoencoder", {"hidden": (8,)}, "user", False),
-    "sequence": ("svae", {"embedding": 8, "recurrent": 8, "hidden": (4,)}, "user", True),
-    "items": ("autorec", {"hidden": (4,)}, "item", False),
     "events": ("mf", {"latent": 4}, "user", False),
 }
 
@@ -64,9 +62,8 @@ def test_every_signature_answers_as_in_python(server, name):
                     np.testing.assert_allclose(got[output], array, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["history", "sequence"])
-def test_the_client_asks_for_histories(server, name):
-    with Client(server.target, name) as client:
+def test_the_client_asks_for_histories(server):
+    with Client(server.target, "history") as client:
         rows = client.recommend([{"i3": 5.0, "i4": 5.0}, ["i7"]], exclude=[["i9"], []])
         assert [len(row) for row in rows] == [5, 5]
         assert not {"i3", "i4", "i9"} & {entry.item for entry in rows[0]}
@@ -76,9 +73,8 @@ def test_the_client_asks_for_histories(server, name):
         np.testing.assert_allclose(ratings, [entry.score for entry in row], rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["items", "events"])
-def test_the_client_asks_for_users(server, name):
-    with Client(server.target, name) as client:
+def test_the_client_asks_for_users(server):
+    with Client(server.target, "events") as client:
         plain, unknown = client.recommend_users(["u7", "stranger"])
         assert plain == [], "the checkerboard is full: all is seen"
         assert len(unknown) == 5, "what is popular"

@@ -153,6 +153,10 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         model.run_forward(model.empty_features())  # may have variables that scores do not need
         return model
 
+    def build(self, input_shape=None):
+        """Nothing: the first call makes the variables. Keras would trace `call` for them before."""
+        self.built = True
+
     @staticmethod
     def empty_features(batch: int = 1) -> dict[str, tf.Tensor]:
         """Features of `batch` empty rows."""
