@@ -153,7 +153,7 @@ class Recommender(MemoryEstimate, TrainingLogs, keras.Model):
         model.run_forward(model.empty_features())  # may have variables that scores do not need
         return model
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Nothing: the first call makes the variables. Keras would trace `call` for them before."""
         self.built = True
 
