@@ -306,12 +306,23 @@ def test_rankings_are_standardised_and_chosen_on_validation(runs, tmp_path):
 def test_rankings_that_cannot_be_combined(runs, board, tmp_path):
     with pytest.raises(ValueError, match=r"bpr \(MF\) has weights of known users"):
         ensembles.ensemble([runs("ease"), runs("bpr")], str(tmp_path / "both"))
-    shutil.copytree(runs("linear"), tmp_path / "refit")
-    config = RunDir(tmp_path / "refit").config()
+
+
+def test_members_with_a_refit_are_weighed_by_their_models_before_it(runs, tmp_path):
+    refit = RunDir(shutil.copytree(runs("linear"), tmp_path / "refit"))
+    config = refit.config()
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, refit=True))
-    RunDir(tmp_path / "refit").write_json("config.json", dataclasses.asdict(config))
-    with pytest.raises(ValueError, match=r"refit \(WeightedEASE\) was trained on train \+ valid"):
-        ensembles.ensemble([runs("ease"), str(tmp_path / "refit")], str(tmp_path / "both"))
+    refit.write_json("config.json", dataclasses.asdict(config))
+    members = [runs("ease"), str(refit.path)]
+    with pytest.raises(FileNotFoundError, match=r"refit/validated\.keras does not exist"):
+        ensembles.ensemble(members, str(tmp_path / "both"))
+    refit.keep_validated()
+    other = refit.load_model()
+    refit.save_model(randomise(other, np.random.default_rng(9), 0.2, keep=True))
+    found = ensembles.ensemble(members, str(tmp_path / "both"))
+    before = ensembles.ensemble([runs("ease"), runs("linear")], str(tmp_path / "before"))
+    assert [*found["members"].values()] == [*before["members"].values()]
+    assert found["validation"] == before["validation"] and found["test"] != before["test"]
 
 
 # ------------------------------------------------------------------ the commands

@@ -15,6 +15,7 @@ from tfrec import config as config_lib
 from tfrec import interrupts
 from tfrec.models.registry import MODELS
 from tfrec.training import methods, summaries, workers
+from tfrec.training.evaluation import Evaluator
 from tfrec.training.experiment import Experiment
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
@@ -109,6 +110,17 @@ def test_a_stopped_run_goes_on_at_the_same_step(run_of, monkeypatch, name):
     assert same(t.run_dir.load_model().get_weights(), whole.run_dir.load_model().get_weights())
     assert outcome(t) == outcome(whole)
     assert not t.run_dir.states
+
+
+def test_a_refit_of_rankings_keeps_the_model_before_it(run_of):
+    """Ensembles choose its weight with it."""
+    t = run_of("sasrec")
+    validated = t.run()["validation"]
+    before = t.run_dir.load_model(validated=True)
+    assert not same(before.get_weights(), t.run_dir.load_model().get_weights())
+    t.model, t.evaluator = before, Evaluator(before)
+    found, _ = t.measure("validation")
+    assert found == pytest.approx({name: validated[name] for name in found})
 
 
 def test_a_second_interrupt_ends_at_once():

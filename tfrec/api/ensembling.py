@@ -20,7 +20,8 @@ def ensemble(
 
     Ratings: the predictions are summed with non-negative least squares weights, fitted on
     validation. Rankings: the scores, standardized by row, are summed with weights that sum to 1,
-    chosen by ensemble selection on validation (`tfrec.training.ensembles`).
+    chosen by ensemble selection on validation (`tfrec.training.ensembles`). A run with `refit`
+    is weighed by its model before the refit, which did not see validation.
 
     Args:
         runs: Two or more finished runs, or their directories, of models of one task.

@@ -12,6 +12,7 @@ from tfrec import metrics
 from tfrec.data import vocabulary
 from tfrec.metrics import Report
 from tfrec.models import registry
+from tfrec.models.base import Recommender
 from tfrec.models.ensemble import TASKS, Ensemble, base_of, needs_user
 from tfrec.schema import ITEMS_FILE, USERS_FILE
 from tfrec.training import batches, evaluation, lists, readings, record
@@ -57,7 +58,7 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
     if columns:
         chosen, reports = of_ratings(model, columns)
     else:
-        chosen, reports = of_rankings(model, config)
+        chosen, reports = of_rankings(runs, model, config)
     model.weigh(chosen)
     result = {
         "protocol": evaluation.protocol(model, reports["test"]),
@@ -77,7 +78,10 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
 
 def _model(runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
     """The ensemble of the runs' models with equal weights, and the index of its base run."""
-    models = [run.load_model() for run in runs]
+    return _of([run.load_model() for run in runs], runs)
+
+
+def _of(models: Sequence[Recommender], runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
     settings = Ensemble.Config(
         runs=tuple(str(run.path.absolute()) for run in runs),
         data_dirs=tuple(str(run.data_dir()) for run in runs),
@@ -201,34 +205,44 @@ def _columns(runs: Sequence[RunDir], part: str) -> list[dict[str, np.ndarray]]:
 # ------------------------------------------------------------------ rankings
 
 
-def of_rankings(model: Ensemble, config: RunConfig) -> Chosen:
+def of_rankings(runs: Sequence[RunDir], model: Ensemble, config: RunConfig) -> Chosen:
     """Weights for rankings, by the validation metric that also selects epochs.
 
     Ensemble selection (Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble Selection from
     Libraries of Models", ICML 2004): each of `STEPS` steps adds, with replacement, the
     member with which the sum is best; a member's weight is its share of the additions. The best of
-    all steps is taken, which is not worse than the best member.
+    all steps is taken, which is not worse than the best member. Members with a refit are chosen by
+    their models before it.
 
     Args:
+        runs: The members.
         model: The ensemble.
         config: Config of the run whose data and cutoffs are used.
 
     Raises:
-        ValueError: a member ranks for known users only, or was trained on validation too.
+        FileNotFoundError: a member with a refit has no model of before.
+        ValueError: a member ranks for known users only.
     """
-    _refuse_rankings(model)
-    evaluator = evaluation.Evaluator(model)
-    size, seed = config.train.eval_batch_size, config.train.seed
+    _refuse_known_users(model)
+    monitor = config.train.monitor or model.task_object.monitor
+    refitted = [run.config().train.refit for run in runs]
+    judged = model  # by models that did not see validation
+    if any(refitted):
+        loaded = zip(runs, refitted, strict=True)
+        judged, _ = _of([run.load_model(validated=refit) for run, refit in loaded], runs)
+    evaluators = {"validation": evaluation.Evaluator(judged), "test": evaluation.Evaluator(model)}
 
     def measured(part: str) -> Report:
-        report = evaluation.new_report(model, config.data_dir, config.train.cuts)
+        evaluator = evaluators[part]
+        report = evaluation.new_report(evaluator.model, config.data_dir, config.train.cuts)
+        size, seed = config.train.eval_batch_size, config.train.seed
         evaluator(batches.read(model, config.data_dir, part, size, seed=seed), report)
         return report
 
     @functools.cache
     def quality(weights: tuple[float, ...]) -> float:
-        model.weigh(weights)
-        return measured("validation").result()[model.task_object.monitor]
+        judged.weigh(weights)
+        return measured("validation").result()[monitor]
 
     added, steps = np.zeros(len(model.members), int), []
     for _ in range(STEPS):
@@ -236,21 +250,17 @@ def of_rankings(model: Ensemble, config: RunConfig) -> Chosen:
         added = max(tried, key=lambda x: quality(tuple((x / x.sum()).tolist())))
         steps.append(tuple((added / added.sum()).tolist()))
     best = max(steps, key=quality)
-    model.weigh(best)
+    for each in (judged, model):
+        each.weigh(best)
     return best, {part: measured(part) for part in PARTS}
 
 
-def _refuse_rankings(model: Ensemble) -> None:
-    """Refuses ranking members whose weights cannot be chosen on validation."""
+def _refuse_known_users(model: Ensemble) -> None:
+    """Refuses members that score no histories."""
     for path, member in zip(model.config.runs, model.members, strict=True):
         name = type(member).__name__
         if needs_user(member):
             raise ValueError(
                 f"--runs: {path} ({name}) has weights of known users and scores no histories; "
                 "an ensemble of rankings takes models that do"
-            )
-        if RunDir(path).config().train.refit:
-            raise ValueError(
-                f"--runs: {path} ({name}) was trained on train + validation (refit), so no "
-                "weights can be chosen on validation: train it with --train refit=false"
             )

@@ -361,6 +361,8 @@ class Experiment:
         in_refit = saved is not None and saved["phase"] == "refit"
         chosen = saved["chosen"] if saved and in_refit else self._choose(resume)
         if self.config.train.refit and self.has("validation"):
+            if self.task_object.ranks and not in_refit:
+                self._write(self.run_dir.keep_validated)
             self.refit(chosen["best_epoch"], chosen, in_refit)
         is_tested = test and self.has("test")
         tested, report = self._tested() if is_tested else ({}, self.report())

@@ -8,6 +8,7 @@ per_user.npz   test values by user, for paired comparisons
 history.csv    a row for each epoch: training and validation
 validation.npz ratings: held-out ratings with the best epoch's predictions, for ensembles
 test.npz       the same for test
+validated.keras  rankings with a refit: the model before it, for ensembles
 logs/          TensorBoard
 state.npz      the checkpoint that --resume continues from, until the run is finished
 state-1.npz    the checkpoint before it, and so on (--train save_keep)
@@ -50,6 +51,7 @@ class RunDir:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.model = self.path / "model.keras"
+        self.validated = self.path / "validated.keras"
         self.logs = self.path / "logs"
         self.state = self.path / "state.npz"
         self.per_user = self.path / "per_user.npz"
@@ -173,6 +175,7 @@ class RunDir:
             self.path / "metrics.json",
             self.path / record.FILE,
             self.model,
+            self.validated,
             *self.states,
             self.per_user,
             self.logs,
@@ -321,23 +324,30 @@ class RunDir:
         with aside.file(self.model, durable=True) as path:
             model.save(path)
 
-    def load_model(self, compiled: bool = False) -> Recommender:
+    def keep_validated(self) -> None:
+        """Copies `model.keras` to `validated.keras` atomically."""
+        with aside.file(self.validated, durable=True) as path:
+            shutil.copyfile(self.model, path)
+
+    def load_model(self, compiled: bool = False, validated: bool = False) -> Recommender:
         """Reads `model.keras`.
 
         Args:
             compiled: Load its optimizer, too.
+            validated: Load the model before the refit, which did not see validation.
 
         Raises:
             FileNotFoundError: no model in this directory.
         """
-        if not self.model.exists():
+        path = self.validated if validated else self.model
+        if not path.exists():
             raise FileNotFoundError(
-                f"{self.model} does not exist: --run_dir={self.path} holds no trained model"
+                f"{path} does not exist: --run_dir={self.path} holds no trained model"
             )
         cls = registry.model_class(self.config().model)
         known = {cls.__name__: cls}  # Keras does not find classes of other packages by itself
-        with self._reading(self.model):
-            return keras.saving.load_model(self.model, known, compile=compiled)
+        with self._reading(path):
+            return keras.saving.load_model(path, known, compile=compiled)
 
     def save_state(
         self,
