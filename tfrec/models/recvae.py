@@ -121,8 +121,9 @@ class RecVAE(Recommender):
     def train_step(self, data):
         """`encoder_steps` updates of the encoder, then one of the decoder."""
         features, targets = data
-        with tf.init_scope():  # otherwise built for the first update's weights only
-            self.optimizer.build(self.trainable_variables)
+        if not self.optimizer.built:  # the first update would build it for its weights only
+            with tf.init_scope():
+                self.optimizer.build(self.trainable_variables)
         for _ in range(self.config.encoder_steps):
             loss, outputs = self._update(self.encoder, features, targets, dropped=True)
         self._update(self.decoder, features, targets, dropped=False)
