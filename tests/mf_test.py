@@ -63,6 +63,9 @@ def test_over_all_events_a_frequent_user_is_penalized_by_lambda_n_a_rare_one_by_
     pairs = [(0, item) for item in range(6)] * 4 + [(1, 0), (1, 1)]
     events = batch(pairs, [3.0] * len(pairs))
     m.begin_epoch(0, [filled(events)])
+    assert [w.numpy().tolist() for w in m.data_weights] == [
+        *([24, 2, 0, 0, 0], [5, 5, 4, 4, 4, 4, 0])
+    ]
     penalties = m.run_forward(events[0])[1].numpy()
     squares = (m.p.numpy() ** 2).sum(1) + m.user_bias.numpy() ** 2
     assert penalties[:24].sum() == pytest.approx(0.5 * 24 * squares[0], rel=1e-5)
