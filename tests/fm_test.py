@@ -78,10 +78,23 @@ def test_pair_term_of_the_worked_example():
 def test_fm_is_the_double_sum_over_all_fields():
     m = model()
     x = x_of(m)
-    scores, squares = m.run_forward(EVENTS)
-    np.testing.assert_allclose(scores, fm_of(m, x), rtol=1e-5)
-    due = (x**2) @ (m.w.numpy() ** 2 + (m.v.numpy() ** 2).sum(1))
-    np.testing.assert_allclose(squares, due, rtol=1e-5)
+    np.testing.assert_allclose(m(EVENTS), fm_of(m, x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [FM, DeepFM, DCN])
+@pytest.mark.parametrize("damping", [0.0, 1.5])
+def test_penalties_are_weighed_by_the_events_of_each_code(cls, damping):
+    m = model(cls, regularization=0.5, damping=damping)
+    users = tf.constant([0, 0, 1, -1])  # the last event only fills up the batch
+    index = tf.maximum(users, 0)
+    events = {name: tf.gather(column, index) for name, column in EVENTS.items()} | {"user": users}
+    m.begin_epoch(0, [(events, {})])
+    x = x_of(m)[:2]
+    n = ((x != 0) * [[2], [1]]).sum(0)
+    weights = np.maximum(0.5, damping / np.maximum(n, 1))
+    due = (x**2) @ (weights * (m.w.numpy() ** 2 + (m.v.numpy() ** 2).sum(1)))
+    first_two = {name: column[:2] for name, column in EVENTS.items()}
+    np.testing.assert_allclose(m.run_forward(first_two)[1], due, rtol=1e-5)
 
 
 def concatenated(m, x):
@@ -143,7 +156,7 @@ def test_unknown_values_have_no_vector(cls):
     unknown = [starts[name] for name in ALL if name != "price"]
     assert not start[unknown].any() and np.delete(start, unknown, axis=0).any(axis=1).all()
     events = {name: x[:2] for name, x in EVENTS.items()}
-    events |= {"user": tf.constant([0, -1]), "item": tf.constant([1, 0])}
+    events |= {"user": tf.constant([0, 0]), "item": tf.constant([1, 0])}
     m.begin_epoch(0, [(events, {"value": tf.constant([1.0, 2.0])})])
     cold = [starts["user"] + 1 + 1, starts["item"] + 1 + 2]
     assert not m.v.numpy()[cold].any()
@@ -154,14 +167,14 @@ def test_unknown_values_have_no_vector(cls):
 
 
 def test_without_ids_training_rows_are_not_read():
-    m = model(fields=("gender", "genres"))
+    m = model(fields=("gender", "genres"), damping=0.0)
     m.begin_epoch(0, None)
 
 
 def test_ctr_loses_by_one_sigmoid_on_the_logit():
     info = DatasetInfo("t", "t", "user", 2, 3, {"train": 5}, rating_min=0, rating_max=1)
-    m = model(task="ctr", info=info, fields=(), regularization=0.5)
-    scores = tf.constant([2.0, -1.0]), tf.constant([0.0, 4.0])
+    m = model(task="ctr", info=info, fields=())
+    scores = tf.constant([2.0, -1.0]), tf.constant([0.0, 2.0])
     loss = m.objective({}, {"value": tf.constant([1.0, 1.0])}, scores).numpy()
     np.testing.assert_allclose(loss, [np.log1p(np.exp(-2)), np.log1p(np.exp(1)) + 2], rtol=1e-6)
 

@@ -36,19 +36,51 @@ def arrays(m, *names):
 
 
 @pytest.mark.parametrize("implicit", [False, True])
-def test_scores_and_squares_are_those_of_the_formula(implicit):
-    m = model(implicit=implicit)
+@pytest.mark.parametrize("damping", [0.0, 0.5, 1.5])
+def test_scores_and_penalties_are_those_of_the_formula(implicit, damping):
+    """Users 0, 1 and 2 have 2, 1 and 2 events, each item one."""
+    m = model(implicit=implicit, damping=damping, regularization=0.5)
     m.begin_epoch(0, [batch()])
     p, q, user_bias, item_bias = arrays(m, "p", "q", "user_bias", "item_bias")
-    scores, squares, _ = m.run_forward(batch()[0])
-    for (u, i), score, square in zip(PAIRS, scores.numpy(), squares.numpy()):
-        vector, due = p[u], user_bias[u] ** 2 + item_bias[i] ** 2 + p[u] @ p[u] + q[i] @ q[i]
+    scores, penalties, _ = m.run_forward(batch()[0])
+    of_one, of_two = {0.0: (0.5, 0.5), 0.5: (0.5, 0.5), 1.5: (1.5, 0.75)}[damping]
+    for (u, i), score, penalty in zip(PAIRS, scores.numpy(), penalties.numpy()):
+        vector, of_user = p[u], user_bias[u] ** 2 + p[u] @ p[u]
         if implicit:
             rated = [item for user, item in PAIRS if user == u]
             y = m.y.numpy()[rated].sum(0) / np.sqrt(len(rated))
-            vector, due = vector + y, due + y @ y
+            vector, of_user = vector + y, of_user + y @ y
+        due = (of_one if u == 1 else of_two) * of_user
+        due += of_one * (item_bias[i] ** 2 + q[i] @ q[i])
         assert score == pytest.approx(3 + user_bias[u] + item_bias[i] + vector @ q[i], rel=1e-5)
-        assert square == pytest.approx(due, rel=1e-5)
+        assert penalty == pytest.approx(due, rel=1e-5)
+
+
+def test_over_all_events_a_frequent_user_is_penalized_by_lambda_n_a_rare_one_by_damping():
+    m = model(regularization=0.5, damping=5.0)
+    m.q.assign(np.zeros((7, 3)))
+    m.item_bias.assign(np.zeros(7))
+    pairs = [(0, item) for item in range(6)] * 4 + [(1, 0), (1, 1)]
+    events = batch(pairs, [3.0] * len(pairs))
+    m.begin_epoch(0, [filled(events)])
+    assert [w.numpy().tolist() for w in m.data_weights] == [
+        *([24, 2, 0, 0, 0], [5, 5, 4, 4, 4, 4, 0])
+    ]
+    penalties = m.run_forward(events[0])[1].numpy()
+    squares = (m.p.numpy() ** 2).sum(1) + m.user_bias.numpy() ** 2
+    assert penalties[:24].sum() == pytest.approx(0.5 * 24 * squares[0], rel=1e-5)
+    assert penalties[24:].sum() == pytest.approx(5.0 * squares[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"damping": 0.0}, {"loss": "bpr"}, {"loss": "softmax"}])
+def test_without_damping_no_events_are_kept_and_all_weigh_the_same(settings):
+    m = model(regularization=0.5, **settings)
+    m.begin_epoch(0, [batch()])
+    assert not [w.name for w in m.weights if "events" in w.name]
+    squares = [(table.numpy() ** 2).sum(1) for table in (m.p, m.q)]
+    squares = [s + b.numpy() ** 2 for s, b in zip(squares, (m.user_bias, m.item_bias))]
+    due = [0.5 * (squares[0][u] + squares[1][i]) for u, i in PAIRS]
+    np.testing.assert_allclose(m.run_forward(batch()[0])[1], due, rtol=1e-5)
 
 
 @pytest.mark.parametrize("settings", [{}, {"implicit": True}, {"loss": "bpr"}])
@@ -130,10 +162,10 @@ def test_all_training_ratings_are_noted_though_no_batch_holds_the_last_ones(
 
 def test_objectives_are_those_of_the_papers():
     features, targets = batch(PAIRS[:1], VALUES[:1])
-    scores = tf.constant([2.0]), tf.constant([10.0]), tf.constant([[1.0, 3.0]])
+    scores = tf.constant([2.0]), tf.constant([1.0]), tf.constant([[1.0, 3.0]])
 
     def loss(name):
-        return float(model(loss=name, regularization=0.1).objective(features, targets, scores)[0])
+        return float(model(loss=name).objective(features, targets, scores)[0])
 
     assert loss("squared") == pytest.approx((4 - 2) ** 2 + 1)
     bpr = np.mean([-np.log(1 / (1 + np.exp(-(2 - s)))) for s in (1, 3)])
@@ -166,6 +198,7 @@ def test_only_the_events_own_parameters_are_regularized():
     [
         ({"loss": "squard"}, "--set loss=squard is unknown; did you mean 'squared'"),
         ({"start": "zero"}, "--set start=zero is unknown; known: normal, xavier"),
+        ({"damping": -1.0}, "--set damping=-1.0 must be 0 or more"),
     ],
 )
 def test_unknown_settings(settings, message):

@@ -23,7 +23,7 @@ from tfrec.training.runs import RunDir
 SMALL = {
     "autoencoder": ({"hidden": (8,)}, {"average": 0.9}),
     "mf": (
-        {"latent": 4},
+        {"latent": 4, "damping": 20.0},
         {"batch_size": 200, "schedule": "cosine", "warmup_steps": 3, "steps_per_call": 4},
     ),
     "sasrec": ({"width": 8, "heads": 1, "blocks": 1, "dropout": 0.5}, {}),

@@ -124,14 +124,14 @@ class BertRating(Factors, EventModel):
         return tower(entries, training=training)
 
     def forward(self, features, training=False):
-        """Scores and squared norms, `[batch]`; each distinct user and item is encoded once."""
+        """Scores and penalties, `[batch]`; each distinct user and item is encoded once."""
         users, user = tf.unique(features["user"])
         items, item = tf.unique(features["item"])
         p, user_squares = self.vectors("user", users, training)
         q, item_squares = self.vectors("item", items, training)
         scores = tf.reduce_sum(tf.gather(p, user) * tf.gather(q, item), axis=1)
         squares = tf.gather(user_squares, user) + tf.gather(item_squares, item)
-        return self.bias + tf.cast(scores, tf.float32), squares
+        return self.bias + tf.cast(scores, tf.float32), self.config.regularization * squares
 
     def score_items(self, users, items):
         p, _ = self.vectors("user", users)

@@ -28,7 +28,13 @@ class DCN(FM):
     """
 
     paper_settings = dict(
-        task="ctr", latent=10, regularization=0.0, depth=3, hidden=(400, 400), dropout=0.5
+        task="ctr",
+        latent=10,
+        regularization=0.0,
+        damping=0.0,
+        depth=3,
+        hidden=(400, 400),
+        dropout=0.5,
     )
 
     @dataclasses.dataclass(frozen=True)
@@ -53,11 +59,11 @@ class DCN(FM):
         self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def forward(self, features, training=False):
-        """Scores and squared norms of the events' parameters, `[batch]`."""
-        vectors, linear, squares = self.embed(features)
+        """Scores and penalties of the events' parameters, `[batch]`."""
+        vectors, linear, penalty = self.embed(features)
         start = tf.cast(self.concatenated(vectors), self.compute_dtype)
         crossed = start
         for layer in self.cross:
             crossed = start * layer(crossed) + crossed
         both = tf.concat([crossed, self.mlp(start, training=training)], axis=1)
-        return linear + tf.cast(self.head(both)[:, 0], linear.dtype), squares
+        return linear + tf.cast(self.head(both)[:, 0], linear.dtype), penalty

@@ -24,7 +24,7 @@ class DeepFM(FM):
     """
 
     paper_settings = dict(
-        task="ctr", latent=10, regularization=0.0, hidden=(400, 400, 400), dropout=0.5
+        task="ctr", latent=10, regularization=0.0, damping=0.0, hidden=(400, 400, 400), dropout=0.5
     )
 
     @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class DeepFM(FM):
         self.head = Dense(1, use_bias=False, kernel_regularizer=decay, name="head")
 
     def forward(self, features, training=False):
-        """Scores and squared norms of the events' parameters, `[batch]`."""
-        vectors, linear, squares = self.embed(features)
+        """Scores and penalties of the events' parameters, `[batch]`."""
+        vectors, linear, penalty = self.embed(features)
         deep = self.head(self.mlp(self.concatenated(vectors), training=training))[:, 0]
-        return linear + pair_term(vectors) + tf.cast(deep, linear.dtype), squares
+        return linear + pair_term(vectors) + tf.cast(deep, linear.dtype), penalty

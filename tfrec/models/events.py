@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec.config import OneOf
 from tfrec.layers import fields as fields_lib
+from tfrec.layers.gathered import gathered
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import SideTables
 from tfrec.schema import PAD
@@ -22,8 +23,8 @@ class EventModel(SideTables, Recommender):
     fields need (`context`). The target is `value`, float32 `[batch]`. The score is the rating or,
     for clicks (`task="ctr"`), the logit of the probability.
 
-    `forward` returns the scores and the squared norm of the parameters of each event, `[batch]`,
-    which `regularization` weighs: parameters of frequent users and items are penalized more often.
+    `forward` returns the scores and the penalty of the parameters of each event, `[batch]`:
+    parameters of frequent users and items are penalized more often.
     """
 
     reads: ClassVar[str] = "events"
@@ -41,20 +42,6 @@ class EventModel(SideTables, Recommender):
         if self.task != "ctr":
             return mean
         return float(tf.math.log(mean / (1 - mean))) if 0 < mean < 1 else 0.0
-
-    def observed_ids(self, rows) -> dict[str, np.ndarray]:
-        """Which users and items occur in events: bool `[n_users]` and `[n_items]`.
-
-        Args:
-            rows: Batches of (features, targets).
-        """
-        sizes = {"user": self.info.n_users, "item": self.info.n_items}
-        # The extra entry is for -1, the id in events that only fill up a batch.
-        observed = {of: np.zeros(n + 1, bool) for of, n in sizes.items()}
-        for features, _ in rows:
-            for of, flags in observed.items():
-                flags[np.asarray(features[of])] = True
-        return {of: flags[:-1] for of, flags in observed.items()}
 
     def empty_features(self, batch: int = 1) -> dict[str, tf.Tensor]:
         """Features of `batch` events with unknown user, item and context."""
@@ -76,12 +63,12 @@ class EventModel(SideTables, Recommender):
 
     def objective(self, features, targets, scores):
         """Squared error or logistic loss of the event, plus the penalty of its parameters."""
-        scores, squares = scores
+        scores, penalty = scores
         if self.task == "ctr":
             loss = tf.nn.sigmoid_cross_entropy_with_logits(targets["value"], scores)
         else:
             loss = tf.square(targets["value"] - scores)
-        return loss + self.config.regularization * squares
+        return loss + penalty
 
     def score(self, features, items: tf.Tensor | None = None) -> tf.Tensor:
         """Scores of events, or of items for users.
@@ -117,6 +104,65 @@ class EventModel(SideTables, Recommender):
 
         scores = tf.map_fn(score_block, blocks, fn_output_signature=tf.float32)
         return tf.reshape(tf.transpose(scores, [1, 0, 2]), [n_users, tf.size(blocks)])[:, :n]
+
+
+class DampedEventModel(EventModel):
+    """A model of events with the settings `regularization`, lambda, and `damping`.
+
+    The squared norm of the parameters of a user, an item or a field's value with n training events
+    is weighed by max(lambda, damping / n) in each of them, in all by max(lambda n, damping). Losses
+    other than the squared error of ratings are not damped.
+
+    Attributes:
+        n_events: The numbers of training events by table of parameters, int32 `[rows]`; empty where
+            nothing is damped. They are counted before the first epoch.
+    """
+
+    @property
+    def data_weights(self):
+        return [*super().data_weights, *self.n_events.values()]
+
+    def _tables(self, **rows: int) -> None:
+        """Takes the numbers of rows of the tables of parameters."""
+        self.n_rows, self.n_events = rows, {}
+        if self.task == "rating" and self.config.damping:
+            options = {"dtype": "int32", "trainable": False, "autocast": False}
+            self.n_events = {
+                name: self.add_weight((n,), "zeros", name=f"{name}_events", **options)
+                for name, n in rows.items()
+            }
+
+    def rows_read(self, features) -> dict[str, tf.Tensor]:
+        """The rows of each table that events read; -1 is none."""
+        raise NotImplementedError
+
+    def count_events(self, rows) -> dict[str, np.ndarray]:
+        """Counts the events that read each row of each table; keeps the counts for `penalty`.
+
+        Args:
+            rows: Batches of (features, targets).
+        """
+        counts = {name: np.zeros(n + 1, np.int32) for name, n in self.n_rows.items()}
+        for features, _ in rows:
+            for name, read in self.rows_read(features).items():
+                np.add.at(counts[name], np.asarray(read), 1)
+        for name, weight in self.n_events.items():
+            weight.assign(counts[name][:-1])
+        return {name: n[:-1] for name, n in counts.items()}
+
+    def penalty(self, table: str, rows: tf.Tensor, squares: tf.Tensor) -> tf.Tensor:
+        """The weighed squared norms, float32.
+
+        Args:
+            table: Name of the table.
+            rows: Rows that are read, as from `rows_read`.
+            squares: The squared norms of their parameters, of the same shape.
+        """
+        c, squares = self.config, tf.cast(squares, tf.float32)
+        if not self.n_events:
+            return c.regularization * squares
+        n = tf.cast(tf.maximum(1, gathered(self.n_events[table], tf.maximum(rows, 0))), tf.float32)
+        return tf.maximum(c.regularization, c.damping / n) * squares
 
 
 def zero_cold_rows(

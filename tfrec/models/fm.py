@@ -9,11 +9,11 @@ import tensorflow as tf
 from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers import fields as fields_lib
 from tfrec.layers.gathered import gathered
-from tfrec.models.events import EventModel, zero_cold_rows
+from tfrec.models.events import DampedEventModel, zero_cold_rows
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class FM(EventModel):
+class FM(DampedEventModel):
     """y = w0 + sum_j w_j x_j + sum over j < k of (v_j . v_k) x_j x_k.
 
     x encodes the event's fields (`FieldCodes`): ids and categories one-hot, sets multi-hot divided
@@ -22,8 +22,9 @@ class FM(EventModel):
         1/2 sum_f [ (sum_j v_jf x_j)^2 - sum_j v_jf^2 x_j^2 ].
 
     Minimised is the mean over events of the squared error (task "rating") or of the logistic
-    loss on the logit y (task "ctr"), plus lambda sum_j x_j^2 (w_j^2 + |v_j|^2). The task "auto" is
-    "ctr" where the data's values are labels 0 and 1, else "rating".
+    loss on the logit y (task "ctr"), plus sum_j l(n_j) / n_j x_j^2 (w_j^2 + |v_j|^2), with n_j
+    training events where x_j is not 0, and l(n) = max(lambda n, damping); for labels lambda n. The
+    task "auto" is "ctr" where the data's values are labels 0 and 1, else "rating".
 
     Cold start: unknown values, and users and items without a training event, have w = 0 and v = 0,
     so that they contribute nothing to y.
@@ -31,7 +32,7 @@ class FM(EventModel):
 
     needs_ids = False
     paper = TrainConfig(epochs=50, batch_size=1024, learning_rate=0.002, patience=3)
-    paper_settings = {"task": "rating", "latent": 10, "regularization": 0.0}
+    paper_settings = {"task": "rating", "latent": 10, "regularization": 0.0, "damping": 0.0}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -44,6 +45,8 @@ class FM(EventModel):
                 fields, without those of the time.
             latent: Size of the vectors v.
             regularization: lambda.
+            damping: Smallest penalty of a user, an item or another value of a field, as a number of
+                ratings; unused by the task "ctr".
             deviation: Standard deviation of the normal initializer of v.
         """
 
@@ -51,6 +54,7 @@ class FM(EventModel):
         fields: tuple[str, ...] = ()
         latent: int = setting(16, "at least 1", search=Range(4, 64, log=True))
         regularization: float = setting(0.05, "0 or more", search=Range(1e-3, 1, log=True))
+        damping: float = setting(5.0, "0 or more", search=Range(0.5, 50, log=True))
         deviation: float = setting(0.01, "more than 0")
 
     @classmethod
@@ -71,6 +75,7 @@ class FM(EventModel):
         self.v_start = fields_lib.ZeroUnknown(
             keras.initializers.RandomNormal(stddev=self.config.deviation), self.codes
         )
+        self._tables(code=self.codes.size)
         mean = keras.initializers.Constant(self.start)
         self.w0 = self._float("w0", mean)
         self.w = self._float("w", "zeros", self.codes.size)
@@ -88,14 +93,19 @@ class FM(EventModel):
     def begin_epoch(self, epoch, rows):
         """Before the first epoch: v = 0 for users and items without a training event."""
         ids = [f.name for f in self.codes.fields if f.kind == "id"]
-        if epoch or not ids:
+        if epoch or not (ids or self.n_events):
             return
-        cold = np.zeros(self.codes.size, bool)
-        for name, observed in self.observed_ids(rows).items():
-            if name in ids:
-                start = self.codes.starts[name] + 1
-                cold[start : start + len(observed)] = ~observed
+        n_events, cold = self.count_events(rows)["code"], np.zeros(self.codes.size, bool)
+        for name in ids:
+            start = self.codes.starts[name] + 1
+            stop = start + self.codes.counts[name]
+            cold[start:stop] = n_events[start:stop] == 0
         zero_cold_rows(self.v, self.v_start, cold)
+
+    def rows_read(self, features):
+        codes, x = self.codes(features)
+        real = (features["user"] >= 0)[:, None]  # others only fill up a batch
+        return {"code": tf.where(real & (x != 0), codes, -1)}
 
     def item_vectors(self):
         if "item" not in self.codes.starts:
@@ -104,17 +114,18 @@ class FM(EventModel):
         return tf.convert_to_tensor(self.v)[start : start + self.info.n_items]
 
     def embed(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """v_j x_j, `[batch, width, latent]`, the linear term and the squared norm, `[batch]`."""
+        """v_j x_j, `[batch, width, latent]`, the linear term and the penalty, `[batch]`."""
         codes, x = self.codes(features)
         vectors = gathered(self.v, codes) * x[:, :, None]
         linear = gathered(self.w, codes) * x
-        squares = tf.reduce_sum(tf.square(linear), 1) + tf.reduce_sum(tf.square(vectors), [1, 2])
-        return vectors, self.w0 + tf.reduce_sum(linear, axis=1), squares
+        squares = tf.square(linear) + tf.reduce_sum(tf.square(vectors), axis=2)
+        penalty = tf.reduce_sum(self.penalty("code", codes, squares), axis=1)
+        return vectors, self.w0 + tf.reduce_sum(linear, axis=1), penalty
 
     def forward(self, features, training=False):
-        """Scores and squared norms of the events' parameters, `[batch]`."""
-        vectors, linear, squares = self.embed(features)
-        return linear + pair_term(vectors), squares
+        """Scores and penalties of the events' parameters, `[batch]`."""
+        vectors, linear, penalty = self.embed(features)
+        return linear + pair_term(vectors), penalty
 
     def concatenated(self, vectors: tf.Tensor) -> tf.Tensor:
         """Field vectors, those of a set's members summed: `[batch, n_fields * latent]`."""

@@ -12,13 +12,13 @@ from tfrec.config import Range, Settings, TrainConfig, setting
 from tfrec.layers.gathered import gathered
 from tfrec.layers.negatives import uniform_items
 from tfrec.models.capabilities import Factors
-from tfrec.models.events import EventModel, zero_cold_rows
+from tfrec.models.events import DampedEventModel, zero_cold_rows
 
 TASK_OF = {"squared": "rating", "bpr": "ranking", "softmax": "ranking"}  # by loss
 
 
 @keras.saving.register_keras_serializable("tfrec")
-class MF(Factors, EventModel):
+class MF(Factors, DampedEventModel):
     """r_ui = mu + b_u + b_i + p_u . q_i.
 
     With `implicit`, |N_u|^-1/2 sum over j in N_u of y_j is added to p_u (SVD++, eq. 15), N_u being
@@ -28,10 +28,12 @@ class MF(Factors, EventModel):
         bpr:      - log sigmoid(r_ui - r_uj)                  (Rendle et al., UAI 2009)
         softmax:  - r_ui + log(exp r_ui + sum_j exp r_uj)     (sampled softmax)
 
-    plus lambda (b_u^2 + b_i^2 + |p_u|^2 + |q_i|^2, and with `implicit` the squared norm of
-    that sum). j are `negatives` items for each event, sampled uniformly from all items in every
-    step; items that the user has rated are not excluded. The first loss is for ratings, the others
-    are for ranking, where every event is a positive.
+    plus l(n_u) / n_u (b_u^2 + |p_u|^2, and with `implicit` the squared norm of that sum) and
+    l(n_i) / n_i (b_i^2 + |q_i|^2), with n_u training events of user u, n_i of item i, and
+    l(n) = max(lambda n, damping); for bpr and softmax lambda n. Over all events a user is so
+    penalized by l(n_u) in all. j are `negatives` items for each event, sampled uniformly from all
+    items in every step; items that the user has rated are not excluded. The first loss is for
+    ratings, the others are for ranking, where every event is a positive.
 
     Cold start: an unknown user has b_u = 0 and p_u = 0, so that the items' biases decide. Users and
     items without a training event start at p_u = 0 and q_i = 0, so that a rating is predicted by mu
@@ -40,7 +42,7 @@ class MF(Factors, EventModel):
 
     defaults = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.002, patience=3)
     paper = TrainConfig(epochs=60, batch_size=1024, learning_rate=0.003, patience=5)
-    paper_settings = {"latent": 64, "regularization": 0.02, "deviation": 0.1}
+    paper_settings = {"latent": 64, "regularization": 0.02, "damping": 0.0, "deviation": 0.1}
 
     @dataclasses.dataclass(frozen=True)
     class Config(Settings):
@@ -50,6 +52,8 @@ class MF(Factors, EventModel):
             latent: Size of the vectors p and q.
             loss: "squared" (ratings), "bpr" or "softmax" (ranking).
             regularization: lambda.
+            damping: Smallest penalty of a user or an item, as a number of ratings; unused by bpr
+                and softmax.
             implicit: Add SVD++'s implicit feedback vectors y to those of the users.
             start: Initializer of the vectors: "normal" with standard deviation `deviation`, or
                 "xavier" (Glorot uniform).
@@ -60,6 +64,7 @@ class MF(Factors, EventModel):
         latent: int = setting(32, "at least 1", search=Range(8, 128, log=True))
         loss: str = setting("squared", choices=TASK_OF)
         regularization: float = setting(0.05, "0 or more", search=Range(1e-3, 0.5, log=True))
+        damping: float = setting(5.0, "0 or more", search=Range(0.5, 50, log=True))
         implicit: bool = False
         start: str = setting("normal", choices=("normal", "xavier"))
         deviation: float = setting(0.05, "more than 0")
@@ -75,6 +80,7 @@ class MF(Factors, EventModel):
         self.seed_generator = keras.random.SeedGenerator()
         self.starts = {}  # initializers of the tables
         # The last row is for unknown users and items.
+        self._tables(user=info.n_users + 1, item=info.n_items + 1)
         self.p = self._table("p", info.n_users + 1, c.latent)
         self.q = self._table("q", info.n_items + 1, c.latent)
         self.user_bias = self._table("user_bias", info.n_users + 1)
@@ -100,11 +106,14 @@ class MF(Factors, EventModel):
     def begin_epoch(self, epoch, rows):
         """Before the first epoch: zeros for users and items without an event; stores N_u."""
         if epoch == 0:
-            observed = self.observed_ids(rows)
+            n_events = self.count_events(rows)
             for of, table in (("user", self.p), ("item", self.q)):
-                zero_cold_rows(table, self.starts[table.name], np.append(~observed[of], True))
+                zero_cold_rows(table, self.starts[table.name], n_events[of] == 0)
         if self.config.implicit and not keras.ops.convert_to_numpy(self.seen_splits)[-1]:
             self._store_seen(rows)
+
+    def rows_read(self, features):
+        return {of: features[of] for of in ("user", "item")}
 
     def _store_seen(self, rows) -> None:
         """Stores N_u of all training events as a ragged tensor: `seen` and its `seen_splits`."""
@@ -147,24 +156,26 @@ class MF(Factors, EventModel):
         return self._scored(features)[0]
 
     def forward(self, features, training=False):
-        """Scores and squared norms `[batch]`, and scores of negatives, `[batch, negatives]`."""
+        """Scores and penalties `[batch]`, and scores of negatives, `[batch, negatives]`."""
         scores, squares, vectors, user_bias = self._scored(features)
+        rows = self.rows_read(features)
+        penalty = tf.add_n([self.penalty(of, rows[of], square) for of, square in squares.items()])
         if self.task == "rating":
-            return scores, squares, tf.zeros_like(scores)[:, None]
+            return scores, penalty, tf.zeros_like(scores)[:, None]
         items = self._sample(tf.shape(scores)[0])
         negatives = tf.einsum("bk,bnk->bn", vectors, gathered(self.q, items))
         negatives += gathered(self.item_bias, items) + user_bias[:, None]
-        return scores, squares, negatives
+        return scores, penalty, negatives
 
-    def _scored(self, features) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Scores and squared norms of events; vectors `[batch, latent]` and biases of users."""
+    def _scored(self, features) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """Scores, squared norms of user and item, vectors `[batch, latent]` and biases of users."""
         vectors, user_bias, squares = self.users(features["user"])
         # Unknown items share the last row, which is never trained.
         items = tf.where(features["item"] >= 0, features["item"], self.info.n_items)
         q, bias = gathered(self.q, items), gathered(self.item_bias, items)
-        squares += _squares(q) + tf.square(bias)
         scores = self._mean(vectors) + user_bias + bias + tf.reduce_sum(vectors * q, axis=1)
-        return scores, squares, vectors, user_bias
+        both = {"user": squares, "item": _squares(q) + tf.square(bias)}
+        return scores, both, vectors, user_bias
 
     def _mean(self, like: tf.Tensor) -> tf.Tensor:
         """Mu for ratings, else 0."""
@@ -176,7 +187,7 @@ class MF(Factors, EventModel):
         return uniform_items(shape, self.info.n_items, self.seed_generator)
 
     def objective(self, features, targets, scores):
-        scores, squares, negatives = scores
+        scores, penalty, negatives = scores
         if self.config.loss == "squared":
             loss = tf.square(targets["value"] - scores)
         elif self.config.loss == "bpr":
@@ -184,7 +195,7 @@ class MF(Factors, EventModel):
         else:
             both = tf.concat([scores[:, None], negatives], axis=1)
             loss = tf.reduce_logsumexp(both, axis=1) - scores
-        return loss + self.config.regularization * squares
+        return loss + penalty
 
     def score_items(self, users, items):
         return self._products(users, gathered(self.q, items), gathered(self.item_bias, items))
