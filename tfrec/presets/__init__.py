@@ -16,7 +16,7 @@ PRESETS: dict[str, Preset] = {
     **next_items.PRESETS,
     **papers.PRESETS,
 }
-ENSEMBLES: dict[str, EnsemblePreset] = ratings.ENSEMBLES
+ENSEMBLES: dict[str, EnsemblePreset] = {**ratings.ENSEMBLES, **next_items.ENSEMBLES}
 
 
 def preset(name: str) -> Preset:
