@@ -6,8 +6,9 @@ import scipy.sparse
 import tensorflow as tf
 
 from tfrec.data import sparse
-from tfrec.models import sparse_regression
+from tfrec.models import ease, sparse_regression
 from tfrec.models.ease import EASE, solve
+from tfrec.models.weightedease import WeightedEASE
 from tfrec.schema import DatasetInfo
 
 X = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 1], [1, 1, 1, 0]], np.float32)
@@ -106,6 +107,24 @@ def test_the_inverse_by_users_gives_the_weights_of_the_inverse_by_items(n_rows, 
     blocks = list(sparse_regression.blocks(scipy.sparse.csr_matrix(x), penalties))
     assert [start for start, _ in blocks] == [0, 4, 8]
     np.testing.assert_allclose(np.concatenate([b for _, b in blocks]), due, atol=2e-6)
+
+
+@pytest.mark.parametrize("cls", [EASE, WeightedEASE])
+def test_few_users_are_solved_by_users(cls, monkeypatch):
+    x = (np.random.default_rng(2).random((4, 9)) < 0.5).astype(np.float32)
+    info = DatasetInfo("toy", "toy", "user", 4, 9, {})
+    found = []
+    for few in (True, False):
+        monkeypatch.setattr(ease, "has_few_users", lambda info, few=few: few)
+        model = cls.create(info, cls.Config(regularization=0.5))
+        model.fit(rows(x, x))
+        found.append(model.item_weights.numpy())
+    assert np.abs(found[0]).max() > 0.1
+    np.testing.assert_allclose(*found, atol=1e-6)
+    monkeypatch.undo()
+    assert ease.has_few_users(info) and not ease.has_few_users(
+        DatasetInfo("", "", "user", 5, 9, {})
+    )
 
 
 def test_neighbors_keep_the_largest_weights_and_score_like_the_dense_matrix():

@@ -17,6 +17,7 @@ from tfrec.models import cholesky, sparse_regression
 from tfrec.models.base import Recommender
 from tfrec.models.capabilities import Additive
 from tfrec.models.confidence import Confidence, ConfidenceWeighted
+from tfrec.schema import DatasetInfo
 
 BLOCK = 256  # rows copied at once, to stay in the CPU's cache
 
@@ -26,12 +27,14 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
     """S = X B with min_B |X - X B|^2 + lambda |B|^2, diag B = 0.
 
     Closed form (eq. 8): P = (X'X + lambda I)^-1, B_ij = -P_ij / P_jj, B_jj = 0. The Gram matrix X'X
-    is computed from sparse rows and inverted in float64, by LAPACK's Cholesky decomposition. The
-    model has no user parameters, so that any history can be scored. X is 1 where a user has an item
-    or, with `confidence`, c(r) / c(1) of its value r (`Confidence`), in training and in requests.
+    is computed from sparse rows and inverted in float64, by LAPACK's Cholesky decomposition; where
+    there are at least twice as many items as users, P is computed from a matrix of users instead
+    (`sparse_regression`). The model has no user parameters, so that any history can be scored. X is
+    1 where a user has an item or, with `confidence`, c(r) / c(1) of its value r (`Confidence`), in
+    training and in requests.
 
-    With `neighbors` P is computed in float32 from a matrix of users (`sparse_regression`), and of
-    each row of B only the largest entries are kept: an approximation for catalogues whose
+    With `neighbors` P is computed in float32 from a matrix of users, and of each row of B only the
+    largest entries are kept: an approximation for catalogues whose
     `n_items^2` weights do not fit into memory.
     """
 
@@ -117,11 +120,12 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
     def memory(cls, info, config, train):
         """While solving: X'X in float32 and in float64, and two copies of B in float32.
 
-        With `neighbors`: M in float32, two copies of the kept weights with their columns, and the
-        products of a batch of histories.
+        By users: M in float64, twice, and three copies of B. With `neighbors`: M in float32, two
+        copies of the kept weights with their columns, and the products of a batch of histories.
         """
         if not config.neighbors:
-            return 20 * info.n_items**2
+            by_users = 12 * info.n_items**2 + 16 * info.n_rows**2
+            return by_users if has_few_users(info) else 20 * info.n_items**2
         return 4 * info.n_rows**2 + info.n_items * (16 * config.neighbors + 1024 * 4)
 
     def objective(self, features, targets, scores):
@@ -142,9 +146,14 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
     def _solve(self, x: scipy.sparse.csr_matrix, ridge: np.ndarray | float) -> None:
         """Assigns B of X; lambda of item i is multiplied by `ridge[i]`."""
         penalty = self.config.regularization
+        penalties = penalty * np.broadcast_to(ridge, self.info.n_items)
         if self.config.neighbors:
-            penalties = penalty * np.broadcast_to(ridge, self.info.n_items)
             self._assign_neighbors(sparse_regression.blocks(x, penalties))
+            return
+        if has_few_users(self.info) and penalty:
+            blocks = sparse_regression.blocks(x.astype(np.float64), penalties)
+            b = [block.astype(np.float32) for _, block in blocks]
+            self.item_weights.assign(np.concatenate(b))
             return
         gram = sparse.gram(x)
         # `solve` adds lambda to the whole diagonal: here the difference is added.
@@ -160,6 +169,11 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
             columns[rows], weights[rows] = sparse_regression.strongest(block, weights.shape[1])
         self.item_weights.assign(weights)
         self.columns.assign(columns)
+
+
+def has_few_users(info: DatasetInfo) -> bool:
+    """Whether the matrix of users is much smaller than that of items."""
+    return 2 * info.n_rows <= info.n_items
 
 
 def solve(gram: np.ndarray, regularization: float) -> np.ndarray:

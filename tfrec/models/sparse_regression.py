@@ -1,4 +1,4 @@
-"""The item-item regressions of EASE for large catalogues: inverted by users, with few weights kept.
+"""The item-item regressions of EASE inverted by users, and those of which few weights are kept.
 
 B_ij = -P_ij / P_jj with P = (X'X + D)^-1 and a diagonal D. By Woodbury's identity
 
@@ -20,21 +20,21 @@ ROWS = 256  # of P in memory at once
 
 
 def user_inverse(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> np.ndarray:
-    """M in float32, inverted in place.
+    """M in the type of X, inverted in place.
 
     Args:
         x: X, `[n_rows, n_items]`.
         penalties: The diagonal of D, `[n_items]`.
 
     Returns:
-        float32 `[n_rows, n_rows]`.
+        `[n_rows, n_rows]`.
 
     Raises:
-        ValueError: the matrix is not positive definite in float32.
+        ValueError: the matrix is not positive definite in that type.
     """
     n = x.shape[0]
-    a = np.zeros((n, n), np.float32, order="F")
-    scaled = x @ scipy.sparse.diags((1 / penalties).astype(np.float32))
+    a = np.zeros((n, n), x.dtype, order="F")
+    scaled = x @ scipy.sparse.diags((1 / penalties).astype(x.dtype))
     across = x.T.tocsc()
     for start in range(0, n, ROWS):
         scaled[start : start + ROWS].dot(across).toarray(out=a[:, start : start + ROWS].T)
@@ -49,17 +49,17 @@ def user_inverse(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> np.ndarra
 
 
 def blocks(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields B by blocks of rows: the number of the first row, and float32 `[rows, n_items]`.
+    """Yields B by blocks of rows: the number of the first row, and `[rows, n_items]`.
 
     Args:
-        x: X, `[n_rows, n_items]`.
+        x: X, `[n_rows, n_items]`; its type, float32 or float64, is that of the computation.
         penalties: The diagonal of D, `[n_items]`, more than 0.
 
     Raises:
         ValueError: as in `user_inverse`.
     """
     inverse, across = user_inverse(x, penalties), x.T.tocsr()
-    weights = (1 / penalties).astype(np.float32)
+    weights = (1 / penalties).astype(x.dtype)
     diagonal = weights - weights**2 * _leverages(across, inverse)
     for start in range(0, x.shape[1], ROWS):
         stop = min(start + ROWS, x.shape[1])
@@ -71,7 +71,7 @@ def blocks(x: scipy.sparse.csr_matrix, penalties: np.ndarray) -> Iterator[tuple[
 
 def _leverages(across: scipy.sparse.csr_matrix, inverse: np.ndarray) -> np.ndarray:
     """The diagonal of X' M X, `[n_items]`; `across` is X'."""
-    found = np.zeros(across.shape[0], np.float32)
+    found = np.zeros(across.shape[0], across.dtype)
     for item, (start, stop) in enumerate(zip(across.indptr[:-1], across.indptr[1:], strict=True)):
         users, values = across.indices[start:stop], across.data[start:stop]
         found[item] = values @ inverse[np.ix_(users, users)] @ values
