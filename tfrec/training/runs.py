@@ -341,8 +341,9 @@ class RunDir:
         """
         path = self.validated if validated else self.model
         if not path.exists():
+            lacks = "model of before its refit: train it again" if validated else "trained model"
             raise FileNotFoundError(
-                f"{path} does not exist: --run_dir={self.path} holds no trained model"
+                f"{path} does not exist: --run_dir={self.path} holds no {lacks}"
             )
         cls = registry.model_class(self.config().model)
         known = {cls.__name__: cls}  # Keras does not find classes of other packages by itself
