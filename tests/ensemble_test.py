@@ -322,7 +322,13 @@ def test_members_with_a_refit_are_weighed_by_their_models_before_it(runs, tmp_pa
     found = ensembles.ensemble(members, str(tmp_path / "both"))
     before = ensembles.ensemble([runs("ease"), runs("linear")], str(tmp_path / "before"))
     assert [*found["members"].values()] == [*before["members"].values()]
-    assert found["validation"] == before["validation"] and found["test"] != before["test"]
+    assert found["validation"] == before["validation"]
+    member = RunDir(tmp_path / "both").load_model().members[1]
+    for used, refitted in zip(member.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(used, refitted)
+    assert not np.array_equal(
+        other.get_weights()[0], refit.load_model(validated=True).get_weights()[0]
+    )
 
 
 # ------------------------------------------------------------------ the commands
