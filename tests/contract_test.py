@@ -20,6 +20,7 @@ from tfrec.models.registry import MODELS, model_class
 from tfrec.schema import PAD, DatasetInfo
 from tfrec.serving import signatures
 from tfrec.training.experiment import Experiment
+from tfrec.training.loop import Trainer
 from tfrec.training.run_config import RunConfig
 from tfrec.training.runs import RunDir
 
@@ -389,23 +390,20 @@ def test_recommends_to_a_new_user(solved, name):
     assert {line.split()[1] for line in lines} == {f"i{x}" for x in range(30, 40, 2)}
 
 
+# It shows a loss that is not divided by the number of replicas; Adam would hide it.
+SGD = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.005, "batch_size": 20}
 REGULARIZED = {"clip_norm": 0.05, "average": 0.5, "weight_decay": 0.05}
 
 
 @pytest.mark.parametrize("train", [{}, pytest.param(REGULARIZED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_replicas_train_like_one(trial, name, train, mirrored, monkeypatch):
-    """SGD shows a loss that is not divided by the number of replicas; Adam would hide it."""
-    # Replicas draw other random numbers than one device: none here.
-    monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
-    monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: tf.zeros(shape, dtype))
+    without_noise(monkeypatch)
     runs = []
     for strategy in (None, mirrored):
         more = {"strategy": strategy, **train} if strategy else train
-        t = trial(name, epochs=2, optimizer="sgd", learning_rate=0.005, batch_size=20, **more)
-        rows = unshuffled(t, 20)
-        trainer_fit(t, lambda epoch, rows=rows: rows)
-        runs.append(t.model.get_weights())
+        t = trial(name, **SGD, **more)
+        runs.append(trained_in_order(t))
         if strategy:
             report = t.measure("test")[0]
     for a, b in zip(*runs, strict=True):
@@ -413,10 +411,17 @@ def test_two_replicas_train_like_one(trial, name, train, mirrored, monkeypatch):
     assert report == pytest.approx(t.measure("test")[0])
 
 
-def trainer_fit(trial, make_train):
-    from tfrec.training.loop import Trainer
+def without_noise(patch):
+    """Replicas and workers draw other random numbers than one device: none here."""
+    for name in ("normal", "uniform"):
+        patch.setattr(keras.random, name, lambda shape, dtype, seed: tf.zeros(shape, dtype))
 
-    return Trainer(trial.model, trial.strategy, trial.config.train).fit(make_train, None)
+
+def trained_in_order(trial):
+    """The weights after training on batches in stored order."""
+    rows, train = unshuffled(trial, 20), trial.config.train
+    Trainer(trial.model, trial.strategy, train).fit(lambda epoch: rows, None)
+    return trial.model.get_weights()
 
 
 @pytest.mark.parametrize("name", TRAINED)

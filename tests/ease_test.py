@@ -122,9 +122,8 @@ def test_few_users_are_solved_by_users(cls, monkeypatch):
     assert np.abs(found[0]).max() > 0.1
     np.testing.assert_allclose(*found, atol=1e-6)
     monkeypatch.undo()
-    assert ease.has_few_users(info) and not ease.has_few_users(
-        DatasetInfo("", "", "user", 5, 9, {})
-    )
+    assert ease.has_few_users(info)
+    assert not ease.has_few_users(DatasetInfo("toy", "toy", "user", 5, 9, {}))
 
 
 def test_neighbors_keep_the_largest_weights_and_score_like_the_dense_matrix():

@@ -38,14 +38,17 @@ def free_ports(n):
     return ports
 
 
+def cluster(task, ports):
+    """TF_CONFIG of worker number `task` of those at `ports`."""
+    workers = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return json.dumps({"cluster": workers, "task": {"type": "worker", "index": task}})
+
+
 def start(words, task=None, ports=()):
     """Starts `tfrec.train` in a process, as worker number `task` of those at `ports`."""
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     if task is not None:
-        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-        env["TF_CONFIG"] = json.dumps(
-            {"cluster": cluster, "task": {"type": "worker", "index": task}}
-        )
+        env["TF_CONFIG"] = cluster(task, ports)
     return subprocess.Popen(
         [sys.executable, "-m", "tfrec.train", *words],
         env=env,

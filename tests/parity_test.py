@@ -1,35 +1,26 @@
 """Every model that is trained by gradients: two workers end with the weights of one process."""
 
-import json
 import os
 import pathlib
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from contract_test import GRADIENT, REGULARIZED, trainer_fit, trial, unshuffled  # noqa: F401
-from multiworker_test import free_ports
+from contract_test import GRADIENT, REGULARIZED, SGD, trained_in_order, trial, without_noise  # noqa: F401
+from multiworker_test import cluster, free_ports
 
 TESTS = pathlib.Path(__file__).parent
-SGD = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.005, "batch_size": 20}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("train", [{}, REGULARIZED])
 def test_two_workers_train_like_one(trial, train, tmp_path, monkeypatch):  # noqa: F811
-    # Workers draw other random numbers than one process: none here, as in `parity_worker.py`.
-    monkeypatch.setattr(keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype))
-    monkeypatch.setattr(keras.random, "uniform", lambda shape, dtype, seed: tf.zeros(shape, dtype))
+    without_noise(monkeypatch)
     expected, paths = {}, {}
     for number, name in enumerate(GRADIENT):
         paths[name] = tmp_path / str(number)
-        one = trial(name, run_dir=paths[name], **SGD, **train)
-        rows = unshuffled(one, 20)
-        trainer_fit(one, lambda epoch, rows=rows: rows)
-        expected[name] = one.model.get_weights()
+        expected[name] = trained_in_order(trial(name, run_dir=paths[name], **SGD, **train))
     train_by_two(paths.values())
     wrong = {name for name in GRADIENT if not same(paths[name] / "weights.npz", expected[name])}
     assert not wrong
@@ -37,13 +28,10 @@ def test_two_workers_train_like_one(trial, train, tmp_path, monkeypatch):  # noq
 
 def train_by_two(paths):
     """Runs `parity_worker.py` in two processes that are one cluster."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     searched = os.pathsep.join(filter(None, [str(TESTS.parent), os.environ.get("PYTHONPATH")]))
-    workers = []
+    words, ports, workers = [sys.executable, TESTS / "parity_worker.py", *paths], free_ports(2), []
     for task in range(2):
-        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": task}})
-        words = [sys.executable, TESTS / "parity_worker.py", *paths]
-        env = {**os.environ, "TF_CONFIG": config, "PYTHONPATH": searched}
+        env = {**os.environ, "TF_CONFIG": cluster(task, ports), "PYTHONPATH": searched}
         workers.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL))
     try:
         assert [worker.wait(timeout=3000) for worker in workers] == [0, 0]

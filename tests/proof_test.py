@@ -30,7 +30,7 @@ NUMBERS = (np.float32, np.float64, np.int64, np.int32, np.bool_)  # what the pro
 INVALID_ARGUMENT = 3
 BAD_ROW = 3
 # One of each kind of input and output graph; the other models are run by `-m slow`.
-KINDS = (*("deeprec", "autorec", "cdae", "sasrec", "fuxi", "chebycf", "ials", "mf"),)
+KINDS = ("deeprec", "autorec", "cdae", "sasrec", "fuxi", "chebycf", "ials", "mf")
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="there is no gcc to compile with")
 
 

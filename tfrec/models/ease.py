@@ -34,8 +34,8 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
     training and in requests.
 
     With `neighbors` P is computed in float32 from a matrix of users, and of each row of B only the
-    largest entries are kept: an approximation for catalogues whose
-    `n_items^2` weights do not fit into memory.
+    largest entries are kept: an approximation for catalogues whose `n_items^2` weights do not fit
+    into memory.
     """
 
     task = "ranking"
@@ -155,10 +155,7 @@ class EASE(ConfidenceWeighted, Additive, Recommender):
             b = [block.astype(np.float32) for _, block in blocks]
             self.item_weights.assign(np.concatenate(b))
             return
-        gram = sparse.gram(x)
-        # `solve` adds lambda to the whole diagonal: here the difference is added.
-        gram[np.diag_indices_from(gram)] += penalty * (ridge - 1)
-        self.item_weights.assign(solve(gram, penalty))
+        self.item_weights.assign(solve(sparse.gram(x), penalties))
 
     def _assign_neighbors(self, blocks) -> None:
         """Keeps the largest entries of B; `blocks` as of `sparse_regression.blocks`."""
@@ -176,12 +173,12 @@ def has_few_users(info: DatasetInfo) -> bool:
     return 2 * info.n_rows <= info.n_items
 
 
-def solve(gram: np.ndarray, regularization: float) -> np.ndarray:
+def solve(gram: np.ndarray, regularization: np.ndarray | float) -> np.ndarray:
     """Solves for B in closed form.
 
     Args:
         gram: X'X, `[n_items, n_items]`; only the lower triangle is read.
-        regularization: lambda, > 0.
+        regularization: lambda, > 0, of all items or of each, `[n_items]`.
 
     Returns:
         float32 `[n_items, n_items]` with a zero diagonal.

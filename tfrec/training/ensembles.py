@@ -12,7 +12,6 @@ from tfrec import metrics
 from tfrec.data import vocabulary
 from tfrec.metrics import Report
 from tfrec.models import registry
-from tfrec.models.base import Recommender
 from tfrec.models.ensemble import TASKS, Ensemble, base_of, needs_user
 from tfrec.schema import ITEMS_FILE, USERS_FILE
 from tfrec.training import batches, evaluation, lists, readings, record
@@ -76,12 +75,14 @@ def ensemble(members: Sequence[str], path: str, overwrite: bool = False) -> dict
     return result
 
 
-def _model(runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
-    """The ensemble of the runs' models with equal weights, and the index of its base run."""
-    return _of([run.load_model() for run in runs], runs)
+def _model(runs: Sequence[RunDir], validated: bool = False) -> tuple[Ensemble, int]:
+    """The ensemble of the runs' models with equal weights, and the index of its base run.
 
-
-def _of(models: Sequence[Recommender], runs: Sequence[RunDir]) -> tuple[Ensemble, int]:
+    Args:
+        runs: The members.
+        validated: Take those before a refit, which did not see validation.
+    """
+    models = [run.load_model(validated=validated and run.config().train.refit) for run in runs]
     settings = Ensemble.Config(
         runs=tuple(str(run.path.absolute()) for run in runs),
         data_dirs=tuple(str(run.data_dir()) for run in runs),
@@ -225,11 +226,9 @@ def of_rankings(runs: Sequence[RunDir], model: Ensemble, config: RunConfig) -> C
     """
     _refuse_known_users(model)
     monitor = config.train.monitor or model.task_object.monitor
-    refitted = [run.config().train.refit for run in runs]
-    judged = model  # by models that did not see validation
-    if any(refitted):
-        loaded = zip(runs, refitted, strict=True)
-        judged, _ = _of([run.load_model(validated=refit) for run, refit in loaded], runs)
+    judged = model
+    if any(run.config().train.refit for run in runs):
+        judged, _ = _model(runs, validated=True)
     evaluators = {"validation": evaluation.Evaluator(judged), "test": evaluation.Evaluator(model)}
 
     def measured(part: str) -> Report:
